@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint types check bench figures clean
+
+demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (under 4 minutes on 2 cores)
+	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
+
+test: $(STAMP)  ## the whole default test run (no GPU needed)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(STAMP)  ## measured ratios, side by side in one run
+	$(BIN)/python -m benchmarks.ensemble
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
