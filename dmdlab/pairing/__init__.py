@@ -1,0 +1,33 @@
+"""The pairing is measured: numpy in, numbers out, never torch.
+
+`measure(teacher, student)` takes the outputs of both maps at the same noise and returns a `PairingReport`:
+every key of `METRICS` with its interval or the reason why the sample cannot resolve it, the status of each
+transport solver, and the reading in plain words. `mean_interval` and `paired_difference` combine runs over
+seeds.
+"""
+
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, POOR_FIDELITY, Metric
+from dmdlab.pairing.metrics import measure
+from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.report import Measured, PairingReport
+from dmdlab.pairing.statistics import Interval, mean_interval, paired_difference
+from dmdlab.pairing.transport import Transport, TransportError, assignment, squared_distances, transport_cost
+
+__all__ = [
+    "COLLAPSED_VARIANCE_RATIO",
+    "METRICS",
+    "POOR_FIDELITY",
+    "Interval",
+    "Measured",
+    "Metric",
+    "PairingReport",
+    "Pairs",
+    "Transport",
+    "TransportError",
+    "assignment",
+    "mean_interval",
+    "measure",
+    "paired_difference",
+    "squared_distances",
+    "transport_cost",
+]

@@ -1,0 +1,202 @@
+"""The measures of a pairing: arrays in, a report out.
+
+Each number either means something for this sample or is reported as unresolved with the reason. The criterion
+for a *collapsed* student is a variance ratio below `COLLAPSED_VARIANCE_RATIO` (see the glossary for why);
+then delta_e, copy_index, identity_fraction and remap_angle, which would read "perfect copy" whatever the
+pairing, are unresolved, while pair_cosine, pair_auc, the recalls, r2 and fidelity still say what they say.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Metric
+from dmdlab.pairing.moments import Moments, RowMoments
+from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.report import Measured, PairingReport
+from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
+from dmdlab.pairing.transport import Transport, assignment, cost_dtype, distance_blocks, transport_cost
+
+__all__ = ["METRICS", "Measured", "Metric", "PairingReport", "measure"]
+
+# Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,
+# above the rounding of the blocked inner products and far below what float32 inputs can tell apart.
+_TIE = 1e-13
+# A saving of the best pairing over a random one below this share of the cost is rounding.
+_NO_SAVING = 1e-12
+
+
+def measure(
+    teacher: Any,
+    student: Any,
+    *,
+    noise: Any = None,
+    one_step: Any = None,
+    reference: Any = None,
+    data: Any = None,
+) -> PairingReport:
+    """Every measure of the glossary for outputs of teacher and student at the same noise.
+
+    Args:
+        teacher, student: (n, ...) arrays, row i of both from the same z_i; numpy or torch, any trailing
+            shape.
+        noise, one_step, data: validated and kept for the per-sample analyses; no measure here uses them.
+        reference: (m, ...) teacher outputs at *fresh* noise, for fidelity; best with m = n.
+
+    Returns:
+        A PairingReport whose `metrics` hold one Measured per key of `METRICS`, in that order. The intervals
+        of the smooth measures are 95 % jackknife intervals over rows, those of the recalls Wilson intervals.
+
+    Raises:
+        InputError: arrays that are no pairs (see `Pairs.of`).
+        TransportError: an assignment solver failed.
+    """
+    pairs = Pairs.of(teacher, student, noise=noise, one_step=one_step, reference=reference, data=data)
+    P, G = pairs.teacher, pairs.student
+    rows = RowMoments.of(P, G)
+    ranks = Ranks.of(P, G, rows.matched)
+    solved = {"e_ot": assignment(P, G, cost=ranks.cost)}
+    if pairs.reference is not None:
+        solved["e_ot_reference_student"] = transport_cost(pairs.reference, G)
+        solved["e_ot_reference_teacher"] = transport_cost(pairs.reference, P)
+    measured = _smooth(rows) | _recognition(ranks) | _transported(rows.total(), solved)
+    for key, reason in _unresolved(rows).items():
+        measured[key] = Measured.unresolved(reason)
+    return PairingReport({key: measured[key] for key in METRICS}, solved, pairs.notes, pairs.n, pairs.d)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where each student output's own partner stands among all teacher outputs.
+
+    Attributes:
+        nearer, tied: (n,) how many other teacher outputs are nearer to G_i than P_i is, and as near.
+        beaten_by_row: (n,) sum over j of [|P_j - G_i| > |P_i - G_i|], ties 1/2.
+        beaten_by_column: (n,) the same summed over i for each j.
+        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher.
+    """
+
+    nearer: np.ndarray
+    tied: np.ndarray
+    beaten_by_row: np.ndarray
+    beaten_by_column: np.ndarray
+    cost: np.ndarray
+
+    @staticmethod
+    def of(P: np.ndarray, G: np.ndarray, own: np.ndarray) -> "Ranks":
+        """Ranks and cost matrix of (n, d) arrays; `own` (n,) is |P_i - G_i|^2 from the coordinates."""
+        n = len(P)
+        nearer, farther, columns_won = np.zeros(n), np.zeros(n), np.zeros(n)
+        cost: np.ndarray = np.empty((n, n), cost_dtype(n))
+        for rows, columns, distances, scale in distance_blocks(G, P):
+            cost[rows, columns] = distances
+            distances -= own[rows, None]
+            scale *= _TIE
+            is_nearer, is_farther = distances < -scale, distances > scale  # (rows, columns)
+            # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out
+            # below.
+            at = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
+            is_nearer[at - rows.start, at - columns.start] = False
+            is_farther[at - rows.start, at - columns.start] = False
+            nearer[rows] += is_nearer.sum(axis=1)
+            farther[rows] += is_farther.sum(axis=1)
+            columns_won[columns] += 0.5 * (is_farther.sum(axis=0) + (len(distances) - is_nearer.sum(axis=0)))
+        np.fill_diagonal(cost, own)
+        tied = n - 1 - nearer - farther
+        return Ranks(nearer, tied, farther + 0.5 * tied, columns_won - 0.5, cost)
+
+    def recall(self, k: int) -> float:
+        """Share of i whose partner is among the k nearest, ties broken at random (in expectation)."""
+        return float(np.clip((k - self.nearer) / (1.0 + self.tied), 0.0, 1.0).mean())
+
+    def auc(self) -> tuple[float, np.ndarray]:
+        """pair_auc of the sample, and of the n samples that miss one row each, (n,)."""
+        n, won = len(self.nearer), self.beaten_by_row.sum()
+        without = won - self.beaten_by_row - self.beaten_by_column
+        return float(won / (n * (n - 1))), without / max(1, (n - 1) * (n - 2))
+
+
+def _smooth(rows: RowMoments) -> dict[str, Measured]:
+    """The measures that need no distance between different rows, with jackknife intervals."""
+    bounds = {"pair_cosine": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant array: replaced by `_unresolved`
+        whole, without = rows.total(), rows.leave_one_out()
+        measured = {}
+        for key in ("e_dt", "e_independent", "pair_cosine", "r2", "variance_ratio"):
+            value = float(getattr(whole, key))
+            low, high = jackknife_interval(value, getattr(without, key), bounds.get(key, (0.0, np.inf)))
+            measured[key] = Measured(value, low, high)
+    return measured
+
+
+def _recognition(ranks: Ranks) -> dict[str, Measured]:
+    """pair_auc and the recalls."""
+    n = len(ranks.nearer)
+    auc, without = ranks.auc()
+    measured = {"pair_auc": Measured(auc, *jackknife_interval(auc, without, (0.0, 1.0)))}
+    for k in (1, 10):
+        recall = ranks.recall(k)
+        measured[f"recall_at_{k}"] = Measured(recall, *wilson_interval(recall, n))
+    return measured
+
+
+def _transported(total: Moments, solved: dict[str, Transport]) -> dict[str, Measured]:
+    """The measures that rest on a solved assignment."""
+    best = solved["e_ot"]
+    e_dt, e_independent, e_ot = float(total.e_dt), float(total.e_independent), best.cost
+    assert best.permutation is not None
+    saving = e_independent - e_ot
+    copy_index = Measured.unresolved("no pairing of these points costs less than a random one")
+    if saving > _NO_SAVING * e_independent:
+        copy_index = Measured((e_independent - e_dt) / saving)
+    return {
+        "e_ot": Measured(e_ot),
+        "delta_e": _excess(e_dt, e_ot),
+        "delta_e_ceiling": _excess(e_independent, e_ot),
+        "copy_index": copy_index,
+        "identity_fraction": Measured(float((best.permutation == np.arange(total.n)).mean())),
+        "fidelity": _fidelity(solved),
+        "remap_angle": Measured.unresolved("it needs a calibration of the teacher under planted rotations"),
+    }
+
+
+def _excess(cost: float, e_ot: float) -> Measured:
+    """cost / e_ot - 1, 0 if both are 0, never below 0 by rounding."""
+    if e_ot > 0:
+        return Measured(max(0.0, cost / e_ot - 1.0))
+    if cost == 0:
+        return Measured(0.0)
+    return Measured.unresolved(
+        "it is infinite: the student's outputs are the teacher's own points, so e_ot is 0"
+    )
+
+
+def _fidelity(solved: dict[str, Transport]) -> Measured:
+    """e_ot(Q, G) / e_ot(Q, P)."""
+    if "e_ot_reference_teacher" not in solved:
+        return Measured.unresolved("it needs teacher outputs at fresh noise (reference)")
+    student, teacher = solved["e_ot_reference_student"].cost, solved["e_ot_reference_teacher"].cost
+    if teacher == 0:
+        return Measured.unresolved(
+            "the reference repeats the teacher's outputs; it must come from fresh noise"
+        )
+    return Measured(student / teacher)
+
+
+def _unresolved(rows: RowMoments) -> dict[str, str]:
+    """The measures that a constant teacher or a constant or collapsed student leaves without meaning."""
+    if rows.teacher_constant:
+        reason = "the teacher's outputs are all the same, so there is no pairing to copy"
+        return dict.fromkeys(set(METRICS) - {"e_dt", "e_ot", "e_independent"}, reason)
+    ratio = float(rows.total().variance_ratio)
+    if ratio >= COLLAPSED_VARIANCE_RATIO:
+        return {}
+    reason = (
+        f"the student is collapsed (variance ratio {ratio:.2g}, below {COLLAPSED_VARIANCE_RATIO}), "
+        "so every pairing costs nearly the same"
+    )
+    unresolved = dict.fromkeys(("delta_e", "copy_index", "identity_fraction", "remap_angle"), reason)
+    if rows.student_constant:
+        unresolved["pair_cosine"] = "the student's outputs are all the same, so the cosine is 0 / 0"
+    return unresolved

@@ -1,0 +1,172 @@
+"""What is measured: two arrays of outputs, row by row at the same noise, checked once and then trusted.
+
+Rows are samples and everything behind the first axis is flattened, so images come as they are. Nothing here
+knows torch: a tensor is recognised by what it can do (`detach`, `cpu`, `numpy`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dmdlab.config import InputError
+
+# Larger values have squares that, summed over coordinates, leave the float32 in which large cost matrices are
+# kept.
+LARGEST_VALUE = 1e15
+_NAMED_ROWS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Teacher and student outputs at the same noise, and what else is known about them.
+
+    Build it with `Pairs.of`, which validates. Arrays are float32 or float64 and row-contiguous.
+
+    Attributes:
+        teacher: P, (n, d), the teacher's outputs Phi_K(z_i).
+        student: G, (n, d), the student's outputs at the same z_i.
+        noise: Z, (n, any), the latents z_i.
+        one_step: P1, (n, d), the teacher's one-step outputs Phi_1(z_i).
+        reference: Q, (m, d), teacher outputs at fresh noise.
+        data: X, (m, d), training or fresh data.
+        notes: sentences on what was converted and what is unusual about the arrays.
+    """
+
+    teacher: np.ndarray
+    student: np.ndarray
+    noise: np.ndarray | None = None
+    one_step: np.ndarray | None = None
+    reference: np.ndarray | None = None
+    data: np.ndarray | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def n(self) -> int:
+        """Number of pairs."""
+        return int(self.teacher.shape[0])
+
+    @property
+    def d(self) -> int:
+        """Dimension of an output, flattened."""
+        return int(self.teacher.shape[1])
+
+    @staticmethod
+    def of(
+        teacher: Any,
+        student: Any,
+        *,
+        noise: Any = None,
+        one_step: Any = None,
+        reference: Any = None,
+        data: Any = None,
+    ) -> "Pairs":
+        """Validated pairs from numpy arrays, torch tensors or nested lists of any trailing shape.
+
+        Args:
+            teacher, student: (n, ...) with equal shapes; n >= 2.
+            noise: (n, ...), its trailing shape may differ.
+            one_step: (n, ...) as the teacher.
+            reference, data: (m, ...) with the teacher's trailing shape; m >= 2.
+
+        Raises:
+            InputError: unequal shapes, fewer than two rows, no coordinates, NaN or infinite values (the rows
+                are named), masked, text, complex or object arrays, values whose squares overflow.
+        """
+        notes: list[str] = []
+        given = {"teacher": teacher, "student": student, "noise": noise}
+        given |= {"one_step": one_step, "reference": reference, "data": data}
+        arrays = {name: _as_array(name, value, notes) for name, value in given.items() if value is not None}
+        if missing := [name for name in ("teacher", "student") if name not in arrays]:
+            raise InputError(f"{missing[0]} is missing: give the outputs of both maps at the same noise.")
+        for name, array in arrays.items():
+            _check_shape(name, array, arrays["teacher"])
+        rows = {name: np.ascontiguousarray(array.reshape(len(array), -1)) for name, array in arrays.items()}
+        for name, array in rows.items():
+            _check_values(name, array)
+        notes += _peculiarities(rows["teacher"], rows["student"])
+        return Pairs(**rows, notes=tuple(notes))
+
+
+def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
+    """`value` as a float32 or float64 array; what was converted is added to `notes`."""
+    if all(hasattr(value, method) for method in ("detach", "cpu", "numpy")):
+        value = value.detach().cpu()
+        if "bfloat16" in str(value.dtype):  # numpy has no such type
+            notes.append(f"{name} was bfloat16 and is measured in float32.")
+            value = value.float()
+        value = value.numpy()
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise InputError(
+            f"{name} has masked entries; every value is needed: remove those rows from all arrays."
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{name} is not an array: its rows have unequal lengths.") from error
+    if array.dtype.kind not in "fiub":
+        kind = {"c": "complex", "U": "text", "S": "text", "O": "object"}.get(array.dtype.kind, "non-numeric")
+        raise InputError(f"{name} is a {kind} array ({array.dtype}); expected real numbers (n, ...).")
+    if array.dtype in (np.float32, np.float64):
+        return array.astype(array.dtype.newbyteorder("="), copy=False)
+    # Half precision and integers of up to 16 bits are exact in float32.
+    target = np.float32 if array.dtype.itemsize <= 2 else np.float64
+    notes.append(f"{name} was {array.dtype} and is measured in {np.dtype(target)}.")
+    return array.astype(target)
+
+
+def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
+    """Raises InputError unless `array` has rows, coordinates, and the shape that its role asks for."""
+    if array.ndim == 0 or len(array) < 2:
+        rows = "a single number" if array.ndim == 0 else f"{len(array)} row(s)"
+        raise InputError(f"{name} has {rows}; a pairing needs n >= 2 samples along the first axis.")
+    if array.size == 0:
+        raise InputError(
+            f"{name} has shape {array.shape}: no coordinates; expected (n, ...) with at least one."
+        )
+    if name in ("student", "one_step", "noise") and len(array) != len(teacher):
+        raise InputError(
+            f"{name} has {len(array)} rows and teacher has {len(teacher)}; "
+            "row i of both must come from the same noise z_i."
+        )
+    if name == "noise":
+        return
+    ours, theirs = array.shape[1:], teacher.shape[1:]
+    if np.prod(ours) != np.prod(theirs):
+        raise InputError(f"{name} has rows of shape {ours} and teacher of shape {theirs}; they must agree.")
+    ours, theirs = (tuple(size for size in shape if size > 1) for shape in (ours, theirs))
+    if ours != theirs and min(len(ours), len(theirs)) > 1:
+        raise InputError(
+            f"{name} has rows of shape {ours} and teacher of shape {theirs}: as many numbers in another "
+            "order; transpose one of them so that equal coordinates meet."
+        )
+
+
+def _check_values(name: str, rows: np.ndarray) -> None:
+    """Raises InputError on NaN, infinite or overflowing values in (n, d), naming at most a few rows."""
+    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))  # (n,); NaN and inf pass through
+    wrong = np.flatnonzero(~np.isfinite(largest))
+    if len(wrong):
+        named = ", ".join(str(i) for i in wrong[:_NAMED_ROWS]) + (", ..." if len(wrong) > _NAMED_ROWS else "")
+        raise InputError(
+            f"{name} has NaN or infinite values in {len(wrong)} of {len(rows)} rows ({named}); "
+            "remove those rows from every array, or find out why the map diverged there."
+        )
+    if largest.max() > LARGEST_VALUE:
+        raise InputError(
+            f"{name} has a value of size {largest.max():.1e} in row {int(largest.argmax())}, whose square "
+            f"overflows; expected at most {LARGEST_VALUE:.0e}: rescale all arrays by one common factor."
+        )
+
+
+def _peculiarities(teacher: np.ndarray, student: np.ndarray) -> list[str]:
+    """Notes on repeated rows and constant coordinates: allowed, but they change how the measures read."""
+    notes = []
+    for name, rows in (("teacher", teacher), ("student", student)):
+        distinct = len({hash(row.tobytes()) for row in rows})
+        if distinct < len(rows):
+            notes.append(f"{name}: {len(rows) - distinct} of {len(rows)} rows repeat another row.")
+        constant = int((rows.max(axis=0) == rows.min(axis=0)).sum())
+        if constant:
+            notes.append(f"{name}: {constant} of {rows.shape[1]} coordinates are constant.")
+    return notes
