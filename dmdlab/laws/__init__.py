@@ -1,0 +1,77 @@
+"""The data laws, by name. Scale convention and interface: `law.py`."""
+
+import inspect
+from collections.abc import Mapping
+
+from dmdlab.config import InputError, nearest
+from dmdlab.laws.cube import Cube
+from dmdlab.laws.curves import Moons, Spiral
+from dmdlab.laws.empirical import Empirical
+from dmdlab.laws.gaussian import Gaussian
+from dmdlab.laws.law import Law
+from dmdlab.laws.mixture import Mixture
+from dmdlab.laws.planar import Chessboard, Ring
+from dmdlab.laws.sphere import Sphere
+
+LAWS: dict[str, type[Law]] = {
+    "gaussian": Gaussian,
+    "mixture": Mixture,
+    "ring": Ring,
+    "chessboard": Chessboard,
+    "moons": Moons,
+    "spiral": Spiral,
+    "cube": Cube,
+    "sphere": Sphere,
+    "empirical": Empirical,
+}
+
+__all__ = [
+    "LAWS",
+    "Chessboard",
+    "Cube",
+    "Empirical",
+    "Gaussian",
+    "Law",
+    "Mixture",
+    "Moons",
+    "Ring",
+    "Sphere",
+    "Spiral",
+    "law_parameters",
+    "make_law",
+]
+
+
+def law_parameters(name: str) -> dict[str, object]:
+    """The parameters of a law that a config may set, and their defaults (so without `dim`, which has none).
+
+    Raises:
+        InputError: there is no law of this name.
+    """
+    law = _law(name)
+    parameters = inspect.signature(law).parameters
+    return {key: p.default for key, p in parameters.items() if key != "dim" and key not in law.python_only}
+
+
+def make_law(spec: Mapping[str, object]) -> Law:
+    """The law that a config describes: its `name`, `dim`, and any of `law_parameters(name)`.
+
+    Raises:
+        InputError: `name` or `dim` is missing, a name or parameter is unknown, or a value is of the wrong
+            type or out of range; the sentence names the key as `law.<key>`.
+    """
+    if "name" not in spec:
+        raise InputError(f"law.name is missing: expected one of {', '.join(sorted(LAWS))}")
+    name = spec["name"]
+    parameters = {key: value for key, value in spec.items() if key != "name"}
+    known = ["dim", *law_parameters(name if isinstance(name, str) else repr(name))]
+    for key in parameters:
+        if key not in known:
+            raise InputError(f"law.{key} is not a parameter of the law {name!r}{nearest(key, known)}")
+    return _law(str(name))(**parameters)  # type: ignore[arg-type]
+
+
+def _law(name: str) -> type[Law]:
+    if name not in LAWS:
+        raise InputError(f"law.name is {name!r}, which is not a law{nearest(name, LAWS)}")
+    return LAWS[name]

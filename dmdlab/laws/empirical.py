@@ -1,0 +1,145 @@
+"""The empirical law of a set of points: equal masses on y_1..y_m.
+
+Its denoiser is a softmax over the points, the "memorising" teacher:
+
+    E[x0 | x] = sum_i w_i(x) y_i,  log w_i(x) = (x . y_i - |y_i|^2 / 2) / sigma^2 + the same for all i  (1)
+
+At sigma = 0.002 the exponents reach 1e9 and their differences decide, so Eq. (1) is computed in float64,
+about the mean of the points, over chunks of points with a streaming log-sum-exp (as in online softmax:
+Milakov & Gimelshein 2018), which bounds the memory.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmdlab.config import InputError
+from dmdlab.laws.checks import Dim, Positive, checked
+from dmdlab.laws.law import Law
+from dmdlab.laws.mixture import log_normal
+
+_CHUNK_NUMBERS = 2**22
+"""How many float64 numbers a chunk may hold, of points or of exponents: 32 MiB."""
+
+
+class Empirical(Law):
+    """Equal masses on the rows of an array, which is kept in float32.
+
+    Args:
+        dim: d; the points must have it.
+        path: a .npy file with an array (m, d).
+        points: the array itself, (m, d), numpy or torch, in place of a path (from Python only).
+        scale: multiplies the points.
+
+    Raises:
+        InputError: not exactly one of `path` and `points`; the file cannot be read as .npy or holds Python
+            objects; the array is not (m, d) of real numbers, is empty, or holds NaN or infinity.
+    """
+
+    name = "empirical"
+    summary = "equal masses on the rows of a .npy array"
+    python_only = frozenset({"points"})
+
+    points: Tensor
+    centre: Tensor
+
+    @checked
+    def __init__(
+        self, *, dim: Dim, path: str | Path | None = None, points: Any = None, scale: Positive = 1.0
+    ) -> None:
+        super().__init__(dim)
+        if (path is None) == (points is None):
+            raise InputError(
+                "law.path is missing: the law 'empirical' expects a .npy file of shape (m, d), "
+                "or from Python an array `points`"
+                if path is None
+                else "law.path and points are both given: the law 'empirical' expects one of them"
+            )
+        array = _as_points(points, dim, "points") if path is None else _as_points(_load(path), dim, str(path))
+        self.register_buffer("points", torch.from_numpy(array) * scale, persistent=False)  # (m, d)
+        exact = self.points.double()
+        self.register_buffer("centre", exact.mean(0), persistent=False)
+        self.intrinsic_dim = dim
+        self.sigma_data = math.sqrt(exact.var(0, correction=0).mean().item())
+
+    def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, None]:
+        rows = torch.randint(len(self.points), (n,), generator=generator, device=generator.device)
+        return self.points[rows.to(self.points.device)].to(generator.device, torch.float32), None
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        rows, v = self._rows(x, sigma)
+        top = torch.full_like(v, -math.inf)  # (N, 1) the largest exponent so far
+        mass, total = torch.zeros_like(v), torch.zeros_like(rows)
+        for points, logits in self._chunks(rows, v):
+            higher = torch.maximum(top, logits.amax(-1, keepdim=True))
+            w = torch.exp(logits - higher)  # (N, chunk)
+            shrink = torch.exp(top - higher)
+            mass = mass * shrink + w.sum(-1, keepdim=True)
+            total = total * shrink + w @ points
+            top = higher
+        return (total / mass + self.centre.to(rows)).view(x.shape).to(x.dtype)
+
+    def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
+        rows, v = self._rows(x, sigma)
+        mass = torch.full_like(v, -math.inf)
+        for _, logits in self._chunks(rows, v):
+            mass = torch.logaddexp(mass, logits.logsumexp(-1, keepdim=True))
+        return (mass - math.log(len(self.points)) + log_normal(rows, v)).reshape(x.shape[:-1])
+
+    def _rows(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Centred points (N, d) and noise variances (N, 1), the leading axes flattened, in float64."""
+        levels = sigma.double().expand(*x.shape[:-1], 1)
+        return (x.double() - self.centre.to(x.device)).reshape(-1, self.dim), levels.reshape(-1, 1) ** 2
+
+    def _chunks(self, rows: Tensor, v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Centred points (chunk, d) and their exponents in Eq. (1), (N, chunk)."""
+        for part in self.points.split(max(1, _CHUNK_NUMBERS // max(len(rows), self.dim))):
+            points = part.to(rows) - self.centre.to(rows)
+            yield points, (rows @ points.mT - points.square().sum(-1) / 2) / v
+
+
+def _load(path: str | Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(
+            f"law.path: {path} cannot be read ({error.strerror or error}): give a .npy file of shape (m, d)"
+        ) from None
+    except (ValueError, EOFError):
+        raise InputError(
+            f"law.path: {path} is not a .npy file of plain numbers: save an array of floats (m, d) with "
+            "numpy.save (pickled objects are refused: loading them could run code)"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputError(
+            f"law.path: {path} is an .npz archive, expected a .npy file: save one array with numpy.save"
+        )
+    return array
+
+
+def _as_points(data: Any, dim: int, source: str) -> np.ndarray:
+    """The data as (m, d) float32, checked."""
+    array = np.asarray(data.detach().cpu() if isinstance(data, Tensor) else data)
+    if array.ndim != 2 or array.shape[0] == 0:
+        raise InputError(
+            f"{source} has shape {array.shape}, expected (m, {dim}) with at least one row: flatten each point"
+        )
+    if array.shape[1] != dim:
+        raise InputError(
+            f"{source} has shape {array.shape}, but law.dim is {dim}: set law.dim to {array.shape[1]}"
+        )
+    if array.dtype.kind not in "fiu":
+        raise InputError(f"{source} holds {array.dtype} entries, expected real numbers")
+    points = array.astype(np.float32)
+    if bad := int(np.count_nonzero(~np.isfinite(points))):
+        row = int(np.argwhere(~np.isfinite(points))[0, 0])
+        raise InputError(
+            f"{source} holds {bad} entries that are NaN or infinite in float32, first in row {row}"
+        )
+    return points

@@ -1,0 +1,139 @@
+"""What a law is: a distribution on R^d that can be sampled and, once noised, denoised exactly.
+
+Noising is variance-exploding: x_sigma = x0 + sigma eps with eps ~ N(0, I_d) (Karras et al. 2022, Sec. 2). Of
+the noised law p_sigma a law knows two things, tied by Tweedie's formula (Efron 2011, Eq. 1.4):
+
+    log_density(x_sigma, sigma) = log p_sigma(x_sigma)                                             (1)
+    denoise(x_sigma, sigma)     = E[x0 | x_sigma] = x_sigma + sigma^2 grad log p_sigma(x_sigma)    (2)
+
+**Scale, once for all laws.** A law that fills R^d (gaussian, mixture, cube, sphere) has mean 0 and average
+variance scale^2 per coordinate: trace cov = d scale^2, at every d. A planar law (ring, chessboard, moons,
+spiral) has mean 0 and its own coordinates in the plane times scale, whatever d is, so its `sigma_data` falls
+as 1 / sqrt(d). An empirical law has the coordinates of its points times scale. Every other length that a
+constructor takes (std, radius, thickness) is a multiple of scale. A `thickness` is noise *around* the law: it
+adds to these variances.
+
+**Precision.** The tensors of a law are float64 (the points of an empirical law float32) and are cast to what a
+formula needs: `.to(device)` is all that a user calls. Samples are float32. `denoise` returns the dtype of its
+input and is meant for sigma from 0.002 to 1000 at any d up to 4096.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dmdlab.config import InputError
+
+
+class Law(torch.nn.Module):
+    """A distribution on R^d with its exact denoiser; a child implements `_draw`, `_denoise`, `_log_density`.
+
+    Attributes:
+        name: the law's name in the catalogue.
+        summary: one line on what it is.
+        min_dim: the smallest d for which it exists.
+        dim: d, the ambient dimension.
+        intrinsic_dim: k, the dimension of the set that the law fills, not counting isotropic noise around
+            that set.
+        sigma_data: sqrt(trace cov / d), the sigma_data of EDM preconditioning.
+        has_denoiser: whether `denoise` and `log_density` have a closed form.
+        classes: the number of class labels, 0 if the law has none.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    min_dim: ClassVar[int] = 1
+    python_only: ClassVar[frozenset[str]] = frozenset()
+    """Parameters of the constructor that a config file cannot hold, such as arrays."""
+
+    intrinsic_dim: int
+    sigma_data: float
+    has_denoiser: bool = True
+    classes: int = 0
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < self.min_dim:
+            raise InputError(
+                f"law.dim is {dim}, but the law {self.name!r} needs at least {self.min_dim}: "
+                f"set law.dim to {self.min_dim} or more"
+            )
+        self.dim = dim
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw n independent points (n, d), float32, on the generator's device."""
+        return self._draw(n, generator)[0]
+
+    def sample_labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw points (n, d) and their class labels (n,), int64.
+
+        The points are those that `sample` draws from the same generator.
+
+        Raises:
+            NotImplementedError: the law has no natural classes (`classes` is 0).
+        """
+        x, labels = self._draw(n, generator)
+        if labels is None:
+            raise NotImplementedError(
+                f"the law {self.name!r} has no class labels: draw from it with sample()"
+            )
+        return x, labels
+
+    def denoise(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
+        """E[x0 | x_sigma], Eq. (2), of noised points (..., d); returns their shape, dtype and device.
+
+        sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]. Under autocast it still
+        computes in its own precision.
+
+        Raises:
+            InputError: x_sigma is not (..., d), or sigma does not broadcast against x_sigma[..., :1].
+        """
+        dtype = torch.promote_types(x_sigma.dtype, torch.float32)
+        x, level = self._noised(x_sigma, sigma, dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._denoise(x, level).to(x_sigma.dtype)
+
+    def log_density(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
+        """log p_sigma(x_sigma) in nats, Eq. (1), of noised points (..., d): (...), in their dtype.
+
+        Computed in float64; differentiable in both arguments.
+
+        Raises:
+            InputError: as for `denoise`.
+        """
+        x, level = self._noised(x_sigma, sigma, torch.float64)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._log_density(x, level).to(x_sigma.dtype)
+
+    def _noised(self, x_sigma: Tensor, sigma: float | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Both inputs as tensors of one dtype and device, their shapes checked."""
+        if x_sigma.shape[-1:] != (self.dim,):
+            raise InputError(
+                f"x_sigma has shape {tuple(x_sigma.shape)}, but the law {self.name!r} lives in R^{self.dim}: "
+                f"its last axis must be {self.dim}"
+            )
+        x = x_sigma.to(dtype)
+        # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
+        level = sigma.to(x) if isinstance(sigma, Tensor) else x.new_full((), sigma)
+        if level.dim() and (level.shape[-1] != 1 or level.dim() > x.dim()):
+            raise InputError(
+                f"sigma has shape {tuple(level.shape)}, which does not broadcast against x_sigma[..., :1] of "
+                f"shape {(*x.shape[:-1], 1)}: give a number, or one level per point with a last axis of 1"
+            )
+        return x, level
+
+    def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Points (n, d) in float32 and labels (n,), or None, on the generator's device."""
+        raise NotImplementedError
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """E[x0 | x_sigma = x]; x (..., d) in float32 or float64, sigma () or (..., 1) of the same dtype."""
+        raise NotImplementedError(f"the law {self.name!r} has no closed-form denoiser: train a teacher on it")
+
+    def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """log p_sigma(x), (...); inputs as for `_denoise`, in float64."""
+        raise NotImplementedError(f"the law {self.name!r} has no closed-form density: train a teacher on it")
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, intrinsic_dim={self.intrinsic_dim}, sigma_data={self.sigma_data:.4g}"
