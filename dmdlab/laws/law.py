@@ -13,9 +13,9 @@ as 1 / sqrt(d). An empirical law has the coordinates of its points times scale. 
 constructor takes (std, radius, thickness) is a multiple of scale. A `thickness` is noise *around* the law: it
 adds to these variances.
 
-**Precision.** The tensors of a law are float64 (the points of an empirical law float32) and are cast to what a
-formula needs: `.to(device)` is all that a user calls. Samples are float32. `denoise` returns the dtype of its
-input and is meant for sigma from 0.002 to 1000 at any d up to 4096.
+**Precision.** The tensors of a law are float64 (the points of an empirical law float32) and are cast to what
+a formula needs: `.to(device)` is all that a user calls. Samples are float32. `denoise` returns the dtype of
+its input and is meant for sigma from 0.002 to 1000 at any d up to 4096.
 """
 
 from typing import ClassVar
