@@ -1,0 +1,188 @@
+"""Exact transport: distances that survive cancellation, solvers against each other, loud failures."""
+
+import itertools
+import subprocess
+import sys
+
+import lap
+import numpy as np
+import pytest
+from scipy.optimize import linear_sum_assignment
+
+from dmdlab.config import InputError
+from dmdlab.pairing import TransportError, assignment, squared_distances, transport_cost
+from dmdlab.pairing import transport as room
+
+
+def clouds(structure, n, d, rng):
+    """Teacher and student clouds (n, d) of the structures that pairings really have."""
+    P, E = rng.normal(size=(2, n, d))
+    if structure == "independent":
+        return P, E
+    if structure == "near-copies":
+        return P, P + 1e-3 * E
+    if structure == "shuffled near-copies":
+        return P, (P + 1e-3 * E)[rng.permutation(n)]
+    if structure == "clusters":
+        centres = 5 * rng.normal(size=(4, d))
+        return tuple(centres[rng.integers(4, size=n)] + 0.05 * x for x in (P, E))
+    if structure == "duplicates":
+        return P[rng.integers(5, size=n)], E[rng.integers(5, size=n)]
+    if structure == "constant":
+        return P, np.ones_like(P)
+    return P, 0.5 * P + E  # correlated
+
+
+STRUCTURES = (
+    "independent",
+    "near-copies",
+    "shuffled near-copies",
+    "clusters",
+    "duplicates",
+    "constant",
+    "correlated",
+)
+
+
+@pytest.mark.parametrize("d", [1, 2, 16, 300])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_cost_is_the_reference_solvers(structure, d):
+    P, G = clouds(structure, 120, d, np.random.default_rng(d))
+    matrix = ((G[:, None] - P[None]) ** 2).sum(-1)
+    rows, columns = linear_sum_assignment(matrix)
+    solved = assignment(P, G)
+    assert solved.cost == pytest.approx(matrix[rows, columns].mean(), rel=1e-10, abs=1e-13)
+    assert sorted(solved.permutation) == list(range(120))
+    assert solved.cost == pytest.approx(((P[solved.permutation] - G) ** 2).sum(1).mean(), rel=1e-12)
+    assert solved.cost <= ((P - G) ** 2).sum(1).mean()
+    assert (solved.gap, solved.lower, solved.upper) == (0.0, solved.cost, solved.cost)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_small_problems_by_trying_every_permutation(d):
+    rng = np.random.default_rng(d)
+    for n in range(2, 7):
+        P, G = rng.integers(-3, 4, size=(2, n, d)).astype(float)
+        every = [((P[list(o)] - G) ** 2).sum(1).mean() for o in itertools.permutations(range(n))]
+        assert assignment(P, G).cost == pytest.approx(min(every), abs=1e-13)
+
+
+def test_the_solver_is_chosen_by_structure():
+    rng = np.random.default_rng(0)
+    P, E = rng.normal(size=(2, 200, 32))
+    order = rng.permutation(200)
+    assert assignment(P, P + 0.1 * E).solver == "identity"
+    assert assignment(P[order], P + 0.1 * E).solver == "argmin"
+    assert assignment(P, E).solver == "lapjvr"
+    assert assignment(P[:, :1], E[:, :1]).solver == "sort"
+    np.testing.assert_array_equal(assignment(P[order], P + 0.1 * E).permutation[order], np.arange(200))
+
+
+def test_column_minimisers_alone_settle_a_pairing():
+    """Every teacher output is nearest to its own student output, but not the other way round."""
+    P, G = np.array([[0.0, 0.0], [10.0, 0.0]]), np.array([[4.0, 0.0], [0.0, 0.0]])
+    assert squared_distances(G, P).argmin(axis=1).tolist() == [0, 0]
+    solved = assignment(P, G)
+    assert (solved.solver, solved.permutation.tolist(), solved.cost) == ("argmin", [1, 0], 18.0)
+
+
+def test_the_fast_accept_never_says_yes_by_rounding():
+    """Two teacher outputs nearer to each other than float32 can tell: the student's are exchanged."""
+    P = np.random.default_rng(1).normal(size=(64, 8))
+    P[1] = P[0] + 1e-9
+    G = P.copy()
+    G[[0, 1]] = G[[1, 0]]
+    assert not room.identity_is_optimal(P, G)
+    np.testing.assert_array_equal(assignment(P, G).permutation[:2], [1, 0])
+
+
+def test_distances_of_near_copies_far_from_the_origin():
+    rng = np.random.default_rng(2)
+    a = rng.normal(size=(50, 6))
+    b = a + 1e-5 * rng.normal(size=(50, 6))
+    exact = ((a[:, None] - b[None]) ** 2).sum(-1)
+    found = squared_distances(a + 1e6, b + 1e6)
+    assert found.min() >= 0.0
+    np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-9)  # what adding 1e6 leaves of the inputs
+    naive = ((a + 1e6) ** 2).sum(1)[:, None] + ((b + 1e6) ** 2).sum(1) - 2 * (a + 1e6) @ (b + 1e6).T
+    assert np.abs(naive - exact).max() > 1e-4  # the test can fail
+
+
+def test_distances_come_in_blocks_of_any_shape(monkeypatch):
+    a, b = np.random.default_rng(3).normal(size=(2, 300, 3)).astype(np.float32)
+    whole = squared_distances(a, b[:170])
+    monkeypatch.setattr(room, "_BLOCK_BYTES", 1)
+    np.testing.assert_allclose(squared_distances(a, b[:170]), whole, rtol=1e-13)
+    assert squared_distances(a, b, np.float32).dtype == np.float32
+
+
+def test_large_matrices_in_float32_stay_within_the_stated_gap(monkeypatch):
+    P, G = clouds("clusters", 300, 4, np.random.default_rng(4))
+    exact = assignment(P, G)
+    monkeypatch.setattr(room, "_FLOAT64_LIMIT", 10)
+    rounded = assignment(P, G)
+    assert 0 < rounded.gap < 1e-6
+    assert rounded.lower <= exact.cost <= rounded.upper
+
+
+@pytest.mark.parametrize(("n", "m"), [(30, 60), (60, 30), (25, 40)])
+def test_unequal_sizes_by_splitting_points(n, m):
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(size=(n, 3)), rng.normal(size=(m, 3))
+    size = np.lcm(n, m)
+    split = assignment(np.repeat(a, size // n, axis=0), np.repeat(b, size // m, axis=0))
+    solved = transport_cost(a, b)
+    assert solved.cost == pytest.approx(split.cost, rel=1e-9)
+    assert solved.permutation is None
+    assert solved.lower <= solved.cost <= solved.upper
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (np.arange(40), np.zeros(40, int)),
+        (np.arange(39), np.arange(39)),
+        (np.arange(40), np.full(40, -1)),
+        (np.arange(40)[::-1], np.arange(40)),
+    ],
+)
+def test_a_solver_that_returns_no_permutation_raises(monkeypatch, answer):
+    P, G = np.random.default_rng(6).normal(size=(2, 40, 2))
+    monkeypatch.setattr(lap, "lapjvr", lambda cost, return_cost: answer)
+    with pytest.raises(TransportError, match="no permutation"):
+        assignment(P, G)
+
+
+def test_a_solver_that_fails_raises(monkeypatch):
+    def fail(cost, return_cost):
+        raise RuntimeError("internal error")
+
+    P, G = np.random.default_rng(7).normal(size=(2, 40, 2))
+    monkeypatch.setattr(lap, "lapjvr", fail)
+    with pytest.raises(TransportError, match="internal error"):
+        assignment(P, G)
+
+
+@pytest.mark.parametrize("limit", [1, 50])
+def test_an_unconverged_network_simplex_raises(monkeypatch, limit):
+    """POT itself only warns: at its default limit the cost was up to 4 % too high."""
+    monkeypatch.setattr(room, "_POT_ITERATIONS", limit)
+    a, b = np.random.default_rng(8).normal(size=(2, 200, 2))
+    with pytest.raises(TransportError, match="did not converge"):
+        transport_cost(a, b[:150])
+
+
+def test_unequal_shapes_are_refused():
+    with pytest.raises(InputError, match="equal shape"):
+        assignment(np.ones((3, 2)), np.ones((4, 2)))
+    with pytest.raises(InputError, match="equal dimensions"):
+        transport_cost(np.ones((3, 2)), np.ones((3, 1)))
+
+
+def test_the_room_is_imported_without_torch_or_solvers():
+    """`dmdlab --help` and the figures read the glossary; they must not pay for solvers."""
+    code = (
+        "import sys, dmdlab.pairing; print([m for m in ('torch', 'ot', 'lap', 'scipy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
