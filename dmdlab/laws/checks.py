@@ -1,6 +1,7 @@
 """The types that the laws' parameters have, and the sentence that a wrong value gets."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
@@ -8,7 +9,6 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from dmdlab.config import InputError, nearest
 
-Dim = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -34,26 +34,20 @@ def checked(init: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, 
         try:
             validated(self, *args, **kwargs)
         except ValidationError as error:
-            raise InputError(
-                _sentence(str(getattr(self, "name", "law")), error, list(_names(init)))
-            ) from None
+            known = list(inspect.signature(init).parameters)[1:]
+            raise InputError(_sentence(getattr(self, "name", ""), error, known)) from None
 
     return call
 
 
-def _names(init: Callable[..., Any]) -> tuple[str, ...]:
-    code = init.__code__
-    return code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-
-
-def _sentence(law: str, error: ValidationError, names: list[str]) -> str:
+def _sentence(law: str, error: ValidationError, known: list[str]) -> str:
     """The first complaint of pydantic, said about `law.<key>`."""
     first = error.errors(include_url=False)[0]
     key = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] in ("missing_keyword_only_argument", "missing_argument"):
         return f"law.{key} is missing: the law {law!r} needs it"
     if first["type"] == "unexpected_keyword_argument":
-        return f"law.{key} is not a parameter of the law {law!r}{nearest(key, names)}"
+        return f"law.{key} is not a parameter of the law {law!r}{nearest(key, known)}"
     where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
-    expected = first["msg"].removeprefix("Input should be ")
-    return f"law.{key}{where} is {first['input']!r}, but the law {law!r} expects {expected}"
+    expected = first["msg"].removeprefix("Input ")
+    return f"law.{key}{where} of the law {law!r} is {first['input']!r}, but {expected}"

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from dmdlab.laws.checks import Dim, Positive, checked
+from dmdlab.laws.checks import Positive, checked
 from dmdlab.laws.law import Law
 from dmdlab.laws.truncated import truncated_moments
 
@@ -25,7 +25,7 @@ class Cube(Law):
     summary = "uniform on a cube of R^d"
 
     @checked
-    def __init__(self, *, dim: Dim, scale: Positive = 1.0) -> None:
+    def __init__(self, *, dim: int, scale: Positive = 1.0) -> None:
         super().__init__(dim)
         self.half_side = math.sqrt(3) * scale
         self.intrinsic_dim = dim

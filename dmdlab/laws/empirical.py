@@ -2,7 +2,7 @@
 
 Its denoiser is a softmax over the points, the "memorising" teacher:
 
-    E[x0 | x] = sum_i w_i(x) y_i,  log w_i(x) = (x . y_i - |y_i|^2 / 2) / sigma^2 + the same for all i  (1)
+    E[x0 | x] = sum_i w_i(x) y_i,  log w_i(x) = (x . y_i - |y_i|^2 / 2) / sigma^2 + common terms    (1)
 
 At sigma = 0.002 the exponents reach 1e9 and their differences decide, so Eq. (1) is computed in float64,
 about the mean of the points, over chunks of points with a streaming log-sum-exp (as in online softmax:
@@ -10,6 +10,7 @@ Milakov & Gimelshein 2018), which bounds the memory.
 """
 
 import math
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
-from dmdlab.laws.checks import Dim, Positive, checked
+from dmdlab.laws.checks import Positive, checked
 from dmdlab.laws.law import Law
 from dmdlab.laws.mixture import log_normal
 
@@ -50,7 +51,7 @@ class Empirical(Law):
 
     @checked
     def __init__(
-        self, *, dim: Dim, path: str | Path | None = None, points: Any = None, scale: Positive = 1.0
+        self, *, dim: int, path: str | Path | None = None, points: Any = None, scale: Positive = 1.0
     ) -> None:
         super().__init__(dim)
         if (path is None) == (points is None):
@@ -110,7 +111,7 @@ def _load(path: str | Path) -> np.ndarray:
         raise InputError(
             f"law.path: {path} cannot be read ({error.strerror or error}): give a .npy file of shape (m, d)"
         ) from None
-    except (ValueError, EOFError):
+    except (ValueError, EOFError, zipfile.BadZipFile):
         raise InputError(
             f"law.path: {path} is not a .npy file of plain numbers: save an array of floats (m, d) with "
             "numpy.save (pickled objects are refused: loading them could run code)"
@@ -136,7 +137,8 @@ def _as_points(data: Any, dim: int, source: str) -> np.ndarray:
         )
     if array.dtype.kind not in "fiu":
         raise InputError(f"{source} holds {array.dtype} entries, expected real numbers")
-    points = array.astype(np.float32)
+    with np.errstate(over="ignore"):  # the next line reports it
+        points = array.astype(np.float32)
     if bad := int(np.count_nonzero(~np.isfinite(points))):
         row = int(np.argwhere(~np.isfinite(points))[0, 0])
         raise InputError(

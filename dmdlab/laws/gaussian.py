@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import InputError
-from dmdlab.laws.checks import Dim, NonNegative, Positive, Seed, checked
+from dmdlab.laws.checks import NonNegative, Positive, Seed, checked
 from dmdlab.laws.embedding import Placement, random_frame
 from dmdlab.laws.law import Law
 
@@ -26,7 +26,8 @@ class Gaussian(Law):
         dim: d.
         spectrum: "flat" (all variances equal) or "power" (the i-th variance goes as i^-exponent, i = 1..d).
         exponent: of the power law.
-        basis: principal axes: "axes" of R^d, or "random", a random rotation drawn from `seed`.
+        basis: the principal axes: "axes" of R^d, or a "random" rotation of them drawn from `seed` (a dense
+            (d, d) matrix: half a minute of QR at d = 4096).
         variances: the d variances themselves (times scale^2) in place of a spectrum; they are not normalised.
         scale: root-mean-square standard deviation per coordinate.
         seed: of the random basis.
@@ -45,7 +46,7 @@ class Gaussian(Law):
     def __init__(
         self,
         *,
-        dim: Dim,
+        dim: int,
         spectrum: Literal["flat", "power"] = "flat",
         exponent: Annotated[float, Field(allow_inf_nan=False)] = 1.0,
         basis: Placement = "axes",
@@ -55,10 +56,9 @@ class Gaussian(Law):
     ) -> None:
         super().__init__(dim)
         if variances is None:
-            powers = torch.arange(1, dim + 1, dtype=torch.float64) ** (
-                -exponent if spectrum == "power" else 0.0
-            )
-            values = powers / powers.mean() * scale**2  # (d,)
+            decay = exponent if spectrum == "power" else 0.0
+            powers = torch.arange(1, dim + 1, dtype=torch.float64) ** -decay  # (d,)
+            values = powers / powers.mean() * scale**2
         elif len(variances) != dim or max(variances) == 0:
             raise InputError(
                 f"law.variances has {len(variances)} numbers, the largest {max(variances, default=0)}, but "

@@ -87,7 +87,8 @@ class Law(torch.nn.Module):
         computes in its own precision.
 
         Raises:
-            InputError: x_sigma is not (..., d), or sigma does not broadcast against x_sigma[..., :1].
+            InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor
+                that does not broadcast against x_sigma[..., :1].
         """
         dtype = torch.promote_types(x_sigma.dtype, torch.float32)
         x, level = self._noised(x_sigma, sigma, dtype)
@@ -108,18 +109,24 @@ class Law(torch.nn.Module):
 
     def _noised(self, x_sigma: Tensor, sigma: float | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Both inputs as tensors of one dtype and device, their shapes checked."""
-        if x_sigma.shape[-1:] != (self.dim,):
+        if x_sigma.shape[-1:] != (self.dim,) or not x_sigma.is_floating_point():
             raise InputError(
-                f"x_sigma has shape {tuple(x_sigma.shape)}, but the law {self.name!r} lives in R^{self.dim}: "
-                f"its last axis must be {self.dim}"
+                f"x_sigma is {x_sigma.dtype} of shape {tuple(x_sigma.shape)}, but the law {self.name!r} lives in "
+                f"R^{self.dim}: give floats with a last axis of {self.dim}"
+            )
+        if not isinstance(sigma, Tensor) and not sigma > 0:
+            raise InputError(
+                f"sigma is {sigma}, expected a noise level above 0: at 0 there is nothing to denoise"
             )
         x = x_sigma.to(dtype)
         # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
         level = sigma.to(x) if isinstance(sigma, Tensor) else x.new_full((), sigma)
-        if level.dim() and (level.shape[-1] != 1 or level.dim() > x.dim()):
+        column = (*x.shape[:-1], 1)
+        axes = zip(reversed(level.shape), reversed(column), strict=False)
+        if level.dim() > x.dim() or any(a not in (1, b) for a, b in axes):
             raise InputError(
                 f"sigma has shape {tuple(level.shape)}, which does not broadcast against x_sigma[..., :1] of "
-                f"shape {(*x.shape[:-1], 1)}: give a number, or one level per point with a last axis of 1"
+                f"shape {column}: give a number, or one level per point with a last axis of 1"
             )
         return x, level
 

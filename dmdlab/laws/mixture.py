@@ -1,9 +1,9 @@
 """A mixture of Gaussians with random means: sum_k w_k N(mu_k, C_k), C_k = f I + g U_k^T U_k.
 
-The r rows of U_k (r, d) are orthonormal, so Woodbury's identity is explicit. With v = f + sigma^2 and c = g /
-(g + v):
+The r rows of U_k (r, d) are orthonormal, so Woodbury's identity is explicit: with v = f + sigma^2 and
+c = g / (g + v),
 
-    (C_k + sigma^2 I)^-1 = (I - c U_k^T U_k) / v,   det(C_k + sigma^2 I) = v^(d-r) (v + g)^r        (1)
+    (C_k + sigma^2 I)^-1 = (I - c U_k^T U_k) / v,   det(C_k + sigma^2 I) = v^(d-r) (v + g)^r         (1)
     log w_k(x) = log w_k - (|x - mu_k|^2 - c |U_k (x - mu_k)|^2) / (2 v) + the same for all k        (2)
     E[x0 | x]  = (f x + sigma^2 sum_k w_k(x) (mu_k + c U_k^T U_k (x - mu_k))) / v                    (3)
 
@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import InputError
-from dmdlab.laws.checks import Count, Dim, Positive, Seed, checked
+from dmdlab.laws.checks import Count, Positive, Seed, checked
 from dmdlab.laws.embedding import random_frame
 from dmdlab.laws.law import Law
 
@@ -39,8 +39,7 @@ def log_normal(x: Tensor, v: Tensor) -> Tensor:
 class Mixture(Law):
     """K Gaussians with random means; all variances together make scale^2 per coordinate.
 
-    Means are drawn from N(0, I), centred by their weights, and rescaled so that trace cov = d scale^2
-    exactly.
+    Means are drawn from N(0, I), centred by weight, and rescaled so that trace cov = d scale^2 exactly.
 
     Args:
         dim: d.
@@ -55,8 +54,7 @@ class Mixture(Law):
         seed: of means, directions and weights.
 
     Raises:
-        InputError: a parameter is out of range; `intrinsic` or `rank` above d; one component with std below
-            1.
+        InputError: a parameter is out of range; `intrinsic` or `rank` above d; one component and std < 1.
     """
 
     name = "mixture"
@@ -70,7 +68,7 @@ class Mixture(Law):
     def __init__(
         self,
         *,
-        dim: Dim,
+        dim: int,
         components: Count = 16,
         std: Annotated[float, Field(gt=0, le=1)] = 0.3,
         intrinsic: Count | None = None,

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from dmdlab.laws.checks import Dim, NonNegative, Positive, Seed, checked
+from dmdlab.laws.checks import NonNegative, Positive, Seed, checked
 from dmdlab.laws.embedding import Embedding, Placement
 from dmdlab.laws.law import Law
 from dmdlab.laws.mixture import log_normal, log_weights_at
@@ -25,8 +25,7 @@ class Planar(Law):
         dim: d, at least 2.
         plane_variance: trace of the covariance in the plane.
         embedding: the plane of the first two "axes" (as in the paper), or a "random" one drawn from `seed`.
-        thickness: standard deviation of Gaussian noise in each of the other d - 2 directions, in absolute
-            units.
+        thickness: std of Gaussian noise in each of the other d - 2 directions, in absolute units.
         seed: of the random plane.
 
     Raises:
@@ -136,7 +135,7 @@ class Ring(PlanarMixture):
     def __init__(
         self,
         *,
-        dim: Dim,
+        dim: int,
         components: Annotated[int, Field(ge=2)] = 32,
         radius: Positive = 2.0,
         std: Positive = 0.2,
@@ -182,7 +181,7 @@ class Chessboard(Planar):
     def __init__(
         self,
         *,
-        dim: Dim,
+        dim: int,
         cells: Annotated[int, Field(ge=2, multiple_of=2)] = 4,
         embedding: Placement = "axes",
         thickness: NonNegative = 0.0,

@@ -4,11 +4,12 @@ Let s be uniform on the sphere of radius R and x = s + v^(1/2) eps. The posterio
 with concentration kappa = R |x| / v (Mardia & Jupp 2000, Sec. 9.3.2), so that with nu = d/2 - 1 and g, l of
 `bessel.py`
 
-    E[s | x] = x (R^2 / v) g_nu(kappa)    (1)
-    log p(x) = -(d/2) log(2 pi v) - (|x| - R)^2 / (2 v) + log Gamma(d/2) + nu log 2 + l_nu(kappa)    (2)
+    E[s | x] = x (R^2 / v) g_nu(kappa)                                                                (1)
+    log p(x) = -(d/2) log(2 pi v) - (|x| - R)^2 / (2 v) + log Gamma(d/2) + nu log 2 + l_nu(kappa)     (2)
 
-A thickness tau is isotropic noise on top, so v = tau^2 + sigma^2 and E[x0 | x] = E[s | x] + (tau^2 / v) (x -
-E[s | x]).
+A thickness tau is isotropic noise on top, so v = tau^2 + sigma^2 and
+
+    E[x0 | x] = E[s | x] + (tau^2 / v) (x - E[s | x]).                                                (3)
 """
 
 import math
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.laws.bessel import log_bessel_and_ratio
-from dmdlab.laws.checks import Dim, NonNegative, Positive, checked
+from dmdlab.laws.checks import NonNegative, Positive, checked
 from dmdlab.laws.law import Law
 
 
@@ -38,7 +39,7 @@ class Sphere(Law):
     min_dim = 2
 
     @checked
-    def __init__(self, *, dim: Dim, thickness: NonNegative = 0.0, scale: Positive = 1.0) -> None:
+    def __init__(self, *, dim: int, thickness: NonNegative = 0.0, scale: Positive = 1.0) -> None:
         super().__init__(dim)
         self.radius = math.sqrt(dim) * scale
         self.thickness = thickness * scale
@@ -58,7 +59,7 @@ class Sphere(Law):
         _, ratio = log_bessel_and_ratio(self.dim / 2 - 1, self.radius * norm / v)
         gain = self.radius**2 / v * ratio  # of E[s | x] over x, Eq. (1)
         noise_share = self.thickness**2 / v
-        return x * (gain + noise_share * (1 - gain)).to(x.dtype)
+        return x * (gain + noise_share * (1 - gain)).to(x.dtype)  # Eq. (3)
 
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         v = self.thickness**2 + sigma**2

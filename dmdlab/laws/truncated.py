@@ -21,9 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_NODES, _WEIGHTS = (
-    half[4:].tolist() for half in np.polynomial.legendre.leggauss(8)
-)  # those with u > 0; exact to rounding
+# Gauss-Legendre on [-1, 1] with 8 nodes, those above 0: exact to rounding on the flat part
+_NODES, _WEIGHTS = (half[4:].tolist() for half in np.polynomial.legendre.leggauss(8))
 
 
 def truncated_moments(
