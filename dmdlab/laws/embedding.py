@@ -21,7 +21,7 @@ Placement = Literal["axes", "random"]
 def random_frame(k: int, dim: int, rng: np.random.Generator) -> np.ndarray:
     """k orthonormal rows in R^dim, (k, dim), uniform over all such frames (Haar measure).
 
-    QR of a Gaussian matrix, with the signs of R undone (Mezzadri 2007, Sec. 5).
+    QR of a Gaussian matrix, with the signs of R undone (Mezzadri 2007).
     """
     q, r = np.linalg.qr(rng.standard_normal((dim, k)))
     return np.ascontiguousarray((q * np.sign(np.diagonal(r))).T)

@@ -111,7 +111,7 @@ class Law(torch.nn.Module):
         """Both inputs as tensors of one dtype and device, their shapes checked."""
         if x_sigma.shape[-1:] != (self.dim,) or not x_sigma.is_floating_point():
             raise InputError(
-                f"x_sigma is {x_sigma.dtype} of shape {tuple(x_sigma.shape)}, but the law {self.name!r} lives in "
+                f"x_sigma is {x_sigma.dtype} of shape {tuple(x_sigma.shape)}, but {self.name!r} lives in "
                 f"R^{self.dim}: give floats with a last axis of {self.dim}"
             )
         if not isinstance(sigma, Tensor) and not sigma > 0:
