@@ -1,7 +1,25 @@
-"""What an experiment is: frozen, validated, hashable. (Being written: only the error type and the name helper so far.)"""
+"""What an experiment is: frozen, validated, hashable.
+
+An `Experiment` fixes everything that determines a result: the law, the noise, the teacher, the network, the student's
+training, the fake score's training, what is measured, and one seed. Each field says where its default comes from:
+`paper` is arXiv 2606.02237, `DMD2` is arXiv 2405.14867 and its released settings, `EDM` is arXiv 2206.00364,
+`ours` was chosen on the quickstart law. `dmdlab config show` prints the whole of it.
+
+This file imports nothing of ours.
+"""
 
 import difflib
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+RESULT_VERSION = 1
+"""Raised when the same configuration starts to give another result; part of every run id and record."""
+
+Scalar = bool | int | float | str | None
 
 
 class InputError(ValueError):
@@ -13,3 +31,237 @@ def nearest(name: str, names: Iterable[str]) -> str:
     valid = sorted(names)
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; valid names: {', '.join(valid)}"
+
+
+class Section(BaseModel):
+    """A group of settings: no unknown key, no silent conversion, no change after creation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _levels(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) == 2 and value[0] >= value[1]:
+        raise ValueError("the first level must be below the second")
+    return tuple(value) if isinstance(value, list) else value
+
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Levels = Annotated[tuple[Unit, Unit], BeforeValidator(_levels)]
+
+
+class LawSpec(BaseModel):
+    """Which data law, in which dimension; further keys are that law's own parameters (`dmdlab laws` lists them)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Scalar]
+
+    name: str = Field("mixture", description="a law of the catalogue (`dmdlab laws`)")
+    dim: int = Field(2, ge=1, description="ambient dimension d")
+
+
+class NoiseConfig(Section):
+    """Variance-exploding noise on the Karras levels (EDM, eq. 5)."""
+
+    sigma_min: Positive = Field(0.002, description="smallest noise level (paper, EDM)")
+    sigma_max: Positive = Field(80.0, description="largest noise level, the prior's standard deviation (paper, EDM)")
+    rho: Positive = Field(7.0, description="exponent of the Karras levels (paper, EDM)")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "NoiseConfig":
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min = {self.sigma_min} must be below sigma_max = {self.sigma_max}")
+        return self
+
+
+class TeacherConfig(Section):
+    """The teacher, its flow, and the training of the network that is the teacher or, beside an exact teacher, the
+    start of student and fake score."""
+
+    kind: Literal["exact", "network"] = Field(
+        "exact", description="'exact': the law's own E[x0 | x_sigma]; 'network': a network trained on the law (paper)"
+    )
+    steps: Count = Field(32, description="K, steps of the flow Phi_K that defines the pairing (paper: 8; ours: 32)")
+    solver: Literal["heun", "euler"] = Field("heun", description="solver of the flow (paper, EDM: heun)")
+    iterations: Count = Field(4000, description="training iterations of the network (ours)")
+    batch: Count = Field(256, description="batch size of that training (ours; paper toys: 512)")
+    learning_rate: Positive = Field(2e-3, description="peak learning rate, cosine to 0 (ours)")
+    warmup: int = Field(100, ge=0, description="iterations of linear warm-up (ours)")
+    levels: Literal["karras", "lognormal"] = Field(
+        "karras",
+        description="noise levels of that training: uniform in the Karras index (ours: reaches sigma_max), "
+        "or log-normal(-1.2, 1.2) (EDM)",
+    )
+    target: Literal["data", "posterior"] = Field(
+        "data",
+        description="regress on x0 (EDM), or on the law's exact E[x0 | x_sigma]: the same minimiser with less variance",
+    )
+    train_samples: int = Field(0, ge=0, description="size of the training set; 0 draws fresh data for ever")
+
+
+class NetworkConfig(Section):
+    """The network shared by teacher, student and fake score."""
+
+    kind: Literal["residual", "mlp"] = Field(
+        "residual", description="'residual': normalised residual blocks (ours); 'mlp': the paper's plain MLP"
+    )
+    width: Count = Field(128, description="hidden width (paper: 384)")
+    depth: Count = Field(4, description="hidden layers of the mlp (paper: 5), blocks of the residual network (ours)")
+    time_features: int = Field(32, ge=2, multiple_of=2, description="Fourier features of the noise level (paper: 32)")
+
+
+class StudentConfig(Section):
+    """The one-step student and its distribution-matching update."""
+
+    init: Literal["teacher", "rotated", "random"] = Field(
+        "teacher",
+        description="start: the teacher at sigma_max (paper), the same after a fixed random rotation of the noise, "
+        "or a random network",
+    )
+    iterations: Count = Field(
+        10_000, description="fake-score updates in all; the student moves once per fake_score.updates (paper: 50 000)"
+    )
+    batch: Count = Field(256, description="batch size (paper toys: 512)")
+    learning_rate: Positive = Field(5e-4, description="AdamW learning rate (ours; paper: 2e-6)")
+    warmup: int = Field(100, ge=0, description="iterations of linear warm-up, student and fake score (paper: 500)")
+    decay: Literal["constant", "cosine"] = Field(
+        "constant", description="learning rates of student and fake score after warm-up: constant (paper), cosine to 0"
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, student and fake score (paper, DMD2)")
+    clip: float = Field(10.0, ge=0, description="gradient-norm limit per network; 0 turns it off (DMD2: 10)")
+    levels: Levels = Field((0.02, 0.98), description="range of the Karras index for the student's update (paper, DMD2)")
+    normaliser: Literal["sample", "floored", "batch", "none"] = Field(
+        "sample",
+        description="the direction is divided by the mean abs(x - D_teacher): of each sample (DMD2), of each sample "
+        "+ 1e-6 (FastGen), of the batch, or by nothing",
+    )
+    reduction: Literal["mean", "sum"] = Field(
+        "mean", description="of the student's loss over coordinates: mean (DMD2; a hidden 1/d) or sum"
+    )
+
+
+class FakeScoreConfig(Section):
+    """The network that learns the student's own score."""
+
+    updates: Count = Field(5, description="fake-score updates per student update (paper, DMD2: 5)")
+    batches: Literal["shared", "separate"] = Field(
+        "shared", description="whether the student's update uses one of the fake score's batches (DMD2) or its own"
+    )
+    learning_rate: Positive = Field(1e-3, description="AdamW learning rate (ours; paper: 2e-6)")
+    levels: Levels = Field((0.0, 1.0), description="range of the Karras index (DMD2: all of it)")
+    weight: Literal["edm", "uniform"] = Field(
+        "edm", description="loss weight: 1/sigma^2 + 1/sigma_data^2 (DMD2, EDM) or 1 (FastGen)"
+    )
+
+
+class MeasureConfig(Section):
+    """What is measured at the end of a run, and how often on the way."""
+
+    samples: int = Field(1000, ge=2, description="n, rows of every array of a measurement (paper: 1000)")
+    checkpoints: Count = Field(24, description="log-spaced points of the training curve (ours)")
+
+
+class Experiment(Section):
+    """Everything that determines a result."""
+
+    law: LawSpec = Field(default_factory=LawSpec)
+    noise: NoiseConfig = Field(default_factory=NoiseConfig)
+    teacher: TeacherConfig = Field(default_factory=TeacherConfig)
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    student: StudentConfig = Field(default_factory=StudentConfig)
+    fake_score: FakeScoreConfig = Field(default_factory=FakeScoreConfig)
+    measure: MeasureConfig = Field(default_factory=MeasureConfig)
+    seed: int = Field(0, ge=0, description="seed of networks, training noise and latents: the statistical unit")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Experiment":
+        if self.student.init == "rotated" and self.law.dim < 2:
+            raise ValueError("student.init = 'rotated' needs law.dim >= 2: one dimension has no rotation")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Ten hex digits that determine the result: the hash of every key and of `RESULT_VERSION`."""
+        return fingerprint(flatten(self))
+
+    @property
+    def teacher_id(self) -> str:
+        """The same for what determines the teacher and the start network: runs that share it share them."""
+        keys = ("law.", "noise.", "teacher.", "network.", "seed")
+        return fingerprint({k: v for k, v in flatten(self).items() if k.startswith(keys) and k not in _FLOW_KEYS})
+
+
+_FLOW_KEYS = {"teacher.kind", "teacher.steps", "teacher.solver"}
+
+
+def fingerprint(flat: Mapping[str, Any]) -> str:
+    """Ten hex digits of a flat configuration's SHA-256."""
+    text = json.dumps({"result_version": RESULT_VERSION, **flat}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def flatten(experiment: Experiment) -> dict[str, Any]:
+    """`{"law.dim": 2, ...}`: every key with dots, in the order of the sections; tuples become lists."""
+    flat: dict[str, Any] = {}
+    for section, value in experiment.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat.update({f"{section}.{key}": v for key, v in value.items()})
+        else:
+            flat[section] = value
+    return flat
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`: `{"law.dim": 2}` -> `{"law": {"dim": 2}}`."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, last = key.split(".")
+        target = nested
+        for section in sections:
+            target = target.setdefault(section, {})
+        target[last] = value
+    return nested
+
+
+def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") -> Experiment:
+    """An `Experiment` from dotted keys. Raises `InputError` naming the key, what was expected and the nearest name."""
+    for key in flat:
+        section = key.split(".")[0]
+        if section not in Experiment.model_fields:
+            raise InputError(f"{source}: unknown key {key!r}{nearest(key, known_keys())}")
+    try:
+        return Experiment.model_validate(nest(flat))
+    except ValidationError as error:
+        raise InputError(f"{source}: {_sentence(error)}") from None
+
+
+def known_keys() -> list[str]:
+    """Every dotted key except the laws' own parameters."""
+    return list(flatten(Experiment()))
+
+
+def describe() -> list[tuple[str, Any, str]]:
+    """`(key, default, description)` of every key: the table that `dmdlab config show` and the docs print."""
+    rows: list[tuple[str, Any, str]] = []
+    defaults = flatten(Experiment())
+    for section, field in Experiment.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            for key, sub in model.model_fields.items():
+                rows.append((f"{section}.{key}", defaults[f"{section}.{key}"], sub.description or ""))
+        else:
+            rows.append((section, defaults[section], field.description or ""))
+    return rows
+
+
+def _sentence(error: ValidationError) -> str:
+    """Pydantic's first complaint in our words."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{nearest(key, known_keys())}"
+    message = first["msg"].removeprefix("Value error, ")
+    got = first.get("input")
+    shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}"
+    return f"{key}: {message}{shown}" if key else f"{message}"

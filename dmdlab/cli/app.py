@@ -1,0 +1,50 @@
+"""`dmdlab`: the application and how it ends.
+
+Exit status: 0 done; 1 unexpected error; 2 bad input (one sentence on stderr, nothing written); 3 some runs failed (the
+others are kept); 130 interrupted (finished runs are kept).
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dmdlab.cli.read import app as reading
+from dmdlab.cli.run import app as running
+from dmdlab.config import InputError
+
+app = typer.Typer(
+    help="Do few-step diffusion students copy their teacher's noise-data pairing? Train, measure, plot.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.registered_commands += [*running.registered_commands, *reading.registered_commands]
+app.registered_groups += reading.registered_groups
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from dmdlab import __version__
+
+        typer.echo(f"dmdlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the `dmdlab` command."""
+    try:
+        app()
+    except InputError as error:
+        print(f"dmdlab: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,114 @@
+"""What commands print: tables for people on stdout, progress on stderr, JSON for programs."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from dmdlab.lab.summary import Cell
+
+CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "fidelity")
+SHORT = {"law.name": "law", "law.dim": "d", "student.init": "init"}
+
+
+def err() -> "Console":
+    """The console for everything that is not a result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def out() -> "Console":
+    """The console for results; as wide as its content when piped, so that nothing is cut."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, indent=2))
+
+
+def number(value: object) -> str:
+    """A number for a table: three digits, '–' for none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """'0.71 ± 0.04', or the mean alone when there is no interval."""
+    if math.isnan(low) or math.isnan(mean):
+        return number(mean)
+    half = (high - low) / 2
+    places = max(0, min(3, 1 - math.floor(math.log10(half)))) if half > 0 else 3
+    return f"{mean:.{places}f} ± {half:.{places}f}"
+
+
+def cell_table(cells: Sequence["Cell"], title: str) -> None:
+    """The table a sweep ends with: a row a cell, mean and 95 % interval over seeds."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for key in cells[0].keys:
+        table.add_column(SHORT.get(key, key), justify="right" if key == "law.dim" else "left")
+    table.add_column("seeds", justify="right")
+    for metric in CELL_METRICS:
+        table.add_column("ceiling" if metric == "delta_e_ceiling" else metric, justify="right")
+    previous = None
+    for cell in cells:
+        if previous is not None and cell.keys.get("law.dim") != previous:
+            table.add_section()
+        previous = cell.keys.get("law.dim")
+        marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
+        values = [interval(i.mean, i.low, i.high) for i in (cell.metrics[m] for m in CELL_METRICS)]
+        table.add_row(*[number(v) for v in cell.keys.values()], f"{cell.seeds}{marks}", *values)
+    out().print(table)
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table of short texts and numbers."""
+    from rich.table import Table
+
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*[number(v) for v in row])
+    out().print(table)
+
+
+def csv_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """All keys of all rows as CSV on stdout; empty where a row has none."""
+    import csv
+    import sys
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()})
+
+
+def bars() -> "Progress":
+    """Progress bars on stderr."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}"),
+        console=err(),
+    )

@@ -1,0 +1,40 @@
+"""One currency: a denoiser is any call D(x_sigma, sigma) = E[x0 | x_sigma].
+
+Exact denoisers are the laws' own (`law.denoise`), network denoisers are an `EDMDenoiser` around a network; teacher,
+sampler, losses and tests take either. The score follows from Tweedie's formula,
+
+    grad log p_sigma(x) = (D(x, sigma) - x) / sigma^2.                                      (EDM eq. 3)
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from dmdlab.diffusion.noise import edm_coefficients
+
+
+class Denoiser(Protocol):
+    """Anything that returns E[x0 | x_sigma]."""
+
+    def __call__(self, x_sigma: Tensor, sigma: Tensor | float) -> Tensor:
+        """x_sigma (..., d), sigma a number or (..., 1) -> (..., d)."""
+        ...
+
+
+class EDMDenoiser(nn.Module):
+    """A network as a denoiser, by EDM's preconditioning (`dmdlab.diffusion.noise`).
+
+    `network(x (e, n, d), c_noise (e, n, 1)) -> (e, n, d)`; `sigma_data` is the law's standard deviation per coordinate.
+    """
+
+    def __init__(self, network: nn.Module, sigma_data: float) -> None:
+        super().__init__()
+        self.network = network
+        self.sigma_data = sigma_data
+
+    def forward(self, x_sigma: Tensor, sigma: Tensor | float) -> Tensor:
+        """x_sigma (e, n, d), sigma a number or (e, n, 1) -> E[x0 | x_sigma], (e, n, d)."""
+        level = torch.as_tensor(sigma, dtype=x_sigma.dtype, device=x_sigma.device)
+        c = edm_coefficients(level.expand(*x_sigma.shape[:-1], 1), self.sigma_data)  # (e, n, 1)
+        return torch.addcmul(c.c_skip * x_sigma, c.c_out, self.network(c.c_in * x_sigma, c.c_noise))

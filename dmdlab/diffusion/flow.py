@@ -1,0 +1,41 @@
+"""Phi_K: the probability-flow ODE, which pairs each noise vector with one data point.
+
+    dx / dsigma = (x - D(x, sigma)) / sigma,        from sigma_max down to 0                (EDM eq. 1, with s(t) = 1)
+
+solved on the Karras grid by Euler or by Heun's second-order method (EDM algorithm 1, no stochastic churn; the last
+step, to sigma = 0, is an Euler step, which lands on D(x, sigma_min)).
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dmdlab.diffusion.denoiser import Denoiser
+
+
+def path(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") -> Iterator[Tensor]:
+    """The states x at every level of `sigmas` (K + 1 of them, descending, 0 allowed last), z (..., d) first.
+
+    `solver` is 'heun' (2K - 1 denoiser calls when the grid ends at 0) or 'euler' (K calls).
+    """
+    levels = sigmas.tolist()
+    x = z
+    yield x
+    for here, there in zip(levels, levels[1:], strict=False):
+        slope = (x - denoiser(x, here)) / here
+        guess = x + (there - here) * slope
+        if solver == "heun" and there > 0:
+            slope = (slope + (guess - denoiser(guess, there)) / there) / 2
+            guess = x + (there - here) * slope
+        x = guess
+        yield x
+
+
+@torch.no_grad()
+def flow(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") -> Tensor:
+    """Phi_K(z), (..., d), for prior noise z (..., d) at sigmas[0]; see `path`."""
+    x = z
+    for state in path(denoiser, z, sigmas, solver):
+        x = state
+    return x

@@ -1,0 +1,206 @@
+"""From files and words to experiments: TOML files, presets, `key=value`, sweep axes.
+
+An experiment file holds a `question`, sections of settings (those of `dmdlab config show`), and for a sweep a table
+
+    [sweep]
+    "law.dim" = [2, 8, 32, 128]
+    seed = { start = 0, stop = 8 }          # 0 ... 7, as Python's range
+
+whose axes are any keys; the sweep is their product. Settings come in the order defaults, preset, file, key=value: the
+later wins, and a `key=value` on a swept key replaces its axis.
+"""
+
+import itertools
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dmdlab.config import Experiment, InputError, experiment_from, flatten, nearest, nest
+from dmdlab.laws import law_parameters, make_law
+
+MAX_RUNS = 100_000
+"""A sweep above this is taken for a slip."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A question, the settings that differ from the defaults (dotted keys) and the axes of the sweep."""
+
+    source: str
+    question: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, list[Any]] = field(default_factory=dict)
+
+    def experiments(self) -> list[Experiment]:
+        """Every experiment of the product of the axes, resolved and checked, without repeats."""
+        count = 1
+        for values in self.axes.values():
+            count *= len(values)
+        if count > MAX_RUNS:
+            raise InputError(f"{self.source}: [sweep] makes {count} runs; at most {MAX_RUNS} (shorten an axis)")
+        found: dict[str, Experiment] = {}
+        for values in itertools.product(*self.axes.values()):
+            flat = self.settings | dict(zip(self.axes, values, strict=True))
+            experiment = resolve(experiment_from(flat, self.source), self.source)
+            found.setdefault(experiment.id, experiment)
+        return list(found.values())
+
+
+def presets() -> dict[str, str]:
+    """Name -> TOML text of the presets inside the package."""
+    folder = files("dmdlab") / "presets"
+    return {p.name.removesuffix(".toml"): p.read_text(encoding="utf-8") for p in folder.iterdir() if p.name.endswith(".toml")}
+
+
+def load(path: Path | None, preset: str | None = None, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep described by a preset, a file and `key=value` words, in that order of precedence.
+
+    Raises `InputError` that names the file or word, the key, what was expected and the nearest valid name.
+    """
+    sweep = Sweep("defaults")
+    if path is not None:
+        text = _read(path)
+        document = _parse(text, str(path))
+        preset = preset or document.pop("preset", None)
+        document.pop("preset", None)
+    if preset is not None:
+        known = presets()
+        if preset not in known:
+            raise InputError(f"unknown preset {preset!r}{nearest(preset, known)}")
+        sweep = _merge(sweep, _parse(known[preset], f"preset {preset}"), f"preset {preset}")
+    if path is not None:
+        sweep = _merge(sweep, document, str(path))
+    return _override(sweep, overrides)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        hint = nearest(path.name, near) if near else ""
+        raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected an experiment file (TOML, UTF-8)") from None
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not valid TOML ({error})") from None
+
+
+def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
+    """`sweep` with the settings and axes of a parsed file on top."""
+    document = dict(document)
+    question, axes = document.pop("question", sweep.question), document.pop("sweep", {})
+    if not isinstance(question, str):
+        raise InputError(f"{source}: question: expected a sentence, got {question!r}")
+    if not isinstance(axes, dict):
+        raise InputError(f"{source}: sweep: expected a table of axes, got {axes!r}")
+    settings = sweep.settings | dict(_dotted(document))
+    checked = {key: axis_values(key, value, source) for key, value in _dotted_axes(axes)}
+    base = {key: value for key, value in settings.items() if key not in checked}
+    old = {key: value for key, value in sweep.axes.items() if key not in settings or key in checked}
+    merged = Sweep(source, question, base, old | checked)
+    experiment_from(base, source)  # unknown keys and wrong types are told with the file's own name
+    return merged
+
+
+def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _dotted_axes(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Axes by dotted key: `"law.dim" = [...]` and `[sweep.law] dim = [...]` alike; a {start, stop} table is a value."""
+    for key, value in table.items():
+        if isinstance(value, dict) and "start" not in value and "stop" not in value:
+            yield from _dotted_axes(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def axis_values(key: str, value: object, source: str) -> list[Any]:
+    """The values of one axis: a list, or {start, stop, step} of integers (stop not included)."""
+    if isinstance(value, dict):
+        unknown = set(value) - {"start", "stop", "step"}
+        if unknown or not all(type(v) is int for v in value.values()) or "stop" not in value or value.get("step", 1) == 0:
+            raise InputError(f"{source}: sweep.{key}: expected {{start, stop, step}} of integers, got {value!r}")
+        value = list(range(value.get("start", 0), value["stop"], value.get("step", 1)))
+    if not isinstance(value, list):
+        raise InputError(f"{source}: sweep.{key}: expected a list or {{start, stop}}, got {value!r}")
+    if not value:
+        raise InputError(f"{source}: sweep.{key}: the axis is empty; give at least one value or leave the axis out")
+    return value
+
+
+def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
+    """`sweep` with `key=value` words on top; a list or range on a key makes or replaces its axis."""
+    settings, axes = dict(sweep.settings), dict(sweep.axes)
+    for key, value in parse_words(words).items():
+        axes.pop(key, None)
+        settings.pop(key, None)
+        if (isinstance(value, list) and key not in _LIST_KEYS) or isinstance(value, dict):
+            axes[key] = axis_values(key, value, "command line")
+        else:
+            settings[key] = value
+    source = "command line" if words else sweep.source
+    experiment_from(settings, source)
+    return replace(sweep, settings=settings, axes=axes)
+
+
+def parse_words(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as a dictionary; values are TOML, a bare word is a string."""
+    found = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{word!r}: expected key=value, as in law.dim=8")
+        found[key.strip()] = _value(text.strip())
+    return found
+
+
+_LIST_KEYS = {key for key, value in flatten(Experiment()).items() if isinstance(value, list)}
+
+
+def _value(text: str) -> Any:
+    """A TOML value; a bare word is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def resolve(experiment: Experiment, source: str = "the configuration") -> Experiment:
+    """The experiment with every parameter of its law spelled out, after building the law once to check it.
+
+    Raises `InputError` for an unknown law or parameter, a dimension below the law's minimum, or settings that need an
+    exact denoiser which the law lacks.
+    """
+    spec = experiment.law.model_dump()
+    try:
+        has_denoiser = _check_law(tuple(spec.items()))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    needs = {"teacher.kind": experiment.teacher.kind == "exact", "teacher.target": experiment.teacher.target == "posterior"}
+    for key, needed in needs.items():
+        if needed and not has_denoiser:
+            raise InputError(f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network")
+    flat = flatten(experiment)
+    full = {f"law.{key}": value for key, value in (law_parameters(spec["name"]) | spec).items()}
+    return Experiment.model_validate(nest({**full, **{k: v for k, v in flat.items() if not k.startswith("law.")}}))
+
+
+@lru_cache(maxsize=256)
+def _check_law(spec: tuple[tuple[str, Any], ...]) -> bool:
+    """Build the law once (raises `InputError`); whether it has an exact denoiser."""
+    return make_law(dict(spec)).has_denoiser

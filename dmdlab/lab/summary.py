@@ -1,0 +1,52 @@
+"""Many records as few numbers: which keys vary, and each cell's mean and interval over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dmdlab.lab.store import Record
+from dmdlab.pairing import METRICS, Interval, mean_interval
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Runs that differ in their seed only: the varying keys' values, the seeds, how many failed, which teachers failed
+    their check, and each metric's interval over seeds."""
+
+    keys: dict[str, Any]
+    seeds: int
+    failed: int
+    flagged: int
+    metrics: dict[str, Interval]
+
+
+def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
+    """The config keys in which the records differ, `also` among them, in the order of the configuration."""
+    keys = list(dict.fromkeys(key for record in records for key in record.config))
+    return [k for k in keys if k in also or len({repr(r.config.get(k)) for r in records}) > 1]
+
+
+def cells(records: Sequence[Record]) -> list[Cell]:
+    """The records grouped by everything but the seed, in their order."""
+    keys = [k for k in varying(records, also=("law.name", "law.dim", "student.init")) if k != "seed"]
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(repr(record.config.get(k)) for k in keys), []).append(record)
+    return [_cell(keys, group) for group in groups.values()]
+
+
+def _cell(keys: Sequence[str], group: Sequence[Record]) -> Cell:
+    rows = [r.row for r in group if r.summary["status"] == "done"]
+
+    def interval(key: str) -> Interval:
+        return mean_interval(np.array([np.nan if row[key] is None else row[key] for row in rows], dtype=float))
+
+    return Cell(
+        keys={k: group[0].config.get(k) for k in keys},
+        seeds=len(group),
+        failed=len(group) - len(rows),
+        flagged=sum(not r.summary["teacher"]["ok"] for r in group),
+        metrics={key: interval(key) for key in METRICS},
+    )

@@ -1,0 +1,88 @@
+"""Many networks as one: every parameter has a leading member axis, and one matrix product serves all members.
+
+The parameters of an ensemble are views of one matrix `flat` (e, P), a row a member. So gradients fit one matrix too,
+clipping is a row norm, an optimiser sees one tensor a member, and copying, reordering or selecting members is indexing
+rows. Members never mix: what happens in one row, a NaN included, stays there.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class EnsembleLinear(nn.Module):
+    """e affine (or, without bias, linear) maps side by side: x (e, n, in) -> (e, n, out)."""
+
+    def __init__(self, members: int, inputs: int, outputs: int, gain: float = 1.0, bias: bool = True) -> None:
+        super().__init__()
+        self.std = gain / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.zeros(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bias is None:
+            return torch.bmm(x, self.weight)
+        return torch.baddbmm(self.bias, x, self.weight)  # (e, n, out)
+
+
+class Ensemble(nn.Module):
+    """A network with a leading member axis on every parameter; subclasses define the architecture.
+
+    Call `flatten_parameters()` at the end of a subclass's `__init__`.
+    """
+
+    flat: Tensor
+
+    def flatten_parameters(self) -> None:
+        """Move all parameters into one (e, P) matrix, of which they become views."""
+        parameters = list(self.parameters())
+        members = parameters[0].shape[0]
+        self._adopt(torch.cat([p.detach().reshape(members, -1) for p in parameters], dim=1))
+
+    def _adopt(self, flat: Tensor) -> None:
+        self.flat = flat
+        start = 0
+        for p in self.parameters():
+            stop = start + p[0].numel()
+            p.data = flat[:, start:stop].view(p.shape)
+            start = stop
+
+    def gradient(self, loss: Tensor, out: Tensor) -> Tensor:
+        """d loss / d `flat`, (e, P), written to `out`. `loss` (e,) is each member's own: their sum is differentiated."""
+        parts = torch.autograd.grad(loss.sum(), list(self.parameters()))
+        return torch.cat([p.flatten(1) for p in parts], dim=1, out=out)
+
+    @property
+    def members(self) -> int:
+        """e, the number of networks."""
+        return self.flat.shape[0]
+
+    @torch.no_grad()
+    def initialise(self, generators: Sequence[torch.Generator]) -> "Ensemble":
+        """Draw member i's weights, N(0, gain^2 / inputs) with zero biases, from generators[i] alone (CPU)."""
+        for module in self.modules():
+            if isinstance(module, EnsembleLinear):
+                if module.bias is not None:
+                    module.bias.zero_()
+                for weight, g in zip(module.weight, generators, strict=True):
+                    weight.copy_(torch.randn(weight.shape, generator=g) * module.std)
+        return self
+
+    @torch.no_grad()
+    def load_rows(self, rows: Tensor) -> "Ensemble":
+        """Set all parameters from an (e, P) matrix, as `flat` of another ensemble of this shape gives it."""
+        self.flat.copy_(rows)
+        return self
+
+    def to_device(self, device: torch.device | str) -> "Ensemble":
+        """Move parameters and buffers; parameters stay views of `flat`."""
+        flat = self.flat.to(device)
+        self.to(device)
+        self._adopt(flat)
+        return self
+
+    def member_state(self, index: int) -> dict[str, Tensor]:
+        """One member's parameters by name, without the member axis, contiguous on the CPU."""
+        return {name: p[index].detach().cpu().clone().contiguous() for name, p in self.named_parameters()}

@@ -1,0 +1,71 @@
+"""Named random streams and the latents z_i. Nothing here, or anywhere in dmdlab, seeds globally.
+
+A stream is named by a seed and words, as in `stream(3, "latents")`. Streams of different names are independent;
+a stream does not depend on the batch, on the ensemble around it or on the engine. Latents come from NumPy's Philox
+on the CPU whatever the device, and row i is the same however many rows are drawn.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Draw = Callable[[torch.Generator, int], Tensor]
+
+
+def _key(seed: int, names: Sequence[str]) -> int:
+    text = "/".join((str(seed), *names)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:16], "little")
+
+
+def stream(seed: int, *names: str) -> np.random.Generator:
+    """The NumPy generator of this name."""
+    return np.random.Generator(np.random.Philox(key=_key(seed, names)))
+
+
+def generator(seed: int, *names: str, device: torch.device | str = "cpu") -> torch.Generator:
+    """The torch generator of this name on `device` (CPU and CUDA streams of one name differ)."""
+    return torch.Generator(device).manual_seed(_key(seed, names) >> 65)
+
+
+def latents(seed: int, n: int, dim: int, sigma_max: float, name: str = "latents") -> Tensor:
+    """Prior noise z ~ N(0, sigma_max^2 I), (n, d) float32 on the CPU; row i does not depend on n."""
+    rows = stream(seed, name).standard_normal((n, dim), dtype=np.float32)
+    return torch.from_numpy(rows * np.float32(sigma_max))
+
+
+def rotation(seed: int, dim: int, name: str = "rotation") -> Tensor:
+    """A random rotation without trace, (d, d) float32 with d >= 2, acting on rows as z @ R.
+
+    Quarter turns in d/2 random planes; when d is odd, one third of a turn about a random axis of three dimensions takes
+    the place of a plane and the axis left over. The basis is uniform on O(d). Unlike a uniform rotation, whose trace
+    is of order 1, this one leaves exactly nothing of z in R z on average: E<z, R z> = 0 in every dimension.
+    """
+    gaussian = stream(seed, name).standard_normal((dim, dim))
+    q, r = np.linalg.qr(gaussian)
+    q *= np.sign(np.diag(r))  # makes QR's Q uniform on O(d) (Mezzadri 2007)
+    turn = np.zeros((dim, dim))
+    odd = dim % 2
+    if odd:
+        turn[:3, :3] = np.roll(np.eye(3), 1, axis=0)
+    for i in range(3 * odd, dim, 2):
+        turn[i, i + 1], turn[i + 1, i] = 1.0, -1.0
+    return torch.from_numpy((q @ turn @ q.T).astype(np.float32))
+
+
+def ahead(draw: Draw, generators: Sequence[torch.Generator], steps: int) -> Iterator[Tensor]:
+    """Endless per-step draws for an ensemble, each member from its own generator, `steps` steps at a time.
+
+    `draw(generator, steps)` gives one member's block (steps, ...); each yielded tensor is (e, ...). A member's draws
+    depend only on its own generator and on `steps`, never on its neighbours.
+    """
+    while True:
+        block = torch.stack([draw(g, steps) for g in generators], dim=1)  # (steps, e, ...)
+        yield from block
+
+
+def block_steps(numbers_per_step: int, budget: int = 1 << 20) -> int:
+    """How many steps to draw ahead so that one member's block holds about `budget` numbers (1 to 64 steps)."""
+    return max(1, min(64, budget // max(1, numbers_per_step)))

@@ -1,0 +1,131 @@
+"""Training the network that denoises a law: the teacher, or the start of a student beside an exact teacher.
+
+The loss is EDM's denoising score matching (EDM eq. 2 and table 1), per member
+
+    mean over batch and coordinates of  (1/sigma^2 + 1/sigma_data^2) |D(x0 + sigma eps, sigma) - y|^2,
+
+with y = x0, or y = the law's exact E[x0 | x_sigma], which has the same minimiser and less variance.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dmdlab.config import Experiment, NetworkConfig
+from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
+from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
+from dmdlab.laws import Law
+from dmdlab.networks import NETWORKS, Ensemble
+from dmdlab.randomness import ahead, block_steps, generator
+from dmdlab.training.optimiser import EnsembleAdamW
+
+
+@dataclass(frozen=True)
+class TeacherStep:
+    """After `iteration` iterations: each member's loss (e,), averaged since the last report."""
+
+    iteration: int
+    loss: Tensor
+
+
+def denoiser_for(members: int, config: NetworkConfig, law: Law, device: torch.device | str) -> EDMDenoiser:
+    """An uninitialised ensemble of `members` denoisers for this law."""
+    network = NETWORKS[config.kind](members, law.dim, config).to_device(device)
+    return EDMDenoiser(network, law.sigma_data)
+
+
+def ensemble_of(denoiser: EDMDenoiser) -> Ensemble:
+    """The network inside, with its type."""
+    network = denoiser.network
+    assert isinstance(network, Ensemble)
+    return network
+
+
+def denoising_loss(denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor, weight: Tensor | float) -> Tensor:
+    """Each member's weighted squared error of D(x, sigma) against `target`, (e,); x, target (e, n, d), sigma (e, n, 1)."""
+    return (weight * (denoiser(x, sigma) - target) ** 2).mean(dim=(1, 2))
+
+
+def train_teacher(
+    experiment: Experiment, seeds: Sequence[int], law: Law, denoiser: EDMDenoiser, report_every: int = 200
+) -> Iterator[TeacherStep]:
+    """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, the last iteration included.
+
+    Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
+    initialised here, each from its own seed. Device: that of the law and the denoiser.
+    """
+    config, network = experiment.teacher, ensemble_of(denoiser)
+    device = network.flat.device
+    network.initialise([generator(s, "network") for s in seeds])
+    optimiser = EnsembleAdamW(
+        network,
+        [config.learning_rate] * len(seeds),
+        total=config.iterations,
+        clip=1.0,  # without it a few early batches at large weights can throw a narrow network far (ours)
+        warmup=config.warmup,
+        decay="cosine",
+    )
+    draws = _draws(experiment, seeds, law, device)
+    total = torch.zeros(len(seeds), device=device)
+    for i in range(1, config.iterations + 1):
+        x, level, eps = next(draws)
+        x_sigma = x + level * eps  # (e, n, d)
+        with torch.no_grad():
+            target = law.denoise(x_sigma, level) if config.target == "posterior" else x
+        loss = denoising_loss(denoiser, x_sigma, target, level, edm_weight(level, law.sigma_data))
+        optimiser.step(loss)
+        total += loss.detach()
+        if i % report_every == 0 or i == config.iterations:
+            yield TeacherStep(i, total / ((i - 1) % report_every + 1))
+            total = torch.zeros_like(total)
+
+
+def _draws(
+    experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Endless (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d)), each member from its own streams."""
+    config, d = experiment.teacher, law.dim
+    steps = block_steps(config.batch * d)
+    streams = {
+        name: [generator(s, "teacher", name, device=device) for s in seeds] for name in ("data", "level", "noise")
+    }
+    stored = [law.sample(config.train_samples, g) for g in streams["data"]] if config.train_samples else None
+
+    def data(g: torch.Generator, k: int) -> Tensor:
+        if stored is None:
+            return law.sample(k * config.batch, g).view(k, config.batch, d)
+        rows = stored[streams["data"].index(g)]
+        pick = torch.randint(len(rows), (k, config.batch), generator=g, device=device)
+        return rows[pick]
+
+    def level(g: torch.Generator, k: int) -> Tensor:
+        shape = (k, config.batch, 1)
+        if config.levels == "lognormal":
+            return lognormal_levels(torch.randn(shape, generator=g, device=device))
+        return karras_sigma(torch.rand(shape, generator=g, device=device), experiment.noise)
+
+    def noise(g: torch.Generator, k: int) -> Tensor:
+        return torch.randn((k, config.batch, d), generator=g, device=device)
+
+    yield from zip(
+        ahead(data, streams["data"], steps),
+        ahead(level, streams["level"], steps),
+        ahead(noise, streams["noise"], steps),
+        strict=False,
+    )
+
+
+@torch.no_grad()
+def excess_risk(denoiser: Denoiser, law: Law, x: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+    """How much worse than the exact denoiser, relative to the risk nobody can avoid, per member (e,).
+
+        mean w |D - D*|^2 / mean w |x0 - D*|^2,      w = 1/sigma^2 + 1/sigma_data^2
+
+    over x (e, n, d), levels (e, n, 1), eps (e, n, d). 0 is exact; 1 doubles the risk. Needs a law with a denoiser.
+    """
+    x_sigma, weight = x + sigma * eps, edm_weight(sigma, law.sigma_data)
+    best = law.denoise(x_sigma, sigma)
+    excess = (weight * (denoiser(x_sigma, sigma) - best) ** 2).mean(dim=(1, 2))
+    return excess / (weight * (x - best) ** 2).mean(dim=(1, 2))
