@@ -80,7 +80,8 @@ class TeacherConfig(Section):
     start of student and fake score."""
 
     kind: Literal["exact", "network"] = Field(
-        "exact", description="'exact': the law's own E[x0 | x_sigma]; 'network': a network trained on the law (paper)"
+        "exact",
+        description="'exact': the law's own E[x0 | x_sigma]; 'network': a network trained on the law (paper)",
     )
     steps: Count = Field(32, description="K, steps of the flow Phi_K that defines the pairing (paper: 8; ours: 32)")
     solver: Literal["heun", "euler"] = Field("heun", description="solver of the flow (paper, EDM: heun)")
@@ -120,13 +121,15 @@ class StudentConfig(Section):
         "or a random network",
     )
     iterations: Count = Field(
-        10_000, description="fake-score updates in all; the student moves once per fake_score.updates (paper: 50 000)"
+        10_000,
+        description="fake-score updates in all; the student moves once per fake_score.updates (paper: 50 000)",
     )
     batch: Count = Field(256, description="batch size (paper toys: 512)")
     learning_rate: Positive = Field(5e-4, description="AdamW learning rate (ours; paper: 2e-6)")
     warmup: int = Field(100, ge=0, description="iterations of linear warm-up, student and fake score (paper: 500)")
     decay: Literal["constant", "cosine"] = Field(
-        "constant", description="learning rates of student and fake score after warm-up: constant (paper), cosine to 0"
+        "constant",
+        description="learning rates of student and fake score after warm-up: constant (paper), cosine to 0",
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, student and fake score (paper, DMD2)")
     clip: float = Field(10.0, ge=0, description="gradient-norm limit per network; 0 turns it off (DMD2: 10)")
@@ -146,7 +149,8 @@ class FakeScoreConfig(Section):
 
     updates: Count = Field(5, description="fake-score updates per student update (paper, DMD2: 5)")
     batches: Literal["shared", "separate"] = Field(
-        "shared", description="whether the student's update uses one of the fake score's batches (DMD2) or its own"
+        "shared",
+        description="whether the student's update uses one of the fake score's batches (DMD2) or its own",
     )
     learning_rate: Positive = Field(1e-3, description="AdamW learning rate (ours; paper: 2e-6)")
     levels: Levels = Field((0.0, 1.0), description="range of the Karras index (DMD2: all of it)")

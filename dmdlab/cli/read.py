@@ -45,7 +45,12 @@ def table(
     elif format == "csv":
         show.csv_table(rows)
     else:
-        columns = ["id", "status", *varying(records, also=("law.name", "law.dim", "student.init", "seed")), *show.CELL_METRICS]
+        columns = [
+            "id",
+            "status",
+            *varying(records, also=("law.name", "law.dim", "student.init", "seed")),
+            *show.CELL_METRICS,
+        ]
         show.plain_table([show.SHORT.get(c, c) for c in columns], [[row.get(c) for c in columns] for row in rows])
 
 
@@ -75,10 +80,16 @@ def laws(as_json: AsJson = False) -> None:
 
     if as_json:
         show.print_json(
-            {n: {"summary": law.summary, "min_dim": law.min_dim, "parameters": law_parameters(n)} for n, law in LAWS.items()}
+            {
+                n: {"summary": law.summary, "min_dim": law.min_dim, "parameters": law_parameters(n)}
+                for n, law in LAWS.items()
+            }
         )
         return
-    rows = [(n, law.min_dim, law.summary, ", ".join(f"{k}={v}" for k, v in law_parameters(n).items())) for n, law in LAWS.items()]
+    rows = [
+        (n, law.min_dim, law.summary, ", ".join(f"{k}={v}" for k, v in law_parameters(n).items()))
+        for n, law in LAWS.items()
+    ]
     show.plain_table(["law", "least d", "what it is", "parameters and defaults"], rows)
 
 
@@ -88,9 +99,14 @@ def metrics(as_json: AsJson = False) -> None:
     from dmdlab.pairing import METRICS
 
     if as_json:
-        show.print_json({k: {"definition": m.definition, "reads_as": m.reads_as, "chance": m.chance} for k, m in METRICS.items()})
+        show.print_json(
+            {k: {"definition": m.definition, "reads_as": m.reads_as, "chance": m.chance} for k, m in METRICS.items()}
+        )
         return
-    show.plain_table(["key", "definition", "reads as", "chance"], [(k, m.definition, m.reads_as, m.chance) for k, m in METRICS.items()])
+    show.plain_table(
+        ["key", "definition", "reads as", "chance"],
+        [(k, m.definition, m.reads_as, m.chance) for k, m in METRICS.items()],
+    )
 
 
 @config_app.command("show")
@@ -106,5 +122,13 @@ def config_show(words: Settings = None, preset: Preset = None, as_json: AsJson =
         show.print_json({"question": found.question, "settings": flat, "sweep": found.axes})
         return
     meaning = {key: text for key, _, text in describe()}
-    rows = [(k, str(found.axes.get(k, v)), "swept" if k in found.axes else "", meaning.get(k, "a parameter of the law")) for k, v in flat.items()]
+    rows = [
+        (
+            k,
+            str(found.axes.get(k, v)),
+            "swept" if k in found.axes else "",
+            meaning.get(k, "a parameter of the law"),
+        )
+        for k, v in flat.items()
+    ]
     show.plain_table(["key", "value", "", "meaning"], rows)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Settings = Annotated[list[str] | None, typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="An experiment file, and settings on top of it.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="An experiment file, and settings on top of it."),
+]
 Preset = Annotated[str | None, typer.Option(help="Start from a preset of the package: quickstart, paper, smoke.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA when present), cpu, cuda or cuda:N.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
@@ -52,7 +55,7 @@ def run(
         first = {key: values[0] for key, values in found.axes.items()}
         show.err().print(f"One run of the sweep: {', '.join(f'{k}={v}' for k, v in first.items())}")
         found = type(found)(found.source, found.question, found.settings | first)
-    records = _compute(found, out, device, dry_run, as_json, "run")
+    records = _compute(found, out, device, dry_run, as_json)
     if not records:
         return
     record = records[0]
@@ -87,7 +90,7 @@ def sweep(
         raise InputError("dmdlab sweep: expected an experiment file (TOML) or --preset NAME, got neither")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, device, dry_run, as_json, "sweep")
+    records = _compute(found, out, device, dry_run, as_json)
     if not records:
         return
     if as_json:
@@ -102,7 +105,7 @@ def sweep(
     _exit_on_failures(records)
 
 
-def _compute(found: "Sweep", out: Path, device_name: str, dry_run: bool, as_json: bool, command: str) -> "list[Record]":
+def _compute(found: "Sweep", out: Path, device_name: str, dry_run: bool, as_json: bool) -> "list[Record]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
     from dmdlab.lab.environment import choose_device, tune_allocator
     from dmdlab.lab.store import folder_name, load_record, prepare
@@ -118,8 +121,10 @@ def _compute(found: "Sweep", out: Path, device_name: str, dry_run: bool, as_json
         return []
     prepare(out)
     tune_allocator()
-    show.err().print(f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do on {device}")
-    _follow(experiments, out, device, command)
+    show.err().print(
+        f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do on {device}"
+    )
+    _follow(experiments, out, device)
     return [load_record(out / "runs" / folder_name(e)) for e in experiments]
 
 
@@ -138,7 +143,7 @@ def _explain(experiments: Sequence[Experiment], todo: Sequence[Experiment], out:
             print(f"    {folder_name(e)}")
 
 
-def _follow(experiments: Sequence[Experiment], out: Path, device: Any, command: str) -> None:
+def _follow(experiments: Sequence[Experiment], out: Path, device: Any) -> None:
     """Drive the sweep behind progress bars; Ctrl-C says what is kept and how to go on."""
     from dmdlab.lab.sweep import Finished, Started, missing
     from dmdlab.lab.sweep import sweep as sweeping
@@ -157,12 +162,20 @@ def _follow(experiments: Sequence[Experiment], out: Path, device: Any, command: 
                     if event.status == "failed":
                         bars.console.print(f"failed: {event.folder.name}")
                 else:
-                    bars.update(stage, description=event.stage, completed=event.done, total=event.total, text=event.text, visible=True)
+                    bars.update(
+                        stage,
+                        description=event.stage,
+                        completed=event.done,
+                        total=event.total,
+                        text=event.text,
+                        visible=True,
+                    )
             bars.update(stage, visible=False)
     except KeyboardInterrupt:
-        left = len(missing(experiments, out))
+        kept = len(experiments) - len(missing(experiments, out))
         again = shlex.join(["dmdlab", *sys.argv[1:]])
-        show.err().print(f"Interrupted: {len(experiments) - left} of {len(experiments)} runs are finished and kept in {out}. Go on with: {again}")
+        show.err().print(f"Interrupted: {kept} of {len(experiments)} runs are finished and kept in {out}.")
+        show.err().print(f"Go on with: {again}", soft_wrap=True)
         raise typer.Exit(130) from None
 
 

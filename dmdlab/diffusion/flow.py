@@ -7,6 +7,7 @@ step, to sigma = 0, is an Euler step, which lands on D(x, sigma_min)).
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ def path(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") ->
     levels = sigmas.tolist()
     x = z
     yield x
-    for here, there in zip(levels, levels[1:], strict=False):
+    for here, there in pairwise(levels):
         slope = (x - denoiser(x, here)) / here
         guess = x + (there - here) * slope
         if solver == "heun" and there > 0:

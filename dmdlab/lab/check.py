@@ -5,8 +5,8 @@ is about an accident. So every record carries two checks of its teacher, and fig
 
 - `excess_risk`: how much worse the network denoises than the exact denoiser, relative to the risk nobody can avoid
   (0 for an exact teacher; NaN where the law has no exact denoiser);
-- `transport_ratio`: e_ot(Phi_K outputs, fresh data) / e_ot(other fresh data, fresh data), 1 when the outputs are as good
-  as data at this n. It sees the error of the flow, too: few steps K cost here even with an exact denoiser. In high
+- `transport_ratio`: e_ot(Phi_K outputs, fresh data) / e_ot(other fresh data, fresh data), 1 when the outputs are as
+  good as data at this n. It sees the error of the flow, too: few steps K cost here even with an exact denoiser. In high
   dimension two samples of one law are far apart, so there it can only see gross errors, and excess_risk decides.
 """
 

@@ -40,9 +40,8 @@ def hardware(device: torch.device) -> str:
 
 
 def tune_allocator() -> None:
-    """Let glibc keep freed memory for reuse. A training step allocates and frees arrays of a megabyte or so, which glibc
-    maps and unmaps each time; keeping them made a cycle of 16 members 1.2 to 1.4 times faster on 2 cores (`benchmarks`).
-    """
+    """Let glibc keep freed memory for reuse: a training step allocates and frees arrays of a megabyte or so, which
+    glibc would map and unmap each time (`benchmarks/ensemble.py` measures what it saves)."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -43,8 +43,8 @@ class Sweep:
         if count > MAX_RUNS:
             raise InputError(f"{self.source}: [sweep] makes {count} runs; at most {MAX_RUNS} (shorten an axis)")
         found: dict[str, Experiment] = {}
-        for values in itertools.product(*self.axes.values()):
-            flat = self.settings | dict(zip(self.axes, values, strict=True))
+        for point in itertools.product(*self.axes.values()):
+            flat = self.settings | dict(zip(self.axes, point, strict=True))
             experiment = resolve(experiment_from(flat, self.source), self.source)
             found.setdefault(experiment.id, experiment)
         return list(found.values())
@@ -53,7 +53,11 @@ class Sweep:
 def presets() -> dict[str, str]:
     """Name -> TOML text of the presets inside the package."""
     folder = files("dmdlab") / "presets"
-    return {p.name.removesuffix(".toml"): p.read_text(encoding="utf-8") for p in folder.iterdir() if p.name.endswith(".toml")}
+    return {
+        p.name.removesuffix(".toml"): p.read_text(encoding="utf-8")
+        for p in folder.iterdir()
+        if p.name.endswith(".toml")
+    }
 
 
 def load(path: Path | None, preset: str | None = None, overrides: Sequence[str] = ()) -> Sweep:
@@ -133,7 +137,12 @@ def axis_values(key: str, value: object, source: str) -> list[Any]:
     """The values of one axis: a list, or {start, stop, step} of integers (stop not included)."""
     if isinstance(value, dict):
         unknown = set(value) - {"start", "stop", "step"}
-        if unknown or not all(type(v) is int for v in value.values()) or "stop" not in value or value.get("step", 1) == 0:
+        if (
+            unknown
+            or not all(type(v) is int for v in value.values())
+            or "stop" not in value
+            or value.get("step", 1) == 0
+        ):
             raise InputError(f"{source}: sweep.{key}: expected {{start, stop, step}} of integers, got {value!r}")
         value = list(range(value.get("start", 0), value["stop"], value.get("step", 1)))
     if not isinstance(value, list):
@@ -191,7 +200,10 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         has_denoiser = _check_law(tuple(spec.items()))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
-    needs = {"teacher.kind": experiment.teacher.kind == "exact", "teacher.target": experiment.teacher.target == "posterior"}
+    needs = {
+        "teacher.kind": experiment.teacher.kind == "exact",
+        "teacher.target": experiment.teacher.target == "posterior",
+    }
     for key, needed in needs.items():
         if needed and not has_denoiser:
             raise InputError(f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network")

@@ -1,6 +1,7 @@
 """Which runs train together: one ensemble of all runs that are alike in shape, as many at a time as fit."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from dmdlab.config import Experiment, flatten
@@ -46,4 +47,4 @@ def _split(group: list[Experiment], most: int) -> list[list[Experiment]]:
     parts = -(-len(group) // most)
     group = sorted(group, key=lambda e: e.seed) if parts > 1 else group
     bounds = [len(group) * i // parts for i in range(parts + 1)]
-    return [group[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [group[a:b] for a, b in pairwise(bounds)]

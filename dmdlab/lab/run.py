@@ -102,7 +102,16 @@ def run_ensemble(
         weights = student.network.member_state(i)
         if experiment.student.init == "rotated":
             weights["rotation"] = rotation(experiment.seed, law.dim)
-        result = _result(experiment, own, outputs[i].numpy(), failed_at, risk, excess[member[i]], curves.columns(i), weights)
+        result = _result(
+            experiment,
+            own,
+            outputs[i].numpy(),
+            failed_at,
+            risk,
+            excess[member[i]],
+            curves.columns(i),
+            weights,
+        )
         clock.lap("measures")
         yield result
 
@@ -161,7 +170,8 @@ def teacher_pairs(experiment: Experiment, seeds: Sequence[int], law: Law, teache
     device = next((b.device for b in law.buffers()), torch.device("cpu"))
     grid = karras_grid(experiment.teacher.steps, experiment.noise)
     z, fresh = (
-        torch.stack([latents(s, n, d, sigma_max, name) for s in seeds]).to(device) for name in ("latents", "fresh latents")
+        torch.stack([latents(s, n, d, sigma_max, name) for s in seeds]).to(device)
+        for name in ("latents", "fresh latents")
     )
 
     def sample(name: str) -> Tensor:
@@ -197,7 +207,11 @@ class _Curves:
     """The training curves of all members, a row a checkpoint."""
 
     def __init__(self, members: int, student: Student, pairs: dict[str, Tensor], member: Tensor) -> None:
-        self.student, self.noise, self.teacher = student, pairs["noise"][member], pairs["teacher"][member].numpy()
+        self.student, self.noise, self.teacher = (
+            student,
+            pairs["noise"][member],
+            pairs["teacher"][member].numpy(),
+        )
         self.rows: list[dict[str, np.ndarray]] = []
         self.members = members
 
@@ -234,7 +248,12 @@ def _result(
 ) -> RunResult:
     """Measure one run; a failed one has no measurements, arrays or weights."""
     check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], risk)
-    summary: dict[str, Any] = {"status": "done", "failed_at": None, "teacher": check, "start_excess_risk": float(start_risk)}
+    summary: dict[str, Any] = {
+        "status": "done",
+        "failed_at": None,
+        "teacher": check,
+        "start_excess_risk": float(start_risk),
+    }
     if failed_at >= 0 or not np.isfinite(student).all():
         at = failed_at if failed_at >= 0 else experiment.student.iterations
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})

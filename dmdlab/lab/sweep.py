@@ -37,7 +37,9 @@ def missing(experiments: Sequence[Experiment], out: Path) -> list[Experiment]:
     return [e for e in experiments if not finished(out, e)]
 
 
-def sweep(experiments: Sequence[Experiment], out: Path, device: torch.device) -> Iterator[Started | Progress | Finished]:
+def sweep(
+    experiments: Sequence[Experiment], out: Path, device: torch.device
+) -> Iterator[Started | Progress | Finished]:
     """Run what is missing, an ensemble at a time, and write each run as it is measured.
 
     Start networks are kept in out/teachers, so that an interrupted sweep does not train them again.

@@ -50,7 +50,7 @@ class Ensemble(nn.Module):
             start = stop
 
     def gradient(self, loss: Tensor, out: Tensor) -> Tensor:
-        """d loss / d `flat`, (e, P), written to `out`. `loss` (e,) is each member's own: their sum is differentiated."""
+        """d loss / d `flat`, (e, P), into `out`; `loss` (e,) is each member's own, and their sum is differentiated."""
         parts = torch.autograd.grad(loss.sum(), list(self.parameters()))
         return torch.cat([p.flatten(1) for p in parts], dim=1, out=out)
 

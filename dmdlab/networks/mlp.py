@@ -4,6 +4,7 @@ Both take x (e, n, d) and c_noise (e, n, 1), embed the noise level by fixed Four
 """
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ class Fourier(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-3, 4, features // 2, base=2.0), persistent=False)
+        self.register_buffer(
+            "frequencies", 2 * math.pi * torch.logspace(-3, 4, features // 2, base=2.0), persistent=False
+        )
 
     def forward(self, c_noise: Tensor) -> Tensor:
         phase = c_noise * self.frequencies
@@ -37,9 +40,7 @@ class MLP(Ensemble):
         super().__init__()
         self.embed = Fourier(config.time_features)
         sizes = [dim + config.time_features, *[config.width] * config.depth]
-        self.hidden = nn.ModuleList(
-            EnsembleLinear(members, a, b, gain=math.sqrt(2)) for a, b in zip(sizes, sizes[1:], strict=False)
-        )
+        self.hidden = nn.ModuleList(EnsembleLinear(members, a, b, gain=math.sqrt(2)) for a, b in pairwise(sizes))
         self.out = EnsembleLinear(members, config.width, dim)
         self.flatten_parameters()
 

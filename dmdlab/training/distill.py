@@ -35,7 +35,11 @@ class Student(nn.Module):
     """
 
     def __init__(
-        self, denoiser: EDMDenoiser, sigma_max: float, rotation: Tensor | None = None, rotated: Tensor | None = None
+        self,
+        denoiser: EDMDenoiser,
+        sigma_max: float,
+        rotation: Tensor | None = None,
+        rotated: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.denoiser, self.sigma_max = denoiser, sigma_max
@@ -104,7 +108,9 @@ class Distillation:
     student, fake: ensembles of e networks, already at their start.
     """
 
-    def __init__(self, experiments: Sequence[Experiment], teacher: Denoiser, student: Student, fake: EDMDenoiser) -> None:
+    def __init__(
+        self, experiments: Sequence[Experiment], teacher: Denoiser, student: Student, fake: EDMDenoiser
+    ) -> None:
         first = experiments[0]
         self.config, self.score, self.noise = first.student, first.fake_score, first.noise
         self.teacher, self.student, self.fake = teacher, student, fake
@@ -140,7 +146,8 @@ class Distillation:
             sums += self.cycle(iteration)
             since += 1
             if (due and iteration >= due[0]) or cycle == self.cycles:
-                yield Cycle(iteration, *(sums / since).unbind(), failed_at=self.failed_at.clone())
+                dm_loss, score_loss, gap, student_norm, score_norm = (sums / since).unbind()
+                yield Cycle(iteration, dm_loss, score_loss, gap, student_norm, score_norm, self.failed_at.clone())
                 due = [at for at in due if at > iteration]
                 sums, since = torch.zeros_like(sums), 0
 
@@ -189,9 +196,7 @@ class Distillation:
         self.failed_at = torch.where((self.failed_at < 0) & ~healthy, iteration, self.failed_at)
 
 
-def _draws(
-    experiments: Sequence[Experiment], device: torch.device, d: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _draws(experiments: Sequence[Experiment], device: torch.device, d: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d): one cycle's numbers, each member from its own
     streams. Index 0 of u and eps is the student's; b = k batches of noise, k + 1 when the student has its own."""
     first = experiments[0]
@@ -212,5 +217,8 @@ def _draws(
         return torch.randn((cycles, 1 + k, n, d), generator=g, device=device)
 
     yield from zip(
-        ahead(z, own("latents"), steps), ahead(u, own("level"), steps), ahead(eps, own("noise"), steps), strict=False
+        ahead(z, own("latents"), steps),
+        ahead(u, own("level"), steps),
+        ahead(eps, own("noise"), steps),
+        strict=False,
     )

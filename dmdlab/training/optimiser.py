@@ -43,7 +43,10 @@ class EnsembleAdamW:
             row.grad = gradient
         self.rates = sorted(set(learning_rates))
         groups = [
-            {"params": [row for row, own in zip(rows, learning_rates, strict=True) if own == rate], "lr": rate}
+            {
+                "params": [row for row, own in zip(rows, learning_rates, strict=True) if own == rate],
+                "lr": rate,
+            }
             for rate in self.rates
         ]
         self.adamw = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)

@@ -44,7 +44,7 @@ def ensemble_of(denoiser: EDMDenoiser) -> Ensemble:
 
 
 def denoising_loss(denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor, weight: Tensor | float) -> Tensor:
-    """Each member's weighted squared error of D(x, sigma) against `target`, (e,); x, target (e, n, d), sigma (e, n, 1)."""
+    """Each member's weighted squared error of D(x, sigma) against `target` (e, n, d), at sigma (e, n, 1); (e,)."""
     return (weight * (denoiser(x, sigma) - target) ** 2).mean(dim=(1, 2))
 
 
