@@ -10,6 +10,7 @@ This file imports nothing of ours.
 
 import difflib
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
@@ -40,7 +41,8 @@ class Section(BaseModel):
 
 
 def _levels(value: object) -> object:
-    if isinstance(value, list | tuple) and len(value) == 2 and value[0] >= value[1]:
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+    if numbers and len(value) == 2 and value[0] >= value[1]:  # type: ignore[arg-type, index]
         raise ValueError("the first level must be below the second")
     return tuple(value) if isinstance(value, list) else value
 
@@ -217,10 +219,16 @@ def flatten(experiment: Experiment) -> dict[str, Any]:
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `flatten`: `{"law.dim": 2}` -> `{"law": {"dim": 2}}`."""
+    """The inverse of `flatten`: `{"law.dim": 2}` -> `{"law": {"dim": 2}}`.
+
+    Raises `InputError` when one key lies below another, as `law.dim.x` below `law.dim`: one of them would be lost.
+    """
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *sections, last = key.split(".")
+        above = next((a for a in itertools.accumulate(sections, "{}.{}".format) if a in flat), None)
+        if above is not None:
+            raise InputError(f"{key!r} lies below {above!r}, which is set itself; leave one of them out")
         target = nested
         for section in sections:
             target = target.setdefault(section, {})
@@ -238,6 +246,8 @@ def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") 
         return Experiment.model_validate(nest(flat))
     except ValidationError as error:
         raise InputError(f"{source}: {_sentence(error)}") from None
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 def known_keys() -> list[str]:
@@ -265,7 +275,8 @@ def _sentence(error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}{nearest(key, known_keys())}"
-    message = first["msg"].removeprefix("Value error, ")
-    got = first.get("input")
+    message, got = first["msg"].removeprefix("Value error, "), first.get("input")
+    if first["loc"][:1] == ("law",) and len(first["loc"]) > 2:  # a law's own parameter, then the type pydantic tried
+        key, message = f"law.{first['loc'][1]}", "expected a finite number, a word, true or false"
     shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}"
     return f"{key}: {message}{shown}" if key else f"{message}"
