@@ -91,8 +91,8 @@ def distillation_velocity(w: Tensor, covariance: Tensor, sigma_max: float, level
 
         W' = M(W W^T) W,        M = sigma_max^2 (h(S) - h(C))                                          (2)
 
-    DMD's direction without a normaliser is weights = levels^2 (see `shifted_mean_direction`). M is symmetric and knows W
-    through W W^T only: that is the inheritance lemma, since W Q has the same M for every orthogonal Q.
+    DMD's direction without a normaliser is weights = levels^2 (see `shifted_mean_direction`). M is symmetric and knows
+    W through W W^T only: that is the inheritance lemma, since W Q has the same M for every orthogonal Q.
     """
 
     w, h = w.double(), _mean_precision(levels, weights)
@@ -121,10 +121,10 @@ def distillation_flow(
     weights, levels^2, no rate exceeds 1, and `step` bounds the steps. Steps of fixed size keep the lemma to rounding:
 
     - W(t) = U(t) W(0) with U' = M U, and W(0) -> W(0) Q gives W(t) -> W(t) Q for every orthogonal Q;
-    - from the one-step teacher, W(0) = C (C + sigma_max^2)^-1, everything is a function of C, so W(t) stays symmetric and
-      positive, and V V^T -> C leaves W = C^1/2 / sigma_max. This is the teacher's own map Phi (`flow_matrix`) but for
-      the factor (1 + C / sigma_max^2)^1/2 by which Phi(z), started from the prior instead of from noised data, has less
-      than the data's variance: the student copies.
+    - from the one-step teacher, W(0) = C (C + sigma_max^2)^-1, everything is a function of C, so W(t) stays symmetric
+      and positive, and V V^T -> C leaves W = C^1/2 / sigma_max. This is the teacher's own map Phi (`flow_matrix`) but
+      for the factor (1 + C / sigma_max^2)^1/2 by which Phi(z), started from the prior instead of from noised data, has
+      less than the data's variance: the student copies.
     """
     h = _mean_precision(levels, weights)
     target = _function(covariance.double(), h)
