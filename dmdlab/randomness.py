@@ -26,7 +26,10 @@ def stream(seed: int, *names: str) -> np.random.Generator:
 
 
 def generator(seed: int, *names: str, device: torch.device | str = "cpu") -> torch.Generator:
-    """The torch generator of this name on `device` (CPU and CUDA streams of one name differ)."""
+    """The torch generator of this name on `device` (CPU and CUDA streams of one name differ).
+
+    torch's CPU generator keeps 32 bits of its seed, so two given names share a stream with probability 2^-32.
+    """
     return torch.Generator(device).manual_seed(_key(seed, names) >> 65)
 
 

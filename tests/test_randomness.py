@@ -1,0 +1,112 @@
+"""Named streams and latents: independent of batch, ensemble and global state; rotations without a trace."""
+
+import hashlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dmdlab.randomness import ahead, block_steps, generator, latents, rotation, stream
+
+NAMES = [(0,), (1,), (0, "latents"), (1, "latents"), (0, "distill", "noise"), (0, "distill", "level"), (0, "distill/x")]
+
+
+def draws(*name: int | str) -> np.ndarray:
+    return stream(*name).standard_normal(512)  # type: ignore[arg-type]
+
+
+def test_a_stream_is_its_name() -> None:
+    for name in NAMES:
+        np.testing.assert_array_equal(draws(*name), draws(*name))
+        first = torch.rand(64, generator=generator(*name))  # type: ignore[arg-type]
+        assert torch.equal(first, torch.rand(64, generator=generator(*name)))  # type: ignore[arg-type]
+
+
+def test_streams_of_other_names_or_seeds_are_uncorrelated() -> None:
+    numpy = np.stack([draws(*name) for name in NAMES])
+    torches = np.stack([torch.randn(512, generator=generator(*name)).numpy() for name in NAMES])  # type: ignore[arg-type]
+    for block in (numpy, torches):
+        correlation = np.corrcoef(block)[np.triu_indices(len(NAMES), 1)]
+        assert np.abs(correlation).max() < 5 / np.sqrt(512)  # five standard errors
+
+
+def test_a_latent_does_not_depend_on_how_many_are_drawn() -> None:
+    many = latents(3, 100, 5, 80.0)
+    for n in (1, 2, 17, 99):
+        assert torch.equal(latents(3, n, 5, 80.0), many[:n])
+    assert many.dtype == torch.float32
+    assert many.device.type == "cpu"
+
+
+def test_latents_are_the_prior_scaled_and_named() -> None:
+    z = latents(0, 4000, 8, 80.0).double()
+    error = 5 / np.sqrt(z.numel())
+    assert z.mean().abs() < 80 * error
+    assert z.std() == pytest.approx(80.0, rel=error)
+    assert torch.equal(latents(0, 10, 8, 2.0) * 4, latents(0, 10, 8, 8.0))
+    assert not torch.equal(latents(0, 10, 8, 80.0), latents(1, 10, 8, 80.0))
+    assert not torch.equal(latents(0, 10, 8, 80.0), latents(0, 10, 8, 80.0, "fresh latents"))
+
+
+def test_latents_of_a_seed_are_these_numbers() -> None:
+    """Latents are named by SHA-256 and drawn by Philox; another numpy or machine must draw the same ones."""
+    key = int.from_bytes(hashlib.sha256(b"0/latents").digest()[:16], "little")
+    by_hand = np.random.Generator(np.random.Philox(key=key)).standard_normal((2, 2), dtype=np.float32)
+    z = latents(0, 2, 2, 1.0).numpy()
+    np.testing.assert_array_equal(z, by_hand)
+    np.testing.assert_allclose(z, [[1.2064047, 0.9645492], [0.4130572, -1.2458433]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 5, 6, 7, 33])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_rotation_is_orthogonal_proper_and_has_no_trace(dim: int, seed: int) -> None:
+    turn = rotation(seed, dim)
+    assert turn.shape == (dim, dim)
+    assert turn.dtype == torch.float32
+    r = turn.double()
+    torch.testing.assert_close(r @ r.mT, torch.eye(dim, dtype=torch.float64), atol=1e-6, rtol=0)
+    assert torch.linalg.det(r).item() == pytest.approx(1.0, abs=1e-5)
+    assert r.trace().item() == pytest.approx(0.0, abs=1e-6 * dim)
+
+
+def test_rotations_differ_by_seed_and_name_and_repeat() -> None:
+    turns = [rotation(0, 4), rotation(1, 4), rotation(0, 4, "another")]
+    assert all(not torch.allclose(a, b, atol=1e-2) for a, b in itertools.combinations(turns, 2))
+    assert torch.equal(rotation(0, 4), turns[0])
+
+
+def test_the_planes_of_a_rotation_have_no_preferred_axis() -> None:
+    """Over many seeds the rotation averages to nothing, entry by entry: its basis is uniform."""
+    turns = torch.stack([rotation(seed, 4) for seed in range(1000)]).double()
+    assert turns.mean(0).abs().max() < 5 * 0.5 / np.sqrt(1000)  # entries have mean square 1/d
+
+
+def block(g: torch.Generator, steps: int) -> Tensor:
+    return torch.rand((steps, 3), generator=g)
+
+
+def test_drawing_ahead_gives_each_member_its_own_stream() -> None:
+    def first(members: list[int], count: int = 7) -> Tensor:
+        return torch.stack(list(itertools.islice(ahead(block, [generator(s) for s in members], 4), count)), dim=1)
+
+    together = first([5, 6, 7])  # (e, steps, 3)
+    for place, seed in enumerate([5, 6, 7]):
+        assert torch.equal(first([seed])[0], together[place])
+    own = generator(6)
+    expected = torch.cat([block(own, 4), block(own, 4)])[:7]  # blocks of 4 steps, the second cut short
+    assert torch.equal(together[1], expected)
+
+
+def test_block_steps_keeps_to_its_budget() -> None:
+    assert [block_steps(n, 1000) for n in (0, 1, 100, 500, 999, 5000)] == [64, 64, 10, 2, 1, 1]
+
+
+def test_nothing_here_touches_the_global_generators() -> None:
+    numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (the state we guard)
+    draws(0, "x"), latents(0, 5, 3, 80.0), rotation(0, 5)
+    next(ahead(block, [generator(0)], 2))
+    numpy_after = np.random.get_state()  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_after, strict=True))
+    assert torch.equal(torch_before, torch.get_rng_state())
