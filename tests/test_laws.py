@@ -22,7 +22,7 @@ INSTANCES: list[Law] = [
     Mixture(dim=4, components=5, intrinsic=2, balanced=False, seed=2),
     Mixture(dim=4, components=4, std=0.6, rank=2, balanced=False, seed=3),
     Ring(dim=4),
-    Ring(dim=3, components=5, embedding="random", thickness=0.3, scale=0.8, seed=4),
+    Ring(dim=5, components=5, embedding="random", thickness=0.3, scale=0.8, seed=4),
     Chessboard(dim=4),
     Chessboard(dim=3, cells=2, embedding="random", thickness=0.2, scale=1.3, seed=5),
     Moons(dim=2),

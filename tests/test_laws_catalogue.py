@@ -43,9 +43,7 @@ def test_dimension_starts_at_the_law_s_minimum(name: str) -> None:
     least = LAWS[name].min_dim
     law = make_law({"name": name, "dim": least})
     assert law.denoise(torch.zeros(least), 1.0).shape == (least,)
-    with pytest.raises(
-        InputError, match=rf"law.dim is {least - 1}, but the law '{name}' needs at least {least}"
-    ):
+    with pytest.raises(InputError, match=rf"law.dim is {least - 1}, but the law '{name}' needs at least {least}"):
         make_law({"name": name, "dim": least - 1})
 
 
@@ -196,9 +194,7 @@ def test_denoise_refuses_shapes_that_would_broadcast_silently() -> None:
     with pytest.raises(InputError, match=r"x_sigma is torch.int64 .*give floats"):
         law.denoise(x.long(), 1.0)
     for shape in [(3,), (5,), (4, 1), (2, 5, 1)]:
-        with pytest.raises(
-            InputError, match=r"does not broadcast against x_sigma\[..., :1\] of shape \(5, 1\)"
-        ):
+        with pytest.raises(InputError, match=r"does not broadcast against x_sigma\[..., :1\] of shape \(5, 1\)"):
             law.denoise(x, torch.ones(shape))
     for level in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="expected a noise level above 0"):

@@ -83,9 +83,7 @@ def test_truncated_moments_against_arbitrary_precision(exponent: int) -> None:
         high + 3 * sigma,
         low - 40 * sigma,
     ]
-    x += [
-        centre + sign * change * factor for change in changes for sign in (-1, 1) for factor in (0.999, 1.001)
-    ]
+    x += [centre + sign * change * factor for change in changes for sign in (-1, 1) for factor in (0.999, 1.001)]
     # within 1e5 half sides and 1e5 sigma, which is farther than any student goes
     x = [value for value in x if abs(value - centre) < 1e5 * min(half, sigma) + 2 * half + 50 * sigma]
     arguments = torch.tensor(x, dtype=torch.float64)
@@ -101,7 +99,7 @@ def test_truncated_moments_against_arbitrary_precision(exponent: int) -> None:
         assert mean[i].item() - 1e-14 * abs(value) <= high
 
 
-@pytest.mark.parametrize("order", [0.0, 0.5, 1.0, 3.0, 15.0, 31.5, 63.0, 64.0, 255.0, 2047.0])
+@pytest.mark.parametrize("order", [0.0, 0.5, 1.0, 3.0, 15.0, 31.5, 39.5, 40.0, 63.0, 255.0, 2047.0])
 def test_bessel_functions_against_arbitrary_precision(order: float) -> None:
     kappa = np.logspace(-6, 6, 13)
     log_bessel, ratio = log_bessel_and_ratio(order, torch.tensor(kappa))
@@ -126,17 +124,13 @@ def test_bessel_ratio_between_its_bounds_at_any_argument(order: float) -> None:
     assert (ratio <= high * (1 + rounding)).all()
     at_zero = log_bessel_and_ratio(order, torch.zeros(1, dtype=torch.float64))
     assert at_zero[1].item() == pytest.approx(1 / (2 * (order + 1)), rel=1e-15)
-    assert at_zero[0].item() == pytest.approx(
-        -special.gammaln(order + 1) - order * math.log(2), rel=1e-14, abs=1e-13
-    )
+    assert at_zero[0].item() == pytest.approx(-special.gammaln(order + 1) - order * math.log(2), rel=1e-14, abs=1e-13)
 
 
 def test_random_frames_are_uniform() -> None:
     """Orthonormal rows, no direction preferred: with the signs of R left in, the means would not vanish."""
     rng = np.random.default_rng(0)
     frames = np.stack([random_frame(2, 3, rng) for _ in range(4000)])  # (N, 2, 3)
-    np.testing.assert_allclose(
-        frames @ frames.transpose(0, 2, 1), np.broadcast_to(np.eye(2), (4000, 2, 2)), atol=1e-12
-    )
+    np.testing.assert_allclose(frames @ frames.transpose(0, 2, 1), np.broadcast_to(np.eye(2), (4000, 2, 2)), atol=1e-12)
     assert np.abs(frames.mean(0)).max() < 5 / math.sqrt(3 * 4000)
     assert np.abs((frames**2).mean(0) - 1 / 3).max() < 0.03

@@ -4,7 +4,7 @@ Both functions computed here are free of the singular factor kappa^nu, so kappa 
 
     g_nu(kappa) = I_{nu+1}(kappa) / (kappa I_nu(kappa)),    l_nu(kappa) = log(I_nu(kappa) / kappa^nu) - kappa.
 
-At orders mu >= 64 ten terms of Debye's uniform expansion (DLMF 10.41.3, 10.41.5) are exact to rounding. With
+At orders mu >= 40 ten terms of Debye's uniform expansion (DLMF 10.41.3, 10.41.5) are exact to rounding. With
 S = sqrt(mu^2 + kappa^2), t = 1 / S, q = (mu t)^2 and DLMF's u_k(p) = p^k U_k(p^2), the terms are
 u_k / mu^k = t^k U_k(q): small at *any* kappa, not only at mu >> kappa. From v_k = u_k - (1 - p^2) w_k with
 w_k = p (u_{k-1} / 2 + p u'_{k-1}) = p^k W_k(p^2), the ratio, written so that nothing cancels, is
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 _TERMS = 10
-_DEBYE_ORDER = 64  # (1 / 64)^10 U_10 < 1e-16
+_DEBYE_ORDER = 40  # with these terms, ratios are within 4e-16 of arbitrary precision from here on
 
 
 def log_bessel_and_ratio(order: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,10 +45,7 @@ def _debye(mu: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
         numerator = numerator * t + _horner(w, q)
     ratio = 1 / (s + mu) - t**2 * numerator / denominator  # Eq. (1)
     log_bessel = (
-        mu**2 / (s + kappa)
-        - mu * torch.log(mu + s)
-        - 0.5 * torch.log(2 * math.pi * s)
-        + torch.log(denominator)
+        mu**2 / (s + kappa) - mu * torch.log(mu + s) - 0.5 * torch.log(2 * math.pi * s) + torch.log(denominator)
     )
     return log_bessel, ratio
 

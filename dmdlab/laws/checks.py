@@ -25,9 +25,7 @@ def checked(init: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, 
         InputError: an argument is missing, unknown, of the wrong type or out of range; the sentence calls it
             `law.<key>`.
     """
-    validated: Callable[..., Any] = validate_call(
-        config=ConfigDict(strict=True, arbitrary_types_allowed=True)
-    )(init)
+    validated: Callable[..., Any] = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(init)
 
     @functools.wraps(init)
     def call(self: S, *args: P.args, **kwargs: P.kwargs) -> None:

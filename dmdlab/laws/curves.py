@@ -1,11 +1,11 @@
 """Laws around a curve: two moons and a spiral, each a curve plus isotropic Gaussian noise *in the plane*.
 
 With y0 = c(u) + std eps, u of some density, the noised law is a continuous mixture of Gaussians of variance
-std^2 + sigma^2 along c. Its integrals over u become Gauss-Legendre panels of 16 nodes, at most 2 std long: a
-discrete mixture that agrees with the continuous one to float64 rounding, at every sigma, wherever a noised
-sample can land and well beyond (std 0.1: out to twice the law's radius at sigma = 0.002, farther at larger
-sigma). Farther still the error of the denoiser stays below the spacing of the nodes, std / 8. There are 8
-nodes per std of curve length, hence the lower bound on std.
+std^2 + sigma^2 along c. Its integrals over u are cut into Gauss-Legendre panels of 16 nodes, at most 3 std of curve
+each: a discrete mixture that agrees with the continuous one to float64 rounding, at every sigma, wherever a noised
+sample can land and half as far out again (a test compares it with panels a quarter as long). Farther out the error
+of the denoiser stays below the spacing of the nodes. About 6 nodes per std of curve length is the cost, hence the
+lower bound on std.
 """
 
 import math
@@ -24,12 +24,20 @@ _NODES = 16
 Noise = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
 
 
-def composite_legendre(panels: int) -> tuple[Tensor, Tensor]:
-    """Gauss-Legendre nodes and weights on [0, 1] cut into equal panels, (panels * 16,) each, float64."""
+_PANEL_STDS = 3.0
+
+
+def composite_legendre(arc: np.ndarray, std: float) -> tuple[Tensor, Tensor]:
+    """Gauss-Legendre nodes and weights on [0, 1] in panels of equal curve length, float64, (J,) each.
+
+    `arc` (m,) is the length of the curve up to each of m evenly spaced parameters from 0 to 1, `std` the noise.
+    """
+    panels = math.ceil(arc[-1] / (_PANEL_STDS * min(std, 0.5)))  # 0.5: the curve itself bends too
+    edges = np.interp(np.linspace(0, arc[-1], panels + 1), arc, np.linspace(0, 1, len(arc)))  # (panels + 1,)
     node, weight = np.polynomial.legendre.leggauss(_NODES)
-    nodes = (np.arange(panels)[:, None] + (node + 1) / 2) / panels  # (panels, 16)
-    weights = np.broadcast_to(weight / (2 * panels), nodes.shape)
-    return torch.from_numpy(nodes.ravel()), torch.from_numpy(weights.ravel().copy())
+    width = np.diff(edges)[:, None]  # (panels, 1)
+    nodes = edges[:-1, None] + width * (node + 1) / 2  # (panels, 16)
+    return torch.from_numpy(nodes.ravel()), torch.from_numpy((width * weight / 2).ravel())
 
 
 class Moons(PlanarMixture):
@@ -62,7 +70,7 @@ class Moons(PlanarMixture):
         scale: Positive = 1.0,
         seed: Seed = 0,
     ) -> None:
-        u, weights = composite_legendre(math.ceil(math.pi / (2 * std)))
+        u, weights = composite_legendre(np.array([0.0, math.pi]), std)
         upper = self._upper(u)
         means, weights = torch.cat([upper, -upper]), torch.cat([weights, weights]) / 2
         super().__init__(dim, scale * means, weights, std * scale, embedding, thickness * scale, seed)
@@ -113,13 +121,12 @@ class Spiral(PlanarMixture):
         scale: Positive = 1.0,
         seed: Seed = 0,
     ) -> None:
-        # in r = sqrt(u), of density 2 r, the curve is smooth; its speed is 2 sqrt(1 + (2 pi turns r)^2)
-        longest = 2 * math.hypot(1, 2 * math.pi * turns)
-        r, weights = composite_legendre(math.ceil(longest / (2 * std)))
+        # in r = sqrt(u), of density 2 r, the curve is smooth
+        cr = 2 * math.pi * turns * np.linspace(0, 1, 10_001)
+        arc = (cr * np.hypot(1, cr) + np.arcsinh(cr)) / (2 * math.pi * turns)  # its length up to r
+        r, weights = composite_legendre(arc, std)
         weights = 2 * r * weights
-        super().__init__(
-            dim, scale * self._curve(r, turns), weights, std * scale, embedding, thickness * scale, seed
-        )
+        super().__init__(dim, scale * self._curve(r, turns), weights, std * scale, embedding, thickness * scale, seed)
         self.turns, self.scale = turns, scale
 
     def _draw_plane(self, n: int, generator: torch.Generator) -> tuple[Tensor, None]:

@@ -50,9 +50,7 @@ class Empirical(Law):
     centre: Tensor
 
     @checked
-    def __init__(
-        self, *, dim: int, path: str | Path | None = None, points: Any = None, scale: Positive = 1.0
-    ) -> None:
+    def __init__(self, *, dim: int, path: str | Path | None = None, points: Any = None, scale: Positive = 1.0) -> None:
         super().__init__(dim)
         if (path is None) == (points is None):
             raise InputError(
@@ -118,9 +116,7 @@ def _load(path: str | Path) -> np.ndarray:
         ) from None
     if not isinstance(array, np.ndarray):
         array.close()
-        raise InputError(
-            f"law.path: {path} is an .npz archive, expected a .npy file: save one array with numpy.save"
-        )
+        raise InputError(f"law.path: {path} is an .npz archive, expected a .npy file: save one array with numpy.save")
     return array
 
 
@@ -132,16 +128,12 @@ def _as_points(data: Any, dim: int, source: str) -> np.ndarray:
             f"{source} has shape {array.shape}, expected (m, {dim}) with at least one row: flatten each point"
         )
     if array.shape[1] != dim:
-        raise InputError(
-            f"{source} has shape {array.shape}, but law.dim is {dim}: set law.dim to {array.shape[1]}"
-        )
+        raise InputError(f"{source} has shape {array.shape}, but law.dim is {dim}: set law.dim to {array.shape[1]}")
     if array.dtype.kind not in "fiu":
         raise InputError(f"{source} holds {array.dtype} entries, expected real numbers")
     with np.errstate(over="ignore"):  # the next line reports it
         points = array.astype(np.float32)
     if bad := int(np.count_nonzero(~np.isfinite(points))):
         row = int(np.argwhere(~np.isfinite(points))[0, 0])
-        raise InputError(
-            f"{source} holds {bad} entries that are NaN or infinite in float32, first in row {row}"
-        )
+        raise InputError(f"{source} holds {bad} entries that are NaN or infinite in float32, first in row {row}")
     return points

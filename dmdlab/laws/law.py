@@ -75,9 +75,7 @@ class Law(torch.nn.Module):
         """
         x, labels = self._draw(n, generator)
         if labels is None:
-            raise NotImplementedError(
-                f"the law {self.name!r} has no class labels: draw from it with sample()"
-            )
+            raise NotImplementedError(f"the law {self.name!r} has no class labels: draw from it with sample()")
         return x, labels
 
     def denoise(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
@@ -115,9 +113,7 @@ class Law(torch.nn.Module):
                 f"R^{self.dim}: give floats with a last axis of {self.dim}"
             )
         if not isinstance(sigma, Tensor) and not sigma > 0:
-            raise InputError(
-                f"sigma is {sigma}, expected a noise level above 0: at 0 there is nothing to denoise"
-            )
+            raise InputError(f"sigma is {sigma}, expected a noise level above 0: at 0 there is nothing to denoise")
         x = x_sigma.to(dtype)
         # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
         level = sigma.to(x) if isinstance(sigma, Tensor) else x.new_full((), sigma)

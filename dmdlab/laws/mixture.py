@@ -81,9 +81,7 @@ class Mixture(Law):
         super().__init__(dim)
         for key, value in (("intrinsic", intrinsic or 0), ("rank", rank)):
             if value > dim:
-                raise InputError(
-                    f"law.{key} is {value}, but the law 'mixture' expects at most law.dim = {dim}"
-                )
+                raise InputError(f"law.{key} is {value}, but the law 'mixture' expects at most law.dim = {dim}")
         if components == 1 and std != 1:
             raise InputError(
                 f"law.std is {std}, but with law.components = 1 the only component carries all the variance: "

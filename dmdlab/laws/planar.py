@@ -34,9 +34,7 @@ class Planar(Law):
 
     min_dim = 2
 
-    def __init__(
-        self, dim: int, plane_variance: float, embedding: Placement, thickness: float, seed: int
-    ) -> None:
+    def __init__(self, dim: int, plane_variance: float, embedding: Placement, thickness: float, seed: int) -> None:
         super().__init__(dim)
         self.embedding = Embedding(2, dim, embedding, thickness, seed)
         self.intrinsic_dim = 2

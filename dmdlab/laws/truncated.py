@@ -25,53 +25,47 @@ from torch import Tensor
 _NODES, _WEIGHTS = (half[4:].tolist() for half in np.polynomial.legendre.leggauss(8))
 
 
-def truncated_moments(
-    x: Tensor, sigma: Tensor, low: Tensor | float, high: Tensor | float
-) -> tuple[Tensor, Tensor]:
+def truncated_moments(x: Tensor, sigma: Tensor, low: Tensor | float, high: Tensor | float) -> tuple[Tensor, Tensor]:
     """log P(low < x + sigma eps < high) and E[x + sigma eps | low < x + sigma eps < high], float64.
 
-    All arguments broadcast (x and sigma in float64, sigma > 0, low < high); both results have the broadcast
-    shape and are differentiable.
+    All arguments broadcast (x and sigma in float64, sigma > 0, low < high); both results have the broadcast shape
+    and are differentiable.
     """
     signed = ((low + high) / 2 - x) / sigma
-    side = torch.where(signed < 0, -1.0, 1.0).to(x.dtype)
+    side = torch.where(signed < 0, -1.0, 1.0).to(x)
     m, h = signed.abs(), (high - low) / (2 * sigma)
-    m, h = torch.broadcast_tensors(m, h)
-    flat = (h <= 0.5) & (m * h <= 0.5)
-    tail = ~flat & (m > h)
-    inside = ~flat & ~tail
+    a, b, skew = m - h, m + h, m * h
+    flat = (h <= 0.5) & (skew <= 0.5)
+    tail = ~flat & (a > 0)
+    gap = -torch.expm1(-2 * skew)  # 1 - phi(b) / phi(a)
+    phi = torch.exp(-0.5 * a**2) / math.sqrt(2 * math.pi)
+
     # each formula sees harmless numbers where it is not used: a NaN there would reach the gradient of where()
-    log_z_flat, t_flat = _flat(torch.where(flat, m, 0.0), torch.where(flat, h, 0.5))
-    log_z_tail, t_tail = _tail(torch.where(tail, m, 2.0), torch.where(tail, h, 1.0))
-    log_z_inside, t_inside = _inside(torch.where(inside, m, 0.0), torch.where(inside, h, 1.0))
-    log_z = torch.where(flat, log_z_flat, torch.where(tail, log_z_tail, log_z_inside))
-    t = torch.where(flat, t_flat, torch.where(tail, t_tail, t_inside))
+    mass, first = _symmetric_sums(h.clamp(max=0.5), skew.clamp(max=0.5))
+    z_tail = _mills(torch.where(tail, a, 1.0)) - (1 - gap) * _mills(torch.where(tail, b, 2.0))  # Z / phi(a)
+    z_inside = 0.5 * (torch.erf(b / math.sqrt(2)) - torch.erf(a / math.sqrt(2)))
+    z = torch.where(flat, 1.0, torch.where(tail, z_tail, z_inside))
+
+    t = torch.where(flat, m + h * first / mass, torch.where(tail, 1.0, phi) * gap / z)
+    exponent = -0.5 * torch.where(flat, m, a) ** 2 - 0.5 * math.log(2 * math.pi)
+    log_z = torch.log(torch.where(flat, 2 * h * mass, z)) + torch.where(flat | tail, exponent, 0.0)
     return log_z, x + side * sigma * t
 
 
-def _flat(m: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """u = m + h s with s in [-1, 1] of density exp(-h^2 s^2 / 2 - m h s); +s and -s are taken together."""
-    mass, first = torch.zeros_like(m), torch.zeros_like(m)
+def _symmetric_sums(h: Tensor, skew: Tensor) -> tuple[Tensor, Tensor]:
+    """Half the integrals of 1 and s over s in [-1, 1] of exp(-h^2 s^2 / 2 - skew s), +s and -s taken together.
+
+    In the interval t = m + h s, so with skew = m h this is its density up to phi(m).
+    """
+    mass, first = torch.zeros_like(skew), torch.zeros_like(skew)
     for node, weight in zip(_NODES, _WEIGHTS, strict=True):
-        common = weight * torch.exp(-0.5 * (h * node) ** 2)
-        mass = mass + common * torch.cosh(m * h * node)
-        first = first - common * node * torch.sinh(m * h * node)
-    log_z = torch.log(2 * h * mass) - 0.5 * m**2 - 0.5 * math.log(2 * math.pi)
-    return log_z, m + h * first / mass
-
-
-def _tail(m: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    mills_a, mills_b = _mills(m - h), _mills(m + h)
-    z = mills_a - torch.exp(-2 * m * h) * mills_b  # Z / phi(a)
-    log_z = torch.log(z) - 0.5 * (m - h) ** 2 - 0.5 * math.log(2 * math.pi)
-    return log_z, -torch.expm1(-2 * m * h) / z
-
-
-def _inside(m: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    z = 0.5 * (torch.erf((m + h) / math.sqrt(2)) + torch.erf((h - m) / math.sqrt(2)))
-    phi = torch.exp(-0.5 * (m - h) ** 2) / math.sqrt(2 * math.pi)
-    return torch.log(z), -phi * torch.expm1(-2 * m * h) / z
+        bell = weight * torch.exp(-0.5 * (h * node) ** 2)  # as small as h: one number a point, not one a coordinate
+        up = torch.exp(skew * node)
+        mass = mass + bell * (up + 1 / up) / 2
+        first = first - bell * node * (up - 1 / up) / 2
+    return mass, first
 
 
 def _mills(a: Tensor) -> Tensor:
+    """Mills' ratio (1 - Phi(a)) / phi(a)."""
     return math.sqrt(math.pi / 2) * torch.special.erfcx(a / math.sqrt(2))
