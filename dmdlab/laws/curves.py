@@ -20,11 +20,10 @@ from dmdlab.laws.checks import NonNegative, Positive, Seed, checked
 from dmdlab.laws.embedding import Placement
 from dmdlab.laws.planar import PlanarMixture
 
-_NODES = 16
+_NODES = 16  # of a panel
+_PANEL_STDS = 3.0  # longest panel, in std
+
 Noise = Annotated[float, Field(ge=0.01, allow_inf_nan=False)]
-
-
-_PANEL_STDS = 3.0
 
 
 def composite_legendre(arc: np.ndarray, std: float) -> tuple[Tensor, Tensor]:
