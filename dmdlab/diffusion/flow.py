@@ -12,14 +12,20 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from dmdlab.config import InputError, nearest
 from dmdlab.diffusion.denoiser import Denoiser
+
+SOLVERS = ("heun", "euler")
 
 
 def path(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") -> Iterator[Tensor]:
     """The states x at every level of `sigmas` (K + 1 of them, descending, 0 allowed last), z (..., d) first.
 
-    `solver` is 'heun' (2K - 1 denoiser calls when the grid ends at 0) or 'euler' (K calls).
+    `solver` is 'heun' (2K - 1 denoiser calls when the grid ends at 0) or 'euler' (K calls). Raises `InputError` for
+    another.
     """
+    if solver not in SOLVERS:
+        raise InputError(f"unknown solver {solver!r}{nearest(solver, SOLVERS)}")
     levels = sigmas.tolist()
     x = z
     yield x
