@@ -41,12 +41,8 @@ def test_the_range_of_delta_e_shrinks_with_dimension(d, expected, draws):
 def test_copy_index_and_pair_auc_saturate_while_the_cosine_stays(d, copy_index, pair_auc):
     rng = np.random.default_rng(d)
     draws = [measure(*correlated(rng, 257, d, 0.35)).values() for _ in range(24)]
-    mean = {
-        key: np.mean([values[key] for values in draws]) for key in ("copy_index", "pair_auc", "pair_cosine")
-    }
-    assert mean == pytest.approx(
-        {"copy_index": copy_index, "pair_auc": pair_auc, "pair_cosine": 0.35}, abs=0.025
-    )
+    mean = {key: np.mean([values[key] for values in draws]) for key in ("copy_index", "pair_auc", "pair_cosine")}
+    assert mean == pytest.approx({"copy_index": copy_index, "pair_auc": pair_auc, "pair_cosine": 0.35}, abs=0.025)
 
 
 @pytest.mark.parametrize(("d", "pair_auc"), [(1, 0.58), (2, 0.60), (3, 0.64)])
@@ -54,9 +50,7 @@ def test_in_low_dimension_the_copy_index_is_the_cosine(d, pair_auc):
     """In few dimensions e_ot vanishes with n, and what is left of copy_index is the correlation."""
     rng = np.random.default_rng(d)
     draws = [measure(*correlated(rng, 257, d, 0.35)).values() for _ in range(40)]
-    index, auc, cosine = (
-        np.mean([v[key] for v in draws]) for key in ("copy_index", "pair_auc", "pair_cosine")
-    )
+    index, auc, cosine = (np.mean([v[key] for v in draws]) for key in ("copy_index", "pair_auc", "pair_cosine"))
     assert cosine == pytest.approx(0.35, abs=0.03)
     assert index == pytest.approx(cosine, abs=0.03)
     assert auc == pytest.approx(pair_auc, abs=0.025)

@@ -181,8 +181,6 @@ def test_unequal_shapes_are_refused():
 
 def test_the_room_is_imported_without_torch_or_solvers():
     """`dmdlab --help` and the figures read the glossary; they must not pay for solvers."""
-    code = (
-        "import sys, dmdlab.pairing; print([m for m in ('torch', 'ot', 'lap', 'scipy') if m in sys.modules])"
-    )
+    code = "import sys, dmdlab.pairing; print([m for m in ('torch', 'ot', 'lap', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,10 +2,11 @@
 
 `measure(teacher, student)` takes the outputs of both maps at the same noise and returns a `PairingReport`:
 every key of `METRICS` with its interval or the reason why the sample cannot resolve it, the status of each
-transport solver, and the reading in plain words. `mean_interval` and `paired_difference` combine runs over
-seeds.
+transport solver, and the reading in plain words. `calibrate` says what each measure reads under known truth.
+`mean_interval` and `paired_difference` combine runs over seeds.
 """
 
+from dmdlab.pairing.calibration import Calibration, calibrate, planted_rotation, remap_angle
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, POOR_FIDELITY, Metric
 from dmdlab.pairing.metrics import measure
 from dmdlab.pairing.pairs import Pairs
@@ -17,6 +18,7 @@ __all__ = [
     "COLLAPSED_VARIANCE_RATIO",
     "METRICS",
     "POOR_FIDELITY",
+    "Calibration",
     "Interval",
     "Measured",
     "Metric",
@@ -25,9 +27,12 @@ __all__ = [
     "Transport",
     "TransportError",
     "assignment",
+    "calibrate",
     "mean_interval",
     "measure",
     "paired_difference",
+    "planted_rotation",
+    "remap_angle",
     "squared_distances",
     "transport_cost",
 ]

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from dmdlab.config import InputError
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Metric
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.remap import Calibration, remap_angle
 from dmdlab.pairing.report import Measured, PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
 from dmdlab.pairing.transport import Transport, assignment, cost_dtype, distance_blocks, transport_cost
@@ -35,6 +37,7 @@ def measure(
     one_step: Any = None,
     reference: Any = None,
     data: Any = None,
+    calibration: Calibration | None = None,
 ) -> PairingReport:
     """Every measure of the glossary for outputs of teacher and student at the same noise.
 
@@ -43,24 +46,46 @@ def measure(
             shape.
         noise, one_step, data: validated and kept for the per-sample analyses; no measure here uses them.
         reference: (m, ...) teacher outputs at *fresh* noise, for fidelity; best with m = n.
+        calibration: of the same teacher at this dimension, for remap_angle (see `calibrate`).
 
     Returns:
         A PairingReport whose `metrics` hold one Measured per key of `METRICS`, in that order. The intervals
         of the smooth measures are 95 % jackknife intervals over rows, those of the recalls Wilson intervals.
 
     Raises:
-        InputError: arrays that are no pairs (see `Pairs.of`).
+        InputError: arrays that are no pairs (see `Pairs.of`), a calibration of another dimension.
         TransportError: an assignment solver failed.
     """
     pairs = Pairs.of(teacher, student, noise=noise, one_step=one_step, reference=reference, data=data)
+    return measure_pairs(pairs, calibration=calibration)
+
+
+def measure_pairs(
+    pairs: Pairs, *, calibration: Calibration | None = None, floor: Transport | None = None
+) -> PairingReport:
+    """`measure` for arrays that are already validated.
+
+    Args:
+        pairs: the arrays.
+        calibration: for remap_angle, made at the same dimension.
+        floor: e_ot(Q, P) where the caller has solved it already.
+
+    Raises:
+        InputError: a calibration of another dimension.
+        TransportError: an assignment solver failed.
+    """
     P, G = pairs.teacher, pairs.student
+    if calibration is not None and calibration.d != pairs.d:
+        raise InputError(f"the calibration is for d = {calibration.d}, the arrays have d = {pairs.d}.")
     rows = RowMoments.of(P, G)
     ranks = Ranks.of(P, G, rows.matched)
     solved = {"e_ot": assignment(P, G, cost=ranks.cost)}
     if pairs.reference is not None:
         solved["e_ot_reference_student"] = transport_cost(pairs.reference, G)
-        solved["e_ot_reference_teacher"] = transport_cost(pairs.reference, P)
+        solved["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P)
     measured = _smooth(rows) | _recognition(ranks) | _transported(rows.total(), solved)
+    if calibration is not None:
+        measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
     for key, reason in _unresolved(rows).items():
         measured[key] = Measured.unresolved(reason)
     return PairingReport({key: measured[key] for key in METRICS}, solved, pairs.notes, pairs.n, pairs.d)
@@ -167,9 +192,7 @@ def _excess(cost: float, e_ot: float) -> Measured:
         return Measured(max(0.0, cost / e_ot - 1.0))
     if cost == 0:
         return Measured(0.0)
-    return Measured.unresolved(
-        "it is infinite: the student's outputs are the teacher's own points, so e_ot is 0"
-    )
+    return Measured.unresolved("it is infinite: the student's outputs are the teacher's own points, so e_ot is 0")
 
 
 def _fidelity(solved: dict[str, Transport]) -> Measured:
@@ -178,9 +201,7 @@ def _fidelity(solved: dict[str, Transport]) -> Measured:
         return Measured.unresolved("it needs teacher outputs at fresh noise (reference)")
     student, teacher = solved["e_ot_reference_student"].cost, solved["e_ot_reference_teacher"].cost
     if teacher == 0:
-        return Measured.unresolved(
-            "the reference repeats the teacher's outputs; it must come from fresh noise"
-        )
+        return Measured.unresolved("the reference repeats the teacher's outputs; it must come from fresh noise")
     return Measured(student / teacher)
 
 

@@ -97,9 +97,7 @@ def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
             value = value.float()
         value = value.numpy()
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise InputError(
-            f"{name} has masked entries; every value is needed: remove those rows from all arrays."
-        )
+        raise InputError(f"{name} has masked entries; every value is needed: remove those rows from all arrays.")
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -121,9 +119,7 @@ def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
         rows = "a single number" if array.ndim == 0 else f"{len(array)} row(s)"
         raise InputError(f"{name} has {rows}; a pairing needs n >= 2 samples along the first axis.")
     if array.size == 0:
-        raise InputError(
-            f"{name} has shape {array.shape}: no coordinates; expected (n, ...) with at least one."
-        )
+        raise InputError(f"{name} has shape {array.shape}: no coordinates; expected (n, ...) with at least one.")
     if name in ("student", "one_step", "noise") and len(array) != len(teacher):
         raise InputError(
             f"{name} has {len(array)} rows and teacher has {len(teacher)}; "

@@ -55,9 +55,7 @@ def mean_interval(
     try:
         given = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            "mean_interval needs a list of numbers, one a seed (NaN where there is none)."
-        ) from error
+        raise InputError("mean_interval needs a list of numbers, one a seed (NaN where there is none).") from error
     if given.ndim != 1:
         raise InputError(f"mean_interval needs one number a seed, got an array of shape {given.shape}.")
     if not 0.0 < level < 1.0:
@@ -90,9 +88,7 @@ def paired_difference(
         InputError: unequal lengths, and as `mean_interval`.
     """
     if len(a) != len(b):
-        raise InputError(
-            f"paired_difference needs the same seeds in both cells, got {len(a)} and {len(b)} values."
-        )
+        raise InputError(f"paired_difference needs the same seeds in both cells, got {len(a)} and {len(b)} values.")
     try:
         difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -101,9 +97,7 @@ def paired_difference(
 
 
 def _student(present: np.ndarray, level: float) -> tuple[float, float]:
-    half = (
-        student_quantile(0.5 * (1.0 + level), len(present) - 1) * present.std(ddof=1) / np.sqrt(len(present))
-    )
+    half = student_quantile(0.5 * (1.0 + level), len(present) - 1) * present.std(ddof=1) / np.sqrt(len(present))
     return float(present.mean() - half), float(present.mean() + half)
 
 

@@ -161,9 +161,7 @@ def transport_cost(a: np.ndarray, b: np.ndarray) -> Transport:
         TransportError: the solver did not converge.
     """
     if a.shape[1] != b.shape[1]:
-        raise InputError(
-            f"transport_cost needs equal dimensions, got clouds of shape {a.shape} and {b.shape}."
-        )
+        raise InputError(f"transport_cost needs equal dimensions, got clouds of shape {a.shape} and {b.shape}.")
     return assignment(a, b) if len(a) == len(b) else _unequal_sizes(a, b)
 
 
@@ -229,9 +227,7 @@ def _solve(cost: np.ndarray) -> np.ndarray:
         raise TransportError(f"lapjvr failed on a {n} x {n} assignment: {error}") from error
     rows, columns = np.asarray(rows), np.asarray(columns)
     if not np.array_equal(rows, np.arange(n)) or not _is_permutation(columns, n):
-        raise TransportError(
-            f"lapjvr returned no permutation for a {n} x {n} assignment; its cost is not used."
-        )
+        raise TransportError(f"lapjvr returned no permutation for a {n} x {n} assignment; its cost is not used.")
     return columns.astype(np.int64)
 
 

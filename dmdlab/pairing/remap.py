@@ -1,0 +1,163 @@
+"""The remap angle: how much a student scrambled the noise, in degrees that mean the same at every dimension.
+
+A calibration holds what every measure reads when the truth is known: the student is the teacher after turning
+the noise by a known angle. `remap_angle` inverts its pair_cosine curve, which does not depend on n and does
+not saturate.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dmdlab.config import InputError
+from dmdlab.pairing.report import Measured
+from dmdlab.pairing.statistics import student_quantile
+
+# Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point
+# reflection).
+_RIGHT_ANGLE = 90.0
+_FINE_ANGLES = np.linspace(0.0, _RIGHT_ANGLE, 1801)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What every measure reads under known truth, for one teacher map, n and d.
+
+    Attributes:
+        n, d: rows and dimension it was made at.
+        angles_degrees: (a,) planted angles, increasing, 0 and 90 among them.
+        shares: (s,) shares of rows at other noise in the partial mixtures.
+        planted: key -> (a, bases), the student is the teacher after the planted rotation of the noise.
+        mixture: key -> (s, bases), the student is the teacher, but a share of its rows comes from other
+            noise.
+        null: key -> (bases,), the student is the teacher at independent noise: its law, nothing of its
+            pairing.
+        collapsed: key -> value for the student that always answers the teacher's mean.
+        floor: e_ot between two samples of the teacher's own law, the denominator of fidelity.
+    """
+
+    n: int
+    d: int
+    angles_degrees: np.ndarray
+    shares: np.ndarray
+    planted: dict[str, np.ndarray]
+    mixture: dict[str, np.ndarray]
+    null: dict[str, np.ndarray]
+    collapsed: dict[str, float]
+    floor: float
+
+    def curve(self, key: str) -> np.ndarray:
+        """Mean over bases of a measure at each angle, (a,); NaN where any basis left it unresolved."""
+        return self.planted[key].mean(axis=1)
+
+    def at(self, key: str, angle_degrees: float) -> float:
+        """The mean of a measure at one angle between the planted ones, linearly interpolated."""
+        return float(np.interp(angle_degrees, self.angles_degrees, self.curve(key)))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """A flat dict of numeric arrays for `np.savez`, keys joined by slashes; no pickles."""
+        flat = {"n": np.array(self.n), "d": np.array(self.d), "floor": np.array(self.floor)}
+        flat |= {"angles_degrees": self.angles_degrees, "shares": self.shares}
+        for group in ("planted", "mixture", "null", "collapsed"):
+            flat |= {f"{group}/{key}": np.asarray(value) for key, value in getattr(self, group).items()}
+        return flat
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> "Calibration":
+        """The inverse of `to_arrays`, also from an opened npz file.
+
+        Raises:
+            InputError: a missing key.
+        """
+        if missing := {"n", "d", "floor", "angles_degrees", "shares", "planted/pair_cosine"} - set(arrays):
+            raise InputError(f"this is no calibration: {', '.join(sorted(missing))} missing; make it anew.")
+        groups: dict[str, dict[str, np.ndarray]] = {"planted": {}, "mixture": {}, "null": {}, "collapsed": {}}
+        for name in arrays:
+            group, _, key = name.partition("/")
+            if key and group in groups:
+                groups[group][key] = np.asarray(arrays[name])
+        return Calibration(
+            n=int(arrays["n"]),
+            d=int(arrays["d"]),
+            angles_degrees=np.asarray(arrays["angles_degrees"]),
+            shares=np.asarray(arrays["shares"]),
+            planted=groups["planted"],
+            mixture=groups["mixture"],
+            null=groups["null"],
+            collapsed={key: float(value) for key, value in groups["collapsed"].items()},
+            floor=float(arrays["floor"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: lists, NaN as null."""
+        return {key: _listed(value) for key, value in self.to_arrays().items()}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> "Calibration":
+        """The inverse of `to_dict`."""
+        return Calibration.from_arrays({key: np.array(value, dtype=float) for key, value in record.items()})
+
+
+def _listed(value: Any) -> Any:
+    """An array as nested lists with None for NaN."""
+    if np.ndim(value):
+        return [_listed(item) for item in value]
+    return None if np.isnan(value) else np.asarray(value).item()
+
+
+def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Measured:
+    """The planted angle, in degrees, that lowers pair_cosine as much as this student did.
+
+    Args:
+        calibration: at the student's dimension.
+        pair_cosine: the student's, with its sampling interval where a Measured is given.
+
+    Returns:
+        A Measured in 0..90. Its interval joins the spread over the random bases (95 %, Student) with the
+        sampling interval of pair_cosine. 90 with a reason means "90 or more". NaN with a reason where the
+        curve cannot tell 0 from 90 degrees, as in one dimension, where there is no plane to turn.
+    """
+    given = pair_cosine if isinstance(pair_cosine, Measured) else Measured(float(pair_cosine))
+    if not given.resolved:
+        return Measured.unresolved(f"pair_cosine is unresolved: {given.reason or 'it is NaN'}")
+    low = given.value if given.low is None else given.low
+    high = given.value if given.high is None else given.high
+    curve, spread = _monotone_curve(calibration)
+    if curve[0] - curve[-1] <= 2.0 * (spread.max() + 0.5 * (high - low)):
+        return Measured.unresolved(
+            f"turning the noise by 90 degrees lowers pair_cosine only from {curve[0]:.2f} to {curve[-1]:.2f} at "
+            f"d = {calibration.d}, n = {calibration.n}, within what bases and sampling vary by"
+        )
+    # A lower curve gives a smaller angle for the same cosine, and so does a larger cosine.
+    angle_low, angle_high = _invert(curve - spread, high), _invert(curve + spread, low)
+    if given.value <= curve[-1]:
+        reason = "90 degrees or more: nothing is left that a rotation by 90 degrees would destroy"
+        return Measured(_RIGHT_ANGLE, angle_low, None, reason)
+    angle = _invert(curve, given.value)
+    return Measured(angle, min(angle, angle_low), max(angle, angle_high))
+
+
+def _monotone_curve(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """pair_cosine and its half-width over bases on a fine grid of 0..90 degrees, made non-increasing."""
+    from scipy.interpolate import PchipInterpolator
+
+    inside = calibration.angles_degrees <= _RIGHT_ANGLE
+    angles = calibration.angles_degrees[inside]
+    values = calibration.planted["pair_cosine"][inside]  # (a, bases)
+    bases = values.shape[1]
+    error = values.std(axis=1, ddof=1) / np.sqrt(bases) if bases > 1 else np.zeros(len(angles))
+    half = student_quantile(0.975, bases - 1) * error if bases > 1 else error
+    # In 1 - cos(theta) the curve of a linear teacher is a straight line, and a smooth teacher's nearly one.
+    curve = PchipInterpolator(_haversine(angles), values.mean(axis=1))(_haversine(_FINE_ANGLES))
+    return np.minimum.accumulate(curve), np.interp(_FINE_ANGLES, angles, half)
+
+
+def _haversine(angles_degrees: np.ndarray) -> np.ndarray:
+    return 1.0 - np.cos(np.radians(angles_degrees))
+
+
+def _invert(curve: np.ndarray, value: float) -> float:
+    """The angle at which a non-increasing curve on the fine grid takes `value`, clipped to 0..90."""
+    return float(np.interp(-value, -curve, _FINE_ANGLES))

@@ -1,0 +1,174 @@
+"""Planted remaps: the rotation itself, closed forms for a Gaussian, and reading a known angle back."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from dmdlab.config import InputError
+from dmdlab.pairing import METRICS, Measured, measure
+from dmdlab.pairing.calibration import Calibration, PlantedBasis, calibrate, planted_rotation, remap_angle
+
+
+def bent(z):
+    """A teacher map with curvature and edges."""
+    return np.tanh(2.0 * z) + 0.3 * np.sign(z)
+
+
+def calibration(d, n=200, teacher_map=bent, bases=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return calibrate(
+        teacher_map, rng.normal(size=(n, d)), fresh_noise=rng.normal(size=(2 * n, d)), rng=rng, bases=bases
+    )
+
+
+@pytest.fixture(scope="module")
+def in_six():
+    return calibration(6)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 8, 33])
+@pytest.mark.parametrize("theta", [0.0, 37.0, 90.0, 180.0])
+def test_the_planted_rotation_is_orthogonal_and_turns_by_the_angle(d, theta):
+    R = planted_rotation(d, theta, np.random.default_rng(d))
+    np.testing.assert_allclose(R @ R.T, np.eye(d), atol=1e-12)
+    assert np.linalg.det(R) == pytest.approx(1.0)
+    turned = np.sort(np.abs(np.degrees(np.angle(np.linalg.eigvals(R)))))
+    expected = [0.0] * (d % 2) + [theta] * (2 * (d // 2))
+    np.testing.assert_allclose(turned, expected, atol=1e-5)
+    assert np.trace(R) == pytest.approx(2 * (d // 2) * math.cos(math.radians(theta)) + d % 2)
+
+
+def test_turning_rows_is_the_matrix_and_angles_add_in_one_basis():
+    z = np.random.default_rng(1).normal(size=(20, 5))
+    basis = PlantedBasis.draw(5, np.random.default_rng(2))
+    np.testing.assert_allclose(basis.turn(z, 50.0), z @ planted_rotation(5, 50.0, np.random.default_rng(2)).T)
+    np.testing.assert_allclose(basis.turn(basis.turn(z, 20.0), 30.0), basis.turn(z, 50.0), atol=1e-12)
+    assert basis.turn(z.astype(np.float32), 10.0).dtype == np.float32
+
+
+def test_the_axes_are_haar_distributed():
+    """Every entry of a Haar matrix has mean 0 and variance 1 / d; plain QR has a biased diagonal."""
+    rng = np.random.default_rng(3)
+    axes = np.array([PlantedBasis.draw(4, rng).axes for _ in range(2000)])
+    np.testing.assert_allclose(axes.mean(axis=0), 0.0, atol=0.05)
+    np.testing.assert_allclose((axes**2).mean(axis=0), 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize("d", [2, 5, 24])
+@pytest.mark.parametrize("theta", [30.0, 90.0, 150.0])
+def test_an_isotropic_gaussian_has_its_closed_form(d, theta):
+    """e_dt = 2 tr(S) (1 - tr(R) / d), pair_cosine = tr(R) / d, and the law is kept."""
+    rng, scale = np.random.default_rng(d), 3.0
+    z = rng.normal(size=(2000, d))
+    R = planted_rotation(d, theta, rng)
+    values = measure(scale * z, scale * z @ R.T).values()
+    share = np.trace(R) / d
+    assert values["e_dt"] == pytest.approx(2 * scale**2 * d * (1 - share), rel=0.06)
+    assert values["pair_cosine"] == pytest.approx(share, abs=0.03)
+    assert values["variance_ratio"] == pytest.approx(1.0, rel=0.01)
+
+
+def test_a_calibration_spans_from_copy_to_point_reflection(in_six):
+    cosine = in_six.curve("pair_cosine")
+    assert cosine[0] == 1.0
+    assert cosine[-1] == pytest.approx(-1.0)  # the map is odd, so turning by 180 degrees flips the sign
+    assert np.all(np.diff(cosine) < 0)
+    assert in_six.curve("delta_e")[0] == 0.0
+    assert in_six.curve("e_dt")[0] == 0.0
+    np.testing.assert_allclose(in_six.planted["fidelity"], 1.0, atol=0.35)  # the law is kept at every angle
+    np.testing.assert_allclose(in_six.planted["variance_ratio"], 1.0, atol=0.1)
+    assert set(in_six.planted) == set(in_six.mixture) == set(in_six.null) == set(in_six.collapsed) == set(METRICS)
+    assert in_six.at("pair_cosine", 90.0) == cosine[list(in_six.angles_degrees).index(90.0)]
+
+
+def test_null_mixture_collapsed_and_floor_are_what_they_say(in_six):
+    np.testing.assert_allclose(in_six.null["pair_cosine"], 0.0, atol=0.12)
+    np.testing.assert_allclose(in_six.null["fidelity"], 1.0, atol=0.3)
+    np.testing.assert_allclose(in_six.null["delta_e"], in_six.null["delta_e_ceiling"], rtol=0.15)
+    np.testing.assert_allclose(in_six.mixture["pair_cosine"].mean(axis=1), 1 - in_six.shares, atol=0.08)
+    assert math.isnan(in_six.collapsed["delta_e"])
+    assert in_six.collapsed["pair_auc"] == pytest.approx(0.5, abs=1e-6)
+    assert in_six.floor == pytest.approx(np.mean(in_six.null["e_ot"]), rel=0.2)
+
+
+@pytest.mark.parametrize("planted", [0.0, 10.0, 40.0, 75.0])
+def test_a_planted_angle_is_read_back(in_six, planted):
+    rng = np.random.default_rng(8)
+    z = rng.normal(size=(1000, 6))
+    student = bent(PlantedBasis.draw(6, rng).turn(z, planted))
+    angle = measure(bent(z), student, calibration=in_six).metrics["remap_angle"]
+    assert angle.value == pytest.approx(planted, abs=4.0)
+    assert angle.low - 1e-9 <= planted <= angle.high + 1e-9
+    assert angle.reason is None
+
+
+def test_the_angle_of_a_linear_teacher_is_the_arc_cosine():
+    """Between the planted nodes too, so the interpolation adds nothing of its own."""
+    linear = calibration(4, teacher_map=lambda z: 2.0 * z, bases=1)
+    for cosine in (0.999, 0.9, 0.5, 0.1):
+        expected = math.degrees(math.acos(cosine))
+        assert remap_angle(linear, cosine).value == pytest.approx(expected, abs=1.0)
+
+
+@pytest.mark.parametrize("cosine", [-0.4, -0.02])
+def test_nothing_left_reads_ninety_or_more(in_six, cosine):
+    angle = remap_angle(in_six, cosine)
+    assert angle.value == 90.0
+    assert angle.high is None
+    assert "90 degrees or more" in angle.reason
+
+
+def test_one_dimension_has_no_plane_to_turn_and_is_unresolved():
+    line = calibration(1, n=60)
+    angle = remap_angle(line, 0.5)
+    assert math.isnan(angle.value)
+    assert "d = 1" in angle.reason
+
+
+def test_what_is_unresolved_stays_unresolved(in_six):
+    assert "0 / 0" in remap_angle(in_six, Measured.unresolved("it is 0 / 0")).reason
+    assert math.isnan(remap_angle(in_six, math.nan).value)
+    assert math.isnan(remap_angle(in_six, Measured(0.5, -0.6, 1.0)).value)  # the sample is too small to say
+    z = np.random.default_rng(9).normal(size=(50, 6))
+    collapsed = measure(z, np.ones_like(z), calibration=in_six).metrics["remap_angle"]
+    assert "collapsed" in collapsed.reason
+
+
+def test_a_calibration_survives_npz_and_json(in_six, tmp_path):
+    np.savez(tmp_path / "calibration.npz", **in_six.to_arrays())
+    with np.load(tmp_path / "calibration.npz", allow_pickle=False) as stored:
+        from_npz = Calibration.from_arrays(stored)
+    from_json = Calibration.from_dict(json.loads(json.dumps(in_six.to_dict(), allow_nan=False)))
+    for restored in (from_npz, from_json):
+        assert (restored.n, restored.d, restored.floor) == (in_six.n, in_six.d, in_six.floor)
+        for key in METRICS:
+            np.testing.assert_array_equal(restored.planted[key], in_six.planted[key])
+            np.testing.assert_array_equal(restored.mixture[key], in_six.mixture[key])
+        assert remap_angle(restored, 0.7) == remap_angle(in_six, 0.7)
+    with pytest.raises(InputError, match="no calibration"):
+        Calibration.from_arrays({"n": np.array(3)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fresh_noise": np.zeros((30, 2))}, "at least 40"),
+        ({"fresh_noise": np.zeros((60, 3))}, "must be"),
+        ({"angles_degrees": (0.0, 45.0)}, "0 and 90"),
+        ({"shares": (0.0, 0.5)}, "shares"),
+        ({"bases": 0}, "bases"),
+        ({"teacher_map": lambda z: z * np.nan}, "NaN"),
+    ],
+)
+def test_wrong_calls_are_sentences(change, message):
+    rng = np.random.default_rng(0)
+    call = {"teacher_map": bent, "noise": rng.normal(size=(20, 2)), "fresh_noise": rng.normal(size=(40, 2))} | change
+    with pytest.raises(InputError, match=message):
+        calibrate(call.pop("teacher_map"), call.pop("noise"), rng=rng, **call)
+
+
+def test_a_calibration_of_another_dimension_is_refused(in_six):
+    with pytest.raises(InputError, match="d = 6"):
+        measure(np.eye(3), np.eye(3), calibration=in_six)
