@@ -92,9 +92,6 @@ def test_the_seed_makes_the_law(name: str, changes: dict[str, object]) -> None:
             r"law.seed .* is -1, but should be greater than or equal to 0",
         ),
         ({"name": "gaussian", "dim": 4, "spectrum": "pow"}, r"law.spectrum .* should be 'flat' or 'power'"),
-        ({"name": "gaussian", "dim": 2, "variances": [1.0]}, r"law.variances has 1 numbers, .* law.dim = 2"),
-        ({"name": "gaussian", "dim": 2, "variances": [1.0, -1.0]}, r"law.variances\[1\] .* is -1.0"),
-        ({"name": "gaussian", "dim": 2, "variances": [0.0, 0.0]}, r"law.variances .* at least one above 0"),
         ({"name": "ring", "dim": 4, "embedding": "axis"}, r"law.embedding .* should be 'axes' or 'random'"),
         ({"name": "chessboard", "dim": 4, "cells": 3}, r"law.cells .* is 3, but should be a multiple of 2"),
         ({"name": "moons", "dim": 4, "std": 0.001}, r"law.std .* greater than or equal to 0.01"),
@@ -118,6 +115,15 @@ def test_constructors_speak_as_the_catalogue_does() -> None:
         Mixture(dim=3, std=0)
     with pytest.raises(InputError, match=r"law.spectrums is not a parameter .*; did you mean 'spectrum'\?"):
         Gaussian(dim=3, spectrums="flat")  # type: ignore[call-arg]
+    for variances, sentence in [
+        ([1.0], r"law.variances has 1 numbers, .* law.dim = 2"),
+        ([1.0, -1.0], r"law.variances\[1\] .* is -1.0, but should be greater than or equal to 0"),
+        ([0.0, 0.0], r"law.variances .* at least one above 0"),
+    ]:
+        with pytest.raises(InputError, match=sentence):
+            Gaussian(dim=2, variances=variances)
+    with pytest.raises(InputError, match=r"law.variances is not a parameter of the law 'gaussian'"):
+        make_law({"name": "gaussian", "dim": 2, "variances": [1.0, 2.0]})  # a config holds no arrays
     with pytest.raises(InputError, match=r"law.name is 'spira', which is not a law; did you mean 'spiral'"):
         law_parameters("spira")
 

@@ -67,10 +67,10 @@ def exact_truncated(x: float, sigma: float, low: float, high: float) -> tuple[fl
     return float(mpmath.log(z)), float(x + side * sigma * (mpmath.npdf(a) - mpmath.npdf(b)) / z)
 
 
-@pytest.mark.parametrize("exponent", [-5, -3, -1, 0, 1, 3, 5])
-def test_truncated_moments_against_arbitrary_precision(exponent: int) -> None:
+@pytest.mark.parametrize("sigma", [1e-5, 1e-3, 0.1, 1.0, 2.4, 10.0, 1e3, 1e5])
+def test_truncated_moments_against_arbitrary_precision(sigma: float) -> None:
     """At the centre, at the edges, just around, far out, and on both sides of each change of formula."""
-    low, high, sigma = -1.3, 0.7, 10.0**exponent
+    low, high = -1.3, 0.7
     half, centre = (high - low) / 2, (high + low) / 2
     changes = [half, sigma**2 / (2 * half)]  # m = h and m h = 1/2, as distances from the centre
     x = [

@@ -13,6 +13,7 @@ from dmdlab.laws import (
     Empirical,
     Gaussian,
     Mixture,
+    Ring,
     Sphere,
 )
 
@@ -51,6 +52,14 @@ def test_gaussian_in_a_random_basis_is_the_rotated_gaussian() -> None:
     y = torch.randn(7, 5, generator=generator(1), dtype=torch.float64)
     torch.testing.assert_close(turned.denoise(y @ basis, 0.4), plain.denoise(y, 0.4) @ basis, rtol=0, atol=1e-12)
     torch.testing.assert_close(turned.log_density(y @ basis, 0.4), plain.log_density(y, 0.4))
+
+
+def test_gaussian_takes_its_variances_from_any_sequence() -> None:
+    x = torch.ones(2, dtype=torch.float64)
+    for variances in ([1.0, 4.0], (1.0, 4.0)):
+        law = Gaussian(dim=2, variances=variances, scale=2.0)
+        assert_near(law.denoise(x, 2.0), [4 / 8, 16 / 20])
+        assert law.sigma_data == pytest.approx(math.sqrt(10))
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])
@@ -139,6 +148,20 @@ def test_sphere_at_its_centre_has_no_direction() -> None:
     assert torch.equal(law.denoise(x, 0.5), torch.zeros(5, dtype=torch.float64))
     (score,) = torch.autograd.grad(law.log_density(x, 0.5), x)
     assert torch.equal(score, torch.zeros(5, dtype=torch.float64))
+
+
+def test_intrinsic_dimension_is_that_of_the_set_that_the_law_fills() -> None:
+    laws = {
+        Gaussian(dim=3, variances=[2.0, 0.0, 0.5]): 2,
+        Gaussian(dim=3): 3,
+        Mixture(dim=3): 3,
+        Mixture(dim=3, intrinsic=1): 1,
+        Sphere(dim=3, thickness=0.1): 2,
+        Cube(dim=3): 3,
+        Ring(dim=3): 2,
+        Empirical(dim=3, points=np.eye(3)): 3,
+    }
+    assert [law.intrinsic_dim for law in laws] == list(laws.values())
 
 
 def test_empirical_law_of_two_points_by_hand() -> None:

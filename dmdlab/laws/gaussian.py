@@ -6,6 +6,7 @@ With C = B^T diag(lambda) B, the rows of B being the principal axes, the denoise
 """
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ class Gaussian(Law):
         exponent: of the power law.
         basis: the principal axes: "axes" of R^d, or a "random" rotation of them drawn from `seed` (a dense
             (d, d) matrix: half a minute of QR at d = 4096).
-        variances: the d variances themselves (times scale^2) in place of a spectrum; they are not normalised.
+        variances: the d variances themselves (times scale^2) in place of a spectrum, not normalised (from Python only).
         scale: root-mean-square standard deviation per coordinate.
         seed: of the random basis.
 
@@ -38,6 +39,7 @@ class Gaussian(Law):
 
     name = "gaussian"
     summary = "a Gaussian with a flat or power-law spectrum, along the axes or in a random basis"
+    python_only = frozenset({"variances"})
 
     variances: Tensor
     basis: Tensor | None
@@ -50,7 +52,7 @@ class Gaussian(Law):
         spectrum: Literal["flat", "power"] = "flat",
         exponent: Annotated[float, Field(allow_inf_nan=False)] = 1.0,
         basis: Placement = "axes",
-        variances: list[NonNegative] | None = None,
+        variances: Sequence[NonNegative] | None = None,
         scale: Positive = 1.0,
         seed: Seed = 0,
     ) -> None:
