@@ -297,7 +297,9 @@ def test_the_words_tie_delta_e_to_its_ceiling_and_copying_to_fidelity():
     words = " ".join(measure(P, 0.5 * P + E).in_words())
     assert "at this n and d" in words
     assert "Fidelity is unknown" in words
-    assert "says little" in words
+    assert "saturated" in words
+    assert "says little" in " ".join(measure(P, 0.1 * P + E).in_words())
+    assert "random one" in measure(P, E).in_words()[1]
     assert "another law" in " ".join(measure(P, 3 * P, reference=Q).in_words())
     assert "rotated teacher" in " ".join(measure(P, P, reference=Q).in_words())
 

@@ -8,9 +8,11 @@ transport solver, and the reading in plain words. `calibrate` says what each mea
 
 from dmdlab.pairing.calibration import Calibration, calibrate, planted_rotation, remap_angle
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, POOR_FIDELITY, Metric
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.metrics import measure
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.report import Measured, PairingReport
+from dmdlab.pairing.report import PairingReport
+from dmdlab.pairing.resolve import Resolution, resolvable
 from dmdlab.pairing.statistics import Interval, mean_interval, paired_difference
 from dmdlab.pairing.transport import Transport, TransportError, assignment, squared_distances, transport_cost
 
@@ -24,6 +26,7 @@ __all__ = [
     "Metric",
     "PairingReport",
     "Pairs",
+    "Resolution",
     "Transport",
     "TransportError",
     "assignment",
@@ -33,6 +36,7 @@ __all__ = [
     "paired_difference",
     "planted_rotation",
     "remap_angle",
+    "resolvable",
     "squared_distances",
     "transport_cost",
 ]

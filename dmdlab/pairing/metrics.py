@@ -6,25 +6,23 @@ then delta_e, copy_index, identity_fraction and remap_angle, which would read "p
 pairing, are unresolved, while pair_cosine, pair_auc, the recalls, r2 and fidelity still say what they say.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Metric
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.remap import Calibration, remap_angle
-from dmdlab.pairing.report import Measured, PairingReport
+from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
-from dmdlab.pairing.transport import Transport, assignment, cost_dtype, distance_blocks, transport_cost
+from dmdlab.pairing.transport import Transport, assignment, transport_cost
 
 __all__ = ["METRICS", "Measured", "Metric", "PairingReport", "measure"]
 
-# Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,
-# above the rounding of the blocked inner products and far below what float32 inputs can tell apart.
-_TIE = 1e-13
 # A saving of the best pairing over a random one below this share of the cost is rounding.
 _NO_SAVING = 1e-12
 
@@ -88,58 +86,20 @@ def measure_pairs(
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
     for key, reason in _unresolved(rows).items():
         measured[key] = Measured.unresolved(reason)
-    return PairingReport({key: measured[key] for key in METRICS}, solved, pairs.notes, pairs.n, pairs.d)
+    return PairingReport(
+        metrics={key: measured[key] for key in METRICS},
+        transport=solved,
+        notes=pairs.notes,
+        n=pairs.n,
+        d=pairs.d,
+        chance_sd=_chance_sd(rows.total(), ranks.inner_square),
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class Ranks:
-    """Where each student output's own partner stands among all teacher outputs.
-
-    Attributes:
-        nearer, tied: (n,) how many other teacher outputs are nearer to G_i than P_i is, and as near.
-        beaten_by_row: (n,) sum over j of [|P_j - G_i| > |P_i - G_i|], ties 1/2.
-        beaten_by_column: (n,) the same summed over i for each j.
-        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher.
-    """
-
-    nearer: np.ndarray
-    tied: np.ndarray
-    beaten_by_row: np.ndarray
-    beaten_by_column: np.ndarray
-    cost: np.ndarray
-
-    @staticmethod
-    def of(P: np.ndarray, G: np.ndarray, own: np.ndarray) -> "Ranks":
-        """Ranks and cost matrix of (n, d) arrays; `own` (n,) is |P_i - G_i|^2 from the coordinates."""
-        n = len(P)
-        nearer, farther, columns_won = np.zeros(n), np.zeros(n), np.zeros(n)
-        cost: np.ndarray = np.empty((n, n), cost_dtype(n))
-        for rows, columns, distances, scale in distance_blocks(G, P):
-            cost[rows, columns] = distances
-            distances -= own[rows, None]
-            scale *= _TIE
-            is_nearer, is_farther = distances < -scale, distances > scale  # (rows, columns)
-            # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out
-            # below.
-            at = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
-            is_nearer[at - rows.start, at - columns.start] = False
-            is_farther[at - rows.start, at - columns.start] = False
-            nearer[rows] += is_nearer.sum(axis=1)
-            farther[rows] += is_farther.sum(axis=1)
-            columns_won[columns] += 0.5 * (is_farther.sum(axis=0) + (len(distances) - is_nearer.sum(axis=0)))
-        np.fill_diagonal(cost, own)
-        tied = n - 1 - nearer - farther
-        return Ranks(nearer, tied, farther + 0.5 * tied, columns_won - 0.5, cost)
-
-    def recall(self, k: int) -> float:
-        """Share of i whose partner is among the k nearest, ties broken at random (in expectation)."""
-        return float(np.clip((k - self.nearer) / (1.0 + self.tied), 0.0, 1.0).mean())
-
-    def auc(self) -> tuple[float, np.ndarray]:
-        """pair_auc of the sample, and of the n samples that miss one row each, (n,)."""
-        n, won = len(self.nearer), self.beaten_by_row.sum()
-        without = won - self.beaten_by_row - self.beaten_by_column
-        return float(won / (n * (n - 1))), without / max(1, (n - 1) * (n - 2))
+def _chance_sd(total: Moments, inner_square: float) -> float:
+    """Standard deviation of pair_cosine over random pairings of the same points; NaN for a constant array."""
+    scale = float(total.teacher * total.student)
+    return float(np.sqrt(inner_square / (total.n - 1) / scale)) if scale > 0 else float("nan")
 
 
 def _smooth(rows: RowMoments) -> dict[str, Measured]:

@@ -6,39 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmdlab.pairing.glossary import POOR_FIDELITY
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.transport import Transport
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One measure of one sample.
-
-    Attributes:
-        value: the estimate, NaN where the sample cannot resolve it.
-        low, high: 95 % interval over draws of the noise, None where none was computed.
-        reason: why the value is NaN, a sentence; None otherwise.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-
-    @staticmethod
-    def unresolved(reason: str) -> "Measured":
-        """A value that this sample cannot resolve."""
-        return Measured(math.nan, reason=reason)
-
-    @property
-    def resolved(self) -> bool:
-        """Whether there is a value."""
-        return not math.isnan(self.value)
-
-    def to_dict(self) -> dict[str, float | str | None]:
-        """JSON-ready: NaN becomes null."""
-        numbers = {"value": self.value, "low": self.low, "high": self.high}
-        finite = {key: x if x is not None and math.isfinite(x) else None for key, x in numbers.items()}
-        return {**finite, "reason": self.reason}
+from dmdlab.pairing.verdict import Verdict, verdicts
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +21,7 @@ class PairingReport:
             "e_ot_reference_teacher".
         notes: what was converted and what is unusual about the arrays.
         n, d: pairs and dimension.
+        chance_sd: standard deviation of pair_cosine over random pairings of these very points.
     """
 
     metrics: dict[str, Measured]
@@ -58,32 +29,40 @@ class PairingReport:
     notes: tuple[str, ...]
     n: int
     d: int
+    chance_sd: float
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """Whether each resolved measure of the pairing is at "chance", "inside" its range or "saturated"."""
+        return verdicts(self.metrics, self.n, self.chance_sd)
 
     def values(self) -> dict[str, float]:
         """key -> value; NaN where unresolved."""
         return {key: measured.value for key, measured in self.metrics.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: metrics, solver statuses, notes, n, d; NaN becomes null."""
+        """JSON-ready: metrics, verdicts, solver statuses, notes, n, d; NaN becomes null."""
         return {
             "n": self.n,
             "d": self.d,
             "metrics": {key: measured.to_dict() for key, measured in self.metrics.items()},
             "transport": {key: solved.to_dict() for key, solved in self.transport.items()},
+            "verdicts": self.verdicts(),
+            "chance_sd": self.chance_sd if math.isfinite(self.chance_sd) else None,
             "notes": list(self.notes),
         }
 
     def in_words(self) -> list[str]:
         """The reading in sentences: delta_e with its ceiling, copying with fidelity, what is unresolved."""
-        return read_aloud(self.metrics, self.n, self.d)
+        return read_aloud(self)
 
 
-def read_aloud(metrics: Mapping[str, Measured], n: int, d: int) -> list[str]:
-    """Sentences for the measures of n pairs in d dimensions; see `PairingReport.in_words`."""
-    value = {key: measured.value for key, measured in metrics.items()}
+def read_aloud(report: PairingReport) -> list[str]:
+    """The sentences of `PairingReport.in_words`."""
+    metrics, n, d = report.metrics, report.n, report.d
+    value, verdict = report.values(), report.verdicts()
     sentences = [f"Measured on {n} pairs in {d} dimension{'s' if d > 1 else ''}."]
-    sentences += _strength(value)
-    sentences += _optimality(value)
+    sentences += _strength(value, verdict, report.chance_sd)
+    sentences += _optimality(value, verdict)
     sentences += _recognition(value, n)
     sentences.append(_law(metrics["fidelity"], value["variance_ratio"]))
     groups: dict[str, list[str]] = {}
@@ -94,19 +73,25 @@ def read_aloud(metrics: Mapping[str, Measured], n: int, d: int) -> list[str]:
     return sentences
 
 
-def _strength(value: Mapping[str, float]) -> list[str]:
-    """How much of the pairing there is: pair_cosine and r2, which do not saturate."""
-    cosine, r2 = value["pair_cosine"], value["r2"]
+def _strength(value: Mapping[str, float], verdict: Mapping[str, Verdict], chance_sd: float) -> list[str]:
+    """How much of the pairing there is: pair_cosine, r2 and remap_angle, which do not saturate."""
+    cosine, r2, angle = value["pair_cosine"], value["r2"], value["remap_angle"]
     if math.isnan(cosine):
         return []
-    if r2 > 0:
+    if verdict["pair_cosine"] == "chance":
+        share = f"The pairing cannot be told from a random one (a random pairing varies by {chance_sd:.2g})"
+    elif r2 > 0:
         share = f"The student explains {_percent(r2)} of the teacher's variance at equal noise"
     else:
         share = "At equal noise the student predicts the teacher no better than the teacher's mean does"
-    return [f"{share} (r2 {r2:.2f}; pair_cosine {cosine:.2f}, where 1 is a copy and 0 is chance)."]
+    sentences = [f"{share}: r2 {r2:.2f}; pair_cosine {cosine:.2f}, where 1 is a copy and 0 is chance."]
+    if not math.isnan(angle):
+        size = "90 degrees or more" if angle >= 90 else f"{angle:.0f} degrees"
+        sentences.append(f"It scrambled the noise as much as turning it by {size} would (remap_angle).")
+    return sentences
 
 
-def _optimality(value: Mapping[str, float]) -> list[str]:
+def _optimality(value: Mapping[str, float], verdict: Mapping[str, Verdict]) -> list[str]:
     """Whether the pairing is as good as any: delta_e, never without its ceiling."""
     delta_e, ceiling, index = value["delta_e"], value["delta_e_ceiling"], value["copy_index"]
     if math.isnan(delta_e):
@@ -115,8 +100,10 @@ def _optimality(value: Mapping[str, float]) -> list[str]:
         limit = "the best pairing costs nothing, so there is no finite ceiling to read it against"
     else:
         limit = f"a student that pairs at random gets {ceiling:.2g} at this n and d"
-        if ceiling < 1:
-            limit += ", so a small value says little"
+    if verdict["delta_e"] == "saturated":
+        limit += ", but it is saturated: so faint a pairing already is the best one, and delta_e says no more"
+    elif ceiling < 1:
+        limit += ", so a small value says little"
     sentences = [f"delta_e is {delta_e:.2g}; {limit}."]
     if not math.isnan(index):
         sentences.append(

@@ -1,0 +1,71 @@
+"""Where each student output's own partner stands among all teacher outputs: one pass over blocks of distances."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmdlab.pairing.transport import cost_dtype, distance_blocks
+
+# Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,
+# above the rounding of the blocked inner products and far below what float32 inputs can tell apart.
+_TIE = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class Ranks:
+    """Where each student output's own partner stands among all teacher outputs.
+
+    Attributes:
+        nearer, tied: (n,) how many other teacher outputs are nearer to G_i than P_i is, and as near.
+        beaten_by_row: (n,) sum over j of [|P_j - G_i| > |P_i - G_i|], ties 1/2.
+        beaten_by_column: (n,) the same summed over i for each j.
+        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher.
+        inner_square: sum over i, j of <p_j, g_i>^2, p and g being centred each by its own mean.
+    """
+
+    nearer: np.ndarray
+    tied: np.ndarray
+    beaten_by_row: np.ndarray
+    beaten_by_column: np.ndarray
+    cost: np.ndarray
+    inner_square: float
+
+    @staticmethod
+    def of(P: np.ndarray, G: np.ndarray, own: np.ndarray) -> "Ranks":
+        """Ranks and cost matrix of (n, d) arrays; `own` (n,) is |P_i - G_i|^2 from the coordinates."""
+        n = len(P)
+        nearer, farther, columns_won = np.zeros(n), np.zeros(n), np.zeros(n)
+        row_sum, column_sum, square = np.zeros(n), np.zeros(n), 0.0
+        cost: np.ndarray = np.empty((n, n), cost_dtype(n))
+        for rows, columns, distances, scale in distance_blocks(G, P):
+            cost[rows, columns] = distances
+            row_sum[rows] += distances.sum(axis=1)
+            column_sum[columns] += distances.sum(axis=0)
+            square += float(np.einsum("ij,ij->", distances, distances))
+            distances -= own[rows, None]
+            scale *= _TIE
+            is_nearer, is_farther = distances < -scale, distances > scale  # (rows, columns)
+            # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out
+            # below.
+            at = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
+            is_nearer[at - rows.start, at - columns.start] = False
+            is_farther[at - rows.start, at - columns.start] = False
+            nearer[rows] += is_nearer.sum(axis=1)
+            farther[rows] += is_farther.sum(axis=1)
+            columns_won[columns] += 0.5 * (is_farther.sum(axis=0) + (len(distances) - is_nearer.sum(axis=0)))
+        np.fill_diagonal(cost, own)
+        tied = n - 1 - nearer - farther
+        # Centring D in rows and columns leaves -2 <p_j, g_i>, as in classical scaling.
+        centred = square - (row_sum @ row_sum + column_sum @ column_sum - row_sum.sum() ** 2 / n) / n
+        inner_square = max(0.0, 0.25 * float(centred))
+        return Ranks(nearer, tied, farther + 0.5 * tied, columns_won - 0.5, cost, inner_square)
+
+    def recall(self, k: int) -> float:
+        """Share of i whose partner is among the k nearest, ties broken at random (in expectation)."""
+        return float(np.clip((k - self.nearer) / (1.0 + self.tied), 0.0, 1.0).mean())
+
+    def auc(self) -> tuple[float, np.ndarray]:
+        """pair_auc of the sample, and of the n samples that miss one row each, (n,)."""
+        n, won = len(self.nearer), self.beaten_by_row.sum()
+        without = won - self.beaten_by_row - self.beaten_by_column
+        return float(won / (n * (n - 1))), without / max(1, (n - 1) * (n - 2))
