@@ -16,6 +16,7 @@ from dmdlab.config import InputError
 app = typer.Typer(
     help="Do few-step diffusion students copy their teacher's noise-data pairing? Train, measure, plot.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

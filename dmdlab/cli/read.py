@@ -15,7 +15,7 @@ config_app = typer.Typer(help="Settings: what can be set, and what a file resolv
 app.add_typer(config_app, name="config")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that sweep or run wrote.")]
-Filters = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Only the runs with these values.")]
+Filters = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Only the runs with these values.")]
 FORMATS = ("table", "csv", "json")
 
 

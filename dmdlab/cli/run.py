@@ -19,7 +19,7 @@ app = typer.Typer()
 
 Settings = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE] [KEY=VALUE]...", help="An experiment file, and settings on top of it."),
+    typer.Argument(metavar="FILE KEY=VALUE", help="An experiment file, and settings on top of it."),
 ]
 Preset = Annotated[str | None, typer.Option(help="Start from a preset of the package: quickstart, paper, smoke.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA when present), cpu, cuda or cuda:N.")]

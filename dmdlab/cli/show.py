@@ -19,15 +19,15 @@ def err() -> "Console":
     """The console for everything that is not a result."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 def out() -> "Console":
     """The console for results; as wide as its content when piped, so that nothing is cut."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    console = Console(highlight=False, markup=False)
+    return console if console.is_terminal else Console(highlight=False, markup=False, width=200)
 
 
 def print_json(value: object) -> None:
@@ -79,12 +79,13 @@ def cell_table(cells: Sequence["Cell"], title: str) -> None:
 def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table of short texts and numbers."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table()
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*[number(v) for v in row])
+        table.add_row(*[Text(number(v)) for v in row])
     out().print(table)
 
 

@@ -108,8 +108,9 @@ def write_run(out: Path, result: RunResult, environment: Mapping[str, Any]) -> P
 
 
 def finished(out: Path, experiment: Experiment) -> bool:
-    """Whether this run stands in `out`, done or failed, under this version."""
-    return (out / "runs" / folder_name(experiment) / "summary.json").is_file()
+    """Whether this run stands in `out`, done or failed. Raises `InputError` when another version wrote it."""
+    folder = out / "runs" / folder_name(experiment)
+    return (folder / "summary.json").is_file() and bool(load_record(folder))
 
 
 @dataclass(frozen=True)
