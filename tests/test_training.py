@@ -1,0 +1,244 @@
+"""The optimiser against torch's own, one member at a time; teachers that learn, alone as among others."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from dmdlab.config import Experiment, NetworkConfig, experiment_from
+from dmdlab.diffusion import edm_weight, karras_sigma
+from dmdlab.laws import Gaussian, Mixture, make_law
+from dmdlab.networks import MLP, Ensemble
+from dmdlab.randomness import generator
+from dmdlab.training import teacher as teacher_module
+from dmdlab.training.optimiser import EnsembleAdamW, warmup_then
+from dmdlab.training.teacher import denoiser_for, denoising_loss, ensemble_of, excess_risk, train_teacher
+
+CPU = torch.device("cpu")
+NETWORK = NetworkConfig(kind="mlp", width=8, depth=2, time_features=4)
+
+
+# --- learning rates
+
+
+def test_warm_up_is_linear_then_constant_or_a_half_cosine_to_zero() -> None:
+    assert [warmup_then(i, 4, 100, "constant") for i in (0, 1, 3, 4, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    assert warmup_then(0, 0, 100, "constant") == 1.0
+    assert [warmup_then(i, 4, 104, "cosine") for i in (0, 3, 4)] == [0.25, 1.0, 1.0]
+    assert warmup_then(54, 4, 104, "cosine") == pytest.approx(0.5)
+    assert warmup_then(29, 4, 104, "cosine") == pytest.approx((1 + math.sqrt(0.5)) / 2)
+    assert warmup_then(104, 4, 104, "cosine") == pytest.approx(0.0)
+    assert warmup_then(500, 4, 104, "cosine") == pytest.approx(0.0)
+    assert warmup_then(2, 10, 5, "cosine") == 0.3  # a run that ends before its warm-up does
+
+
+# --- the optimiser
+
+RATES = [1e-3, 3e-2, 1e-3, 1e-4]
+
+
+def network(members: int) -> Ensemble:
+    return MLP(members, 3, NETWORK).initialise([generator(s, "network") for s in range(members)])
+
+
+def losses(net: Ensemble, step: int) -> Tensor:
+    """Each member's loss on its own data; gradients grow from step to step, so that clipping sets in on the way."""
+    g = torch.Generator().manual_seed(step)
+    x, c = torch.randn(4, 6, 3, generator=g), torch.randn(4, 6, 1, generator=g)
+    size = torch.tensor([1.0, 3.0, 0.1, 10.0]) * 1.3**step
+    return size * (net(x, c) - x.flip(1)).square().mean(dim=(1, 2))
+
+
+@pytest.mark.parametrize("decay", ["constant", "cosine"])
+@pytest.mark.parametrize("clip", [0.0, 5.0])
+def test_it_is_torchs_adamw_on_each_member_alone(clip: float, decay: str) -> None:
+    net, reference = network(4), [network(4) for _ in range(4)]  # a whole ensemble per member, one row of it used
+    together = EnsembleAdamW(net, RATES, total=12, weight_decay=0.1, clip=clip, warmup=3, decay=decay)
+    alone = [torch.optim.AdamW(n.parameters(), lr=1.0, weight_decay=0.1) for n in reference]
+    clipped = []
+    for step in range(12):
+        norms = together.step(losses(net, step))
+        for i, (own, optimiser) in enumerate(zip(reference, alone, strict=True)):
+            optimiser.zero_grad()
+            losses(own, step)[i].backward()  # the other rows' gradients are zero
+            norm = clip_grad_norm_(own.parameters(), clip if clip else math.inf)
+            assert norms[i].item() == pytest.approx(norm.item(), rel=1e-4)
+            clipped.append(bool(clip) and norm.item() > clip)
+            ramp = min(1.0, (step + 1) / 3)
+            wave = 0.5 * (1 + math.cos(math.pi * max(0, step - 3) / 9)) if decay == "cosine" else 1.0
+            optimiser.param_groups[0]["lr"] = RATES[i] * ramp * wave
+            optimiser.step()
+            torch.testing.assert_close(net.flat[i], own.flat[i], rtol=2e-4, atol=2e-6)
+    assert {True, False} == set(clipped) if clip else not any(clipped)
+
+
+def test_a_member_that_breaks_leaves_the_others_steps_alone() -> None:
+    healthy, mixed = network(4), network(4)
+    steps = [EnsembleAdamW(n, RATES, total=9, weight_decay=0.1, clip=1.0) for n in (healthy, mixed)]
+    spoil = torch.tensor([1.0, math.nan, 1.0, math.inf])
+    for step in range(5):
+        steps[0].step(losses(healthy, step))
+        steps[1].step(losses(mixed, step) * spoil)
+    for i in (0, 2):
+        assert torch.equal(healthy.flat[i], mixed.flat[i])
+    assert not mixed.flat[1].isfinite().any()
+    assert not mixed.flat[3].isfinite().all()
+
+
+def test_a_zero_gradient_is_not_clipped_into_a_nan() -> None:
+    net = network(4)
+    before = net.flat.clone()
+    norms = EnsembleAdamW(net, RATES, total=9, clip=1.0).step(losses(net, 0) * 0.0)
+    assert not norms.any()
+    assert torch.equal(net.flat, before)
+
+
+# --- teachers
+
+
+def experiment(**settings: object) -> Experiment:
+    """A teacher that trains in a second; `__` stands for the dot."""
+    base = {
+        "law__components": 4,
+        "noise__sigma_max": 10.0,
+        "teacher__iterations": 40,
+        "teacher__batch": 32,
+        "teacher__warmup": 5,
+        "network__width": 16,
+        "network__depth": 1,
+    }
+    return experiment_from({k.replace("__", "."): v for k, v in (base | settings).items()})
+
+
+def trained(e: Experiment, seeds: Sequence[int], report_every: int = 200) -> tuple[Tensor, list[tuple[int, Tensor]]]:
+    law = make_law(e.law.model_dump())
+    denoiser = denoiser_for(len(seeds), e.network, law, CPU)
+    steps = [(s.iteration, s.loss) for s in train_teacher(e, seeds, law, denoiser, report_every)]
+    return ensemble_of(denoiser).flat.detach(), steps
+
+
+@pytest.mark.parametrize("kind", ["residual", "mlp"])
+@pytest.mark.parametrize("target", ["data", "posterior"])
+def test_a_teacher_learns_its_law(kind: str, target: str) -> None:
+    e = experiment(teacher__iterations=600, teacher__target=target, network__kind=kind, network__width=32)
+    law = make_law(e.law.model_dump())
+    g = torch.Generator().manual_seed(0)
+    x, eps = torch.stack([law.sample(2000, g)] * 2), torch.randn(2, 2000, 2, generator=g)
+    sigma = karras_sigma(torch.rand(2, 2000, 1, generator=g), e.noise)
+    denoiser = denoiser_for(2, e.network, law, CPU)
+    for _ in train_teacher(e, [0, 1], law, denoiser):
+        after = excess_risk(denoiser, law, x, sigma, eps)
+    fresh = denoiser_for(2, e.network, law, CPU)
+    ensemble_of(fresh).initialise([generator(s, "network") for s in (0, 1)])
+    before = excess_risk(fresh, law, x, sigma, eps)
+    assert (after < 0.3 * before).all()
+    assert (after < 0.3).all()
+
+
+def test_a_teacher_does_not_depend_on_who_learns_beside_it() -> None:
+    e = experiment()
+    together, steps = trained(e, [5, 3, 8])
+    for i, seed in enumerate([5, 3, 8]):
+        alone, own = trained(e, [seed])
+        torch.testing.assert_close(alone[0], together[i], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(own[-1][1][0], steps[-1][1][i], rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(together[0], together[1])
+    again, _ = trained(e, [5, 3, 8])
+    assert torch.equal(again, together)
+
+
+def test_progress_reports_the_mean_loss_since_the_last_report() -> None:
+    e = experiment(teacher__iterations=10)
+    rows, every = trained(e, [0, 1], 1)
+    same, some = trained(e, [0, 1], 4)
+    assert torch.equal(rows, same)
+    assert [i for i, _ in every] == list(range(1, 11))
+    assert [i for i, _ in some] == [4, 8, 10]
+    for (stop, mean), start in zip(some, (0, 4, 8), strict=True):
+        torch.testing.assert_close(mean, torch.stack([loss for _, loss in every[start:stop]]).mean(0))
+
+
+def first_draws(e: Experiment, seeds: Sequence[int], count: int = 70) -> list[Tensor]:
+    """x0, sigma, eps of the first iterations, each (count, e, n, .)."""
+    draws = teacher_module._draws(e, seeds, make_law(e.law.model_dump()), CPU)
+    return [torch.stack(parts) for parts in zip(*itertools.islice(draws, count), strict=True)]
+
+
+def test_training_draws_fresh_data_levels_uniform_in_the_karras_index_and_unit_noise() -> None:
+    e = experiment(teacher__batch=64)
+    x, sigma, eps = first_draws(e, [0, 1])
+    assert x.shape == (70, 2, 64, 2)
+    assert sigma.shape == (70, 2, 64, 1)
+    assert len(x[:, 0].reshape(-1, 2).unique(dim=0)) == 70 * 64
+    low, high = e.noise.sigma_min ** (1 / e.noise.rho), e.noise.sigma_max ** (1 / e.noise.rho)
+    index = ((sigma ** (1 / e.noise.rho) - low) / (high - low)).flatten().sort().values
+    uniform = torch.linspace(0, 1, len(index))
+    assert (index - uniform).abs().max() < 2 / math.sqrt(len(index))  # Kolmogorov and Smirnov, p < 0.001
+    assert eps.std().item() == pytest.approx(1.0, abs=5 / math.sqrt(eps.numel()))
+    assert abs(np.corrcoef(eps[..., 0].flatten(), x[..., 0].flatten())[0, 1]) < 0.05
+    assert not torch.equal(eps[:, 0], eps[:, 1])
+
+
+def test_lognormal_levels_are_edms() -> None:
+    _, sigma, _ = first_draws(experiment(teacher__levels="lognormal", teacher__batch=64), [0])
+    log, n = sigma.log(), sigma.numel()
+    assert log.mean().item() == pytest.approx(-1.2, abs=5 * 1.2 / math.sqrt(n))
+    assert log.std().item() == pytest.approx(1.2, abs=5 * 1.2 / math.sqrt(2 * n))
+
+
+def test_a_training_set_is_all_that_a_teacher_sees() -> None:
+    x, _, _ = first_draws(experiment(teacher__train_samples=7), [0, 1])
+    sets = [x[:, i].reshape(-1, 2).unique(dim=0) for i in (0, 1)]
+    assert [len(s) for s in sets] == [7, 7]
+    assert not torch.equal(*sets)
+    alone, _, _ = first_draws(experiment(teacher__train_samples=7), [1])
+    assert torch.equal(alone[:, 0], x[:, 1])
+
+
+# --- losses
+
+
+def test_the_two_targets_have_the_same_gradient_in_expectation_and_the_posterior_less_variance() -> None:
+    law, members = Mixture(dim=2, components=4), 400
+    denoiser = denoiser_for(members, NETWORK, law, CPU)
+    ensemble_of(denoiser).load_rows(network_row().expand(members, -1))
+    g = torch.Generator().manual_seed(1)
+    x = law.sample(members * 64, g).view(members, 64, 2)
+    sigma = 0.3 + torch.rand(members, 64, 1, generator=g)
+    x_sigma = x + sigma * torch.randn(x.shape, generator=g)
+    found = []
+    for target in (x, law.denoise(x_sigma, sigma)):
+        loss = denoising_loss(denoiser, x_sigma, target, sigma, edm_weight(sigma, law.sigma_data))
+        out = torch.empty_like(ensemble_of(denoiser).flat)
+        found.append(ensemble_of(denoiser).gradient(loss, out).double())  # (members, P): a batch each
+    data, posterior = found
+    difference = data - posterior
+    assert (difference.mean(0).abs() / (difference.std(0) / math.sqrt(members))).max() < 5
+    assert (data.var(0).sum() / posterior.var(0).sum()).item() > 1.2
+    assert difference.std() > 0
+
+
+def network_row() -> Tensor:
+    return MLP(1, 2, NETWORK).initialise([generator(0, "network")]).flat.detach()
+
+
+def test_the_denoising_loss_is_the_weighted_mean_square_per_member() -> None:
+    x = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [1.0, 1.0]]])
+    weight = torch.tensor([[[2.0], [4.0]], [[1.0], [3.0]]])
+    loss = denoising_loss(lambda y, s: 2 * y, x, torch.zeros_like(x), torch.ones(2, 2, 1), weight)
+    assert loss.tolist() == [(2 * 4 + 2 * 16 + 4 * 36 + 4 * 64) / 4, (3 * 4 + 3 * 4) / 4]
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.1])
+def test_the_excess_risk_of_a_scaled_denoiser(slip: float) -> None:
+    """D = (1 - slip) D*: slip^2 E|D*|^2 / E|x0 - D*|^2 = slip^2 s^2 / sigma^2 for a white Gaussian of variance s^2."""
+    law, sigma = Gaussian(dim=3, scale=2.0), torch.full((1, 20000, 1), 0.5)
+    g = torch.Generator().manual_seed(0)
+    x, eps = law.sample(20000, g)[None], torch.randn(1, 20000, 3, generator=g)
+    risk = excess_risk(lambda y, s: (1 - slip) * law.denoise(y, s), law, x, sigma, eps)
+    assert risk.item() == pytest.approx(slip**2 * 4 / 0.25, rel=0.02)
