@@ -163,12 +163,10 @@ class Distillation:
         with torch.no_grad():
             fresh = [] if rest is None else self.student(rest).split(x.shape[1], dim=1)
         xs = [*fresh] if self.score.batches == "separate" else [x.detach(), *fresh]
-        losses, norms = [], []
-        for j, sample in enumerate(xs, start=1):
-            loss, norm = self._score_step(sample, u[:, j], eps[:, j])
-            losses.append(loss)
-            norms.append(norm)
-        score_loss, score_norm = torch.stack(losses).mean(0), torch.stack(norms).mean(0)
+        score = torch.zeros(2, x.shape[0], device=x.device)
+        for j, sample in enumerate(xs, start=1):  # summed in order: a reduction's order depends on the members beside
+            score += torch.stack(self._score_step(sample, u[:, j], eps[:, j]))
+        score_loss, score_norm = (score / len(xs)).unbind()
         self._watch(iteration, dm_loss, score_loss, x.detach())
         return torch.stack([dm_loss, score_loss, gap, student_norm, score_norm])
 

@@ -1,0 +1,60 @@
+"""Students small enough to train in a second, for the tests of the loop."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dmdlab.config import Experiment, experiment_from
+from dmdlab.diffusion import EDMDenoiser
+from dmdlab.laws import Law, make_law
+from dmdlab.randomness import generator, rotation
+from dmdlab.training.distill import Distillation, Student
+from dmdlab.training.teacher import denoiser_for, ensemble_of
+
+CPU = torch.device("cpu")
+
+
+def experiment(**settings: object) -> Experiment:
+    """A student that trains in a second; `__` stands for the dot."""
+    base = {
+        "law__components": 4,
+        "law__dim": 4,
+        "network__width": 16,
+        "network__depth": 1,
+        "student__iterations": 250,
+        "student__batch": 32,
+        "student__warmup": 20,
+        "student__learning_rate": 3e-3,
+    }
+    return experiment_from({k.replace("__", "."): v for k, v in (base | settings).items()})
+
+
+def law_of(e: Experiment) -> Law:
+    return make_law(e.law.model_dump())
+
+
+def start_denoiser(experiments: Sequence[Experiment], name: str = "network") -> EDMDenoiser:
+    """Untrained networks, each from its own seed: the loop does not care how good its start is."""
+    denoiser = denoiser_for(len(experiments), experiments[0].network, law_of(experiments[0]), CPU)
+    ensemble_of(denoiser).initialise([generator(e.seed, name) for e in experiments])
+    return denoiser
+
+
+def distillation(experiments: Sequence[Experiment], turns: Tensor | None = None) -> Distillation:
+    """The loop at its start; `turns` (d, d) or the members' own inits decide how their noise is rotated."""
+    rows = [
+        ensemble_of(start_denoiser([e], "student" if e.student.init == "random" else "network")).flat
+        for e in experiments
+    ]
+    student_network = start_denoiser(experiments)
+    ensemble_of(student_network).load_rows(torch.cat(rows))
+    d, sigma_max = experiments[0].law.dim, experiments[0].noise.sigma_max
+    rotated = torch.tensor([e.student.init == "rotated" for e in experiments])
+    own = torch.stack([rotation(e.seed, d) for e in experiments]) if turns is None else turns.expand(len(rotated), d, d)
+    student = Student(student_network, sigma_max, own, rotated)
+    return Distillation(experiments, law_of(experiments[0]).denoise, student, start_denoiser(experiments))
+
+
+def parameters(loop: Distillation) -> list[Tensor]:
+    return [loop.student.network.flat.detach(), ensemble_of(loop.fake).flat.detach()]

@@ -1,0 +1,258 @@
+"""The distillation loop: its student, its draws, its steps against a slow reference, and what it reports."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from small import CPU, distillation, experiment, law_of, parameters, start_denoiser
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from dmdlab.config import Experiment
+from dmdlab.diffusion import EDMDenoiser
+from dmdlab.randomness import block_steps, rotation
+from dmdlab.training import distill
+from dmdlab.training.distill import Cycle, Distillation, Student
+from dmdlab.training.teacher import denoiser_for, ensemble_of
+
+# --- the student
+
+
+def test_a_rotated_student_is_the_plain_one_at_the_rotated_noise() -> None:
+    e = experiment()
+    denoiser, turn, z = start_denoiser([e, e]), rotation(0, 4), 80 * torch.randn(2, 9, 4)
+    plain = Student(denoiser, 80.0)
+    mixed = Student(denoiser, 80.0, turn.expand(2, 4, 4), torch.tensor([False, True]))
+    assert torch.equal(mixed(z)[0], plain(z)[0])
+    assert torch.equal(mixed(z)[1], plain(z @ turn)[1])
+    assert (mixed(z)[1] - plain(z)[1]).abs().max() > 1e-3
+    assert torch.equal(plain(z), denoiser(z, 80.0))
+
+
+def test_an_unrotated_member_sees_its_noise_bit_for_bit() -> None:
+    """Not even a multiplication by the identity, or by a broken matrix, touches it."""
+    denoiser, z = start_denoiser([experiment()]), 80 * torch.randn(1, 9, 4)
+    broken = Student(denoiser, 80.0, torch.full((1, 4, 4), math.nan), torch.tensor([False]))
+    assert torch.equal(broken(z), denoiser(z, 80.0))
+
+
+# --- the draws
+
+
+@pytest.mark.parametrize(("batches", "expected"), [("shared", 3), ("separate", 4)])
+def test_a_cycles_numbers_are_prior_noise_uniform_levels_and_unit_noise(batches: str, expected: int) -> None:
+    es = [experiment(seed=s, fake_score__updates=3, fake_score__batches=batches) for s in (0, 1)]
+    z, u, eps = (torch.stack(parts) for parts in zip(*itertools.islice(distill._draws(es, CPU, 4), 70), strict=True))
+    assert z.shape == (70, 2, expected, 32, 4)
+    assert u.shape == (70, 2, 4, 32, 1)
+    assert eps.shape == (70, 2, 4, 32, 4)
+    assert z.std().item() == pytest.approx(80.0, rel=5 / math.sqrt(z.numel()))
+    assert eps.std().item() == pytest.approx(1.0, rel=5 / math.sqrt(eps.numel()))
+    assert u.min() >= 0
+    assert u.max() < 1
+    grid = torch.linspace(0, 1, u.numel())
+    assert (u.flatten().sort().values - grid).abs().max() < 2 / math.sqrt(u.numel())
+    blocks = [z[:, 0, 0], z[:, 1, 0], z[:, 0, 1], eps[:, 0, 0], eps[:, 1, 0], eps[:, 0, 1]]
+    correlation = np.corrcoef(torch.stack([b.flatten() for b in blocks]).numpy())[np.triu_indices(6, 1)]
+    assert np.abs(correlation).max() < 5 / math.sqrt(blocks[0].numel())
+    alone, _, _ = next(distill._draws(es[1:], CPU, 4))
+    assert torch.equal(alone[0], z[0, 1])
+
+
+def test_no_number_is_drawn_twice() -> None:
+    e = experiment(fake_score__updates=2)
+    z, _, _ = zip(*itertools.islice(distill._draws([e], CPU, 4), 2 * block_steps(3 * 32 * 4)), strict=True)
+    assert len(torch.stack(z).flatten().unique()) > 0.99 * torch.stack(z).numel()
+    assert not torch.equal(z[0], z[-1])
+
+
+# --- the loop, written out for one member (DMD2, algorithm 1; the loss in DMD2's own form, a squared error)
+
+
+def reference(e: Experiment, cycles: int) -> list[Tensor]:
+    law, teacher = law_of(e), law_of(e).denoise
+    student, fake = (start_denoiser([e]) for _ in range(2))
+    s, f = e.student, e.fake_score
+    student_adam, fake_adam = (
+        torch.optim.AdamW(d.parameters(), lr=1.0, weight_decay=s.weight_decay) for d in (student, fake)
+    )
+    draws = distill._draws([e], CPU, e.law.dim)
+    n_student, n_fake = math.ceil(s.iterations / f.updates), math.ceil(s.iterations / f.updates) * f.updates
+
+    def levels(u: Tensor, bounds: tuple[float, float]) -> Tensor:
+        low, high = e.noise.sigma_min ** (1 / e.noise.rho), e.noise.sigma_max ** (1 / e.noise.rho)
+        return (low + (bounds[0] + u * (bounds[1] - bounds[0])) * (high - low)) ** e.noise.rho
+
+    def rate(peak: float, step: int, warmup: int, total: int) -> float:
+        ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        done = max(0, step - warmup) / (total - warmup)
+        return peak * ramp * (0.5 * (1 + math.cos(math.pi * done)) if s.decay == "cosine" else 1.0)
+
+    def step(adam: torch.optim.AdamW, denoiser: EDMDenoiser, loss: Tensor, lr: float) -> None:
+        adam.zero_grad()
+        loss.backward()
+        if s.clip:
+            clip_grad_norm_(denoiser.parameters(), s.clip)
+        adam.param_groups[0]["lr"] = lr
+        adam.step()
+
+    for cycle in range(cycles):
+        z, u, eps = (a[0] for a in next(draws))
+
+        def generate(j: int, z: Tensor = z) -> Tensor:
+            return student(z[j][None], e.noise.sigma_max)
+
+        x, sigma = generate(0), levels(u[0], s.levels)
+        with torch.no_grad():
+            real, own = teacher(x + sigma * eps[0], sigma), fake(x + sigma * eps[0], sigma)
+            size = (x - real).abs()
+            divisor = {
+                "sample": size.mean(dim=-1, keepdim=True),
+                "floored": size.mean(dim=-1, keepdim=True) + 1e-6,
+                "batch": size.mean(),
+                "none": torch.ones(()),
+            }[s.normaliser]
+            target = x - (own - real) / divisor
+        square = (x - target) ** 2
+        loss = 0.5 * (square.mean() if s.reduction == "mean" else square.sum(dim=-1).mean())
+        step(
+            student_adam,
+            student,
+            loss,
+            rate(s.learning_rate, cycle, math.ceil(s.warmup / f.updates), n_student),
+        )
+        own_batch = f.batches == "separate"
+        with torch.no_grad():
+            seen = [] if own_batch else [x.detach()]
+            seen += [generate(j) for j in range(1, f.updates + own_batch)]
+        for j, sample in enumerate(seen):
+            sigma = levels(u[1 + j], f.levels)
+            weight = 1 / sigma**2 + 1 / law.sigma_data**2 if f.weight == "edm" else 1.0
+            loss = (weight * (fake(sample + sigma * eps[1 + j], sigma) - sample) ** 2).mean()
+            step(fake_adam, fake, loss, rate(f.learning_rate, cycle * f.updates + j, s.warmup, n_fake))
+        assert len(seen) == f.updates
+    return [ensemble_of(d).flat.detach() for d in (student, fake)]
+
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "as DMD2": {},
+    "FastGen": {
+        "fake_score__updates": 4,
+        "fake_score__batches": "separate",
+        "fake_score__weight": "uniform",
+        "student__normaliser": "floored",
+    },
+    "sum, batch, no clipping, cosine": {
+        "student__reduction": "sum",
+        "student__normaliser": "batch",
+        "student__clip": 0.0,
+        "student__decay": "cosine",
+    },
+    "one to one, unnormalised, tight clipping": {
+        "fake_score__updates": 1,
+        "student__normaliser": "none",
+        "student__clip": 0.01,
+        "student__warmup": 0,
+    },
+    "other levels, the paper's network": {
+        "student__levels": [0.3, 0.7],
+        "fake_score__levels": [0.1, 0.9],
+        "student__weight_decay": 0.3,
+        "network__kind": "mlp",
+    },
+}
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_the_loop_is_the_algorithm_written_out(case: str) -> None:
+    e = experiment(**OPTIONS[case])
+    loop = distillation([e])
+    start = [p.clone() for p in parameters(loop)]
+    for _ in range(8):
+        loop.cycle()
+    for found, expected, before in zip(parameters(loop), reference(e, 8), start, strict=True):
+        moved = (expected - before).norm()
+        assert (found - expected).norm() < 1e-3 * moved
+        assert moved > 0
+
+
+EACH_OPTION: list[dict[str, object]] = [
+    {"student__clip": 0.5},
+    {"student__decay": "cosine"},
+    {"student__learning_rate": 1e-3},
+    {"student__levels": [0.3, 0.7]},
+    {"student__normaliser": "batch"},
+    {"student__normaliser": "floored"},
+    {"student__normaliser": "none"},
+    {"student__reduction": "sum"},
+    {"student__warmup": 0},
+    {"student__weight_decay": 0.1},
+    {"fake_score__batches": "separate"},
+    {"fake_score__learning_rate": 2e-3},
+    {"fake_score__levels": [0.1, 0.9]},
+    {"fake_score__updates": 4},
+    {"fake_score__weight": "uniform"},
+]
+
+
+def test_every_option_of_the_loop_changes_where_it_goes() -> None:
+    ends = []
+    for option in ({}, *EACH_OPTION):
+        loop = distillation([experiment(**option)])
+        for _ in range(6):  # past the warm-up
+            loop.cycle()
+        ends.append(torch.cat([p.flatten() for p in parameters(loop)]))
+    for (i, a), (j, b) in itertools.combinations(enumerate(ends), 2):
+        assert not torch.equal(a, b), (i, j)
+
+
+# --- what a run reports
+
+
+def test_a_run_reports_means_at_the_first_cycle_past_each_point_and_at_the_end() -> None:
+    e = experiment(student__iterations=23, fake_score__updates=5)
+    by_hand = distillation([e, e])
+    cycles = [by_hand.cycle(i) for i in (5, 10, 15, 20, 25)]  # 23 iterations are 5 whole cycles
+    states: list[Cycle] = list(distillation([e, e]).run([7, 1, 10, 20]))
+    assert [s.iteration for s in states] == [5, 10, 20, 25]
+    names = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
+    for state, part in zip(states, ([0], [1], [2, 3], [4]), strict=True):
+        mean = torch.stack([cycles[i] for i in part]).mean(0)
+        for name, row in zip(names, mean, strict=True):
+            torch.testing.assert_close(getattr(state, name), row)
+        assert state.failed_at.tolist() == [-1, -1]
+
+
+def test_the_reported_numbers_are_what_they_say() -> None:
+    """The first cycle of a student whose fake score is still at its start, recomputed."""
+    e = experiment(student__normaliser="none", student__reduction="mean", student__clip=0.0)
+    z, u, eps = (a[:, 0] for a in next(distill._draws([e], CPU, 4)))
+    loop = distillation([e])
+    x = loop.student(z)
+    sigma = distill.levels_in(u, e.student.levels, e.noise)
+    difference = loop.fake(x + sigma * eps, sigma) - loop.teacher(x + sigma * eps, sigma)
+    (gradient,) = torch.autograd.grad(x, ensemble_parameter(loop), difference.detach() / x.numel(), retain_graph=True)
+    dm_loss, _, gap, norm, _ = loop.cycle()[:, 0].tolist()
+    assert dm_loss == pytest.approx(0.5 * difference.square().mean().item(), rel=1e-5)
+    assert gap == pytest.approx(difference.square().mean().sqrt().item() / loop.sigma_data, rel=1e-5)
+    assert norm >= gradient.norm().item()
+
+
+def ensemble_parameter(loop: Distillation) -> Tensor:
+    return next(loop.student.network.parameters())
+
+
+def test_a_student_that_has_its_teachers_law_does_not_move() -> None:
+    """Zero networks around the exact denoiser of a white Gaussian: fake score and teacher agree at every point."""
+    e = experiment(law__name="gaussian", student__weight_decay=0.0, fake_score__learning_rate=1e-30).model_dump()
+    del e["law"]["components"]
+    one = Experiment.model_validate(e)
+    zero = [denoiser_for(1, one.network, law_of(one), CPU) for _ in range(2)]
+    loop = Distillation([one], law_of(one).denoise, Student(zero[0], 80.0), zero[1])
+    for _ in range(3):
+        dm_loss, score_loss, gap, *_ = loop.cycle()[:, 0].tolist()
+        assert dm_loss < 1e-9
+        assert gap < 1e-5
+        assert score_loss > 0.01
