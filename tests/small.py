@@ -1,12 +1,16 @@
-"""Students small enough to train in a second, for the tests of the loop."""
+"""Experiments small enough to run in a second, for the tests of the loop, the lab and the command line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, experiment_from
 from dmdlab.diffusion import EDMDenoiser
+from dmdlab.lab.files import load
+from dmdlab.lab.store import Record, load_records
+from dmdlab.lab.sweep import sweep
 from dmdlab.laws import Law, make_law
 from dmdlab.randomness import generator, rotation
 from dmdlab.training.distill import Distillation, Student
@@ -58,3 +62,28 @@ def distillation(experiments: Sequence[Experiment], turns: Tensor | None = None)
 
 def parameters(loop: Distillation) -> list[Tensor]:
     return [loop.student.network.flat.detach(), ensemble_of(loop.fake).flat.detach()]
+
+
+TINY = (
+    "teacher.iterations=10",
+    "teacher.batch=16",
+    "network.width=8",
+    "student.iterations=20",
+    "student.batch=16",
+    "measure.samples=24",
+    "measure.checkpoints=3",
+    "noise.sigma_max=5.0",  # a small prior, so that hardly trained students are not collapsed ones
+)
+"""The smoke preset made smaller still."""
+
+
+def experiments(*words: str) -> list[Experiment]:
+    """The sweep of these `key=value` words on top of `TINY`."""
+    return load(None, "smoke", [*TINY, *words]).experiments()
+
+
+def do(wanted: Sequence[Experiment], out: Path) -> list[Record]:
+    """Sweep these into `out`; every record there."""
+    for _ in sweep(wanted, out, CPU):
+        pass
+    return load_records(out)
