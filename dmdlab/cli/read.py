@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.run import AsJson, Preset, Settings, save_plot, split_words
+from dmdlab.cli.run import AsJson, Preset, Settings, first_of, save_plot, split_words
 from dmdlab.config import InputError, describe, flatten, nearest
 
 app = typer.Typer()
@@ -116,8 +116,7 @@ def config_show(words: Settings = None, preset: Preset = None, as_json: AsJson =
 
     path, overrides = split_words(words)
     found = load(path, preset, overrides)
-    first = type(found)(found.source, found.question, found.settings | {k: v[0] for k, v in found.axes.items()})
-    flat = flatten(first.experiments()[0])
+    flat = flatten(first_of(found).experiments()[0])
     if as_json:
         show.print_json({"question": found.question, "settings": flat, "sweep": found.axes})
         return

@@ -1,14 +1,14 @@
 """Commands that compute: `run` and `sweep`."""
 
-import shlex
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dmdlab.cli import show
+from dmdlab.cli.follow import follow
 from dmdlab.config import Experiment, InputError, flatten
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Settings = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option(help="Start from a preset of the package: quickstart, paper, smoke.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA when present), cpu, cuda or cuda:N.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default one a core, one on a GPU.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -34,6 +35,11 @@ def split_words(words: Sequence[str] | None) -> tuple[Path | None, list[str]]:
     return path, words
 
 
+def first_of(found: "Sweep") -> "Sweep":
+    """The one experiment at the first value of every axis."""
+    return replace(found, settings=found.settings | {key: values[0] for key, values in found.axes.items()}, axes={})
+
+
 @app.command()
 def run(
     words: Settings = None,
@@ -43,7 +49,7 @@ def run(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train and measure one experiment; ends with its reading in words and its figure.
+    """Train and measure one experiment; ends with its reading in words and its figures.
 
     The axes of a file's [sweep] take their first value unless key=value sets them.
     """
@@ -52,17 +58,16 @@ def run(
     path, overrides = split_words(words)
     found = load(path, preset, overrides)
     if found.axes:
-        first = {key: values[0] for key, values in found.axes.items()}
-        show.err().print(f"One run of the sweep: {', '.join(f'{k}={v}' for k, v in first.items())}")
-        found = type(found)(found.source, found.question, found.settings | first)
-    records = _compute(found, out, device, dry_run, as_json)
+        show.err().print(f"One run of the sweep: {', '.join(f'{k}={v[0]}' for k, v in found.axes.items())}")
+    records = _compute(first_of(found), out, device, 1, dry_run, as_json)
     if not records:
         return
     record = records[0]
     if as_json:
         show.print_json({**record.summary, "folder": str(record.folder), "config": record.config})
     else:
-        for sentence in record.summary.get("in_words", [f"The run failed at iteration {record.summary['failed_at']}."]):
+        failure = f"The run failed at iteration {record.summary['failed_at']}."
+        for sentence in record.summary.get("in_words", [failure]):
             print(f"- {sentence}")
         print(f"Record: {record.folder}")
         if record.summary["status"] == "done":
@@ -76,6 +81,7 @@ def sweep(
     preset: Preset = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep; default runs/<name of the file>.")] = None,
     device: Device = "auto",
+    workers: Workers = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -90,41 +96,34 @@ def sweep(
         raise InputError("dmdlab sweep: expected an experiment file (TOML) or --preset NAME, got neither")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, device, dry_run, as_json)
+    records = _compute(found, out, device, workers, dry_run, as_json)
     if not records:
         return
     if as_json:
         show.print_json([r.row for r in records])
     else:
-        from dmdlab.lab.summary import cells
-
-        show.cell_table(cells(records), found.question or f"{len(records)} runs")
-        print("Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random.")
-        many = len({r.config["law.dim"] for r in records}) > 1
-        _draw(["dimension", "curve"] if many else ["panels", "curve"], records, out / "figures")
+        _report(found.question or f"{len(records)} runs", records, out)
     _exit_on_failures(records)
 
 
-def _compute(found: "Sweep", out: Path, device_name: str, dry_run: bool, as_json: bool) -> "list[Record]":
+def _compute(
+    found: "Sweep", out: Path, device_name: str, workers: int | None, dry_run: bool, as_json: bool
+) -> "list[Record]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
-    from dmdlab.lab.environment import choose_device, tune_allocator
+    from dmdlab.lab.environment import choose_device
     from dmdlab.lab.store import folder_name, load_record, prepare
-    from dmdlab.lab.sweep import missing
+    from dmdlab.lab.sweep import default_workers, missing
 
     experiments = found.experiments()
     device = choose_device(device_name)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
     todo = missing(experiments, out)
     if dry_run:
         _explain(experiments, todo, out, as_json)
         return []
     prepare(out)
-    tune_allocator()
-    show.err().print(
-        f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do on {device}"
-    )
-    _follow(experiments, out, device)
+    state = f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
+    show.err().print(f"{state} on {device}")
+    follow(experiments, out, device, workers or default_workers(device))
     return [load_record(out / "runs" / folder_name(e)) for e in experiments]
 
 
@@ -143,40 +142,14 @@ def _explain(experiments: Sequence[Experiment], todo: Sequence[Experiment], out:
             print(f"    {folder_name(e)}")
 
 
-def _follow(experiments: Sequence[Experiment], out: Path, device: Any) -> None:
-    """Drive the sweep behind progress bars; Ctrl-C says what is kept and how to go on."""
-    from dmdlab.lab.sweep import Finished, Started, missing
-    from dmdlab.lab.sweep import sweep as sweeping
+def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
+    """The table and figures that a sweep ends with."""
+    from dmdlab.lab.summary import cells
 
-    total = len(missing(experiments, out))
-    try:
-        with show.bars() as bars:
-            runs = bars.add_task("runs", total=total, text="")
-            stage = bars.add_task("", total=None, visible=False, text="")
-            for event in sweeping(experiments, out, device):
-                if isinstance(event, Started):
-                    law = event.experiments[0].law
-                    bars.console.print(f"{law.name}, d = {law.dim}: {len(event.experiments)} students as one ensemble")
-                elif isinstance(event, Finished):
-                    bars.advance(runs)
-                    if event.status == "failed":
-                        bars.console.print(f"failed: {event.folder.name}")
-                else:
-                    bars.update(
-                        stage,
-                        description=event.stage,
-                        completed=event.done,
-                        total=event.total,
-                        text=event.text,
-                        visible=True,
-                    )
-            bars.update(stage, visible=False)
-    except KeyboardInterrupt:
-        kept = len(experiments) - len(missing(experiments, out))
-        again = shlex.join(["dmdlab", *sys.argv[1:]])
-        show.err().print(f"Interrupted: {kept} of {len(experiments)} runs are finished and kept in {out}.")
-        show.err().print(f"Go on with: {again}", soft_wrap=True)
-        raise typer.Exit(130) from None
+    show.cell_table(cells(records), title)
+    print("Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random.")
+    dims = {r.config["law.dim"] for r in records}
+    _draw(["dimension" if len(dims) > 1 else "panels", "curve"], records, out / "figures")
 
 
 def _draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:
@@ -198,8 +171,9 @@ def save_plot(name: str, records: "Sequence[Record]", path: Path, size: str = "p
 
     drawing = draw(name, records, size=size)
     prepare(path.parent)
-    write_atomically(path.with_suffix(".txt"), drawing.caption + "\n")
-    return [*save(drawing.figure, path), path.with_suffix(".txt")]
+    caption = path.parent / f"{path.name}.txt"
+    write_atomically(caption, drawing.caption + "\n")
+    return [*save(drawing.figure, path), caption]
 
 
 def _exit_on_failures(records: "Sequence[Record]") -> None:

@@ -42,6 +42,13 @@ def member_bytes(experiment: Experiment) -> int:
     return 4 * (12 * parameters + 2 * activations + 2 * draws + rotation + 8 * n * d)
 
 
+def cost(group: Sequence[Experiment]) -> float:
+    """Rough arithmetic of an ensemble, for putting long ones first: multiplications of its distillation."""
+    e = group[0]
+    forward = e.network.width * (2 * e.law.dim + e.network.time_features + 2 * e.network.depth * e.network.width)
+    return len(group) * e.student.iterations * e.student.batch * (forward + 500 * e.law.dim)
+
+
 def _split(group: list[Experiment], most: int) -> list[list[Experiment]]:
     """Parts of at most `most`, as equal as can be; runs of one seed stay together where they can."""
     parts = -(-len(group) // most)

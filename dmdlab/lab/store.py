@@ -109,6 +109,8 @@ def write_run(out: Path, result: RunResult, environment: Mapping[str, Any]) -> P
 
 def finished(out: Path, experiment: Experiment) -> bool:
     """Whether this run stands in `out`, done or failed. Raises `InputError` when another version wrote it."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
     folder = out / "runs" / folder_name(experiment)
     return (folder / "summary.json").is_file() and bool(load_record(folder))
 

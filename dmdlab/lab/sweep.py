@@ -1,5 +1,10 @@
-"""Many runs into one folder: does what is missing, keeps what is finished."""
+"""Many runs into one folder: does what is missing, keeps what is finished.
 
+On a CPU the ensembles are shared out among worker processes, a core or more each: small matrix products use several
+processes far better than several threads. Every worker writes its own runs; the parent only watches.
+"""
+
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dmdlab.config import Experiment
-from dmdlab.lab.environment import environment
-from dmdlab.lab.plan import ensembles
+from dmdlab.lab.environment import environment, tune_allocator
+from dmdlab.lab.plan import cost, ensembles
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, write_run
+
+
+@dataclass(frozen=True)
+class Started:
+    """An ensemble begins."""
+
+    experiments: list[Experiment]
 
 
 @dataclass(frozen=True)
@@ -23,13 +35,7 @@ class Finished:
     status: str
 
 
-@dataclass(frozen=True)
-class Started:
-    """An ensemble begins: its runs, and its place among all."""
-
-    experiments: list[Experiment]
-    index: int
-    of: int
+Event = Started | Progress | Finished
 
 
 def missing(experiments: Sequence[Experiment], out: Path) -> list[Experiment]:
@@ -38,33 +44,53 @@ def missing(experiments: Sequence[Experiment], out: Path) -> list[Experiment]:
 
 
 def sweep(
-    experiments: Sequence[Experiment], out: Path, device: torch.device
-) -> Iterator[Started | Progress | Finished]:
-    """Run what is missing, an ensemble at a time, and write each run as it is measured.
+    experiments: Sequence[Experiment], out: Path, device: torch.device, workers: int = 1
+) -> Iterator[tuple[int, Event]]:
+    """Run what is missing and write each run as it is measured; yields (index of the ensemble, what happened).
 
-    Start networks are kept in out/teachers, so that an interrupted sweep does not train them again.
+    workers: processes to share the ensembles out to; 1 works in this one. Start networks are kept in out/teachers, so
+    that an interrupted sweep does not train them again.
     """
-    groups = ensembles(missing(experiments, out))
+    groups = sorted(
+        ensembles(missing(experiments, out)), key=cost, reverse=True
+    )  # the long ones first: no late straggler
+    if min(workers, len(groups)) > 1:
+        from dmdlab.lab.workers import share_out
+
+        yield from share_out(groups, out, min(workers, len(groups)))
+        return
+    tune_allocator()
     for index, group in enumerate(groups):
-        yield Started(group, index, len(groups))
-        clock = Clock()
-        stored = {e.seed: out / "teachers" / f"{e.teacher_id}.safetensors" for e in group}
-        rows = {seed: load_file(path)["parameters"] for seed, path in stored.items() if path.is_file()}
+        for event in work(group, out, device):
+            yield index, event
 
-        def keep(new: Rows, stored: dict[int, Path] = stored) -> None:
-            for seed, row in new.items():
-                _save_row(stored[seed], row)
 
-        for event in run_ensemble(group, device, rows, keep, clock):
-            if isinstance(event, Progress):
-                yield event
-                continue
-            folder = write_run(out, event, environment(device, clock.share(len(group))))
-            yield Finished(event.experiment, folder, event.summary["status"])
+def default_workers(device: torch.device) -> int:
+    """One a core on a CPU; one on a GPU, which a single ensemble fills."""
+    return len(os.sched_getaffinity(0)) if device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
+
+
+def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[Event]:
+    """Train, measure and write one ensemble."""
+    yield Started(group)
+    clock = Clock()
+    stored = {e.seed: out / "teachers" / f"{e.teacher_id}.safetensors" for e in group}
+    rows = {seed: load_file(path)["parameters"] for seed, path in stored.items() if path.is_file()}
+
+    def keep(new: Rows) -> None:
+        for seed, row in new.items():
+            _save_row(stored[seed], row)
+
+    for event in run_ensemble(group, device, rows, keep, clock):
+        if isinstance(event, Progress):
+            yield event
+            continue
+        folder = write_run(out, event, environment(device, clock.share(len(group))))
+        yield Finished(event.experiment, folder, event.summary["status"])
 
 
 def _save_row(path: Path, row: torch.Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     save_file({"parameters": row.contiguous()}, partial)
     partial.replace(path)

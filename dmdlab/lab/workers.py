@@ -1,0 +1,72 @@
+"""Ensembles on several processes of one machine. Each writes its own runs; the parent hears how it goes."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dmdlab.config import Experiment
+from dmdlab.lab.environment import tune_allocator
+
+if TYPE_CHECKING:
+    from dmdlab.lab.sweep import Event
+
+_events: Any = None
+"""In a worker: the queue to the parent."""
+
+
+def share_out(groups: list[list[Experiment]], out: Path, workers: int) -> Iterator[tuple[int, "Event"]]:
+    """Run the ensembles on `workers` processes; yields (index, event) as they come in.
+
+    An error in a worker is raised here after the others' finished runs are written. Interrupting stops all workers.
+    """
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    threads = max(1, torch.get_num_threads() // workers)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(events, threads))
+    try:
+        jobs = [pool.submit(_work, index, group, out) for index, group in enumerate(groups)]
+        yield from _listen(events, jobs)
+        pool.shutdown()
+    except BaseException:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+
+
+def _listen(events: Any, jobs: "list[Future[None]]") -> Iterator[tuple[int, "Event"]]:
+    """Everything that the workers say until all jobs are done; then the first job's error, if there is one."""
+    while True:
+        over = all(job.done() for job in jobs)
+        try:
+            yield events.get(timeout=0.2)
+        except Empty:
+            if over:
+                break
+    for job in jobs:
+        job.result()
+
+
+def _enter(events: Any, threads: int) -> None:
+    """A worker's start: Ctrl-C is the parent's business, and the cores are shared."""
+    global _events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    tune_allocator()
+    _events = events
+
+
+def _work(index: int, group: list[Experiment], out: Path) -> None:
+    from dmdlab.lab.sweep import work
+
+    for event in work(group, out, torch.device("cpu")):
+        _events.put((index, event))
