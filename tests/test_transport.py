@@ -10,8 +10,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from dmdlab.config import InputError
-from dmdlab.pairing import TransportError, assignment, squared_distances, transport_cost
-from dmdlab.pairing import transport as room
+from dmdlab.pairing import TransportError, assignment, distances, exact, squared_distances, transport_cost, weighted
 
 
 def clouds(structure, n, d, rng):
@@ -92,7 +91,7 @@ def test_the_fast_accept_never_says_yes_by_rounding():
     P[1] = P[0] + 1e-9
     G = P.copy()
     G[[0, 1]] = G[[1, 0]]
-    assert not room.identity_is_optimal(P, G)
+    assert not exact.identity_is_optimal(P, G)
     np.testing.assert_array_equal(assignment(P, G).permutation[:2], [1, 0])
 
 
@@ -111,18 +110,18 @@ def test_distances_of_near_copies_far_from_the_origin():
 def test_distances_come_in_blocks_of_any_shape(monkeypatch):
     a, b = np.random.default_rng(3).normal(size=(2, 300, 3)).astype(np.float32)
     whole = squared_distances(a, b[:170])
-    monkeypatch.setattr(room, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(distances, "_BLOCK_BYTES", 1)
     np.testing.assert_allclose(squared_distances(a, b[:170]), whole, rtol=1e-13)
     assert squared_distances(a, b, np.float32).dtype == np.float32
 
 
 def test_large_matrices_in_float32_stay_within_the_stated_gap(monkeypatch):
     P, G = clouds("clusters", 300, 4, np.random.default_rng(4))
-    exact = assignment(P, G)
-    monkeypatch.setattr(room, "_FLOAT64_LIMIT", 10)
+    reference = assignment(P, G)
+    monkeypatch.setattr(exact, "_FLOAT64_LIMIT", 10)
     rounded = assignment(P, G)
     assert 0 < rounded.gap < 1e-6
-    assert rounded.lower <= exact.cost <= rounded.upper
+    assert rounded.lower <= reference.cost <= rounded.upper
 
 
 @pytest.mark.parametrize(("n", "m"), [(30, 60), (60, 30), (25, 40)])
@@ -166,7 +165,7 @@ def test_a_solver_that_fails_raises(monkeypatch):
 @pytest.mark.parametrize("limit", [1, 50])
 def test_an_unconverged_network_simplex_raises(monkeypatch, limit):
     """POT itself only warns: at its default limit the cost was up to 4 % too high."""
-    monkeypatch.setattr(room, "_POT_ITERATIONS", limit)
+    monkeypatch.setattr(weighted, "_ITERATIONS", limit)
     a, b = np.random.default_rng(8).normal(size=(2, 200, 2))
     with pytest.raises(TransportError, match="did not converge"):
         transport_cost(a, b[:150])

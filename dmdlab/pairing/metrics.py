@@ -19,12 +19,13 @@ from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.remap import Calibration, remap_angle
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
-from dmdlab.pairing.transport import Transport, assignment, transport_cost
+from dmdlab.pairing.transport import DENSE_LIMIT, Transport, assignment, transport_cost
 
 __all__ = ["METRICS", "Measured", "Metric", "PairingReport", "measure"]
 
 # A saving of the best pairing over a random one below this share of the cost is rounding.
 _NO_SAVING = 1e-12
+_WORTH_A_NOTE = 1e-6
 
 
 def measure(
@@ -76,7 +77,7 @@ def measure_pairs(
     if calibration is not None and calibration.d != pairs.d:
         raise InputError(f"the calibration is for d = {calibration.d}, the arrays have d = {pairs.d}.")
     rows = RowMoments.of(P, G)
-    ranks = Ranks.of(P, G, rows.matched)
+    ranks = Ranks.of(P, G, rows.matched, keep_cost=pairs.n <= DENSE_LIMIT)
     solved = {"e_ot": assignment(P, G, cost=ranks.cost)}
     if pairs.reference is not None:
         solved["e_ot_reference_student"] = transport_cost(pairs.reference, G)
@@ -89,11 +90,20 @@ def measure_pairs(
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
         transport=solved,
-        notes=pairs.notes,
+        notes=(*pairs.notes, *_gaps(solved)),
         n=pairs.n,
         d=pairs.d,
         chance_sd=_chance_sd(rows.total(), ranks.inner_square),
     )
+
+
+def _gaps(solved: dict[str, Transport]) -> list[str]:
+    """Notes on transport costs that are known within an interval only."""
+    return [
+        f"{name}: the transport cost lies between {t.lower:.6g} and {t.upper:.6g}; the upper end is used."
+        for name, t in solved.items()
+        if t.gap > _WORTH_A_NOTE
+    ]
 
 
 def _chance_sd(total: Moments, inner_square: float) -> float:

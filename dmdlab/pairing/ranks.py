@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmdlab.pairing.transport import cost_dtype, distance_blocks
+from dmdlab.pairing.distances import distance_blocks
+from dmdlab.pairing.exact import cost_dtype
 
 # Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,
 # above the rounding of the blocked inner products and far below what float32 inputs can tell apart.
@@ -19,7 +20,8 @@ class Ranks:
         nearer, tied: (n,) how many other teacher outputs are nearer to G_i than P_i is, and as near.
         beaten_by_row: (n,) sum over j of [|P_j - G_i| > |P_i - G_i|], ties 1/2.
         beaten_by_column: (n,) the same summed over i for each j.
-        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher.
+        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher. None where it was not
+            kept.
         inner_square: sum over i, j of <p_j, g_i>^2, p and g being centred each by its own mean.
     """
 
@@ -27,18 +29,19 @@ class Ranks:
     tied: np.ndarray
     beaten_by_row: np.ndarray
     beaten_by_column: np.ndarray
-    cost: np.ndarray
+    cost: np.ndarray | None
     inner_square: float
 
     @staticmethod
-    def of(P: np.ndarray, G: np.ndarray, own: np.ndarray) -> "Ranks":
+    def of(P: np.ndarray, G: np.ndarray, own: np.ndarray, *, keep_cost: bool = True) -> "Ranks":
         """Ranks and cost matrix of (n, d) arrays; `own` (n,) is |P_i - G_i|^2 from the coordinates."""
         n = len(P)
         nearer, farther, columns_won = np.zeros(n), np.zeros(n), np.zeros(n)
         row_sum, column_sum, square = np.zeros(n), np.zeros(n), 0.0
-        cost: np.ndarray = np.empty((n, n), cost_dtype(n))
+        cost: np.ndarray | None = np.empty((n, n), cost_dtype(n)) if keep_cost else None
         for rows, columns, distances, scale in distance_blocks(G, P):
-            cost[rows, columns] = distances
+            if cost is not None:
+                cost[rows, columns] = distances
             row_sum[rows] += distances.sum(axis=1)
             column_sum[columns] += distances.sum(axis=0)
             square += float(np.einsum("ij,ij->", distances, distances))
@@ -53,7 +56,8 @@ class Ranks:
             nearer[rows] += is_nearer.sum(axis=1)
             farther[rows] += is_farther.sum(axis=1)
             columns_won[columns] += 0.5 * (is_farther.sum(axis=0) + (len(distances) - is_nearer.sum(axis=0)))
-        np.fill_diagonal(cost, own)
+        if cost is not None:
+            np.fill_diagonal(cost, own)
         tied = n - 1 - nearer - farther
         # Centring D in rows and columns leaves -2 <p_j, g_i>, as in classical scaling.
         centred = square - (row_sum @ row_sum + column_sum @ column_sum - row_sum.sum() ** 2 / n) / n

@@ -1,0 +1,271 @@
+"""Transport beyond the reach of a dense solver: a certified interval for e_ot in O(n d) memory.
+
+Linear programming duality gives both ends. For any v, `mean_j v_j + mean_i min_j (C_ij - v_j) <= e_ot`, and
+any permutation costs at least e_ot; C is never stored, only passed over in blocks. What makes the interval
+tight:
+
+1. Entropic duals. Sinkhorn's log-domain updates `u_i = -eps log sum_j exp((v_j - C_ij) / eps)` with eps
+   halved from stage to stage (Cuturi 2013; Schmitzer, SIAM J. Sci. Comput. 41, 2019). With a sum instead of a
+   mean in the logarithm, u and v stay dual feasible, so their means already bound e_ot from below. 2.
+   Pricing. One pass over the rows and one over the columns makes v the best it can be for its u (a double
+   c-transform) and keeps for every row and column the few partners with the smallest reduced cost C_ij - u_i
+   - v_j. 3. The assignment problem restricted to the pairs kept so far is solved exactly (lapx), which gives
+   the permutation; its own duals follow from shortest paths (Bellman and Ford), started at the last v. Then 2
+   again, which finds the pairs that violate them: column generation. When none is left the interval has
+   closed and the permutation is optimal.
+
+Usually two to five rounds close it. The certificate never depends on that: it is computed in float64 from the
+best pair of bounds seen, with the rounding of a d-term inner product taken off the lower one.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmdlab.config import InputError
+from dmdlab.pairing.distances import matched_distances
+from dmdlab.pairing.solved import Transport, TransportError, is_permutation
+
+# (rows (n, d), columns (m, d), potential (m,), eps) -> (n,); see `soft_minimum`.
+SoftMinimum = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
+# (rows (n, d), columns (m, d), potential (m,), k) -> (n,), (n, k); see `nearest_reduced`.
+NearestReduced = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+_BLOCK_BYTES = 16 * 2**20  # of distances, so that a block stays in the cache between its passes
+_GROUP = 32
+_NEIGHBOURS = 12
+_FIRST_EPS = 0.1  # of the mean cost
+_LAST_EPS = 0.03  # of the lower bound
+_STAGES = 14
+_ROUNDS = 60
+
+
+def certified_interval(
+    P: np.ndarray,
+    G: np.ndarray,
+    *,
+    relative_gap: float = 1e-3,
+    budget_seconds: float = 600.0,
+    soft: SoftMinimum | None = None,
+    nearest: NearestReduced | None = None,
+) -> Transport:
+    """A certified interval [lower, upper] for e_ot of two clouds of equal size.
+
+    Args:
+        P, G: teacher and student outputs, (n, d).
+        relative_gap: stop when (upper - lower) / upper is at most this.
+        budget_seconds: start no further round after this time; the interval is certified whenever it stops.
+        soft, nearest: the two passes over all pairs, for an engine that has faster ones than numpy.
+
+    Returns:
+        A Transport with solver "certified": cost = upper is the cost of `permutation`, gap the relative
+        width.
+
+    Raises:
+        InputError: clouds of unequal shape.
+        TransportError: the restricted assignment problem could not be solved.
+    """
+    if P.ndim != 2 or P.shape != G.shape:
+        raise InputError(f"certified_interval needs two (n, d) clouds of equal shape, got {P.shape} and {G.shape}.")
+    started, n = time.monotonic(), len(P)
+    # Rows in random order, both clouds alike: pricing looks at groups of neighbours in memory.
+    order = np.random.default_rng(0).permutation(n)
+    centre = 0.5 * (P.mean(axis=0, dtype=np.float64) + G.mean(axis=0, dtype=np.float64))
+    p, g = P[order] - centre, G[order] - centre  # (n, d) float64
+    rounding = _rounding(p, g)
+    v = _entropic_duals(p, g, soft or soft_minimum, started + 0.5 * budget_seconds)
+    problem = _Restricted.diagonal(p, g)
+    lower, upper, permutation = 0.0, math.inf, np.arange(n)
+    for _ in range(_ROUNDS):
+        u, v, edges = _price(p, g, v, nearest or nearest_reduced, min(_NEIGHBOURS, n))
+        lower = max(lower, float(u.mean() + v.mean()) - rounding)
+        problem = problem.extended(edges, p, g)
+        found = problem.solve(u, v)
+        cost = float(matched_distances(p, g, found).mean())
+        if cost < upper:
+            upper, permutation = cost, found
+        if upper - lower <= relative_gap * upper or time.monotonic() - started > budget_seconds:
+            break
+        v = problem.duals(found, v)
+    return _finish(P, G, order, permutation, lower)
+
+
+def _finish(P: np.ndarray, G: np.ndarray, order: np.ndarray, permutation: np.ndarray, lower: float) -> Transport:
+    """The Transport in the caller's order of rows; the shared-noise pairing where that is as cheap."""
+    original = np.empty(len(P), np.int64)
+    original[order] = order[permutation]
+    upper, shared = float(matched_distances(P, G, original).mean()), float(matched_distances(P, G).mean())
+    if shared <= upper:
+        upper, original = shared, np.arange(len(P))
+    lower = min(lower, upper)
+    gap = (upper - lower) / upper if upper > 0 else 0.0
+    return Transport(upper, original, "certified", gap, lower, upper)
+
+
+def _rounding(p: np.ndarray, g: np.ndarray) -> float:
+    """A bound on the float64 error of any reduced cost, from `d u |x| |y|` for an inner product."""
+    longest = max(float(np.einsum("id,id->i", x, x).max()) for x in (p, g))
+    return 4.0 * (p.shape[1] + 8) * 2.0**-53 * 2.0 * longest
+
+
+def _entropic_duals(p: np.ndarray, g: np.ndarray, soft: SoftMinimum, deadline: float) -> np.ndarray:
+    """Duals v (n,) of the teacher side after annealed Sinkhorn steps, one a stage, in float32."""
+    student, teacher = g.astype(np.float32), p.astype(np.float32)
+    eps = _FIRST_EPS * float((p**2).sum(axis=1).mean() + (g**2).sum(axis=1).mean())
+    v = np.zeros(len(p), np.float32)
+    for _ in range(_STAGES if eps > 0 else 0):
+        u = soft(student, teacher, v, eps)
+        v = soft(teacher, student, u, eps)
+        bound = float(u.mean(dtype=np.float64) + v.mean(dtype=np.float64))
+        if eps <= _LAST_EPS * bound or time.monotonic() > deadline:
+            break
+        eps *= 0.5
+    return v.astype(np.float64)
+
+
+def _price(
+    p: np.ndarray, g: np.ndarray, v: np.ndarray, nearest: NearestReduced, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The double c-transform of v, and the pairs of smallest reduced cost as keys `i n + j` (i student, j teacher)."""
+    n = len(p)
+    u, teachers = nearest(g, p, v, k)  # (n,), (n, k)
+    v, students = nearest(p, g, u, k)
+    rows = np.arange(n, dtype=np.int64)[:, None]
+    return u, v, np.concatenate([(rows * n + teachers).ravel(), (students * n + rows).ravel()])
+
+
+def soft_minimum(rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, eps: float) -> np.ndarray:
+    """`-eps log sum_j exp((potential_j - C_ij) / eps)`, (n,): at most the minimum over j of C_ij -
+    potential_j.
+
+    Args:
+        rows, columns: clouds (n, d) and (m, d), float32.
+        potential: (m,).
+        eps: temperature, in the units of the cost.
+    """
+    out = np.empty(len(rows), np.float32)
+    for part, cost in _cost_blocks(rows, columns):
+        exponent = np.subtract(potential, cost, out=cost)  # (part, m)
+        exponent *= np.float32(1.0 / eps)
+        largest = exponent.max(axis=1)
+        exponent -= largest[:, None]
+        out[part] = -np.float32(eps) * (largest + np.log(np.exp(exponent, out=exponent).sum(axis=1)))
+    return out
+
+
+def nearest_reduced(
+    rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`min_j C_ij - potential_j`, (n,), and k columns (n, k) where it is small, the smallest among them.
+
+    The k are the best of groups of consecutive columns, at most one of a group: a fast stand-in for the k
+    smallest, which pricing does not need.
+
+    Args:
+        rows, columns: clouds (n, d) and (m, d), float64.
+        potential: (m,).
+        k: at most m.
+    """
+    n, m = len(rows), len(columns)
+    group = max(1, min(_GROUP, m // k))
+    whole = m // group * group
+    smallest, chosen = np.empty(n), np.empty((n, k), np.int64)
+    for part, cost in _cost_blocks(rows, columns):
+        cost -= potential
+        grouped = cost[:, :whole].reshape(len(cost), -1, group)  # (part, groups, group)
+        within = grouped.argmin(axis=2)
+        best = np.take_along_axis(grouped, within[:, :, None], axis=2)[:, :, 0]
+        at = within + group * np.arange(best.shape[1])
+        if whole < m:  # the last, shorter group
+            last = whole + cost[:, whole:].argmin(axis=1)[:, None]
+            at = np.concatenate([at, last], axis=1)
+            best = np.concatenate([best, np.take_along_axis(cost, last, axis=1)], axis=1)
+        pick = np.argpartition(best, k - 1, axis=1)[:, :k]
+        smallest[part], chosen[part] = best.min(axis=1), np.take_along_axis(at, pick, axis=1)
+    return smallest, chosen
+
+
+def _cost_blocks(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Squared distances of a few rows to all columns, block by block, in the type of the clouds."""
+    norms = np.einsum("jd,jd->j", columns, columns)
+    step = max(16, _BLOCK_BYTES // (columns.itemsize * len(columns)))
+    for start in range(0, len(rows), step):
+        part = slice(start, min(start + step, len(rows)))
+        cost = rows[part] @ columns.T  # (part, m)
+        cost *= -2.0
+        cost += norms
+        cost += np.einsum("id,id->i", rows[part], rows[part])[:, None]
+        yield part, cost
+
+
+@dataclass(frozen=True, eq=False)
+class _Restricted:
+    """The assignment problem on the pairs kept so far; the diagonal among them makes it feasible.
+
+    Attributes:
+        keys: (edges,) `i n + j`, sorted, i student and j teacher.
+        cost: (edges,) squared distances in float64 from the coordinates.
+        n: rows.
+    """
+
+    keys: np.ndarray
+    cost: np.ndarray
+    n: int
+
+    @staticmethod
+    def diagonal(p: np.ndarray, g: np.ndarray) -> "_Restricted":
+        """Only the shared-noise pairs."""
+        n = len(p)
+        return _Restricted(np.arange(n, dtype=np.int64) * (n + 1), matched_distances(p, g), n)
+
+    def extended(self, keys: np.ndarray, p: np.ndarray, g: np.ndarray) -> "_Restricted":
+        """With the pairs `keys` as well."""
+        new = np.setdiff1d(keys, self.keys)
+        i, j = new // self.n, new % self.n
+        every = np.concatenate([self.keys, new])
+        order = np.argsort(every, kind="stable")
+        cost = np.concatenate([self.cost, matched_distances(p[j], g[i])])
+        return _Restricted(every[order], cost[order], self.n)
+
+    def solve(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """The optimal permutation, (n,): student i is matched with teacher permutation[i]."""
+        import lap
+
+        i, j = self.keys // self.n, self.keys % self.n
+        reduced = np.maximum(self.cost - u[i] - v[j], 0.0)  # the same optimum, and most entries near 0
+        reduced /= max(float(reduced.max()), np.finfo(float).tiny)  # lapx takes 10^6 for infinity
+        starts = np.searchsorted(i, np.arange(self.n + 1)).astype(np.int32)
+        try:
+            columns, _ = lap.lapmod(self.n, reduced, starts, j.astype(np.int32), return_cost=False)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise TransportError(f"lapmod failed on {self.n} rows and {len(j)} pairs: {error}") from error
+        permutation = np.asarray(columns).astype(np.int64)
+        if not is_permutation(permutation, self.n):
+            raise TransportError(f"lapmod returned no permutation for {self.n} rows and {len(j)} pairs.")
+        return permutation
+
+    def duals(self, permutation: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """Potentials v (n,) that certify `permutation` on the kept pairs, by shortest paths from the given v.
+
+        Lowers v until `v_j <= v_pi(i) + C_ij - C_i,pi(i)` on every pair. As pi is optimal there is no
+        negative cycle, so at most n sweeps are needed, and from a good start some tens; any v is a valid
+        dual, so rounding on a cycle of weight 0 only costs tightness.
+        """
+        i, j = self.keys // self.n, self.keys % self.n
+        matched = np.empty(self.n)
+        own = permutation[i] == j
+        matched[i[own]] = self.cost[own]
+        by_column = np.argsort(j, kind="stable")
+        source = permutation[i][by_column]
+        length = (self.cost - matched[i])[by_column]
+        starts = np.searchsorted(j[by_column], np.arange(self.n))
+        still = 1e-13 * max(float(np.abs(v).max()), float(matched.max()), np.finfo(float).tiny)
+        for _ in range(self.n):
+            lowered = np.minimum(v, np.minimum.reduceat(v[source] + length, starts))
+            if float((v - lowered).max()) <= still:
+                break
+            v = lowered
+        return v

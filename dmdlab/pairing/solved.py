@@ -1,0 +1,45 @@
+"""A solved transport problem, and the error of one that was not solved."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class TransportError(RuntimeError):
+    """A transport solver did not return an optimal pairing; an unconverged cost is no cost."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transport:
+    """A solved transport problem with the status of its solver.
+
+    Attributes:
+        cost: mean matched squared distance, recomputed from the coordinates in float64.
+        permutation: (n,) row i of the student is matched with row permutation[i] of the teacher; None when
+            the two clouds differ in size and mass is split.
+        solver: "identity", "sort", "argmin", "lapjvr" or "emd".
+        gap: certified relative distance to the optimum, (upper - lower) / upper; 0 when exact.
+        lower, upper: certified bounds of the optimal cost; cost = upper.
+    """
+
+    cost: float
+    permutation: np.ndarray | None
+    solver: str
+    gap: float
+    lower: float
+    upper: float
+
+    def to_dict(self) -> dict[str, float | str]:
+        """The status without the permutation, JSON-ready."""
+        return {
+            "cost": self.cost,
+            "solver": self.solver,
+            "gap": self.gap,
+            "lower": self.lower,
+            "upper": self.upper,
+        }
+
+
+def is_permutation(candidate: np.ndarray, n: int) -> bool:
+    in_range = len(candidate) == n and candidate.min() >= 0 and candidate.max() < n
+    return in_range and len(np.unique(candidate)) == n
