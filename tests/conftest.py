@@ -1,9 +1,35 @@
 """Every test runs on one thread, so that timings and last bits do not depend on the machine, and without a display."""
 
 import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def dmdlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command in this process: exit status, stdout, stderr. No figures, which take longer than the runs."""
+    from dmdlab.cli import main
+    from dmdlab.cli import run as running
+
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(running, "_draw", lambda names, records, folder: None)
+
+    def call(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dmdlab", *map(str, words)])
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capfd.readouterr()
+
+    return call

@@ -1,0 +1,107 @@
+"""Bad input on the command line: status 2, one sentence that says what to do, nothing written, nothing lost."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small import TINY, do, experiments
+
+from dmdlab import plots
+
+Command = Callable[..., tuple[int, str, str]]
+SMALL = ("--preset", "smoke", *TINY)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("swept")
+    do(experiments(), out)
+    return out
+
+
+def assert_refused(answer: tuple[int, str, str], *words: str) -> None:
+    """Exit status 2, nothing on stdout, one sentence on stderr with these words."""
+    code, out, err = answer
+    assert code == 2
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.startswith("dmdlab: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+WRONG = {
+    "unknown key": (["student.lerning_rate=1"], ["student.lerning_rate", "did you mean 'student.learning_rate'"]),
+    "wrong type": (["law.dim=two"], ["law.dim", "integer", "'two'"]),
+    "dim 0": (["law.dim=0"], ["law.dim", "greater than or equal to 1"]),
+    "dim below the law's": (["law.name=ring", "law.dim=1"], ["law.dim is 1", "'ring'"]),
+    "unknown law": (["law.name=rnig"], ["'rnig'", "did you mean 'ring'"]),
+    "empty axis": (["law.dim=[]"], ["law.dim", "axis is empty"]),
+    "zero seeds": (["seed={ start = 0, stop = 0 }"], ["seed", "axis is empty"]),
+    "negative sigma": (["noise.sigma_min=-1.0"], ["noise.sigma_min", "greater than 0"]),
+    "no key=value": (["seed=1", "seed"], ["'seed': expected key=value"]),
+    "unknown preset": (["--preset", "smok"], ["unknown preset 'smok'", "did you mean 'smoke'"]),
+    "no such file": (["nowhere.toml"], ["nowhere.toml: no such file"]),
+    "no such device": (["--device", "gpu"], ["--device gpu", "auto, cpu, cuda or cuda:N"]),
+}
+
+
+@pytest.mark.parametrize("command", ["run", "sweep"])
+@pytest.mark.parametrize("case", WRONG)
+def test_bad_input_is_refused_before_anything_is_written(
+    case: str, command: str, dmdlab: Command, tmp_path: Path
+) -> None:
+    words, expected = WRONG[case]
+    preset = [] if "--preset" in words else ["--preset", "smoke"]
+    assert_refused(dmdlab(command, *words, *preset, "--out", tmp_path / "out"), *expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_of_nothing_is_refused(dmdlab: Command) -> None:
+    assert_refused(dmdlab("sweep", "seed=1"), "expected an experiment file", "--preset NAME")
+
+
+def test_an_out_that_is_a_file_is_refused_and_left_alone(dmdlab: Command, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("precious")
+    for words in (["run"], ["sweep"], ["sweep", "--dry-run"]):
+        assert_refused(dmdlab(*words, *SMALL, "--out", file), "--out", str(file), "this is a file; expected a folder")
+    assert_refused(dmdlab("run", *SMALL, "--out", file / "below"), "--out", "below")
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
+def test_an_out_that_cannot_be_written_is_refused(dmdlab: Command, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert_refused(dmdlab("run", *SMALL, "--out", tmp_path), "--out", "cannot write there", "choose a folder you own")
+
+
+def test_folders_that_hold_no_runs_are_refused(dmdlab: Command, tmp_path: Path) -> None:
+    assert_refused(dmdlab("table", tmp_path / "nowhere"), "no such folder")
+    assert_refused(dmdlab("table", tmp_path), "no finished run")
+    assert_refused(dmdlab("table", tmp_path, "--format", "cvs"), "--format cvs", "did you mean 'csv'")
+
+
+def test_runs_of_another_version_are_refused_and_left_alone(dmdlab: Command, tmp_path: Path) -> None:
+    do(experiments(), tmp_path)
+    path = next(tmp_path.rglob("summary.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 0}))
+    before = path.read_bytes()
+    for words in (["table", tmp_path], ["run", *SMALL, "--out", tmp_path], ["sweep", *SMALL, "--out", tmp_path]):
+        assert_refused(dmdlab(*words), "written by another version", "format 0")
+    assert path.read_bytes() == before
+
+
+def test_a_wrong_filter_is_refused(dmdlab: Command, swept: Path) -> None:
+    assert_refused(dmdlab("table", swept, "law.dmi=3"), "unknown column 'law.dmi'")
+    assert_refused(dmdlab("table", swept, "law.dim"), "expected key=value")
+
+
+@pytest.mark.skipif(not hasattr(plots, "draw"), reason="the plots are not there yet")
+def test_an_unknown_plot_is_refused(dmdlab: Command, swept: Path) -> None:
+    before = set(swept.rglob("*"))
+    assert_refused(dmdlab("plot", "dimensoin", swept), "unknown plot 'dimensoin'", "did you mean 'dimension'")
+    assert set(swept.rglob("*")) == before
