@@ -1,232 +1,268 @@
-"""Experiment files, presets and key=value words: what overrides what, sweeps and their axes, and what is refused."""
+"""Pairs from files: what is read is what was saved, and whatever is wrong with a file is one sentence."""
 
-import itertools
-import re
-from pathlib import Path
-from typing import Any
+import io
+import pickle
+import zipfile
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
-from dmdlab.config import Experiment, InputError, experiment_from
-from dmdlab.lab import files
-from dmdlab.lab.files import load, parse_words, resolve
-
-# --- files, presets, words
-
-FILE = """
-preset = "smoke"
-question = "Why?"
-
-[teacher]
-steps = 6
-batch = 48
-
-[student]
-levels = [0.1, 0.9]
-
-[sweep]
-"law.dim" = [2, 3]
-seed = { start = 1, stop = 7, step = 2 }
-"""
+from dmdlab.config import InputError
+from dmdlab.pairing.files import read_npy, read_npz, read_pairs
+from dmdlab.pairing.images import read_images
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    file = tmp_path / "question.toml"
-    file.write_text(FILE)
-    return file
+def arrays():
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(size=(12, 2, 3)).astype(np.float32) for name in ("teacher", "student", "reference")}
 
 
-def test_later_settings_win_defaults_preset_file_words(path: Path) -> None:
-    def steps_and_batch(*args: Any, **kwargs: Any) -> tuple[int, int, int]:
-        first = load(*args, **kwargs).experiments()[0]
-        return first.teacher.steps, first.teacher.batch, first.teacher.iterations
-
-    defaults = Experiment().teacher
-    assert steps_and_batch(None) == (defaults.steps, defaults.batch, defaults.iterations)
-    assert steps_and_batch(None, "smoke") == (4, 64, 60)
-    assert steps_and_batch(path) == (6, 48, 60)
-    assert steps_and_batch(path, None, ["teacher.steps=7"]) == (7, 48, 60)
-    assert steps_and_batch(path, None, ["teacher.steps=7", "teacher.steps=9"])[0] == 9
+def npy_bytes(array, version=None):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array, version=version)
+    return buffer.getvalue()
 
 
-def test_a_preset_asked_for_replaces_the_files_own(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "presets", lambda: {"other": "[student]\nbatch = 3", "smoke": "[student]\nbatch = 4"})
-    assert load(path).experiments()[0].student.batch == 4
-    assert load(path, "other").experiments()[0].student.batch == 3
+def header_claiming(shape, descr="<f4"):
+    """An npy header without the array behind it."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"shape": shape, "fortran_order": False, "descr": descr})
+    return buffer.getvalue()
 
 
-def test_axes_are_lists_and_ranges_and_their_product_is_the_sweep(path: Path) -> None:
-    sweep = load(path)
-    assert sweep.question == "Why?"
-    assert sweep.axes == {"law.dim": [2, 3], "seed": [1, 3, 5]}
-    points = [(e.law.dim, e.seed) for e in sweep.experiments()]
-    assert points == list(itertools.product([2, 3], [1, 3, 5]))
-    assert all(e.student.levels == (0.1, 0.9) for e in sweep.experiments())
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_npz_gives_the_arrays_that_were_saved(tmp_path, arrays, save):
+    save(tmp_path / "pairs.npz", **arrays)
+    for source in (tmp_path / "pairs.npz", tmp_path):  # a folder that holds pairs.npz, as a run's, is as good
+        pairs = read_pairs([source])
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(getattr(pairs, name), array.reshape(12, 6))
+        assert pairs.noise is None
+        assert pairs.notes == ()
+
+
+def test_two_npy_files_and_more_by_name(tmp_path, arrays):
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", np.asfortranarray(array) if name == "student" else array)
+    pairs = read_pairs([tmp_path / "teacher.npy", tmp_path / "student.npy"], {"reference": tmp_path / "reference.npy"})
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(getattr(pairs, name), array.reshape(12, 6))
+
+
+def test_an_npy_file_is_mapped_not_copied(tmp_path, arrays):
+    np.save(tmp_path / "a.npy", arrays["teacher"])
+    assert isinstance(read_npy(tmp_path / "a.npy"), np.memmap)
+    np.save(tmp_path / "a.npy", arrays["teacher"])
+    np.save(tmp_path / "b.npy", arrays["student"])
+    pairs = read_pairs([tmp_path / "a.npy", tmp_path / "b.npy"])
+    base = pairs.teacher
+    while base.base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert isinstance(base, np.memmap)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.lists(st.integers(0, 4), min_size=0, max_size=4).map(tuple),
+    dtype=st.sampled_from(["<f4", ">f8", "<f2", "|b1", "<i4", "|u1", "<c8", "<U3"]),
+    fortran=st.booleans(),
+    compressed=st.booleans(),
+)
+def test_reading_agrees_with_numpy(tmp_path, shape, dtype, fortran, compressed):
+    array = np.zeros(shape, dtype)
+    array.flat = np.arange(array.size)
+    array = np.asfortranarray(array) if fortran else array
+    np.save(tmp_path / "a.npy", array)
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "a.npz", teacher=array, student=array)
+    for read in (read_npy(tmp_path / "a.npy"), *read_npz(tmp_path / "a.npz").values()):
+        np.testing.assert_array_equal(read, array)
+        assert read.dtype == array.dtype
+
+
+def test_only_the_wanted_arrays_are_read_and_strange_names_are_noted(tmp_path, arrays):
+    np.savez(tmp_path / "p.npz", refrence=arrays["reference"], labels=np.arange(12), **arrays)
+    notes = []
+    assert set(read_npz(tmp_path / "p.npz", ("teacher", "student"), notes)) == {"teacher", "student"}
+    assert notes == ["'labels' in p.npz is not used.", "'refrence' in p.npz is not used; is it 'reference'?"]
 
 
 @pytest.mark.parametrize(
-    ("text", "values"),
+    ("held", "message"),
     [
-        ("{ stop = 3 }", [0, 1, 2]),
-        ("{ start = 2, stop = 4 }", [2, 3]),
-        ("{ start = 5, stop = 0, step = -2 }", [5, 3, 1]),
-        ("[4]", [4]),
+        ({"teachers": 1, "student": 1}, "no array named 'teacher'.*rename 'teachers' to 'teacher'"),
+        ({"teacher": 1, "studnet": 1}, "no array named 'student'.*rename 'studnet' to 'student'"),
+        ({"x": 1, "y": 1}, "no array named 'teacher'; it holds 'x', 'y'.*np.savez"),
+        ({}, "it holds nothing"),
     ],
 )
-def test_a_range_is_pythons(text: str, values: list[int]) -> None:
-    assert load(None, None, [f"seed={text}"]).axes == {"seed": values}
+def test_a_missing_array_is_named_with_the_nearest(tmp_path, held, message):
+    np.savez(tmp_path / "p.npz", **{name: np.eye(3) for name in held})
+    with pytest.raises(InputError, match=message):
+        read_pairs([tmp_path / "p.npz"])
 
 
-def test_a_word_on_a_swept_key_replaces_its_axis(path: Path) -> None:
-    assert [(e.law.dim, e.seed) for e in load(path, None, ["law.dim=9"]).experiments()] == [(9, 1), (9, 3), (9, 5)]
-    assert [e.law.dim for e in load(path, None, ["law.dim=[4, 5]", "seed=0"]).experiments()] == [4, 5]
+def test_pickles_are_refused_and_never_opened(tmp_path):
+    class Armed:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was opened",))
+
+    objects = np.array([Armed(), Armed()], dtype=object)
+    np.savez(tmp_path / "p.npz", teacher=objects, student=np.eye(2))
+    np.save(tmp_path / "p.npy", objects)
+    np.save(tmp_path / "q.npy", np.eye(2))
+    with zipfile.ZipFile(tmp_path / "torch.npz", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    for sources in (["p.npz"], ["p.npy", "q.npy"], ["torch.npz"]):
+        with pytest.raises(InputError, match=r"pickle.*never opened"):
+            read_pairs([tmp_path / s for s in sources])
 
 
-def test_a_word_can_make_an_axis_of_a_plain_key(path: Path) -> None:
-    found = load(path, None, ["teacher.steps=[1, 2]", "seed=0", "law.dim=2"]).experiments()
-    assert [e.teacher.steps for e in found] == [1, 2]
+@pytest.mark.parametrize("shape", [(13, 2, 3), (10**6, 10**6), (10**12,), (2**40, 2**40)])
+def test_a_header_that_claims_more_than_the_file_holds_is_refused_before_memory_is_taken(tmp_path, arrays, shape):
+    claim = header_claiming(shape) + arrays["teacher"].tobytes()
+    (tmp_path / "t.npy").write_bytes(claim)
+    np.save(tmp_path / "s.npy", arrays["student"])
+    with zipfile.ZipFile(tmp_path / "p.npz", "w") as archive:
+        archive.writestr("teacher.npy", claim)
+        archive.writestr("student.npy", npy_bytes(arrays["student"]))
+    for sources in (["t.npy", "s.npy"], ["p.npz"]):
+        with pytest.raises(InputError, match=r"header claims shape .*cut short or is damaged"):
+            read_pairs([tmp_path / s for s in sources])
 
 
-def test_a_list_for_a_key_that_holds_a_list_is_a_setting_and_a_list_of_lists_an_axis(tmp_path: Path) -> None:
-    assert load(None, None, ["student.levels=[0.2, 0.8]"]).experiments()[0].student.levels == (0.2, 0.8)
-    file = tmp_path / "levels.toml"
-    file.write_text('[sweep]\n"student.levels" = [[0.0, 0.5], [0.5, 1.0]]')
-    assert [e.student.levels for e in load(file).experiments()] == [(0.0, 0.5), (0.5, 1.0)]
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(share=st.floats(0, 0.999), compressed=st.booleans())
+def test_a_file_cut_short_anywhere_is_one_sentence(tmp_path, arrays, share, compressed):
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "whole.npz", **arrays)
+    np.save(tmp_path / "whole.npy", arrays["teacher"])
+    for name, sources in (("p.npz", ["p.npz"]), ("t.npy", ["t.npy", "whole.npy"])):
+        whole = (tmp_path / f"whole{name[-4:]}").read_bytes()
+        (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError, match=r"cut short|empty file|neither an npz|not a readable npy"):
+            read_pairs([tmp_path / s for s in sources])
 
 
-def test_a_files_setting_replaces_its_presets_axis_and_the_other_way_round(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = '[student]\nbatch = 3\n[sweep]\nseed = [1, 2]\n"law.dim" = [2, 3]'
-    monkeypatch.setattr(files, "presets", lambda: {"swept": text})
-    file = tmp_path / "file.toml"
-    file.write_text('preset = "swept"\nseed = 7\n[sweep]\n"student.batch" = [4, 5]')
-    sweep = load(file)
-    assert sweep.axes == {"law.dim": [2, 3], "student.batch": [4, 5]}
-    assert sweep.settings == {"seed": 7}
-
-
-def test_nested_sweep_tables_are_axes_too(tmp_path: Path) -> None:
-    file = tmp_path / "nested.toml"
-    file.write_text("[sweep.law]\ndim = [2, 4]")
-    assert load(file).axes == {"law.dim": [2, 4]}
-
-
-def test_a_point_that_comes_twice_runs_once() -> None:
-    assert len(load(None, None, ["seed=[0, 1, 0]"]).experiments()) == 2
-
-
-def test_words_are_toml_values_or_bare_words() -> None:
-    words = ["a.b=1", "c=1e-4", "d=true", "e=ring", 'f="x=y"', "g=[1, 2]", "h = 3", "i=x=y", "j="]
-    assert parse_words(words) == {
-        "a.b": 1,
-        "c": 1e-4,
-        "d": True,
-        "e": "ring",
-        "f": "x=y",
-        "g": [1, 2],
-        "h": 3,
-        "i": "x=y",
-        "j": "",
-    }
-    assert type(parse_words(["c=1e-4"])["c"]) is float
-
-
-def test_every_preset_and_shipped_experiment_resolves() -> None:
-    for name, text in files.presets().items():
-        assert "question" in text
-        assert load(None, name).experiments()
-    shipped = sorted(Path(__file__).parents[1].glob("experiments/*.toml"))
-    assert shipped
-    for file in shipped:
-        assert "?" in load(file).question
-        assert load(file).experiments()
-
-
-REFUSED_FILES = {
-    "not TOML": ("[law\ndim = 2", ["not valid TOML"]),
-    "unknown key": ("[student]\nbatchsize = 3", ["'student.batchsize'", "did you mean 'student.batch'"]),
-    "wrong type": ('[law]\ndim = "2"', ["law.dim", "integer"]),
-    "empty axis": ("[sweep]\nseed = []", ["sweep.seed", "empty", "at least one value"]),
-    "zero seeds": ("[sweep]\nseed = { start = 0, stop = 0 }", ["sweep.seed", "empty"]),
-    "axis that is a number": ("[sweep]\nseed = 4", ["sweep.seed", "expected a list or {start, stop}", "got 4"]),
-    "range without an end": ("[sweep]\nseed = { start = 2 }", ["sweep.seed", "{start, stop, step}"]),
-    "range of reals": ("[sweep]\nseed = { start = 0, stop = 1.5 }", ["sweep.seed", "integers"]),
-    "range that stands still": ("[sweep]\nseed = { stop = 3, step = 0 }", ["sweep.seed", "{start, stop, step}"]),
-    "range with a slip": ("[sweep]\nseed = { start = 0, stop = 3, stp = 2 }", ["sweep.seed", "'stp'"]),
-    "unknown axis": ('[sweep]\n"student.bach" = [1, 2]', ["student.bach", "did you mean 'student.batch'"]),
-    "axis of wrong values": ('[sweep]\nseed = [0, "one"]', ["seed", "integer", "'one'"]),
-    "a value out of range on an axis": ('[sweep]\n"law.dim" = [2, 0]', ["law.dim", "greater than or equal to 1"]),
-    "sweep that is no table": ("sweep = 3", ["sweep", "table of axes", "3"]),
-    "question that is no sentence": ("question = 3", ["question", "sentence", "3"]),
-    "too many runs": ("[sweep]\nseed = { stop = 1000000 }", ["1000000 runs", "at most 100000"]),
-    "unknown preset": ('preset = "smok"', ["unknown preset 'smok'", "did you mean 'smoke'"]),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED_FILES)
-def test_a_wrong_file_is_refused_with_a_sentence(case: str, tmp_path: Path) -> None:
-    text, expected = REFUSED_FILES[case]
-    file = tmp_path / "question.toml"
-    file.write_text(text)
-    with pytest.raises(InputError) as error:
-        load(file).experiments()
-    if case != "unknown preset":
-        assert "question.toml" in str(error.value)
-    for words in expected:
-        assert words in str(error.value)
-
-
-@pytest.mark.parametrize("key", ["teacher.kind=exact", "teacher.target=posterior"])
-def test_what_needs_an_exact_denoiser_is_refused_for_a_law_without(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_check_law", lambda spec: False)
-    name, words = key.split("=")[0], ["teacher.kind=network", key]
-    with pytest.raises(InputError, match=rf"{name}: the law 'mixture' has no exact denoiser; use a trained network"):
-        load(None, None, words).experiments()
-    assert load(None, None, ["teacher.kind=network"]).experiments()
-
-
-def test_a_missing_file_names_the_nearest_one(path: Path) -> None:
-    with pytest.raises(InputError, match=r"qestion\.toml: no such file; .*did you mean 'question\.toml'"):
-        load(path.with_name("qestion.toml"))
-    with pytest.raises(InputError, match="cannot be read"):
-        load(path.parent)
+def test_a_flipped_bit_inside_an_npz_is_found(tmp_path, arrays):
+    np.savez(tmp_path / "p.npz", **arrays)
+    raw = bytearray((tmp_path / "p.npz").read_bytes())
+    raw[raw.find(arrays["student"].tobytes()[:16]) + 100] ^= 1
+    (tmp_path / "p.npz").write_bytes(raw)
+    with pytest.raises(InputError, match=r"damaged or cut short.*student"):
+        read_pairs([tmp_path / "p.npz"])
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("change", "message"),
     [
-        ("law.dim", "'law.dim': expected key=value"),
-        ("=3", "'=3': expected key=value"),
-        ("lawdim=3", "command line: unknown key 'lawdim'; did you mean 'law.dim'"),
-        ("seed=[]", "command line: sweep.seed: the axis is empty"),
-        ("seed=0x", "command line: seed: Input should be a valid integer, got '0x'"),
-        ("law.name=mixtrue", "did you mean 'mixture'"),
+        ({"student": np.zeros((11, 2, 3))}, "student has 11 rows and teacher has 12"),
+        ({"student": np.zeros((12, 7))}, r"rows of shape \(7,\)"),
+        ({"teacher": np.zeros((1, 6)), "student": np.zeros((1, 6))}, "n >= 2"),
+        ({"student": np.full((12, 2, 3), np.nan)}, r"12 of 12 rows \(0, 1, 2, 3, 4, \.\.\.\)"),
+        ({"student": np.full((12, 2, 3), "a")}, "text array"),
+        ({"student": np.ones((12, 2, 3), complex)}, "complex array"),
+        ({"student": np.zeros((12, 2, 3), [("x", "f4")])}, "non-numeric"),
     ],
 )
-def test_a_wrong_word_is_refused_with_a_sentence(word: str, expected: str) -> None:
-    with pytest.raises(InputError, match=re.escape(expected)):
-        load(None, None, [word]).experiments()
+def test_arrays_that_are_no_pairs_are_refused_with_the_file_named(tmp_path, arrays, change, message):
+    np.savez(tmp_path / "p.npz", **(arrays | change))
+    with pytest.raises(InputError, match=rf"p\.npz: .*{message}"):
+        read_pairs([tmp_path / "p.npz"])
 
 
-@pytest.mark.xfail(strict=True, reason="_merge checks a file's settings against the defaults of keys set only later")
-def test_settings_that_are_right_together_may_come_from_two_places(tmp_path: Path) -> None:
-    file = tmp_path / "noise.toml"
-    file.write_text("[noise]\nsigma_min = 100.0")
-    assert load(file, None, ["noise.sigma_max=200.0"]).experiments()
-    file.write_text('[noise]\nsigma_min = 100.0\n[sweep]\n"noise.sigma_max" = [200.0, 300.0]')
-    assert load(file).experiments()
+def test_paths_that_are_nothing_of_the_kind(tmp_path, arrays):
+    np.save(tmp_path / "teacher.npy", arrays["teacher"])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    (tmp_path / "text.npz").write_text("teacher, student")
+    (tmp_path / "folder").mkdir()
+    np.savez(tmp_path / "p.npz", **arrays)
+    for sources, message in [
+        (["teacher.npy"], "one npy file holds one array"),
+        (["empty.npz"], "an empty file"),
+        (["text.npz"], "neither an npz nor an npy file"),
+        (["pp.npz"], "no such file; did you mean 'p.npz'"),
+        (["folder"], "without a pairs.npz"),
+        (["folder", "teacher.npy"], "one is a folder and the other is not"),
+        (["folder", "folder"], "no image in it"),
+        (["p.npz", "p.npz"], "stands alone"),
+        (["a", "b", "c"], "got 3 paths"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            read_pairs([tmp_path / s for s in sources])
 
 
-@pytest.mark.xfail(strict=True, reason="_dotted drops an empty table, so a misspelt and empty section goes unseen")
-def test_an_empty_section_is_checked_too(tmp_path: Path) -> None:
-    file = tmp_path / "slip.toml"
-    file.write_text("[studnet]\n")
-    with pytest.raises(InputError, match="studnet"):
-        load(file).experiments()
+def save_images(folder, pixels, mode=None, suffix=".png", names=None):
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(pixels):
+        name = names[i] if names else f"{i:05d}"
+        made = Image.fromarray(image)
+        (made.convert(mode) if mode else made).save(folder / f"{name}{suffix}")
 
 
-@pytest.mark.xfail(strict=True, reason="a [law] list is refused by config, yet `dmdlab laws` offers gaussian.variances")
-def test_every_parameter_that_the_catalogue_offers_can_be_set() -> None:
-    resolve(experiment_from({"law.name": "gaussian", "law.dim": 2, "law.variances": [1.0, 4.0]}))
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(1).integers(0, 256, size=(5, 8, 6, 3), dtype=np.uint8)
+
+
+def test_folders_of_images_are_matched_by_name(tmp_path, pixels):
+    names = ["b", "a", "d", "c", "e"]
+    save_images(tmp_path / "t", pixels, names=names)
+    save_images(tmp_path / "s", pixels[::-1], names=names[::-1], suffix=".bmp")
+    (tmp_path / "t" / "notes.json").write_text("{}")
+    pairs = read_pairs([tmp_path / "t", tmp_path / "s"])
+    np.testing.assert_array_equal(pairs.teacher, pixels[[1, 0, 3, 2, 4]].reshape(5, -1))
+    np.testing.assert_array_equal(pairs.student, pairs.teacher)
+    assert any("5 images, uint8" in note for note in pairs.notes)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top", "shape"),
+    [(np.uint8, 255, (5, 8, 6)), (np.uint16, 65535, (5, 8, 6)), (np.uint8, 255, (5, 8, 6, 3))],
+)
+def test_pixels_come_back_as_they_were_saved(tmp_path, dtype, top, shape):
+    pixels = np.random.default_rng(2).integers(0, top + 1, size=shape, dtype=dtype)
+    save_images(tmp_path / "t", pixels)
+    np.testing.assert_array_equal(read_images(tmp_path / "t", None, []), pixels)
+
+
+def test_grey_palette_and_opaque_alpha_are_read_as_colour_where_any_is(tmp_path, pixels):
+    save_images(tmp_path / "t", pixels[:2])
+    save_images(tmp_path / "t", pixels[2:3], "RGBA", names=["x"])
+    save_images(tmp_path / "t", pixels[3:4, :, :, 0], names=["y"])
+    read = read_images(tmp_path / "t", None, [])
+    np.testing.assert_array_equal(read[:3], pixels[:3])
+    np.testing.assert_array_equal(read[3], np.repeat(pixels[3, :, :, :1], 3, axis=2))
+
+
+def test_images_that_do_not_match_or_cannot_be_read(tmp_path, pixels):
+    save_images(tmp_path / "t", pixels)
+    save_images(tmp_path / "fewer", pixels[:4])
+    save_images(tmp_path / "small", [*pixels[:4], pixels[4, :4]])
+    save_images(tmp_path / "deep", pixels[:4])
+    save_images(tmp_path / "deep", [np.zeros((8, 6), np.uint16)], names=["00004"])
+    save_images(tmp_path / "cut", pixels)
+    whole = (tmp_path / "cut" / "00002.png").read_bytes()
+    (tmp_path / "cut" / "00002.png").write_bytes(whole[: len(whole) // 2])
+    save_images(tmp_path / "text", pixels)
+    (tmp_path / "text" / "00003.png").write_text("not an image")
+    save_images(tmp_path / "twice", pixels)
+    save_images(tmp_path / "twice", pixels[:1], suffix=".bmp")
+    save_images(tmp_path / "glass", pixels)
+    clear = np.concatenate([pixels[0], np.full((8, 6, 1), 128, np.uint8)], axis=2)
+    save_images(tmp_path / "glass", [clear])
+    for name, message in [
+        ("fewer", r"fewer lacks 1 of the images of .*00004"),
+        ("small", r"00004\.png is 6 x 4 pixels and 00000\.png is 6 x 8"),
+        ("deep", "different depth"),
+        ("cut", r"00002\.png: not a readable image"),
+        ("text", r"00003\.png: not a readable image"),
+        ("twice", "share a name"),
+        ("glass", "partly transparent"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            read_pairs([tmp_path / "t", tmp_path / name])
+    with pytest.raises(InputError, match=r"t lacks 1 of the images|fewer lacks"):
+        read_pairs([tmp_path / "fewer", tmp_path / "t"])
