@@ -1,0 +1,47 @@
+"""Figures from records: numpy and matplotlib in, a figure and its caption out, never torch.
+
+`PLOTS` is the catalogue; `draw(name, records)` makes one, `style.save` writes it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dmdlab.config import InputError, nearest
+from dmdlab.plots.curve import curve_figure
+from dmdlab.plots.dimension import dimension_figure
+from dmdlab.plots.displacement import displacement_figure
+from dmdlab.plots.heatmap import heatmap_figure
+from dmdlab.plots.panels import panels_figure
+from dmdlab.plots.ranks import ranks_figure
+from dmdlab.plots.records import Record
+from dmdlab.plots.style import Drawing, save
+
+__all__ = ["PLOTS", "Drawing", "Plot", "Record", "draw", "save"]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """An entry of the catalogue: what it shows, and the function (records, size) that draws it."""
+
+    summary: str
+    function: Callable[..., Drawing]
+
+
+PLOTS: dict[str, Plot] = {
+    "dimension": Plot("copying against dimension, with ceiling and control", dimension_figure),
+    "panels": Plot("noise, teacher, one step and student, coloured by the noise", panels_figure),
+    "curve": Plot("losses, variance and pairing over training", curve_figure),
+    "heatmap": Plot("squared distances teacher x student with the optimal assignment", heatmap_figure),
+    "ranks": Plot("rank of the true partner among all teacher outputs", ranks_figure),
+    "displacement": Plot("how far training moved each output from the teacher's", displacement_figure),
+}
+
+
+def draw(name: str, records: Sequence[Record], size: str = "paper") -> Drawing:
+    """Draw the figure `name` of the catalogue from `records`, for 'paper' or 'slide'.
+
+    Raises `InputError` for an unknown plot, and where the records do not make that figure.
+    """
+    if name not in PLOTS:
+        raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
+    return PLOTS[name].function(records, size=size)

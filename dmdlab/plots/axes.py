@@ -1,0 +1,77 @@
+"""Axes that several figures share: dimension, values with an honest zero, named reference lines."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from dmdlab.plots.style import GREY, Size
+
+LINEAR_BELOW = 0.1
+"""`zero_log_axis` is logarithmic above this value and linear from there down to 0, which a logarithm cannot show."""
+
+
+def name_line(axes: Axes, value: float, name: str, scale: Size) -> None:
+    """A thin horizontal reference line with its name at the right end; an empty name draws the line alone."""
+    axes.axhline(value, color=GREY, linewidth=scale.line * 0.5, zorder=1, gid="guide")
+    if name:
+        axes.annotate(
+            name,
+            (1, value),
+            (0, 0.12 * scale.font),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            color=GREY,
+            ha="right",
+            va="bottom",
+            fontsize=0.8 * scale.font,
+        )
+
+
+def octaves(dims: Sequence[int]) -> float:
+    """Width of the axis over `dims` (ascending) in doublings, at least one."""
+    return max(1.0, float(np.log2(dims[-1] / dims[0])))
+
+
+def dimension_axis(axes: Axes, dims: Sequence[int]) -> None:
+    """A base-2 logarithmic x axis with a tick at each of `dims` (ascending) and nowhere else."""
+    margin = 2.0 ** (0.1 * octaves(dims))
+    labelled = labelled_dims(dims)
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(dims[0] / margin, dims[-1] * margin)
+    axes.xaxis.set_major_locator(FixedLocator(list(dims)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{d:.0f}" if round(d) in labelled else ""))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def labelled_dims(dims: Sequence[int]) -> set[int]:
+    """The ticks that get a number: the first, the last, and those between that keep a readable distance."""
+    gap = 0.17 * octaves(dims)
+    kept = [dims[0]]
+    for dim in dims[1:-1]:
+        if np.log2(dim / kept[-1]) >= gap and np.log2(dims[-1] / dim) >= gap:
+            kept.append(dim)
+    return {*kept, dims[-1]}
+
+
+def zero_log_axis(axes: Axes, largest: float) -> None:
+    """A y axis from 0 to `largest`: linear up to `LINEAR_BELOW` (shaded), logarithmic above."""
+    top = max(1.0, 1.7 * largest)
+    axes.set_yscale("symlog", linthresh=LINEAR_BELOW, linscale=0.6)
+    axes.set_ylim(-0.012, top)
+    axes.yaxis.set_major_locator(FixedLocator([0.0, *10.0 ** np.arange(-1, np.floor(np.log10(top)) + 1)]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.axhspan(-0.012, LINEAR_BELOW, color="#F2F2F2", zorder=0, linewidth=0, gid="linear part")
+
+
+def value_axis(axes: Axes, values: np.ndarray, always: Sequence[float] = ()) -> None:
+    """A linear y axis that holds every finite value and every number in `always`, with a margin.
+
+    A long interval may leave the panel; a value never does.
+    """
+    shown = np.append(values[np.isfinite(values)], always)
+    if len(shown):
+        margin = 0.1 * float(np.ptp(shown)) or 0.1
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)

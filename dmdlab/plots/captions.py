@@ -1,0 +1,61 @@
+"""The sentences under a figure that say what was run: they come from the records, never from a caller's memory."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dmdlab.plots.records import Cell, Record
+
+
+def common(records: Iterable[Record], key: str) -> Mapping[str, int]:
+    """How often each value of a column occurs, as text, in order of first appearance."""
+    counts: dict[str, int] = {}
+    for record in records:
+        value = record.row.get(key)
+        if value is not None:
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            counts[text] = counts.get(text, 0) + 1
+    return counts
+
+
+def shared(records: Sequence[Record], key: str) -> str:
+    """A column's value; when it varies its values, joined by 'or'."""
+    return " or ".join(common(records, key)) or "unknown"
+
+
+def setting(records: Sequence[Record]) -> str:
+    """Teacher, flow, prior and sample size, in one sentence."""
+    kinds = {"exact": "the exact denoiser", "network": "a trained network"}
+    teachers = " or ".join(kinds.get(kind, kind) for kind in common(records, "teacher.kind")) or "unknown"
+    return (
+        f"Teacher: {teachers}; its flow takes K = {shared(records, 'teacher.steps')} steps from "
+        f"sigma_max = {shared(records, 'noise.sigma_max')}. "
+        f"Every measurement uses n = {shared(records, 'measure.samples')} samples."
+    )
+
+
+def seeds(groups: Sequence[Cell]) -> str:
+    """'8 seeds', '4 to 8 seeds': how many runs stand behind each mean."""
+    counts = sorted({len(cell.records) for cell in groups})
+    if counts == [1]:
+        return "one seed (no interval)"
+    return f"{counts[0]} seeds" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+
+
+def provenance(records: Sequence[Record]) -> str:
+    """Hardware, commit and run ids."""
+    ids = [str(record.row["id"]) for record in records]
+    plural = "s" if len(ids) > 1 else ""
+    return (
+        f"Made on {shared(records, 'hardware')}, commit {shared(records, 'commit')}. "
+        f"{len(ids)} run{plural}: {' '.join(ids)}."
+    )
+
+
+def experiment_name(records: Sequence[Record]) -> str:
+    """'experiment quickstart, ' where the records name their experiment, else nothing."""
+    names = common(records, "experiment")
+    return f"experiment {' and '.join(names)}, " if names else ""
+
+
+def left_out(failures: int) -> str:
+    """What the figure does not show because it failed; empty when nothing did."""
+    return f"{failures} failed run{'s' if failures > 1 else ''} not drawn" if failures else ""

@@ -1,0 +1,164 @@
+"""How every figure looks, and how it becomes a file.
+
+Colours are those of Okabe and Ito ("Color Universal Design", 2008): told apart with every common colour vision. The
+meaning of a colour is fixed, and a marker and a line style always say the same, so a figure survives a grey printer.
+Type is STIX, which matplotlib ships, embedded as TrueType (Type 42): many journals refuse matplotlib's default Type 3.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dmdlab.config import InputError
+
+SizeName = Literal["paper", "slide"]
+
+BLUE, VERMILLION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
+ORANGE, SKY, PURPLE, YELLOW = "#E69F00", "#56B4E9", "#CC79A7", "#F0E442"
+GREY, PALE = "#6E6E6E", "#D9D9D9"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Where a figure will stand.
+
+    Attributes:
+        single, double: widths in inches of one column and of the page (on a slide: of a half and of the whole).
+        height: greatest height in inches.
+        row: wanted height in inches of one row of panels.
+        rows: greatest number of rows of panels that stay legible.
+        font, line, marker: text, line width and marker size in points.
+        dpi: resolution of the PNG.
+    """
+
+    single: float
+    double: float
+    height: float
+    row: float
+    rows: int
+    font: float
+    line: float
+    marker: float
+    dpi: int
+
+
+SIZES: dict[str, Size] = {
+    # Column widths of the two-column conference styles (ICML 3.25 / 6.75 in); captions there are 9 pt.
+    "paper": Size(3.25, 6.75, 9.0, 1.55, 8, 8.0, 1.1, 4.2, 300),
+    # 16:9 as presentation programs lay it out; 18 pt is read from the last row.
+    "slide": Size(6.6, 13.333, 7.5, 3.4, 3, 18.0, 2.4, 9.5, 144),
+}
+
+
+@dataclass(frozen=True)
+class InitStyle:
+    """How a student's start is drawn, everywhere."""
+
+    label: str
+    colour: str
+    marker: str
+    line: Any
+
+
+INIT_STYLES: dict[str, InitStyle] = {
+    "teacher": InitStyle("teacher init", BLUE, "o", "-"),
+    "rotated": InitStyle("rotated init", VERMILLION, "s", (0, (4, 1.5))),
+    "random": InitStyle("random init", GREEN, "^", (0, (1, 1.2))),
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure and the plain text that belongs under it."""
+
+    figure: Figure
+    caption: str
+
+
+def size_of(name: str) -> Size:
+    """The named size. Raises `InputError` for an unknown one."""
+    if name not in SIZES:
+        raise InputError(f"unknown figure size {name!r}; expected one of: {', '.join(SIZES)}")
+    return SIZES[name]
+
+
+@contextmanager
+def styled(size: Size) -> Iterator[None]:
+    """The style's settings, for the time that a figure is made; the caller's own settings stay as they are."""
+    thin = size.line * 0.55
+    settings: dict[Any, Any] = {
+        "font.family": "STIXGeneral",
+        "mathtext.fontset": "stix",
+        "font.size": size.font,
+        "axes.titlesize": size.font * 0.95,
+        "axes.labelsize": size.font,
+        "xtick.labelsize": size.font * 0.9,
+        "ytick.labelsize": size.font * 0.9,
+        "legend.fontsize": size.font * 0.95,
+        "legend.frameon": False,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": thin,
+        "xtick.major.width": thin,
+        "ytick.major.width": thin,
+        "xtick.major.size": size.font * 0.35,
+        "ytick.major.size": size.font * 0.35,
+        "lines.linewidth": size.line,
+        "lines.markersize": size.marker,
+        "figure.dpi": size.dpi,
+        "axes.unicode_minus": True,
+        **_FILES,
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+_FILES: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "savefig.facecolor": "white"}
+
+
+def new_figure(width: float, height: float, size: Size) -> Figure:
+    """An empty figure in inches, independent of pyplot."""
+    figure = Figure(figsize=(width, height), dpi=size.dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    gap = size.font / 72 * 0.3
+    figure.get_layout_engine().set(w_pad=gap, h_pad=gap, wspace=0.03, hspace=0.05)  # type: ignore[union-attr, call-arg]
+    return figure
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out once and keep it: every file format then shows the same positions."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write `path`.pdf and `path`.png (a suffix .pdf or .png is dropped first); returns both paths.
+
+    The same figure gives the same bytes: no dates are stored. Each file is written beside its place and renamed, so a
+    reader never sees half of one. Raises `InputError` when the folder is missing or not writable.
+    """
+    stem = path.with_suffix("") if path.suffix in (".pdf", ".png") else path
+    metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    written = []
+    for kind, fields in metadata.items():
+        target = stem.with_name(f"{stem.name}.{kind}")
+        partial = stem.with_name(f".{stem.name}.{os.getpid()}.{kind}")
+        try:
+            with matplotlib.rc_context(_FILES):
+                figure.savefig(partial, format=kind, dpi=figure.dpi, metadata=fields)
+            os.replace(partial, target)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {target}: {error.strerror}; choose an existing folder that you own"
+            ) from None
+        finally:
+            partial.unlink(missing_ok=True)
+        written.append(target)
+    return written
