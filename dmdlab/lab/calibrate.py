@@ -25,6 +25,7 @@ from dmdlab.diffusion import Denoiser, flow, karras_grid
 from dmdlab.lab.environment import commit, hardware
 from dmdlab.laws import Law, make_law
 from dmdlab.pairing import Calibration, calibrate
+from dmdlab.pairing.files import read_calibration
 from dmdlab.randomness import latents, stream
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
 
@@ -152,13 +153,11 @@ def stored_calibration(out: Path, experiment: Experiment, device: torch.device) 
 
 def load_calibrated(path: Path) -> Calibrated:
     """One stored calibration. Raises `InputError` for a file that is none, or a damaged one."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Calibrated(json.loads(str(stored["about"])), Calibration.from_arrays(stored))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such calibration; `dmdlab calibrate FILE` makes it") from None
-    except Exception as error:  # numpy, zipfile, zlib and json each have their own
-        raise InputError(f"{path}: not a readable calibration ({error}); delete it, it is made anew") from None
+    found = read_calibration(path)
+    with np.load(path, allow_pickle=False) as stored:
+        if "about" not in stored:
+            raise InputError(f"{path}: a calibration without its settings; delete it, a sweep makes it anew.")
+        return Calibrated(json.loads(str(stored["about"])), found)
 
 
 def load_calibrations(out: Path) -> list[Calibrated]:

@@ -21,6 +21,7 @@ import numpy as np
 from dmdlab.config import InputError
 from dmdlab.pairing.images import image_names, read_images
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.remap import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,6 +174,26 @@ def read_npz(path: Path, names: Collection[str] = NAMES, notes: list[str] | None
             for name in NAMES
             if name in members and name in names
         }
+
+
+def read_calibration(path: Path) -> Calibration:
+    """A calibration that was saved as `np.savez(path, **calibration.to_arrays())`, or that a sweep keeps.
+
+    Raises:
+        InputError: a file that cannot be read, is damaged or is no calibration.
+    """
+    with _readable(path):
+        if _kind(path) != "npz":
+            raise InputError(f"{path}: expected a calibration, as np.savez(path, **calibration.to_arrays()) writes it")
+        with zipfile.ZipFile(path) as archive:
+            arrays = {
+                info.filename.removesuffix(".npy"): _member(archive, info, f"{path}: {info.filename}")
+                for info in archive.infolist()
+            }
+    try:
+        return Calibration.from_arrays(arrays)
+    except (InputError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _check_names(path: Path, found: Iterable[str]) -> None:

@@ -1,0 +1,199 @@
+"""The page that `dmdlab measure --report` writes: one HTML file with its figures in it, and nothing to fetch."""
+
+import base64
+import html
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dmdlab.cli import show
+from dmdlab.pairing.glossary import METRICS
+from dmdlab.pairing.report import PairingReport
+from dmdlab.pairing.resolve import angle_degrees, resolvable
+from dmdlab.pairing.verdict import chance_values
+
+if TYPE_CHECKING:
+    from dmdlab.pairing.pairs import Pairs
+    from dmdlab.plots.style import Drawing
+
+VERDICTS = {"chance": "at chance", "inside": "within its range", "saturated": "saturated"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure as the table shows it; every field but the first is text for people."""
+
+    key: str
+    value: str
+    interval: str
+    chance: str
+    best: str
+    verdict: str
+    reason: str
+
+
+def lines_of(report: PairingReport) -> list[Line]:
+    """Every measure, in the glossary's order."""
+    verdicts, values = report.verdicts(), report.values()
+    chance = chance_values(values, report.n)
+    lines = []
+    for key, measured in report.metrics.items():
+        interval = "–"
+        if measured.low is not None or measured.high is not None:
+            interval = f"{_limit(measured.low)} to {_limit(measured.high)}"
+        verdict = VERDICTS[verdicts[key]] if key in verdicts else "" if measured.resolved else "unresolved"
+        at_random = show.number(chance[key]) if key in chance else "–"
+        best = METRICS[key].best
+        lines.append(
+            Line(
+                key=key,
+                value=show.number(measured.value),
+                interval=interval,
+                chance=at_random,
+                best="–" if best is None else f"{best:g}",
+                verdict=verdict,
+                reason=measured.reason or "",
+            )
+        )
+    return lines
+
+
+def _limit(value: float | None) -> str:
+    return "…" if value is None else show.number(value)
+
+
+def directions(report: PairingReport) -> int:
+    """Over how many directions of equal variance the outputs spread, at most d.
+
+    Random re-pairing moves pair_cosine by sqrt(tr(S_P S_G) / (tr S_P tr S_G (n - 1))), S the covariances of the sample;
+    where both are alike, that share is one over the participation ratio of the spectrum, (tr S)^2 / tr S^2.
+    """
+    spread = report.chance_sd
+    if not (math.isfinite(spread) and spread > 0):
+        return report.d
+    return max(1, min(report.d, round(1.0 / ((report.n - 1) * spread**2))))
+
+
+def resolution_in_words(report: PairingReport) -> list[str]:
+    """What this many pairs can tell at all, from the theory of planted matchings."""
+    spread = directions(report)
+    found = resolvable(report.n, spread)
+    return [
+        f"These outputs spread over about {spread} direction{'s' if spread > 1 else ''} of equal variance "
+        f"(participation ratio); with {report.n} pairs of Gaussians in as many, delta_e is near 0 from a correlation "
+        f"of {found.almost_all:.2g} on ({angle_degrees(found.almost_all):.0f} degrees)."
+    ]
+
+
+def page(source: str, pairs: "Pairs", report: PairingReport) -> str:
+    """The whole page as text; pictures are embedded PNG."""
+    words = [*report.in_words(), *resolution_in_words(report)]
+    figures = "\n".join(_figure(drawing) for drawing in _drawings(pairs))
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
+    return _PAGE.format(
+        source=html.escape(source),
+        shape=f"{report.n} pairs in {report.d} dimension{'s' if report.d > 1 else ''}",
+        words="".join(f"<li>{html.escape(sentence)}</li>" for sentence in words),
+        rows="\n".join(_row(line) for line in lines_of(report)),
+        figures=figures,
+        notes=f"<h2>Notes on the arrays</h2><ul>{notes}</ul>" if notes else "",
+        solvers=html.escape("; ".join(_solver(key, report) for key in report.transport)),
+    )
+
+
+def _drawings(pairs: "Pairs") -> "list[Drawing]":
+    from dmdlab.plots.displacement import draw_displacements
+    from dmdlab.plots.heatmap import draw_heatmaps
+    from dmdlab.plots.ranks import draw_ranks
+    from dmdlab.plots.samples import Sample
+    from dmdlab.plots.style import BLUE
+
+    samples: Sequence[Sample] = [Sample(pairs, "student against teacher", BLUE)]
+    drawings = [draw_heatmaps(samples, ""), draw_ranks(samples, "")]
+    if pairs.one_step is not None:
+        drawings.append(draw_displacements(samples, ""))
+    return drawings
+
+
+def _figure(drawing: "Drawing") -> str:
+    buffer = io.BytesIO()
+    drawing.figure.savefig(buffer, format="png", dpi=220, metadata={"Software": None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    caption = html.escape(drawing.caption.strip())
+    width = round(96 * 1.4 * drawing.figure.get_figwidth())
+    return (
+        f'<figure><img style="width:{width}px" alt="{caption}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+    )
+
+
+def _row(line: Line) -> str:
+    metric = METRICS[line.key]
+    verdict = html.escape(line.verdict)
+    if line.reason:
+        verdict = f"{verdict}: {html.escape(line.reason)}" if verdict else html.escape(line.reason)
+    kind = line.verdict.split(" ")[0]
+    return (
+        f'<tr class="{kind}"><th scope="row"><code>{line.key}</code><small>{html.escape(metric.reads_as)}</small></th>'
+        f'<td class="number">{line.value}</td><td class="number">{line.interval}</td>'
+        f'<td class="number">{line.chance}</td><td class="number">{line.best}</td><td>{verdict}</td></tr>'
+    )
+
+
+def _solver(key: str, report: PairingReport) -> str:
+    solved = report.transport[key]
+    exact = "exact" if solved.gap == 0 else f"certified to {100 * solved.gap:.2g} %"
+    return f"{key} = {solved.cost:.6g} by {solved.solver}, {exact}"
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Pairing report: {source}</title>
+<style>
+  body {{ font: 17px/1.5 "Source Serif 4", Georgia, serif; color: #1a1a1a; background: #fff; margin: 0 auto;
+         max-width: 62rem; padding: 2.5rem 1.5rem 4rem; }}
+  h1 {{ font-size: 1.7rem; line-height: 1.2; margin: 0 0 .2rem; }}
+  h2 {{ font-size: 1.2rem; margin: 2.4rem 0 .6rem; }}
+  .source {{ color: #555; margin: 0 0 1.6rem; overflow-wrap: anywhere; }}
+  .words li {{ margin: .35rem 0; }}
+  .wide {{ overflow-x: auto; }}
+  table {{ border-collapse: collapse; width: 100%; font-size: .93rem; }}
+  th, td {{ text-align: left; vertical-align: top; padding: .45rem .8rem .45rem 0; border-bottom: 1px solid #ddd; }}
+  thead th {{ border-bottom: 2px solid #333; font-weight: 600; white-space: nowrap; }}
+  tbody th {{ font-weight: 400; min-width: 17rem; }}
+  tbody th small {{ display: block; color: #666; line-height: 1.3; }}
+  .number {{ font-variant-numeric: tabular-nums; white-space: nowrap; }}
+  code {{ font: .92em ui-monospace, Menlo, Consolas, monospace; }}
+  .saturated td:last-child, .at td:last-child {{ color: #A34700; font-weight: 600; }}
+  .unresolved td {{ color: #6E6E6E; }}
+  figure {{ margin: 1.5rem 0 2.4rem; }}
+  figure img {{ max-width: 100%; height: auto; display: block; }}
+  figcaption, .solvers {{ color: #444; font-size: .9rem; margin-top: .5rem; max-width: 46rem; }}
+  @media print {{ body {{ padding: 0; font-size: 11pt; }} figure {{ break-inside: avoid; }} }}
+</style>
+</head>
+<body>
+<h1>Does the student copy its teacher's pairing?</h1>
+<p class="source">{source}: {shape}. Made by dmdlab.</p>
+<ul class="words">{words}</ul>
+<h2>Every measure</h2>
+<div class="wide"><table>
+<thead><tr><th>measure</th><th>value</th><th>95 % interval</th><th>random pairing</th><th>perfect copy</th>
+<th>verdict at this n and d</th></tr></thead>
+<tbody>
+{rows}
+</tbody></table></div>
+<p class="solvers">Verdicts: <em>at chance</em>, a random pairing of these very outputs gives such values;
+<em>saturated</em>, the measure has reached its best value although the pairing is not perfect, and says no more.
+Transport: {solvers}.</p>
+<h2>Figures</h2>
+{figures}
+{notes}
+</body>
+</html>
+"""

@@ -1,0 +1,191 @@
+"""Calibration: what each measure reads when the remapping is known, against the planted angle, one line a dimension.
+
+The student is the teacher after turning the noise by theta in d/2 random planes, so its law is exact and the amount of
+remapping is the same at every d. Lines that lie on each other mean that the measure says the same at every dimension;
+their spread, the *drift*, is what a sweep over d would mistake for an effect.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from dmdlab.config import InputError
+from dmdlab.pairing import METRICS
+from dmdlab.pairing.remap import Calibration
+from dmdlab.plots.axes import LINEAR_BELOW, name_line, zero_log_axis
+from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
+
+LEVELS_DEGREES = (15.0, 30.0, 60.0, 90.0)
+"""Planted angles that a figure over dimension shows behind its values; 0 degrees is the best value itself."""
+
+DRIFT_DEGREES = 90.0
+"""The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One measure, and the values to read it against, each with its name."""
+
+    key: str
+    guides: tuple[tuple[float, str], ...]
+
+
+PANELS = (
+    Panel("delta_e", ()),
+    Panel("copy_index", ((1.0, "optimal"), (0.0, "random"))),
+    Panel("pair_cosine", ((1.0, ""), (0.0, "chance"))),
+    Panel("pair_auc", ((1.0, ""), (0.5, "chance"))),
+    Panel("recall_at_1", ()),
+    Panel("identity_fraction", ()),
+)
+
+
+class Calibrated(Protocol):
+    """A run, or a calibration by itself, as this figure sees it."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Flat: 'calibration' (the id of the calibration, None without one), config keys with dots."""
+
+    def calibration(self) -> Calibration | None:
+        """The calibration of the run's teacher at its n and d, None where there is none."""
+
+
+def calibration_figure(records: Sequence[Calibrated], *, size: str = "paper") -> Drawing:
+    """Six measures against the planted angle for one law, a line a dimension, the band from basis to basis.
+
+    Raises `InputError`: no calibration among `records`, or more than one law, flow or sample size.
+    """
+    scale = size_of(size)
+    distinct = once(records)
+    _same_setting(distinct)
+    found = by_dimension(distinct)
+    with styled(scale):
+        figure = new_figure(scale.double, min(scale.height, 0.62 * scale.double), scale)
+        grid = figure.subplots(2, 3, sharex=True)
+        for axes, panel, letter in zip(grid.flat, PANELS, "abcdef", strict=True):
+            _draw(axes, panel, found, scale)
+            axes.set_title(f"({letter}) drift over $d$: {100 * drift(panel.key, found):.0f} %", loc="left")
+        for axes in grid[-1]:
+            axes.set_xlabel(r"planted angle $\theta$ (degrees)")
+        handles = [Line2D([], [], color=colour, label=f"$d = {d}$") for d, colour in _colours(found).items()]
+        figure.legend(handles=handles, loc="outside upper center", ncols=9, handlelength=1.1, columnspacing=1.0)
+        settle(figure)
+    return Drawing(figure, _caption([r.row for r in distinct], found))
+
+
+def draw_levels(axes: Axes, records: Sequence[Calibrated], key: str, scale: Size) -> None:
+    """The values of a measure at `LEVELS_DEGREES` over an axis of dimensions, a thin line each with its angle at the
+    right end: what a sweep's values would be under known remaps. Draws nothing where no record holds a calibration."""
+    held = [r for r in records if r.row.get("calibration") is not None]
+    found = by_dimension(once(held)) if held else {}
+    dims = list(found)
+    for angle in LEVELS_DEGREES if dims else ():
+        values = [float(np.mean([c.at(key, angle) for c in found[d]])) for d in dims]
+        axes.plot(dims, values, color=GREY, lw=0.45 * scale.line, zorder=1, gid=f"planted {angle:g}")
+        axes.annotate(
+            f"{angle:g}°",
+            (dims[-1], values[-1]),
+            (0.25 * scale.font, 0),
+            textcoords="offset points",
+            color=GREY,
+            fontsize=0.7 * scale.font,
+            va="center",
+        )
+
+
+def once(records: Sequence[Calibrated]) -> list[Calibrated]:
+    """The records that hold a calibration, one for each. Raises `InputError` when there is none."""
+    distinct = {r.row["calibration"]: r for r in records if r.row.get("calibration") is not None}
+    if not distinct:
+        raise InputError(
+            "nothing to draw: no calibration in these records; `dmdlab calibrate FILE` makes it without training"
+        )
+    return list(distinct.values())
+
+
+def by_dimension(records: Sequence[Calibrated]) -> dict[int, list[Calibration]]:
+    """Calibrations by dimension, ascending: one each, or one for each trained teacher."""
+    found: dict[int, list[Calibration]] = {}
+    for record in sorted(records, key=lambda r: int(r.row["law.dim"])):
+        calibration = record.calibration()
+        if calibration is not None:
+            found.setdefault(int(record.row["law.dim"]), []).append(calibration)
+    return found
+
+
+def curve(key: str, calibrations: Sequence[Calibration]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A measure's lowest, mean and highest value over bases and teachers at each planted angle, each (a,)."""
+    values = np.concatenate([c.planted[key] for c in calibrations], axis=1)  # (a, bases of all teachers)
+    return values.min(axis=1), values.mean(axis=1), values.max(axis=1)
+
+
+def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
+    """How far a measure depends on d at the same remapping: its largest spread over d at one angle up to 90 degrees,
+    as a share of its range over these angles at all d."""
+    angles = next(iter(found.values()))[0].angles_degrees
+    means = np.array([curve(key, c)[1][angles <= DRIFT_DEGREES] for c in found.values()])  # (dims, angles)
+    whole = np.nanmax(means) - np.nanmin(means)
+    return float(np.nanmax(np.nanmax(means, axis=0) - np.nanmin(means, axis=0)) / whole) if whole > 0 else 0.0
+
+
+def _same_setting(records: Sequence[Calibrated]) -> None:
+    """Raises InputError unless the calibrations differ in dimension and seed only."""
+    for key in ("law.name", "measure.samples", "teacher.kind", "teacher.steps", "teacher.solver", "noise.sigma_max"):
+        values = list(dict.fromkeys(str(r.row.get(key)) for r in records))
+        if len(values) > 1:
+            raise InputError(
+                f"the calibrations differ in {key} ({', '.join(values)}), and one figure compares dimensions only; "
+                f"choose one with {key}=VALUE"
+            )
+
+
+def _colours(found: Mapping[int, object]) -> dict[int, Any]:
+    """A colour a dimension, from light to dark along a map that grey printers keep in order."""
+    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.12, 1.0, len(found)))
+    return dict(zip(found, shades, strict=True))
+
+
+def _draw(axes: Axes, panel: Panel, found: Mapping[int, Sequence[Calibration]], scale: Size) -> None:
+    """One measure: the mean over bases with the band from the lowest to the highest, for every dimension."""
+    for value, name in panel.guides:
+        name_line(axes, value, name, scale)
+    largest = 0.0
+    for d, colour in _colours(found).items():
+        angles = found[d][0].angles_degrees
+        low, mean, high = curve(panel.key, found[d])
+        axes.fill_between(angles, low, high, color=colour, alpha=0.2, linewidth=0, gid="bases")
+        axes.plot(angles, mean, color=colour, gid=f"d = {d}")
+        largest = max(largest, float(np.nanmax(high, initial=0.0)))
+    if panel.key == "delta_e":
+        zero_log_axis(axes, largest)
+    axes.set_ylabel(METRICS[panel.key].label)
+    axes.set_xlim(0, 180)
+    axes.set_xticks([0, 30, 60, 90, 120, 150, 180])
+    axes.axvline(DRIFT_DEGREES, color="#BBBBBB", lw=0.5 * scale.line, zorder=0, gid="right angle")
+
+
+def _caption(rows: Sequence[Mapping[str, Any]], found: Mapping[int, Sequence[Calibration]]) -> str:
+    first, row = next(iter(found.values())), rows[0]
+    bases = sum(c.planted["delta_e"].shape[1] for c in first)
+    kind = {"exact": "the exact denoiser", "network": "a trained network"}.get(row["teacher.kind"], "unknown")
+
+    def shared(key: str) -> str:
+        return " or ".join(dict.fromkeys(str(row[key]) for row in rows if row.get(key))) or "unknown"
+
+    return (
+        f"Calibration by planted remaps, law {row['law.name']}, no student trained: the student is the teacher after "
+        "turning the noise by theta in d/2 random planes, so its law is the teacher's at every theta. Lines: mean over "
+        f"{bases} random bases; bands: lowest to highest. Drift over d: the largest difference between dimensions at "
+        f"one angle up to {DRIFT_DEGREES:.0f} degrees, as a share of the measure's range; 0 % means that the measure "
+        "says the same at every dimension. remap_angle reads the angle off the curve of pair_cosine at the run's own "
+        f"d, so it has no drift. The delta_e axis is linear below {LINEAR_BELOW:g}. Teacher: {kind}, its flow takes "
+        f"K = {row['teacher.steps']} steps from sigma_max = {row['noise.sigma_max']:g}; n = {first[0].n} pairs. "
+        f"Made on {shared('hardware')}, commit {shared('commit')}. Calibrations: "
+        f"{' '.join(str(row['calibration']) for row in rows)}."
+    )

@@ -1,0 +1,95 @@
+"""The heat map of squared distances between teacher and student outputs, as in the paper (its figure 3).
+
+Rows are teacher outputs, columns student outputs, the first 100 of the sample, in one order for both: the diagonal is
+the pairing at shared noise. The order is that of a clustering of the teacher's outputs, so that neighbours in the
+picture are near in space: dark blocks on the diagonal say that the student answers in the teacher's mode, a box in such
+a block that the best pairing swaps within the mode.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.patches import Rectangle
+
+from dmdlab.pairing.transport import assignment, squared_distances
+from dmdlab.plots.records import Record
+from dmdlab.plots.samples import Sample, samples_of, squares
+from dmdlab.plots.style import VERMILLION, Drawing, Size, settle, size_of, styled
+
+ROWS = 100
+"""Pairs shown (paper); the optimal assignment is that of these pairs among themselves."""
+
+MOST = {"paper": 4, "slide": 2}
+"""Panels that a figure holds while every box stays visible."""
+
+
+def heatmap_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
+    """Heat maps of the first seed of every law, dimension and init in `records`.
+
+    Raises `InputError`: no finished run, or more combinations than fit.
+    """
+    size_of(size)
+    samples, source = samples_of(records, MOST[size])
+    return draw_heatmaps(samples, source, size=size)
+
+
+def draw_heatmaps(samples: Sequence[Sample], source: str, *, size: str = "paper") -> Drawing:
+    """One heat map for each of `samples`."""
+    scale = size_of(size)
+    with styled(scale):
+        figure, grid = squares(len(samples), scale, share=0.8)
+        shown = [_draw(axes, sample, scale) for axes, sample in zip(grid, samples, strict=True)]
+        for axes in grid:
+            if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+                axes.set_ylabel("teacher output")
+            axes.set_xlabel("student output")
+        settle(figure)
+    return Drawing(figure, _caption(source, shown))
+
+
+def _draw(axes: Axes, sample: Sample, scale: Size) -> int:
+    """One map; returns how many pairs it shows."""
+    rows = min(ROWS, sample.pairs.n)
+    P, G = sample.pairs.teacher[:rows], sample.pairs.student[:rows]
+    order = leaf_order(P)
+    P, G = P[order], G[order]
+    cost = squared_distances(P, G)  # (teacher, student)
+    partner = assignment(P, G).permutation
+    assert partner is not None
+    image = axes.imshow(np.sqrt(cost), cmap="Greys_r", interpolation="nearest", rasterized=True)
+    image.set_clim(0, float(np.sqrt(cost).max()) or 1.0)
+    boxes = [Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in enumerate(partner)]
+    axes.add_collection(
+        PatchCollection(boxes, facecolor="none", edgecolor=VERMILLION, linewidth=0.75 * scale.line, gid="optimal")
+    )
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
+    bar.set_label("distance", labelpad=0.2 * scale.font)
+    bar.outline.set_visible(False)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    kept = int((partner == np.arange(rows)).sum())
+    axes.set_title(f"{sample.name}\n{kept} of {rows} optimal partners on the diagonal")
+    return rows
+
+
+def leaf_order(P: np.ndarray) -> np.ndarray:
+    """The order (n,) of the rows of P (n, d) as leaves of an average-linkage tree, neighbours as near as can be."""
+    from scipy.cluster.hierarchy import leaves_list, linkage
+
+    if len(P) < 3:
+        return np.arange(len(P))
+    return leaves_list(linkage(P.astype(np.float64), "average", optimal_ordering=True))
+
+
+def _caption(source: str, shown: Sequence[int]) -> str:
+    rows = " and ".join(str(count) for count in dict.fromkeys(shown))
+    return (
+        f"Distances between the first {rows} teacher outputs (rows) and student outputs (columns), dark is near; the "
+        "colour is linear in the distance, not in its square. Row i and column i come from the same noise: the "
+        "diagonal is the pairing that the noise makes. Red boxes: the cheapest one-to-one assignment of these points "
+        "in squared distance. Both axes are in the order of a clustering of the teacher's outputs. "
+        f"With n = {rows} points more partners are optimal by chance than in the whole sample. {source}"
+    )

@@ -1,0 +1,93 @@
+"""Where a student output's own partner stands among all teacher outputs: its rank by distance, 1 = nearest.
+
+Without memory of the pairing every rank is as likely as any other: the histogram is flat and the share of partners
+among the k nearest is k / n. The area under that second curve is pair_auc, its height at k = 1 is recall_at_1.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
+
+from dmdlab.pairing.moments import RowMoments
+from dmdlab.pairing.ranks import Ranks
+from dmdlab.plots.records import Record
+from dmdlab.plots.samples import Sample, samples_of
+from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
+
+BINS = 20
+MOST = 6
+_LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
+
+
+def ranks_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
+    """Rank histogram and cumulative curve of the first seed of every law, dimension and init in `records`.
+
+    Raises `InputError`: no finished run, or more combinations than fit.
+    """
+    size_of(size)
+    samples, source = samples_of(records, MOST)
+    return draw_ranks(samples, source, size=size)
+
+
+def draw_ranks(samples: Sequence[Sample], source: str, *, size: str = "paper") -> Drawing:
+    """One line for each of `samples` in both panels."""
+    scale = size_of(size)
+    with styled(scale):
+        figure = new_figure(scale.double, min(scale.height, 0.42 * scale.double), scale)
+        left, right = figure.subplots(1, 2)
+        for sample, line in zip(samples, _LINES, strict=False):
+            ranks = partner_ranks(sample)
+            n = sample.pairs.n
+            _histogram(left, ranks / n, sample, {"color": sample.colour, "ls": line, "lw": scale.line})
+            _cumulative(right, ranks, {"color": sample.colour, "ls": line})
+        most = max(sample.pairs.n for sample in samples)
+        _finish(left, right, most, scale)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+        settle(figure)
+    return Drawing(figure, _caption(samples, source))
+
+
+def partner_ranks(sample: Sample) -> np.ndarray:
+    """(n,) rank of G_i's own partner among all teacher outputs, 1 to n; ties count half, as in pair_auc."""
+    P, G = sample.pairs.teacher, sample.pairs.student
+    ranks = Ranks.of(P, G, RowMoments.of(P, G).matched)
+    return 1.0 + ranks.nearer + 0.5 * ranks.tied
+
+
+def _histogram(axes: Axes, share: np.ndarray, sample: Sample, style: dict[str, Any]) -> None:
+    counts, edges = np.histogram(np.clip(share, 0.0, 1.0), bins=BINS, range=(0.0, 1.0))
+    axes.stairs(counts / len(share), edges, label=sample.name, gid="histogram", **style)
+
+
+def _cumulative(axes: Axes, ranks: np.ndarray, style: dict[str, Any]) -> None:
+    at = np.unique(np.round(np.geomspace(1, len(ranks), 200)))
+    found = np.searchsorted(np.sort(ranks), at, side="right") / len(ranks)
+    axes.plot(at, found, gid="cumulative", **style)
+
+
+def _finish(left: Axes, right: Axes, n: int, scale: Size) -> None:
+    """Chance lines, scales and labels."""
+    chance: dict[str, Any] = {"color": GREY, "lw": 0.6 * scale.line, "zorder": 1, "label": "chance"}
+    left.axhline(1 / BINS, **chance)
+    left.set(xlim=(0, 1), ylim=(0, None), xlabel="rank of the true partner / $n$", ylabel="share of outputs")
+    left.set_title("(a) at the left, the partner is nearest", loc="left")
+    k = np.geomspace(1, n, 100)
+    right.plot(k, k / n, **chance)
+    right.set(xscale="log", xlim=(1, n), ylim=(0, 1.02), xlabel="$k$ nearest teacher outputs")
+    right.set_ylabel("partner among them")
+    right.set_title("(b) partner found among the $k$ nearest", loc="left")
+    for axes in (left, right):
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+
+
+def _caption(samples: Sequence[Sample], source: str) -> str:
+    sizes = ", ".join(str(n) for n in dict.fromkeys(sample.pairs.n for sample in samples))
+    return (
+        "Rank of the true partner: for each student output the teacher outputs are ordered by distance, and the rank "
+        f"is the place of the one from the same noise (1 = nearest, n = {sizes}; ties count half). (a) Histogram in "
+        f"{BINS} bins; a student without memory of the pairing is flat. (b) Share of outputs whose partner is among "
+        f"the k nearest: recall_at_1 at the left end; the area under it on a linear axis is pair_auc. {source}"
+    )
