@@ -169,7 +169,7 @@ def calibrate(
     out = prepare(out or Path("runs") / (path.stem if path else str(preset)))
     found = _calibrations(experiments, out, chosen)
     if as_json:
-        show.print_json([{**c.row, **c.found.to_dict()} for c in found])
+        show.print_json([{"settings": c.row, "calibration": c.found.to_dict()} for c in found])
         return
     _table(found)
     for law in dict.fromkeys(c.row["law.name"] for c in found):

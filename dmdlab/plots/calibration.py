@@ -100,13 +100,13 @@ def draw_levels(axes: Axes, records: Sequence[Calibrated], key: str, scale: Size
 
 
 def once(records: Sequence[Calibrated]) -> list[Calibrated]:
-    """The records that hold a calibration, one for each. Raises `InputError` when there is none."""
+    """The records that hold a calibration, one for each, by dimension. Raises `InputError` when there is none."""
     distinct = {r.row["calibration"]: r for r in records if r.row.get("calibration") is not None}
     if not distinct:
         raise InputError(
             "nothing to draw: no calibration in these records; `dmdlab calibrate FILE` makes it without training"
         )
-    return list(distinct.values())
+    return sorted(distinct.values(), key=lambda r: int(r.row["law.dim"]))
 
 
 def by_dimension(records: Sequence[Calibrated]) -> dict[int, list[Calibration]]:

@@ -1,0 +1,174 @@
+"""From an experiment to its calibration: the right teacher, once for all runs that share it, kept and found again."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import CPU, TINY, do, experiments
+
+from dmdlab.config import Experiment, InputError, experiment_from
+from dmdlab.lab import calibrate as lab
+from dmdlab.lab.calibrate import (
+    calibrate_experiment,
+    calibrated_once,
+    calibration_id,
+    calibration_path,
+    load_calibrated,
+    load_calibrations,
+    stored_calibration,
+    teacher_map,
+)
+from dmdlab.lab.files import load
+from dmdlab.lab.run import teacher_pairs
+from dmdlab.laws import make_law
+from dmdlab.pairing import measure
+
+
+def one(*words: str) -> Experiment:
+    return experiments(*words)[0]
+
+
+def test_the_map_is_the_one_that_runs_are_measured_against() -> None:
+    e = one("law.dim=3", "seed=4")
+    law = make_law(e.law.model_dump())
+    pairs = teacher_pairs(e, [4], law, law.denoise)
+    again = teacher_map(e, CPU)(pairs["noise"][0].numpy())
+    np.testing.assert_allclose(again, pairs["teacher"][0].numpy(), atol=1e-5)
+
+
+def test_a_trained_teacher_is_the_one_that_the_sweep_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("law.dim=2", "seed=[0, 1]", "teacher.kind=network")
+    records = do(experiments(*words), tmp_path)
+    monkeypatch.setattr(lab, "train_row", lambda *_: pytest.fail("the stored teacher was trained again"))
+    for record in records:
+        e = experiment_from(record.config)
+        arrays = record.arrays()
+        again = teacher_map(e, CPU, lab._teacher_row(tmp_path, e, CPU))(arrays["noise"])
+        np.testing.assert_allclose(again, arrays["teacher"], atol=1e-4)
+
+
+def test_a_missing_trained_teacher_is_trained_as_the_sweep_does_and_kept(tmp_path: Path) -> None:
+    e = one("law.dim=2", "seed=1", "teacher.kind=network")
+    stored_calibration(tmp_path / "alone", e, CPU)
+    do(experiments("law.dim=2", "seed=[0, 1]", "teacher.kind=network"), tmp_path / "swept")
+    name = f"teachers/{e.teacher_id}.safetensors"
+    kept = [lab._teacher_row(tmp_path / folder, e, CPU) for folder in ("alone", "swept")]
+    assert (tmp_path / "alone" / name).is_file()
+    torch.testing.assert_close(kept[0], kept[1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_an_isotropic_gaussian_has_its_closed_form(d: int) -> None:
+    """Its flow is a multiple of the identity, so pair_cosine is tr(R) / d and e_dt = 2 tr(S) (1 - tr(R) / d)."""
+    e = one("law.name=gaussian", f"law.dim={d}", "measure.samples=200")
+    found = calibrate_experiment(e, CPU)
+    assert (found.n, found.d) == (200, d)
+    trace = 2 * (d // 2) * np.cos(np.radians(found.angles_degrees)) + d % 2
+    np.testing.assert_allclose(found.curve("pair_cosine"), trace / d, atol=0.06)
+    variance = found.curve("e_independent")[0] / 2
+    np.testing.assert_allclose(found.curve("e_dt"), 2 * variance * (1 - trace / d), atol=0.1 * variance)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("student.init=rotated",),
+        ("student.iterations=33",),
+        ("network.width=16",),
+        ("teacher.iterations=20",),
+        ("seed=3",),
+    ],
+)
+def test_runs_of_one_exact_teacher_share_one_calibration(words: tuple[str, ...]) -> None:
+    assert calibration_id(one("law.dim=4", *words)) == calibration_id(one("law.dim=4"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("law.dim=5",),
+        ("law.components=3",),
+        ("noise.sigma_max=6.0",),
+        ("teacher.steps=5",),
+        ("teacher.solver=euler",),
+        ("measure.samples=25",),
+        ("teacher.kind=network",),
+    ],
+)
+def test_what_changes_the_teacher_map_or_n_changes_the_calibration(words: tuple[str, ...]) -> None:
+    assert calibration_id(one("law.dim=4", *words)) != calibration_id(one("law.dim=4"))
+
+
+def test_every_seed_of_a_trained_teacher_has_its_own() -> None:
+    runs = experiments("law.dim=[2, 3]", "seed=[0, 1, 2]", 'student.init=["teacher", "rotated"]')
+    trained = [Experiment.model_validate({**e.model_dump(), "teacher": {**e.teacher.model_dump(), "kind": "network"}})
+               for e in runs]  # fmt: skip
+    assert [e.law.dim for e in calibrated_once(runs)] == [2, 3]
+    assert len(calibrated_once(trained)) == 6
+
+
+def test_a_calibration_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    e, rotated = one("law.dim=3"), one("law.dim=3", "student.init=rotated", "seed=7")
+    first = stored_calibration(tmp_path, e, CPU)
+    monkeypatch.setattr(lab, "calibrate_experiment", lambda *_: pytest.fail("it was made again"))
+    again = stored_calibration(tmp_path, rotated, CPU)
+    for field in dataclasses.fields(first):
+        a, b = getattr(first, field.name), getattr(again, field.name)
+        for key in a if isinstance(a, dict) else ():
+            np.testing.assert_array_equal(a[key], b[key])
+    assert [p.name for p in (tmp_path / "calibration").iterdir()] == [calibration_path(tmp_path, e).name]
+
+
+def test_the_same_experiment_gives_the_same_calibration_anywhere() -> None:
+    e = one("law.dim=3")
+    a, b = calibrate_experiment(e, CPU), calibrate_experiment(e, CPU)
+    np.testing.assert_array_equal(a.planted["delta_e"], b.planted["delta_e"])
+
+
+def test_a_stored_calibration_says_what_it_is_of(tmp_path: Path) -> None:
+    for e in experiments("law.dim=[3, 2]"):
+        stored_calibration(tmp_path, e, CPU)
+    found = load_calibrations(tmp_path)
+    assert [c.row["law.dim"] for c in found] == [2, 3]
+    assert found[0].row["calibration"] == calibration_id(one("law.dim=2"))
+    assert found[0].calibration().d == 2
+    assert {"law.components", "noise.sigma_max", "teacher.steps", "measure.samples", "commit"} <= set(found[0].row)
+
+
+def test_a_run_gets_its_angle_from_the_calibration(tmp_path: Path) -> None:
+    """The rotated start scrambles the noise by 90 degrees or more; the teacher itself reads 0."""
+    e = one("law.dim=4", "measure.samples=200")
+    law = make_law(e.law.model_dump())
+    teacher = teacher_pairs(e, [0], law, law.denoise)["teacher"][0].numpy()
+    found = stored_calibration(tmp_path, e, CPU)
+    assert measure(teacher, teacher, calibration=found).values()["remap_angle"] == 0.0
+    shuffled = measure(teacher, np.roll(teacher, 1, axis=0), calibration=found)
+    assert shuffled.values()["remap_angle"] > 70.0
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 nothing", b"text"])
+def test_a_damaged_calibration_is_a_sentence(tmp_path: Path, damage: bytes) -> None:
+    e = one("law.dim=2")
+    path = calibration_path(tmp_path, e)
+    path.parent.mkdir()
+    path.write_bytes(damage)
+    with pytest.raises(InputError, match=path.name):
+        stored_calibration(tmp_path, e, CPU)
+
+
+def test_what_is_no_calibration_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "p.npz", teacher=np.eye(3), student=np.eye(3))
+    with pytest.raises(InputError, match=r"p\.npz: this is no calibration"):
+        load_calibrated(tmp_path / "p.npz")
+    with pytest.raises(InputError, match="no calibration in it"):
+        load_calibrations(tmp_path)
+
+
+def test_an_unfinished_teacher_is_an_error_not_a_number() -> None:
+    e = load(None, "smoke", [*TINY, "law.dim=2", "teacher.kind=network"]).experiments()[0]
+    row = lab.train_row(e, make_law(e.law.model_dump()), CPU)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        calibrate_experiment(e, CPU, torch.full_like(row, math.nan))
