@@ -82,7 +82,7 @@ def test_teacher_id_changes_with_what_trains_the_network_and_with_nothing_else(k
 
 
 def test_id_does_not_depend_on_the_order_of_keys_nor_on_saying_the_defaults() -> None:
-    pairs = [("law.name", "ring"), ("law.dim", 4), ("law.scale", 2.0), ("student.clip", 0.0), ("seed", 3)]
+    pairs = [("law.name", "ring"), ("law.dim", 4), ("law.scale", 2.0), ("law.radius", 1.0), ("seed", 3)]
     ids = {experiment_from(dict(order)).id for order in itertools.permutations(pairs)}
     assert len(ids) == 1
     assert experiment_from(flatten(Experiment())).id == Experiment().id

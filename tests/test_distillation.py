@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from dmdlab.config import Experiment
 from dmdlab.diffusion import EDMDenoiser
-from dmdlab.randomness import block_steps, rotation
+from dmdlab.randomness import block_steps, generator, rotation
 from dmdlab.training import distill
 from dmdlab.training.distill import Cycle, Distillation, Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of
@@ -59,6 +59,18 @@ def test_a_cycles_numbers_are_prior_noise_uniform_levels_and_unit_noise(batches:
     assert np.abs(correlation).max() < 5 / math.sqrt(blocks[0].numel())
     alone, _, _ = next(distill._draws(es[1:], CPU, 4))
     assert torch.equal(alone[0], z[0, 1])
+
+
+def test_every_member_has_a_stream_of_its_own_for_each_kind_of_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[object, ...]] = []
+
+    def watched(seed: int, *names: str, device: torch.device) -> torch.Generator:
+        used.append((seed, *names))
+        return generator(seed, *names, device=device)
+
+    monkeypatch.setattr(distill, "generator", watched)
+    next(distill._draws([experiment(seed=s) for s in (0, 1)], CPU, 4))
+    assert len(set(used)) == len(used) == 2 * 3
 
 
 def test_no_number_is_drawn_twice() -> None:

@@ -184,6 +184,18 @@ def test_training_draws_fresh_data_levels_uniform_in_the_karras_index_and_unit_n
     assert not torch.equal(eps[:, 0], eps[:, 1])
 
 
+def test_every_teacher_has_a_stream_of_its_own_for_each_kind_of_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[object, ...]] = []
+
+    def watched(seed: int, *names: str, device: torch.device) -> torch.Generator:
+        used.append((seed, *names))
+        return generator(seed, *names, device=device)
+
+    monkeypatch.setattr(teacher_module, "generator", watched)
+    first_draws(experiment(), [0, 1], 1)
+    assert len(set(used)) == len(used) == 2 * 3
+
+
 def test_lognormal_levels_are_edms() -> None:
     _, sigma, _ = first_draws(experiment(teacher__levels="lognormal", teacher__batch=64), [0])
     log, n = sigma.log(), sigma.numel()
