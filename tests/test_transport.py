@@ -77,12 +77,12 @@ def test_the_solver_is_chosen_by_structure():
     np.testing.assert_array_equal(assignment(P[order], P + 0.1 * E).permutation[order], np.arange(200))
 
 
-def test_column_minimisers_alone_settle_a_pairing():
+def test_column_minimisers_alone_are_the_solvers_first_phase():
     """Every teacher output is nearest to its own student output, but not the other way round."""
     P, G = np.array([[0.0, 0.0], [10.0, 0.0]]), np.array([[4.0, 0.0], [0.0, 0.0]])
     assert squared_distances(G, P).argmin(axis=1).tolist() == [0, 0]
     solved = assignment(P, G)
-    assert (solved.solver, solved.permutation.tolist(), solved.cost) == ("argmin", [1, 0], 18.0)
+    assert (solved.solver, solved.permutation.tolist(), solved.cost) == ("lapjvr", [1, 0], 18.0)
 
 
 def test_the_fast_accept_never_says_yes_by_rounding():

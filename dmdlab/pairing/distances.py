@@ -1,4 +1,4 @@
-"""Squared Euclidean distances between two clouds, in blocks of float64, so that near-copies keep their digits."""
+"""Squared Euclidean distances between two clouds, in float64 blocks, so that near-copies keep their digits."""
 
 from collections.abc import Iterator
 
@@ -6,36 +6,47 @@ import numpy as np
 
 # One block of distances and of converted rows takes about this much memory.
 _BLOCK_BYTES = 64 * 2**20
+_ROWS, _COLUMNS = 256, 4096
 
 
-def distance_blocks(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray, np.ndarray]]:
+def distance_blocks(
+    a: np.ndarray, b: np.ndarray
+) -> Iterator[tuple[slice, slice, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
     """Squared distances between all rows of `a` (n, d) and `b` (m, d), block by block in float64.
 
-    `|x - y|^2 = |x|^2 + |y|^2 - 2 <x, y>` cancels for near-copies far from the origin, so both clouds are
-    centred by their common mean first; what is left is an error of a few units in the last place of `|x|^2 +
-    |y|^2`, which is yielded beside the distances for whoever has to tell a tie from rounding.
+    `|x - y|^2 = |x|^2 + |y|^2 - 2 <x, y>` cancels for near-copies far from the origin, so both clouds are centred by
+    their common mean first; what is left is an error of a few units in the last place of `|x|^2 + |y|^2`, whose two
+    terms are yielded beside the distances for whoever has to tell a tie from rounding. The sum is taken inside one
+    matrix product, of `(-2 x, |x|^2, 1)` with `(y, 1, |y|^2)`, which saves three passes over the block.
 
     Yields:
         rows, columns: slices of `a` and `b`.
         distances: (rows, columns), never negative.
-        scale: (rows, columns), `|x|^2 + |y|^2` about the common mean.
+        norms: `|x|^2` (rows,) and `|y|^2` (columns,) about the common mean.
     """
     n, m, d = len(a), len(b), a.shape[1]
     mean_a, mean_b = a.mean(axis=0, dtype=np.float64), b.mean(axis=0, dtype=np.float64)
     centre = (n * mean_a + m * mean_b) / (n + m)  # (d,)
-    step = int(np.clip(_BLOCK_BYTES // (8 * max(d, 1)), 64, 2048))
+    step = int(np.clip(_BLOCK_BYTES // (8 * d), 64, _COLUMNS))
     for start_b in range(0, m, step):
         columns = slice(start_b, min(start_b + step, m))
-        y = b[columns] - centre  # (columns, d), float64 because the centre is
-        norms_y = np.einsum("jd,jd->j", y, y)
-        for start_a in range(0, n, step):
-            rows = slice(start_a, min(start_a + step, n))
-            x = a[rows] - centre
-            scale = np.einsum("id,id->i", x, x)[:, None] + norms_y  # (rows, columns)
+        y, norms_y = _centred(b[columns], centre)  # (columns, d + 2), (columns,)
+        y[:, d], y[:, d + 1] = 1.0, norms_y
+        for start_a in range(0, n, min(step, _ROWS)):
+            rows = slice(start_a, min(start_a + min(step, _ROWS), n))
+            x, norms_x = _centred(a[rows], centre)  # (rows, d + 2), (rows,)
+            x *= -2.0
+            x[:, d], x[:, d + 1] = norms_x, 1.0
             distances = x @ y.T
-            distances *= -2.0
-            distances += scale
-            yield rows, columns, np.maximum(distances, 0.0, out=distances), scale
+            yield rows, columns, np.maximum(distances, 0.0, out=distances), (norms_x, norms_y)
+
+
+def _centred(block: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`block - centre` in float64 with room for two more columns, (rows, d + 2), and its squared norms, (rows,)."""
+    d = block.shape[1]
+    wide = np.zeros((len(block), d + 2))
+    np.subtract(block, centre, out=wide[:, :d])
+    return wide, np.einsum("id,id->i", wide[:, :d], wide[:, :d])
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray, dtype: type = np.float64) -> np.ndarray:

@@ -1,14 +1,13 @@
-"""The best pairing of two clouds of equal size, exactly, from the full matrix of distances where there is
-need of it.
+"""The best pairing of two clouds of equal size, exactly, from the full matrix of distances where it is needed.
 
 `e_ot = min over permutations pi of mean_i |P_pi(i) - G_i|^2`. The linear program behind it has the dual
-`max over v of mean_j v_j + mean_i min_j (C_ij - v_j)`, and v = 0 already settles two structures: when the row
-minimisers of C are a permutation, the cost of that permutation *equals* the dual value at v = 0, so it is
-optimal (and likewise for columns). The identity is the case of a student whose every output is nearest to its
-own teacher output. What is left goes to the Jonker-Volgenant solver of lapx.
+`max over v of mean_j v_j + mean_i min_j (C_ij - v_j)`, and v = 0 already settles one structure: when the row
+minimisers of C are a permutation, the cost of that permutation *equals* the dual value at v = 0, so it is optimal.
+(The same holds for columns; there the solver's own first phase finds it.) The identity is the case of a student whose
+every output is nearest to its own teacher output. What is left goes to the Jonker-Volgenant solver of lapx.
 
-Source of the solver: Jonker and Volgenant, Computing 38 (1987). On the line the sorted pairing is optimal for
-every convex cost (Santambrogio, "Optimal Transport for Applied Mathematicians", Theorem 2.9).
+Source of the solver: Jonker and Volgenant, Computing 38 (1987). On the line the sorted pairing is optimal for every
+convex cost (Santambrogio, "Optimal Transport for Applied Mathematicians", Theorem 2.9).
 """
 
 import numpy as np
@@ -87,12 +86,9 @@ def _sorted_pairing(P: np.ndarray, G: np.ndarray) -> np.ndarray:
 
 
 def _argmin_pairing(cost: np.ndarray) -> np.ndarray | None:
-    """The permutation made by the row or column minimisers of (n, n) `cost`, None where they are none."""
+    """The permutation made by the row minimisers of (n, n) `cost`, None where they are none."""
     nearest_teacher = cost.argmin(axis=1)
-    if is_permutation(nearest_teacher, len(cost)):
-        return nearest_teacher
-    nearest_student = cost.argmin(axis=0)
-    return np.argsort(nearest_student) if is_permutation(nearest_student, len(cost)) else None
+    return nearest_teacher if is_permutation(nearest_teacher, len(cost)) else None
 
 
 def _solve(cost: np.ndarray) -> np.ndarray:

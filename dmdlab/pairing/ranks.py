@@ -39,15 +39,15 @@ class Ranks:
         nearer, farther, columns_won = np.zeros(n), np.zeros(n), np.zeros(n)
         row_sum, column_sum, square = np.zeros(n), np.zeros(n), 0.0
         cost: np.ndarray | None = np.empty((n, n), cost_dtype(n)) if keep_cost else None
-        for rows, columns, distances, scale in distance_blocks(G, P):
+        for rows, columns, distances, (norms_g, norms_p) in distance_blocks(G, P):
             if cost is not None:
                 cost[rows, columns] = distances
             row_sum[rows] += distances.sum(axis=1)
             column_sum[columns] += distances.sum(axis=0)
             square += float(np.einsum("ij,ij->", distances, distances))
             distances -= own[rows, None]
-            scale *= _TIE
-            is_nearer, is_farther = distances < -scale, distances > scale  # (rows, columns)
+            slack = _TIE * norms_g[:, None] + _TIE * norms_p  # (rows, columns)
+            is_farther, is_nearer = distances > slack, distances < np.negative(slack, out=slack)
             # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out
             # below.
             at = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
