@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from small import TINY, do, experiments
 
-from dmdlab import __version__, plots
+from dmdlab import __version__
+from dmdlab.cli import run as running
+from dmdlab.cli.run import _draw as draw_figures
 from dmdlab.config import known_keys
 from dmdlab.lab.store import load_records
 from dmdlab.laws import LAWS
@@ -245,12 +247,25 @@ def test_version_and_help(dmdlab: Command) -> None:
 # --- figures
 
 
-@pytest.mark.skipif(not hasattr(plots, "draw"), reason="the plots are not there yet")
 def test_plot_writes_pdf_png_and_caption(dmdlab: Command, swept: Path, tmp_path: Path) -> None:
     code, out, _ = dmdlab("plot", "dimension", swept, "--out", tmp_path / "figure")
     assert code == 0
     assert {Path(line).suffix for line in out.split()} == {".pdf", ".png", ".txt"}
     assert all(Path(line).stat().st_size > 100 for line in out.split())
+
+
+def test_run_and_sweep_draw_their_figures_and_say_where(
+    dmdlab: Command, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_draw", draw_figures)
+    sweep = ("sweep", *SMALL, "law.dim=[2, 3]", "seed=[0, 1]", "--out", swept)
+    for words, folder in ((("run", *SMALL, "--out", tmp_path), tmp_path), (sweep, swept / "figures")):
+        code, out, _ = dmdlab(*words)
+        assert code == 0
+        drawn = [Path(name) for line in out.splitlines() if line.startswith("Figure: ") for name in line.split()[1:]]
+        assert len(drawn) == 6
+        assert {p.suffix for p in drawn} == {".pdf", ".png", ".txt"}
+        assert all(p.is_relative_to(folder) and p.stat().st_size > 100 for p in drawn)
 
 
 # --- as a process of its own

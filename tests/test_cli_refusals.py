@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from small import TINY, do, experiments
 
-from dmdlab import plots
-
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ("--preset", "smoke", *TINY)
 
@@ -100,7 +98,6 @@ def test_a_wrong_filter_is_refused(dmdlab: Command, swept: Path) -> None:
     assert_refused(dmdlab("table", swept, "law.dim"), "expected key=value")
 
 
-@pytest.mark.skipif(not hasattr(plots, "draw"), reason="the plots are not there yet")
 def test_an_unknown_plot_is_refused(dmdlab: Command, swept: Path) -> None:
     before = set(swept.rglob("*"))
     assert_refused(dmdlab("plot", "dimensoin", swept), "unknown plot 'dimensoin'", "did you mean 'dimension'")
