@@ -230,3 +230,29 @@ def test_an_empty_section_is_checked_too(tmp_path: Path) -> None:
 @pytest.mark.xfail(strict=True, reason="a [law] list is refused by config, yet `dmdlab laws` offers gaussian.variances")
 def test_every_parameter_that_the_catalogue_offers_can_be_set() -> None:
     resolve(experiment_from({"law.name": "gaussian", "law.dim": 2, "law.variances": [1.0, 4.0]}))
+
+
+@pytest.mark.xfail(strict=True, raises=TypeError, reason="load() looks a preset up before it knows that it is a name")
+@pytest.mark.parametrize("value", ["3", '["smoke"]'])
+def test_a_preset_that_is_no_name_is_refused(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "slip.toml"
+    file.write_text(f"preset = {value}")
+    with pytest.raises(InputError, match="preset"):
+        load(file)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="axis_values() spells a range out before anyone counts it: 10^10 takes all memory"
+)
+def test_a_range_too_long_is_refused_before_it_is_spelled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "list", lambda values: pytest.fail("spelled out"), raising=False)
+    with pytest.raises(InputError, match="at most 100000"):
+        files.axis_values("seed", {"stop": 10**10}, "my file")
+
+
+@pytest.mark.xfail(
+    strict=True, reason="an axis made by a word keeps the name of what it was laid over: 'defaults: ...'"
+)
+def test_a_wrong_value_on_an_axis_made_by_a_word_names_the_command_line() -> None:
+    with pytest.raises(InputError, match="^command line: law.dim"):
+        load(None, None, ["law.dim=[2, 0]"]).experiments()
