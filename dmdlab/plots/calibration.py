@@ -20,8 +20,9 @@ from dmdlab.pairing.remap import Calibration
 from dmdlab.plots.axes import LINEAR_BELOW, name_line, zero_log_axis
 from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
 
-LEVELS_DEGREES = (15.0, 30.0, 60.0, 90.0)
-"""Planted angles that a figure over dimension shows behind its values; 0 degrees is the best value itself."""
+LEVELS_DEGREES = (90.0, 15.0, 30.0, 60.0)
+"""Planted angles that a figure over dimension shows behind its values; 0 degrees is the best value itself.
+The first ones get their names first."""
 
 DRIFT_DEGREES = 90.0
 """The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
@@ -80,23 +81,51 @@ def calibration_figure(records: Sequence[Calibrated], *, size: str = "paper") ->
 
 
 def draw_levels(axes: Axes, records: Sequence[Calibrated], key: str, scale: Size) -> None:
-    """The values of a measure at `LEVELS_DEGREES` over an axis of dimensions, a thin line each with its angle at the
-    right end: what a sweep's values would be under known remaps. Draws nothing where no record holds a calibration."""
+    """The values of a measure at `LEVELS_DEGREES` over an axis of dimensions, a dotted line each with its angle at the
+    right end: what a sweep's values would be under known remaps. Nothing where no record holds a calibration.
+
+    Call it when the axis has its scale and limits: an angle whose place another one takes stays without a name. Where
+    chance is a number, the right angle is that number's own line and is left out.
+    """
     held = [r for r in records if r.row.get("calibration") is not None]
     found = by_dimension(once(held)) if held else {}
     dims = list(found)
+    named: list[float] = []
     for angle in LEVELS_DEGREES if dims else ():
+        if angle == DRIFT_DEGREES and METRICS[key].chance_at(2) is not None:
+            continue
         values = [float(np.mean([c.at(key, angle) for c in found[d]])) for d in dims]
-        axes.plot(dims, values, color=GREY, lw=0.45 * scale.line, zorder=1, gid=f"planted {angle:g}")
-        axes.annotate(
-            f"{angle:g}°",
-            (dims[-1], values[-1]),
-            (0.25 * scale.font, 0),
-            textcoords="offset points",
-            color=GREY,
-            fontsize=0.7 * scale.font,
-            va="center",
-        )
+        style = {"color": GREY, "lw": 0.5 * scale.line, "ls": (0, (1, 1)), "zorder": 1, "gid": f"planted {angle:g}"}
+        axes.plot(dims, values, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
+        height = float(axes.transData.transform((dims[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
+        if all(abs(height - other) > 0.7 * scale.font for other in named):
+            named.append(height)
+            _name_level(axes, angle, (dims[-1], values[-1]), scale)
+
+
+def _name_level(axes: Axes, angle: float, end: tuple[float, float], scale: Size) -> None:
+    """The angle beside the end of its line."""
+    axes.annotate(
+        f"{angle:g}°",
+        end,
+        (0.6 * scale.font, 0),
+        textcoords="offset points",
+        color=GREY,
+        fontsize=0.65 * scale.font,
+        va="center",
+        annotation_clip=True,
+    )
+
+
+def levels_in_words(records: Sequence[Calibrated]) -> str:
+    """What the lines of `draw_levels` are, for the caption; empty where there are none."""
+    if all(r.row.get("calibration") is None for r in records):
+        return ""
+    angles = ", ".join(f"{angle:g}" for angle in sorted(LEVELS_DEGREES))
+    return (
+        f"Dotted: the same measure for the teacher itself after turning its noise by {angles} degrees in d/2 random "
+        "planes, no student trained. "
+    )
 
 
 def once(records: Sequence[Calibrated]) -> list[Calibrated]:
