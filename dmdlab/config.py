@@ -60,7 +60,7 @@ class LawSpec(BaseModel):
     __pydantic_extra__: dict[str, Scalar]
 
     name: str = Field("mixture", description="a law of the catalogue (`dmdlab laws`)")
-    dim: int = Field(2, ge=1, description="ambient dimension d")
+    dim: int = Field(2, ge=1, le=1_000_000, description="ambient dimension d")
 
 
 class NoiseConfig(Section):
@@ -238,16 +238,21 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") -> Experiment:
     """An `Experiment` from dotted keys. Raises `InputError` naming the key, what was expected and the nearest name."""
-    for key in flat:
-        section = key.split(".")[0]
-        if section not in Experiment.model_fields:
-            raise InputError(f"{source}: unknown key {key!r}{nearest(key, known_keys())}")
+    check_keys(flat, source)
     try:
         return Experiment.model_validate(nest(flat))
     except ValidationError as error:
         raise InputError(f"{source}: {_sentence(error)}") from None
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def check_keys(keys: Iterable[str], source: str) -> None:
+    """Raise `InputError` for the first key that is neither a section's, a section, nor below `law`."""
+    known, sections = known_keys(), set(Experiment.model_fields)
+    for key in keys:
+        if key not in known and key not in sections and not key.startswith("law."):
+            raise InputError(f"{source}: unknown key {key!r}{nearest(key, known)}")
 
 
 def known_keys() -> list[str]:

@@ -104,13 +104,11 @@ def test_an_experiment_spelled_out_has_the_id_of_the_same_with_defaults() -> Non
     assert short.id == long.id
 
 
-@pytest.mark.xfail(strict=True, reason="resolve() keeps an int given for a float law parameter: 1 and 1.0 hash apart")
 def test_a_whole_number_for_a_real_parameter_of_a_law_is_the_same_experiment() -> None:
     whole, real = (resolve(experiment_from({"law.name": "ring", "law.scale": v})) for v in (2, 2.0))
     assert whole.id == real.id
 
 
-@pytest.mark.xfail(strict=True, reason="the id knows the path of an empirical law's points, not the points")
 def test_the_id_of_an_empirical_law_depends_on_its_points(tmp_path: Path) -> None:
     ids = set()
     for points in (np.eye(3), np.ones((4, 3))):
@@ -180,7 +178,7 @@ REFUSED = {
     "a section as a value": ({"student": 3}, ["student", "got 3"]),
     "a key below a key": ({"law.dim": 2, "law.dim.x": 3}, ["'law.dim.x'", "below 'law.dim'"]),
     "a key below a section that is a value": ({"law.dim": 2, "law": "ring"}, ["'law.dim'", "below 'law'"]),
-    "a key below a value": ({"seed.x": 1}, ["seed", "integer"]),
+    "a key below a value": ({"seed.x": 1}, ["seed", "unknown key"]),
     "a list for a law": ({"law.scale": [1.0]}, ["law.scale: expected a finite number", "got [1.0]"]),
     "NaN for a law": ({"law.scale": math.nan}, ["law.scale: expected a finite number", "got nan"]),
 }

@@ -170,13 +170,11 @@ def test_a_diverging_member_is_recorded_and_the_others_go_on(tmp_path: Path) -> 
     assert missing(wanted, tmp_path) == []
 
 
-@pytest.mark.xfail(strict=True, reason="_Curves.text takes nanmean of nothing when every member has failed")
 def test_an_ensemble_of_which_every_member_fails_says_so_quietly() -> None:
     (member,) = results(experiments("student.learning_rate=1e30", "student.iterations=50"))
     assert member.summary["status"] == "failed"
 
 
-@pytest.mark.xfail(strict=True, reason="a teacher that is not finite raises in check_teacher and takes the sweep down")
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
 def test_a_diverging_teacher_is_a_failed_run_and_the_other_seeds_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """One seed's network is spoilt after training, as by a rate too high for it."""

@@ -55,14 +55,15 @@ def check_teacher(teacher: np.ndarray, data: np.ndarray, fresh: np.ndarray, exce
     Returns excess_risk, transport (outputs to data), transport_fresh (data to data), transport_ratio, ok, and the
     reasons why not.
     """
-    cost, floor = assignment(teacher, data).cost, assignment(fresh, data).cost
+    finite, reasons = bool(np.isfinite(teacher).all()), []
+    floor = assignment(fresh, data).cost
+    cost = assignment(teacher, data).cost if finite else math.nan
     ratio = cost / floor if floor > 0 else math.nan
-    reasons = []
     if excess > MAX_EXCESS_RISK:
         reasons.append(f"its excess risk is {excess:.3g}, above {MAX_EXCESS_RISK}")
     if ratio > MAX_TRANSPORT_RATIO:
         reasons.append(f"its outputs lie {ratio:.3g} times as far from data as data does, above {MAX_TRANSPORT_RATIO}")
-    if not np.isfinite(teacher).all():
+    if not finite:
         reasons.append("its outputs are not finite")
     return {
         "excess_risk": float(excess),

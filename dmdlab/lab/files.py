@@ -19,7 +19,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dmdlab.config import Experiment, InputError, experiment_from, flatten, nearest, nest
+from dmdlab.config import Experiment, InputError, check_keys, experiment_from, flatten, nearest, nest
 from dmdlab.laws import law_parameters, make_law
 
 MAX_RUNS = 100_000
@@ -69,8 +69,10 @@ def load(path: Path | None, preset: str | None = None, overrides: Sequence[str] 
     if path is not None:
         text = _read(path)
         document = _parse(text, str(path))
-        preset = preset or document.pop("preset", None)
-        document.pop("preset", None)
+        named = document.pop("preset", None)
+        if not isinstance(named, str | None):
+            raise InputError(f"{path}: preset: expected a name in quotes, got {named!r}")
+        preset = preset or named
     if preset is not None:
         known = presets()
         if preset not in known:
@@ -103,6 +105,7 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
     """`sweep` with the settings and axes of a parsed file on top."""
     document = dict(document)
     question, axes = document.pop("question", sweep.question), document.pop("sweep", {})
+    check_keys(document, source)  # an empty section has no dotted key, so sections are checked by themselves, too
     if not isinstance(question, str):
         raise InputError(f"{source}: question: expected a sentence, got {question!r}")
     if not isinstance(axes, dict):
@@ -111,9 +114,8 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
     checked = {key: axis_values(key, value, source) for key, value in _dotted_axes(axes)}
     base = {key: value for key, value in settings.items() if key not in checked}
     old = {key: value for key, value in sweep.axes.items() if key not in settings or key in checked}
-    merged = Sweep(source, question, base, old | checked)
-    experiment_from(base, source)  # unknown keys and wrong types are told with the file's own name
-    return merged
+    check_keys([*base, *checked], source)
+    return Sweep(source, question, base, old | checked)
 
 
 def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -144,7 +146,10 @@ def axis_values(key: str, value: object, source: str) -> list[Any]:
             or value.get("step", 1) == 0
         ):
             raise InputError(f"{source}: sweep.{key}: expected {{start, stop, step}} of integers, got {value!r}")
-        value = list(range(value.get("start", 0), value["stop"], value.get("step", 1)))
+        span = range(value.get("start", 0), value["stop"], value.get("step", 1))
+        if len(span) > MAX_RUNS:
+            raise InputError(f"{source}: sweep.{key}: {len(span)} values; at most {MAX_RUNS}")
+        value = list(span)
     if not isinstance(value, list):
         raise InputError(f"{source}: sweep.{key}: expected a list or {{start, stop}}, got {value!r}")
     if not value:
@@ -162,9 +167,11 @@ def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
             axes[key] = axis_values(key, value, "command line")
         else:
             settings[key] = value
-    source = "command line" if words else sweep.source
-    experiment_from(settings, source)
-    return replace(sweep, settings=settings, axes=axes)
+    if not words:
+        return sweep
+    check_keys([*settings, *axes], "command line")
+    source = "command line" if sweep.source == "defaults" else f"{sweep.source} with the command line"
+    return replace(sweep, source=source, settings=settings, axes=axes)
 
 
 def parse_words(words: Sequence[str]) -> dict[str, Any]:
@@ -197,7 +204,7 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     """
     spec = experiment.law.model_dump()
     try:
-        has_denoiser = _check_law(tuple(spec.items()))
+        has_denoiser, digest = _check_law(tuple(spec.items()))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     needs = {
@@ -207,12 +214,21 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     for key, needed in needs.items():
         if needed and not has_denoiser:
             raise InputError(f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network")
-    flat = flatten(experiment)
-    full = {f"law.{key}": value for key, value in (law_parameters(spec["name"]) | spec).items()}
-    return Experiment.model_validate(nest({**full, **{k: v for k, v in flat.items() if not k.startswith("law.")}}))
+    defaults = law_parameters(spec["name"])
+    full: dict[str, Any] = defaults | spec
+    full = {key: float(v) if type(defaults.get(key)) is float else v for key, v in full.items()}
+    full |= {"digest": digest} if digest else {}
+    rest = {key: value for key, value in flatten(experiment).items() if not key.startswith("law.")}
+    return Experiment.model_validate(nest({f"law.{key}": value for key, value in full.items()} | rest))
+
+
+def _check_law(spec: tuple[tuple[str, Any], ...]) -> tuple[bool, str]:
+    """Build the law (raises `InputError`): whether it has an exact denoiser, and the digest of its data, if any."""
+    cached = _build_law if dict(spec)["name"] != "empirical" else _build_law.__wrapped__  # its file may change
+    return cached(spec)
 
 
 @lru_cache(maxsize=256)
-def _check_law(spec: tuple[tuple[str, Any], ...]) -> bool:
-    """Build the law once (raises `InputError`); whether it has an exact denoiser."""
-    return make_law(dict(spec)).has_denoiser
+def _build_law(spec: tuple[tuple[str, Any], ...]) -> tuple[bool, str]:
+    law = make_law(dict(spec))
+    return law.has_denoiser, getattr(law, "digest", "")

@@ -233,7 +233,11 @@ class _Curves:
     def text(self) -> str:
         """The last row's means in a few words."""
         last = self.rows[-1]
-        return f"variance ratio {np.nanmean(last['variance_ratio']):.2f}, cosine {np.nanmean(last['pair_cosine']):.2f}"
+        well = np.isfinite(last["variance_ratio"])
+        if not well.any():
+            return "every member has failed"
+        ratio, cosine = (float(last[key][well].mean()) for key in ("variance_ratio", "pair_cosine"))
+        return f"variance ratio {ratio:.2f}, cosine {cosine:.2f}"
 
 
 def _result(
@@ -254,7 +258,7 @@ def _result(
         "teacher": check,
         "start_excess_risk": float(start_risk),
     }
-    if failed_at >= 0 or not np.isfinite(student).all():
+    if failed_at >= 0 or not (np.isfinite(student).all() and np.isfinite(pairs["teacher"]).all()):
         at = failed_at if failed_at >= 0 else experiment.student.iterations
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})
     arrays = {name: array for name, array in pairs.items() if name != "fresh"} | {"student": student}

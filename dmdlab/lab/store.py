@@ -92,6 +92,8 @@ def write_run(out: Path, result: RunResult, environment: Mapping[str, Any]) -> P
 
     folder = out / "runs" / folder_name(result.experiment)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("summary.json", "pairs.npz", "student.safetensors"):  # what an interrupted attempt left
+        (folder / name).unlink(missing_ok=True)
     (folder / "experiment.json").write_text(_json(flatten(result.experiment)), encoding="utf-8")
     (folder / "environment.json").write_text(_json(dict(environment)), encoding="utf-8")
     with (folder / "curve.csv").open("w", newline="", encoding="utf-8") as file:

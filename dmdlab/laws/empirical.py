@@ -9,6 +9,7 @@ about the mean of the points, over chunks of points with a streaming log-sum-exp
 Milakov & Gimelshein 2018), which bounds the memory.
 """
 
+import hashlib
 import math
 import zipfile
 from collections.abc import Iterator
@@ -35,11 +36,14 @@ class Empirical(Law):
         dim: d; the points must have it.
         path: a .npy file with an array (m, d).
         points: the array itself, (m, d), numpy or torch, in place of a path (from Python only).
+        digest: ten hex digits of the points' SHA-256; a resolved configuration holds it, so that a run's id knows the
+            points and not only their path.
         scale: multiplies the points.
 
     Raises:
         InputError: not exactly one of `path` and `points`; the file cannot be read as .npy or holds Python
-            objects; the array is not (m, d) of real numbers, is empty, or holds NaN or infinity.
+            objects; the array is not (m, d) of real numbers, is empty, or holds NaN or infinity; its digest is
+            another than the one given.
     """
 
     name = "empirical"
@@ -50,7 +54,15 @@ class Empirical(Law):
     centre: Tensor
 
     @checked
-    def __init__(self, *, dim: int, path: str | Path | None = None, points: Any = None, scale: Positive = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        dim: int,
+        path: str | Path | None = None,
+        points: Any = None,
+        digest: str | None = None,
+        scale: Positive = 1.0,
+    ) -> None:
         super().__init__(dim)
         if (path is None) == (points is None):
             raise InputError(
@@ -60,6 +72,12 @@ class Empirical(Law):
                 else "law.path and points are both given: the law 'empirical' expects one of them"
             )
         array = _as_points(points, dim, "points") if path is None else _as_points(_load(path), dim, str(path))
+        self.digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:10]
+        if digest not in (None, self.digest):
+            raise InputError(
+                f"law.path: the points of {path or 'the array'} have digest {self.digest}, expected law.digest "
+                f"{digest!r}: they have changed; leave law.digest out to take them as they are"
+            )
         self.register_buffer("points", torch.from_numpy(array) * scale, persistent=False)  # (m, d)
         exact = self.points.double()
         self.register_buffer("centre", exact.mean(0), persistent=False)

@@ -55,6 +55,7 @@ def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
     flat = {key: (arrays[key] - centre) @ frame for key in ("teacher", "one_step", "student")}
     noise = arrays["noise"] @ frame
     colours = noise_colours(noise)
+    flat["one_step"] = flat["one_step"] - flat["one_step"].mean(axis=0)  # its place is lost in the magnification anyway
     reach, small = (1.08 * float(np.quantile(np.abs(flat[key]), 0.999)) for key in ("teacher", "one_step"))
     zoom = reach / small if 0 < small < 0.5 * reach else 1.0
     dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True}

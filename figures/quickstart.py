@@ -1,0 +1,54 @@
+"""Figure 1 of the README: copying against dimension, from the quickstart sweep, and the table under it.
+
+    make demo && .venv/bin/python figures/quickstart.py
+
+Reads runs/quickstart; writes quickstart.pdf, .png, .txt (the caption) and .csv (every number) beside this file, and the
+table into the README between its two markers.
+"""
+
+import csv
+from pathlib import Path
+
+from dmdlab.cli.show import CELL_METRICS, interval
+from dmdlab.lab.store import load_records
+from dmdlab.lab.summary import cells
+from dmdlab.plots import draw, save
+
+HERE = Path(__file__).resolve().parent
+RUNS, README = HERE.parent / "runs" / "quickstart", HERE.parent / "README.md"
+BEGIN, END = "<!-- quickstart table -->", "<!-- end of quickstart table -->"
+
+
+def table_lines() -> list[str]:
+    """The table in Markdown: a row a cell, mean and half the 95 % interval over seeds."""
+    records = load_records(RUNS)
+    head = ["d", "init", *CELL_METRICS]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for cell in cells(records):
+        values = [interval(i.mean, i.low, i.high) for i in (cell.metrics[m] for m in CELL_METRICS)]
+        lines.append("| " + " | ".join([str(cell.keys["law.dim"]), cell.keys["student.init"], *values]) + " |")
+    first = records[0].row
+    hardware = ", ".join(sorted({str(r.row["hardware"]) for r in records}))
+    commits = ", ".join(sorted({str(r.row["commit"]) for r in records}))
+    seeds = sorted({r.row["seed"] for r in records})
+    lines += ["", f"`make demo` on {hardware}; commit {commits}; seeds {seeds[0]} to {seeds[-1]}; "]
+    lines[-1] += f"n = {first['measure.samples']}, K = {first['teacher.steps']}."
+    return lines
+
+
+def main() -> None:
+    """Write the figure, its caption, its numbers and the README's table."""
+    records = load_records(RUNS)
+    drawing = draw("dimension", records)
+    save(drawing.figure, HERE / "quickstart")
+    (HERE / "quickstart.txt").write_text(drawing.caption + "\n")
+    with (HERE / "quickstart.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(records[0].row), lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(r.row for r in records)
+    before, rest = README.read_text().split(BEGIN)
+    README.write_text("\n".join([before + BEGIN, *table_lines(), END + rest.split(END)[1]]))
+
+
+if __name__ == "__main__":
+    main()
