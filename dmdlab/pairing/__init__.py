@@ -9,9 +9,10 @@ transport solver, and the reading in plain words. `calibrate` says what each mea
 from dmdlab.pairing.calibration import Calibration, calibrate, planted_rotation, remap_angle
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, POOR_FIDELITY, Metric
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.metrics import measure
+from dmdlab.pairing.metrics import measure, measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.report import PairingReport
+from dmdlab.pairing.resampling import with_intervals
 from dmdlab.pairing.resolve import Resolution, resolvable
 from dmdlab.pairing.statistics import Interval, mean_interval, paired_difference
 from dmdlab.pairing.transport import Transport, TransportError, assignment, squared_distances, transport_cost
@@ -33,10 +34,12 @@ __all__ = [
     "calibrate",
     "mean_interval",
     "measure",
+    "measure_pairs",
     "paired_difference",
     "planted_rotation",
     "remap_angle",
     "resolvable",
     "squared_distances",
     "transport_cost",
+    "with_intervals",
 ]

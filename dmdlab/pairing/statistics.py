@@ -4,7 +4,8 @@ Missing values are counted, never averaged away: an interval says on how many va
 were NaN.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from dmdlab.config import InputError
 
 _RESAMPLES = 10_000
+_NORMAL = 1.959964  # 97.5 % quantile
 
 
 @dataclass(frozen=True)
@@ -148,3 +150,37 @@ def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, f
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return float(max(0.0, min(share, centre - half))), float(min(1.0, max(share, centre + half)))
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation coefficient with its 95 % interval; NaN where a variable is constant or n < 4."""
+
+    value: float
+    low: float
+    high: float
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> Correlation:
+    """Pearson's correlation of two (n,) arrays with Fisher's interval."""
+    return _correlation(x, y, lambda _: 1.0)
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> Correlation:
+    """Spearman's rank correlation of two (n,) arrays; interval of Bonett and Wright, Psychometrika 65, 2000."""
+    from scipy.stats import rankdata
+
+    return _correlation(rankdata(x), rankdata(y), lambda r: 1.0 + 0.5 * r**2)
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, inflation: Callable[[float], float]) -> Correlation:
+    """Correlation with an interval normal in atanh, of variance `inflation(r) / (n - 3)`."""
+    x, y = x - x.mean(), y - y.mean()
+    scale = math.sqrt(float(x @ x) * float(y @ y))
+    if len(x) < 4 or scale == 0:
+        return Correlation(math.nan, math.nan, math.nan)
+    r = float(np.clip(x @ y / scale, -1.0, 1.0))
+    if abs(r) == 1.0:
+        return Correlation(r, r, r)
+    half = _NORMAL * math.sqrt(inflation(r) / (len(x) - 3))
+    return Correlation(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half))

@@ -1,0 +1,105 @@
+"""Uncertainty within a run: delete-half intervals, convergence in n, and a transport cost without its finite-n part."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dmdlab.config import InputError
+from dmdlab.pairing import Pairs, measure_pairs, with_intervals
+from dmdlab.pairing.resampling import convergence, debiased_by_halves, debiased_cost, theory_exponent
+
+
+def sample(rng, n=120, d=3, rho=0.7):
+    P, E, Q = rng.normal(size=(3, n, d))
+    return Pairs.of(P, rho * P + math.sqrt(1 - rho**2) * E, reference=Q)
+
+
+def test_every_resolved_measure_has_an_interval_around_its_value():
+    pairs = sample(np.random.default_rng(0))
+    before = measure_pairs(pairs)
+    after = with_intervals(before, pairs, rng=np.random.default_rng(1), resamples=10)
+    assert after.values() == pytest.approx(before.values(), nan_ok=True)
+    for key, measured in after.metrics.items():
+        if measured.resolved:
+            assert measured.low <= measured.value <= measured.high, key
+            assert measured.high > measured.low, key
+        if before.metrics[key].low is not None:
+            assert measured == before.metrics[key]
+    again = with_intervals(before, pairs, rng=np.random.default_rng(1), resamples=10)
+    assert again.metrics["delta_e"] == after.metrics["delta_e"]
+
+
+def test_the_intervals_of_transported_measures_cover_their_mean():
+    rng, trials, keys = np.random.default_rng(2), 60, ("e_ot", "delta_e", "copy_index", "fidelity")
+    found = []
+    for _ in range(trials):
+        pairs = sample(rng, n=60)
+        found.append(with_intervals(measure_pairs(pairs), pairs, rng=rng, resamples=12).metrics)
+    for key in keys:
+        mean = np.mean([metrics[key].value for metrics in found])
+        covered = np.mean([metrics[key].low <= mean <= metrics[key].high for metrics in found])
+        assert covered >= 0.85, key
+        width = np.mean([metrics[key].high - metrics[key].low for metrics in found])
+        assert width < 8 * np.std([metrics[key].value for metrics in found]), key  # and they are not just wide
+
+
+def test_what_is_unresolved_gets_no_interval():
+    P = np.random.default_rng(3).normal(size=(30, 2))
+    pairs = Pairs.of(P, np.ones_like(P))
+    report = with_intervals(measure_pairs(pairs), pairs, rng=np.random.default_rng(4), resamples=3)
+    assert report.metrics["delta_e"].low is None
+    assert "collapsed" in report.metrics["delta_e"].reason
+
+
+@pytest.mark.parametrize(("d", "expected"), [(1, -1.0), (3, -2 / 3), (8, -0.25)])
+def test_the_cost_between_samples_of_one_law_falls_with_the_theorys_exponent(d, expected):
+    rng = np.random.default_rng(d)
+    pairs = Pairs.of(*rng.uniform(size=(2, 800, d)))
+    shown = convergence(pairs, rng=rng, fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2), draws=6)
+    assert shown.theory == theory_exponent(d) == pytest.approx(expected)
+    assert shown.exponent("e_ot") == pytest.approx(expected, abs=0.25 if d == 1 else 0.08)
+    assert shown.sizes.tolist() == [50, 100, 200, 400]
+    assert math.isnan(shown.exponent("r2"))  # negative: it has no logarithm
+
+
+def test_convergence_measures_the_whole_sample_once():
+    pairs = sample(np.random.default_rng(5), n=40)
+    shown = convergence(pairs, rng=np.random.default_rng(6), draws=3)
+    np.testing.assert_array_equal(shown.values["delta_e"][-1], measure_pairs(pairs).values()["delta_e"])
+    assert shown.values["e_dt"].shape == (3, 3)
+    assert shown.values["fidelity"].std() > 0
+
+
+def test_the_debiased_cost_of_equal_laws_is_near_zero_and_of_shifted_laws_the_shift():
+    rng, d = np.random.default_rng(7), 32
+    P, G, P2, G2 = rng.normal(size=(4, 400, d))
+    shift = np.zeros(d)
+    shift[0] = 3.0
+    biased = measure_pairs(Pairs.of(P, G)).values()["e_ot"]
+    assert biased > 20  # what finite n alone costs
+    assert abs(debiased_cost(P, G, P2, G2)) < 0.03 * biased
+    assert debiased_cost(P, G + shift, P2, G2 + shift) == pytest.approx(9.0, abs=1.5)
+
+
+def test_halves_keep_a_copy_from_looking_better_than_equal():
+    P = np.random.default_rng(8).normal(size=(400, 16))
+    costs = debiased_by_halves(Pairs.of(P, P), rng=np.random.default_rng(9))
+    assert np.abs(costs).max() < 1e-12  # the same two halves on both sides
+    fresh = np.random.default_rng(10).normal(size=(400, 16))
+    assert debiased_cost(P, P, fresh, fresh) < -5  # what `debiased_by_halves` is there to avoid
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda pairs, rng: with_intervals(measure_pairs(pairs), pairs, rng=rng, resamples=1),
+        lambda pairs, rng: convergence(pairs, rng=rng, fractions=(0.01,)),
+        lambda pairs, rng: convergence(pairs, rng=rng, fractions=(0.5, 2.0)),
+        lambda pairs, rng: debiased_by_halves(Pairs.of(pairs.teacher[:3], pairs.student[:3]), rng=rng),
+    ],
+)
+def test_wrong_calls_are_sentences(call):
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match=r"4 rows|fractions"):
+        call(sample(rng, n=10), rng)
