@@ -22,7 +22,7 @@ from dmdlab.lab.calibrate import (
     teacher_map,
 )
 from dmdlab.lab.files import load
-from dmdlab.lab.run import teacher_pairs
+from dmdlab.lab.evaluate import teacher_pairs
 from dmdlab.laws import make_law
 from dmdlab.pairing import measure
 

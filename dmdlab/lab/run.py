@@ -7,21 +7,18 @@ bars, logs and early stopping belong to the caller.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import Denoiser, EDMDenoiser, flow, karras_grid
-from dmdlab.lab.check import check_teacher, excess_risks
+from dmdlab.diffusion import EDMDenoiser
+from dmdlab.lab.check import excess_risks
+from dmdlab.lab.evaluate import Calibrate, Curves, apply, checkpoints, result_of, teacher_pairs
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law, make_law
-from dmdlab.pairing import measure
-from dmdlab.pairing.moments import RowMoments
-from dmdlab.randomness import generator, latents, rotation
-from dmdlab.training.distill import Cycle, Distillation, Student
+from dmdlab.randomness import generator, rotation
+from dmdlab.training.distill import Distillation, Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
 
 Rows = dict[int, Tensor]
@@ -62,11 +59,12 @@ def run_ensemble(
     rows: Rows | None = None,
     keep: Callable[[Rows], None] = lambda rows: None,
     clock: Clock | None = None,
+    calibrate: Calibrate = lambda experiment: None,
 ) -> Iterator[Progress | RunResult]:
     """Train and measure runs that differ in nothing but seed, init and learning rates (`plan.ensembles` groups them).
 
-    rows: start networks already trained, by seed; `keep` is given those trained here. Yields `Progress`, and at the end
-    a `RunResult` per experiment, in order.
+    rows: start networks already trained, by seed; `keep` is given those trained here. calibrate: where remap_angle gets
+    its calibration. Yields `Progress`, and at the end a `RunResult` per experiment, in order.
     """
     clock = clock or Clock()
     first, law = experiments[0], make_law(experiments[0].law.model_dump()).to(device)
@@ -87,30 +85,29 @@ def run_ensemble(
     teacher = law.denoise if exact else _loaded(first, law, start_rows, device)
     student = _student(experiments, law, start_rows, device)
     distillation = Distillation(experiments, teacher, student, _loaded(first, law, start_rows, device))
-    curves = _Curves(len(experiments), student, pairs, member)
-    for state in distillation.run(_checkpoints(first)):
+    curves = Curves(len(experiments), student, pairs, member)
+    for state in distillation.run(checkpoints(first)):
         curves.add(state)
         yield Progress("distilling", state.iteration, first.student.iterations, curves.text())
     clock.lap("distillation")
 
-    outputs = _apply(student, pairs["noise"][member])
+    outputs = apply(student, pairs["noise"][member])
     for i, experiment in enumerate(experiments):
         yield Progress("measuring", i, len(experiments))
         own = {name: array[member[i]].numpy() for name, array in pairs.items()}
-        risk = 0.0 if exact else float(excess[member[i]])
-        failed_at = int(distillation.failed_at[i])
+        start_risk = float(excess[member[i]])
         weights = student.network.member_state(i)
         if experiment.student.init == "rotated":
             weights["rotation"] = rotation(experiment.seed, law.dim)
-        result = _result(
+        result = result_of(
             experiment,
             own,
             outputs[i].numpy(),
-            failed_at,
-            risk,
-            excess[member[i]],
+            int(distillation.failed_at[i]),
+            (0.0 if exact else start_risk, start_risk),
             curves.columns(i),
             weights,
+            calibrate,
         )
         clock.lap("measures")
         yield result
@@ -160,110 +157,3 @@ def _student(experiments: Sequence[Experiment], law: Law, rows: Tensor, device: 
     turns = [rotation(e.seed, law.dim) if e.student.init == "rotated" else identity for e in experiments]
     rotated = torch.tensor([init == "rotated" for init in inits], device=device)
     return Student(denoiser, first.noise.sigma_max, torch.stack(turns).to(device), rotated)
-
-
-@torch.no_grad()
-def teacher_pairs(experiment: Experiment, seeds: Sequence[int], law: Law, teacher: Denoiser) -> dict[str, Tensor]:
-    """What students are measured against, on the CPU, each (s, n, d): noise z, teacher Phi_K(z), one_step Phi_1(z),
-    reference Phi_K at fresh noise, data, and a second sample `fresh` of the law."""
-    n, d, sigma_max = experiment.measure.samples, law.dim, experiment.noise.sigma_max
-    device = next((b.device for b in law.buffers()), torch.device("cpu"))
-    grid = karras_grid(experiment.teacher.steps, experiment.noise)
-    z, fresh = (
-        torch.stack([latents(s, n, d, sigma_max, name) for s in seeds]).to(device)
-        for name in ("latents", "fresh latents")
-    )
-
-    def sample(name: str) -> Tensor:
-        return torch.stack([law.sample(n, generator(s, name, device=device)) for s in seeds])
-
-    found = {
-        "noise": z,
-        "teacher": flow(teacher, z, grid, experiment.teacher.solver),
-        "one_step": teacher(z, sigma_max),
-        "reference": flow(teacher, fresh, grid, experiment.teacher.solver),
-        "data": sample("data"),
-        "fresh": sample("fresh data"),
-    }
-    return {name: value.float().cpu() for name, value in found.items()}
-
-
-@torch.no_grad()
-def _apply(student: Student, z: Tensor) -> Tensor:
-    """G(z) for z (e, n, d) on the CPU."""
-    return student(z.to(student.network.flat.device)).float().cpu()
-
-
-def _checkpoints(experiment: Experiment) -> list[int]:
-    """Log-spaced iterations of the training curve."""
-    last = experiment.student.iterations
-    return sorted({round(i) for i in np.geomspace(1, last, experiment.measure.checkpoints)})
-
-
-COLUMNS = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
-
-
-class _Curves:
-    """The training curves of all members, a row a checkpoint."""
-
-    def __init__(self, members: int, student: Student, pairs: dict[str, Tensor], member: Tensor) -> None:
-        self.student, self.noise, self.teacher = (
-            student,
-            pairs["noise"][member],
-            pairs["teacher"][member].numpy(),
-        )
-        self.rows: list[dict[str, np.ndarray]] = []
-        self.members = members
-
-    def add(self, state: Cycle) -> None:
-        """Append the losses of `state` and the students' variance_ratio and pair_cosine now."""
-        outputs = _apply(self.student, self.noise).numpy()
-        row = {"iteration": np.full(self.members, state.iteration)}
-        row |= {name: getattr(state, name).cpu().numpy() for name in COLUMNS}
-        with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
-            totals = [RowMoments.of(p, g).total() for p, g in zip(self.teacher, outputs, strict=True)]
-            row["variance_ratio"] = np.array([float(t.variance_ratio) for t in totals])
-            row["pair_cosine"] = np.array([float(t.pair_cosine) for t in totals])
-        self.rows.append(row)
-
-    def columns(self, i: int) -> dict[str, list[float]]:
-        """Member i's curve by column."""
-        return {name: [float(row[name][i]) for row in self.rows] for name in self.rows[0]}
-
-    def text(self) -> str:
-        """The last row's means in a few words."""
-        last = self.rows[-1]
-        well = np.isfinite(last["variance_ratio"])
-        if not well.any():
-            return "every member has failed"
-        ratio, cosine = (float(last[key][well].mean()) for key in ("variance_ratio", "pair_cosine"))
-        return f"variance ratio {ratio:.2f}, cosine {cosine:.2f}"
-
-
-def _result(
-    experiment: Experiment,
-    pairs: dict[str, np.ndarray],
-    student: np.ndarray,
-    failed_at: int,
-    risk: float,
-    start_risk: float,
-    curve: dict[str, list[float]],
-    weights: dict[str, Tensor],
-) -> RunResult:
-    """Measure one run; a failed one has no measurements, arrays or weights."""
-    check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], risk)
-    summary: dict[str, Any] = {
-        "status": "done",
-        "failed_at": None,
-        "teacher": check,
-        "start_excess_risk": float(start_risk),
-    }
-    if failed_at >= 0 or not (np.isfinite(student).all() and np.isfinite(pairs["teacher"]).all()):
-        at = failed_at if failed_at >= 0 else experiment.student.iterations
-        return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})
-    arrays = {name: array for name, array in pairs.items() if name != "fresh"} | {"student": student}
-    report = measure(arrays["teacher"], student, reference=arrays["reference"])
-    words = report.in_words()
-    if not check["ok"]:
-        words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
-    return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, arrays, weights)

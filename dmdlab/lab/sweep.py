@@ -13,10 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dmdlab.config import Experiment
+from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.environment import environment, tune_allocator
 from dmdlab.lab.plan import cost, ensembles
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, write_run
+from dmdlab.pairing import Calibration
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[E
         for seed, row in new.items():
             _save_row(stored[seed], row)
 
-    for event in run_ensemble(group, device, rows, keep, clock):
+    def calibrate(experiment: Experiment) -> Calibration:
+        return stored_calibration(out, experiment, device)
+
+    for event in run_ensemble(group, device, rows, keep, clock, calibrate):
         if isinstance(event, Progress):
             yield event
             continue

@@ -1,0 +1,128 @@
+"""What a run is measured by: the arrays that students are compared with, the training curve, and the result."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmdlab.config import Experiment
+from dmdlab.diffusion import Denoiser, flow, karras_grid
+from dmdlab.lab.check import check_teacher, law_device
+from dmdlab.lab.store import RunResult
+from dmdlab.laws import Law
+from dmdlab.pairing import Calibration, measure
+from dmdlab.pairing.moments import RowMoments
+from dmdlab.randomness import generator, latents
+from dmdlab.training.distill import Cycle, Student
+
+Calibrate = Callable[[Experiment], Calibration | None]
+"""Gives the calibration that belongs to an experiment, for remap_angle; None leaves that measure unresolved."""
+
+
+@torch.no_grad()
+def teacher_pairs(experiment: Experiment, seeds: Sequence[int], law: Law, teacher: Denoiser) -> dict[str, Tensor]:
+    """What students are measured against, on the CPU, each (s, n, d): noise z, teacher Phi_K(z), one_step Phi_1(z),
+    reference Phi_K at fresh noise, data, and a second sample `fresh` of the law."""
+    n, d, sigma_max = experiment.measure.samples, law.dim, experiment.noise.sigma_max
+    device = law_device(law)
+    grid = karras_grid(experiment.teacher.steps, experiment.noise)
+    z, fresh = (
+        torch.stack([latents(s, n, d, sigma_max, name) for s in seeds]).to(device)
+        for name in ("latents", "fresh latents")
+    )
+
+    def sample(name: str) -> Tensor:
+        return torch.stack([law.sample(n, generator(s, name, device=device)) for s in seeds])
+
+    found = {
+        "noise": z,
+        "teacher": flow(teacher, z, grid, experiment.teacher.solver),
+        "one_step": teacher(z, sigma_max),
+        "reference": flow(teacher, fresh, grid, experiment.teacher.solver),
+        "data": sample("data"),
+        "fresh": sample("fresh data"),
+    }
+    return {name: value.float().cpu() for name, value in found.items()}
+
+
+@torch.no_grad()
+def apply(student: Student, z: Tensor) -> Tensor:
+    """G(z) for z (e, n, d) on the CPU."""
+    return student(z.to(student.network.flat.device)).float().cpu()
+
+
+def checkpoints(experiment: Experiment) -> list[int]:
+    """Log-spaced iterations of the training curve."""
+    last = experiment.student.iterations
+    return sorted({round(i) for i in np.geomspace(1, last, experiment.measure.checkpoints)})
+
+
+COLUMNS = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
+
+
+class Curves:
+    """The training curves of all members, a row a checkpoint."""
+
+    def __init__(self, members: int, student: Student, pairs: dict[str, Tensor], member: Tensor) -> None:
+        self.student, self.noise, self.teacher = (
+            student,
+            pairs["noise"][member],
+            pairs["teacher"][member].numpy(),
+        )
+        self.rows: list[dict[str, np.ndarray]] = []
+        self.members = members
+
+    def add(self, state: Cycle) -> None:
+        """Append the losses of `state` and the students' variance_ratio and pair_cosine now."""
+        outputs = apply(self.student, self.noise).numpy()
+        row = {"iteration": np.full(self.members, state.iteration)}
+        row |= {name: getattr(state, name).cpu().numpy() for name in COLUMNS}
+        with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
+            totals = [RowMoments.of(p, g).total() for p, g in zip(self.teacher, outputs, strict=True)]
+            row["variance_ratio"] = np.array([float(t.variance_ratio) for t in totals])
+            row["pair_cosine"] = np.array([float(t.pair_cosine) for t in totals])
+        self.rows.append(row)
+
+    def columns(self, i: int) -> dict[str, list[float]]:
+        """Member i's curve by column."""
+        return {name: [float(row[name][i]) for row in self.rows] for name in self.rows[0]}
+
+    def text(self) -> str:
+        """The last row's means in a few words."""
+        last = self.rows[-1]
+        well = np.isfinite(last["variance_ratio"])
+        if not well.any():
+            return "every member has failed"
+        ratio, cosine = (float(last[key][well].mean()) for key in ("variance_ratio", "pair_cosine"))
+        return f"variance ratio {ratio:.2f}, cosine {cosine:.2f}"
+
+
+def result_of(
+    experiment: Experiment,
+    pairs: dict[str, np.ndarray],
+    student: np.ndarray,
+    failed_at: int,
+    risks: tuple[float, float],
+    curve: dict[str, list[float]],
+    weights: dict[str, Tensor],
+    calibrate: Calibrate,
+) -> RunResult:
+    """Measure one run; a failed one has no measurements, arrays or weights.
+
+    pairs: arrays (n, d) as `teacher_pairs` gives them; student: (n, d); failed_at: an iteration, or -1; risks: excess
+    risk of the teacher and of the start network.
+    """
+    check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], risks[0])
+    summary: dict[str, Any] = {"failed_at": None, "teacher": check, "start_excess_risk": risks[1]}
+    if failed_at >= 0 or not (np.isfinite(student).all() and np.isfinite(pairs["teacher"]).all()):
+        at = failed_at if failed_at >= 0 else experiment.student.iterations
+        return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})
+    arrays = {name: array for name, array in pairs.items() if name != "fresh"} | {"student": student}
+    report = measure(arrays["teacher"], student, reference=arrays["reference"], calibration=calibrate(experiment))
+    words = report.in_words()
+    if not check["ok"]:
+        words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
+    measured = {"status": "done", **report.to_dict(), "in_words": words}
+    return RunResult(experiment, summary | measured, curve, arrays, weights)
