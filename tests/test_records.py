@@ -15,6 +15,7 @@ from small import CPU, do, experiments
 from dmdlab.config import InputError, experiment_from, flatten
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab import run as lab_run
+from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab import store, summary
 from dmdlab.lab.store import Record, load_record, load_records, select
 from dmdlab.lab.sweep import missing, sweep
@@ -83,7 +84,8 @@ def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
         student = Student(denoiser, e.noise.sigma_max, None if turn is None else turn[None], rotated)
         np.testing.assert_allclose(arrays["student"], student(z[None])[0].detach().numpy(), rtol=1e-4, atol=1e-4)
 
-        report = measure(arrays["teacher"], arrays["student"], reference=arrays["reference"])
+        calibration = stored_calibration(swept, e, CPU)
+        report = measure(arrays["teacher"], arrays["student"], reference=arrays["reference"], calibration=calibration)
         for key, value in report.values().items():
             stored = record.summary["metrics"][key]["value"]
             assert (stored is None and math.isnan(value)) or stored == pytest.approx(value, rel=1e-6)

@@ -79,6 +79,7 @@ def measure_pairs(
     rows = RowMoments.of(P, G)
     ranks = Ranks.of(P, G, rows.matched, keep_cost=pairs.n <= DENSE_LIMIT)
     solved = {"e_ot": assignment(P, G, cost=ranks.cost)}
+    ranks = ranks.without_cost()  # before the next matrix of this size
     if pairs.reference is not None:
         solved["e_ot_reference_student"] = transport_cost(pairs.reference, G)
         solved["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P)

@@ -1,6 +1,6 @@
 """Where each student output's own partner stands among all teacher outputs: one pass over blocks of distances."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,10 @@ class Ranks:
         centred = square - (row_sum @ row_sum + column_sum @ column_sum - row_sum.sum() ** 2 / n) / n
         inner_square = max(0.0, 0.25 * float(centred))
         return Ranks(nearer, tied, farther + 0.5 * tied, columns_won - 0.5, cost, inner_square)
+
+    def without_cost(self) -> "Ranks":
+        """The ranks alone."""
+        return replace(self, cost=None)
 
     def recall(self, k: int) -> float:
         """Share of i whose partner is among the k nearest, ties broken at random (in expectation)."""
