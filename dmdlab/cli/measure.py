@@ -24,9 +24,12 @@ Paths = Annotated[
         "folders of equally named images: teacher, student.",
     ),
 ]
-More = Annotated[Path | None, typer.Option(help="A further array: npy file or folder of images.")]
 SLOW = 3e10
-"""Numbers compared (n^2 d) from which on `measure` says what it is doing."""
+"""Numbers compared (n^2 d) from which on `measure` says that it takes a while, and leaves out what multiplies it."""
+LARGE = 2**30
+"""Bytes of an npz file from which on the arrays for analyses alone stay unread."""
+RESAMPLES = 20
+"""Random halves behind the intervals of the measures that rest on an assignment."""
 
 
 @app.command()
@@ -35,9 +38,9 @@ def measure(
     reference: Annotated[
         Path | None, typer.Option(help="Teacher outputs at fresh noise, for fidelity: npy file or folder of images.")
     ] = None,
-    one_step: Annotated[
-        Path | None, typer.Option(help="The teacher's one-step outputs, for a figure: npy file or folder of images.")
-    ] = None,
+    one_step: Annotated[Path | None, typer.Option(help="The teacher's one-step outputs, likewise.")] = None,
+    noise: Annotated[Path | None, typer.Option(help="The noise itself: npy file.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Training data: npy file or folder of images.")] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="A calibration of this teacher (npz), for remap_angle.")
     ] = None,
@@ -49,43 +52,70 @@ def measure(
     Row i of every array comes from the same noise; any trailing shape. Ends with a reading in plain words and every
     measure with its interval, its chance level and whether this n and d can resolve it.
     """
+    from dmdlab.cli.analyses import analyses
     from dmdlab.pairing.files import read_pairs
     from dmdlab.pairing.metrics import measure_pairs
 
     _writable(report)
     found = _calibration(calibration)
-    more = {name: path for name, path in {"reference": reference, "one_step": one_step}.items() if path is not None}
-    pairs = read_pairs(paths, more, ("teacher", "student", "reference", "one_step"))
-    if pairs.n**2 * pairs.d > SLOW:
-        show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions; this takes a while.")
+    given = {"reference": reference, "one_step": one_step, "noise": noise, "data": data}
+    pairs = read_pairs(paths, {name: path for name, path in given.items() if path is not None}, _names(paths))
+    slow = pairs.n**2 * pairs.d > SLOW
+    if slow:
+        show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes a while; some intervals left out.")
     measured = measure_pairs(pairs, calibration=found)
+    if not slow and pairs.n >= 4:
+        measured = _with_intervals(measured, pairs, found)
+    numbers, words = ({}, []) if slow else analyses(pairs)
     if report is not None:
-        _write_page(report, paths, pairs, measured)
+        _write_page(report, paths, pairs, measured, words)
     if as_json:
-        show.print_json({"files": [str(path) for path in paths], **measured.to_dict(), "in_words": measured.in_words()})
+        files = [str(path) for path in paths]
+        told = {"in_words": [*measured.in_words(), *words], "analyses": numbers}
+        show.print_json({"files": files, **measured.to_dict(), **told})
         return
-    _tell(measured)
+    _tell(measured, words)
     if report is not None:
         print(f"Report: {report}")
 
 
-def _tell(measured: "PairingReport") -> None:
+def _names(paths: Sequence[Path]) -> Sequence[str]:
+    """The arrays of an npz file to read: of a large one, only those that the measures need."""
+    from dmdlab.pairing.files import NAMES
+
+    large = any(path.is_file() and path.stat().st_size > LARGE for path in paths)
+    return ("teacher", "student", "reference", "one_step") if large else NAMES
+
+
+def _with_intervals(measured: "PairingReport", pairs: "Pairs", found: "Calibration | None") -> "PairingReport":
+    """The report with intervals for the measures that rest on an assignment."""
+    import numpy as np
+
+    from dmdlab.pairing.resampling import with_intervals
+
+    return with_intervals(measured, pairs, rng=np.random.default_rng(0), resamples=RESAMPLES, calibration=found)
+
+
+def _tell(measured: "PairingReport", words: Sequence[str]) -> None:
     """The reading, the notes and the table."""
     from dmdlab.cli.page import lines_of, resolution_in_words
 
-    for sentence in [*measured.in_words(), *resolution_in_words(measured), *(f"Note: {x}" for x in measured.notes)]:
+    notes = [f"Note: {note}" for note in measured.notes]
+    for sentence in [*measured.in_words(), *resolution_in_words(measured), *words, *notes]:
         print(f"- {sentence}")
     rows = [(line.key, line.value, line.interval, line.chance, line.best, line.verdict) for line in lines_of(measured)]
     show.plain_table(["measure", "value", "95 % interval", "random pairing", "perfect copy", "verdict"], rows)
 
 
-def _write_page(path: Path, sources: Sequence[Path], pairs: "Pairs", measured: "PairingReport") -> None:
+def _write_page(
+    path: Path, sources: Sequence[Path], pairs: "Pairs", measured: "PairingReport", words: Sequence[str]
+) -> None:
     """The page of --report, written whole or not at all."""
     from dmdlab.cli.page import page
 
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(page(", ".join(str(source) for source in sources), pairs, measured), encoding="utf-8")
+        partial.write_text(page(", ".join(map(str, sources)), pairs, measured, words), encoding="utf-8")
         partial.replace(path)
     except OSError as error:
         raise InputError(f"--report {path}: cannot write there ({error.strerror}); choose a folder you own") from None

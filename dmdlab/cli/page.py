@@ -87,9 +87,9 @@ def resolution_in_words(report: PairingReport) -> list[str]:
     ]
 
 
-def page(source: str, pairs: "Pairs", report: PairingReport) -> str:
-    """The whole page as text; pictures are embedded PNG."""
-    words = [*report.in_words(), *resolution_in_words(report)]
+def page(source: str, pairs: "Pairs", report: PairingReport, analyses: Sequence[str] = ()) -> str:
+    """The whole page as text, with the sentences of further `analyses`; pictures are embedded PNG."""
+    words = [*report.in_words(), *resolution_in_words(report), *analyses]
     figures = "\n".join(_figure(drawing) for drawing in _drawings(pairs))
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
     return _PAGE.format(
