@@ -8,7 +8,7 @@ from scipy import stats
 
 from dmdlab.config import InputError
 from dmdlab.pairing import Pairs, measure
-from dmdlab.pairing.analysis import boundary, by_component, by_mode, memorisation, monge_gap
+from dmdlab.pairing.analysis import boundary, by_component, by_mode, memorisation, monge_gap, partner_ranks
 from dmdlab.pairing.statistics import pearson, spearman
 
 
@@ -18,9 +18,21 @@ def test_the_boundary_analysis_is_its_definition():
     found = boundary(Pairs.of(P, G, one_step=P1, data=X))
     for i in range(20):
         assert found.distance[i] == pytest.approx(np.mean([np.linalg.norm(P[i] - x) for x in X]))
+        assert found.student[i] == pytest.approx(np.linalg.norm(G[i] - P[i]))
         assert found.delta[i] == pytest.approx(np.linalg.norm(G[i] - P[i]) - np.linalg.norm(P1[i] - P[i]))
     assert found.pearson.value == pytest.approx(stats.pearsonr(found.distance, found.delta)[0])
     assert found.spearman.value == pytest.approx(stats.spearmanr(found.distance, found.delta)[0])
+
+
+def test_partner_ranks_are_the_histogram_behind_pair_auc():
+    P, E = np.random.default_rng(11).normal(size=(2, 50, 3))
+    ranks = partner_ranks(P, P + E)
+    for i in range(50):
+        distances = np.linalg.norm(P - (P + E)[i], axis=1)
+        assert ranks[i] == (distances < distances[i]).sum()
+    assert 1 - ranks.mean() / 49 == pytest.approx(measure(P, P + E).values()["pair_auc"])
+    assert partner_ranks(P, P).max() == 0
+    assert partner_ranks(P, np.ones_like(P)).mean() == 24.5
 
 
 def test_outliers_that_are_copied_more_show_a_negative_correlation():

@@ -14,6 +14,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing.distances import distance_blocks, matched_distances
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.solved import Transport
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
 from dmdlab.pairing.transport import assignment
@@ -30,12 +31,14 @@ class Boundary:
 
     Attributes:
         distance: (n,) D(z_i), mean distance of the teacher's output to the data.
-        delta: (n,) |G_i - P_i| - |P1_i - P_i|: below 0 where the student is nearer to the teacher than its
-            start was.
+        student, start: (n,) |G_i - P_i| and |P1_i - P_i|, how far the student and the one-step teacher are off.
+        delta: (n,) student - start: below 0 where the student is nearer to the teacher than its start was.
         pearson, spearman: correlation of the two; the paper finds a moderately negative one.
     """
 
     distance: np.ndarray
+    student: np.ndarray
+    start: np.ndarray
     delta: np.ndarray
     pearson: Correlation
     spearman: Correlation
@@ -58,7 +61,19 @@ def boundary(pairs: Pairs) -> Boundary:
     distance = total / len(pairs.data)
     student, start = (np.sqrt(matched_distances(P, x)) for x in (pairs.student, pairs.one_step))
     delta = student - start
-    return Boundary(distance, delta, pearson(distance, delta), spearman(distance, delta))
+    return Boundary(distance, student, start, delta, pearson(distance, delta), spearman(distance, delta))
+
+
+def partner_ranks(P: np.ndarray, G: np.ndarray) -> np.ndarray:
+    """How many teacher outputs are nearer to G_i than its own partner P_i, (n,), ties counting one half.
+
+    0 everywhere for a copy, uniform over 0..n-1 for a random pairing: the histogram behind pair_auc and the recalls.
+
+    Args:
+        P, G: teacher and student outputs, (n, d).
+    """
+    ranks = Ranks.of(P, G, matched_distances(P, G), keep_cost=False)
+    return ranks.nearer + 0.5 * ranks.tied
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 # One block of distances and of converted rows takes about this much memory.
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 128 * 2**20
 _ROWS, _COLUMNS = 256, 4096
 
 

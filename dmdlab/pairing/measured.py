@@ -11,7 +11,7 @@ class Measured:
     Attributes:
         value: the estimate, NaN where the sample cannot resolve it.
         low, high: 95 % interval over draws of the noise, None where none was computed.
-        reason: why the value is NaN, a sentence; None otherwise.
+        reason: why the value is NaN, or in which sense it is only a bound (a remap angle of 90 or more); else None.
     """
 
     value: float
