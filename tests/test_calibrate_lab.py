@@ -21,8 +21,8 @@ from dmdlab.lab.calibrate import (
     stored_calibration,
     teacher_map,
 )
-from dmdlab.lab.files import load
 from dmdlab.lab.evaluate import teacher_pairs
+from dmdlab.lab.files import load
 from dmdlab.laws import make_law
 from dmdlab.pairing import measure
 

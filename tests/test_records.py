@@ -15,12 +15,12 @@ from small import CPU, do, experiments
 from dmdlab.config import InputError, experiment_from, flatten
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab import run as lab_run
-from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab import store, summary
+from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.store import Record, load_record, load_records, select
 from dmdlab.lab.sweep import missing, sweep
 from dmdlab.laws import make_law
-from dmdlab.pairing import measure
+from dmdlab.pairing import assignment, measure
 from dmdlab.randomness import latents
 from dmdlab.training.distill import Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of
@@ -90,6 +90,8 @@ def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
             stored = record.summary["metrics"][key]["value"]
             assert (stored is None and math.isnan(value)) or stored == pytest.approx(value, rel=1e-6)
             assert record.row[key] == stored
+        near = assignment(arrays["student"], arrays["data"]).cost / record.row["teacher_transport_fresh"]
+        assert record.row["student_transport_ratio"] == pytest.approx(near, rel=1e-6)
 
 
 def test_arrays_of_a_record_are_different_draws(swept: Path) -> None:

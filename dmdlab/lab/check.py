@@ -49,6 +49,15 @@ def law_device(law: Law) -> torch.device:
     return next((b.device for b in law.buffers()), torch.device("cpu"))
 
 
+def transport_ratio(outputs: np.ndarray, data: np.ndarray, floor: float) -> float:
+    """e_ot(outputs, data) over `floor`, the cost between two samples of the law: 1 for outputs as good as data.
+
+    A student is judged by it, too (`student_transport_ratio`): it learns the teacher's law by its score, and so can be
+    nearer to the data than the flow Phi_K, to which `fidelity` compares it, is with few steps K.
+    """
+    return assignment(outputs, data).cost / floor if floor > 0 else math.nan
+
+
 def check_teacher(teacher: np.ndarray, data: np.ndarray, fresh: np.ndarray, excess: float) -> dict[str, Any]:
     """The record's `teacher` section. Arrays (n, d): Phi_K outputs and two independent samples of the law.
 
@@ -57,8 +66,7 @@ def check_teacher(teacher: np.ndarray, data: np.ndarray, fresh: np.ndarray, exce
     """
     finite, reasons = bool(np.isfinite(teacher).all()), []
     floor = assignment(fresh, data).cost
-    cost = assignment(teacher, data).cost if finite else math.nan
-    ratio = cost / floor if floor > 0 else math.nan
+    ratio = transport_ratio(teacher, data, floor) if finite else math.nan
     if excess > MAX_EXCESS_RISK:
         reasons.append(f"its excess risk is {excess:.3g}, above {MAX_EXCESS_RISK}")
     if ratio > MAX_TRANSPORT_RATIO:
@@ -67,7 +75,7 @@ def check_teacher(teacher: np.ndarray, data: np.ndarray, fresh: np.ndarray, exce
         reasons.append("its outputs are not finite")
     return {
         "excess_risk": float(excess),
-        "transport": cost,
+        "transport": ratio * floor,
         "transport_fresh": floor,
         "transport_ratio": ratio,
         "ok": not reasons,

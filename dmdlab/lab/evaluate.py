@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser, flow, karras_grid
-from dmdlab.lab.check import check_teacher, law_device
+from dmdlab.lab.check import check_teacher, law_device, transport_ratio
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.pairing import Calibration, measure
@@ -121,8 +121,9 @@ def result_of(
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})
     arrays = {name: array for name, array in pairs.items() if name != "fresh"} | {"student": student}
     report = measure(arrays["teacher"], student, reference=arrays["reference"], calibration=calibrate(experiment))
-    words = report.in_words()
+    near = transport_ratio(student, pairs["data"], check["transport_fresh"])
+    words = [*report.in_words(), f"Its outputs lie {near:.2g} times as far from data as other data does."]
     if not check["ok"]:
         words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
-    measured = {"status": "done", **report.to_dict(), "in_words": words}
+    measured = {"status": "done", "student": {"transport_ratio": near}, **report.to_dict(), "in_words": words}
     return RunResult(experiment, summary | measured, curve, arrays, weights)

@@ -138,6 +138,7 @@ class Record:
             **self.config,
             **metrics,
             **teacher,
+            **{f"student_{key}": v for key, v in self.summary.get("student", {}).items()},
             "seconds": self.environment["seconds"],
             "device": self.environment["device"],
             "hardware": self.environment["hardware"],
