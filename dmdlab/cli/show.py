@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dmdlab.lab.summary import Cell
 
-CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "fidelity")
+CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
 SHORT = {"law.name": "law", "law.dim": "d", "student.init": "init"}
 
 

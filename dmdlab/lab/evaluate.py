@@ -1,6 +1,7 @@
 """What a run is measured by: the arrays that students are compared with, the training curve, and the result."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser, flow, karras_grid
+from dmdlab.lab.calibrate import calibration_path
 from dmdlab.lab.check import check_teacher, law_device, transport_ratio
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
@@ -120,10 +122,12 @@ def result_of(
         at = failed_at if failed_at >= 0 else experiment.student.iterations
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})
     arrays = {name: array for name, array in pairs.items() if name != "fresh"} | {"student": student}
-    report = measure(arrays["teacher"], student, reference=arrays["reference"], calibration=calibrate(experiment))
+    calibration = calibrate(experiment)
+    report = measure(arrays["teacher"], student, reference=arrays["reference"], calibration=calibration)
     near = transport_ratio(student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), f"Its outputs lie {near:.2g} times as far from data as other data does."]
     if not check["ok"]:
         words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
-    measured = {"status": "done", "student": {"transport_ratio": near}, **report.to_dict(), "in_words": words}
-    return RunResult(experiment, summary | measured, curve, arrays, weights)
+    used = None if calibration is None else calibration_path(Path(), experiment).name
+    summary |= {"status": "done", "calibration": used, "student": {"transport_ratio": near}}
+    return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, arrays, weights)

@@ -27,6 +27,8 @@ import numpy as np
 from torch import Tensor
 
 from dmdlab.config import RESULT_VERSION, Experiment, InputError, flatten
+from dmdlab.pairing import Calibration
+from dmdlab.pairing.files import read_calibration
 
 FORMAT = 1
 """Version of the folder's layout; `load_records` refuses others."""
@@ -139,6 +141,7 @@ class Record:
             **metrics,
             **teacher,
             **{f"student_{key}": v for key, v in self.summary.get("student", {}).items()},
+            "calibration": self.summary.get("calibration"),
             "seconds": self.environment["seconds"],
             "device": self.environment["device"],
             "hardware": self.environment["hardware"],
@@ -152,6 +155,12 @@ class Record:
             return {}
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
+
+    def calibration(self) -> Calibration | None:
+        """What every measure reads under known remaps of this run's teacher, at its n and d; None without one."""
+        name = self.summary.get("calibration")
+        path = self.folder.parent.parent / "calibration" / str(name)
+        return read_calibration(path) if name and path.is_file() else None
 
     def curve(self) -> dict[str, np.ndarray]:
         """The training curve by column."""

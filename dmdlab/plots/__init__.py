@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dmdlab.config import InputError, nearest
+from dmdlab.plots.calibration import calibration_figure
 from dmdlab.plots.curve import curve_figure
 from dmdlab.plots.dimension import dimension_figure
 from dmdlab.plots.displacement import displacement_figure
@@ -31,6 +32,7 @@ PLOTS: dict[str, Plot] = {
     "dimension": Plot("copying against dimension, with ceiling and control", dimension_figure),
     "panels": Plot("noise, teacher, one step and student, coloured by the noise", panels_figure),
     "curve": Plot("losses, variance and pairing over training", curve_figure),
+    "calibration": Plot("what each measure reads under known remaps, one line a dimension", calibration_figure),
     "heatmap": Plot("squared distances teacher x student with the optimal assignment", heatmap_figure),
     "ranks": Plot("rank of the true partner among all teacher outputs", ranks_figure),
     "displacement": Plot("how far training moved each output from the teacher's", displacement_figure),

@@ -18,6 +18,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, POOR_FIDELITY
 from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, dimension_axis, name_line, octaves, value_axis, zero_log_axis
+from dmdlab.plots.calibration import draw_levels, levels_in_words
 from dmdlab.plots.records import Cell, Record, cells, dims_of, failed, finished, inits_of, laws_of
 from dmdlab.plots.style import GREY, INIT_STYLES, PALE, Drawing, Size, new_figure, settle, size_of, styled
 
@@ -116,6 +117,7 @@ def _draw_law(row: Sequence[Axes], groups: Sequence[Cell], scale: Size) -> None:
             zero_log_axis(axes, float(np.nanmax([*values, *ceilings, 0.0])))
         else:
             value_axis(axes, values, [value for value, _ in panel.guides])
+        draw_levels(axes, [record for cell in groups for record in cell.records], panel.key, scale)
     row[0].annotate(
         groups[0].law,
         (0, 0.5),
@@ -233,5 +235,6 @@ def _caption(groups: Sequence[Cell], failures: int) -> str:
         "Dashed: the delta_e of a student with no memory of the pairing (band: over the runs). The delta_e axis is "
         f"linear below {LINEAR_BELOW:g}. Hollow marks: mean fidelity unresolved or outside {LOW_FIDELITY:g} to "
         f"{POOR_FIDELITY:g}, so the student's law is not the teacher's and the mark shows neither copying nor "
-        f"remapping. {crossed}{captions.setting(records)} {note + '. ' if note else ''}{captions.provenance(records)}"
+        f"remapping. {crossed}{levels_in_words(records)}{captions.setting(records)} {note + '. ' if note else ''}"
+        f"{captions.provenance(records)}"
     )

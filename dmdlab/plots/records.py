@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.pairing import Calibration
 from dmdlab.pairing.statistics import Interval, mean_interval
 
 INITS = ("teacher", "rotated", "random")
@@ -27,6 +28,9 @@ class Record(Protocol):
 
     def curve(self) -> dict[str, np.ndarray]:
         """'iteration' and the quantities logged at each checkpoint, each (checkpoints,)."""
+
+    def calibration(self) -> Calibration | None:
+        """The calibration of the run's teacher at its n and d, None where there is none (row 'calibration' is None)."""
 
 
 @dataclass(frozen=True)
