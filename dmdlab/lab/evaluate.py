@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import Denoiser, flow, karras_grid
+from dmdlab.diffusion import Denoiser, flow, karras_grid, path
+from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.lab.calibrate import calibration_path
 from dmdlab.lab.check import check_teacher, law_device, transport_ratio
 from dmdlab.lab.store import RunResult
@@ -18,6 +19,9 @@ from dmdlab.pairing import Calibration, measure
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.randomness import generator, latents
 from dmdlab.training.distill import Cycle, Student
+
+ASYMMETRY_POINTS = 128
+"""Noise vectors at which the Jacobians of teacher and student are probed (ours)."""
 
 Calibrate = Callable[[Experiment], Calibration | None]
 """Gives the calibration that belongs to an experiment, for remap_angle; None leaves that measure unresolved."""
@@ -47,6 +51,27 @@ def teacher_pairs(experiment: Experiment, seeds: Sequence[int], law: Law, teache
         "fresh": sample("fresh data"),
     }
     return {name: value.float().cpu() for name, value in found.items()}
+
+
+def asymmetries(seeds: Sequence[int], map_: Map, z: Tensor) -> np.ndarray:
+    """The antisymmetric share of each map's Jacobian, (e,), at the first `ASYMMETRY_POINTS` rows of z (e, n, d).
+
+    `map_` takes z's shape and device; seeds: each member's own.
+    """
+    z = z[:, :ASYMMETRY_POINTS]
+    own = [torch.randn(2, *z.shape[1:], generator=generator(s, "jacobian")) for s in seeds]  # (2, n, d) each
+    return antisymmetric_share(map_, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
+
+
+def flow_map(experiment: Experiment, teacher: Denoiser) -> Map:
+    """Phi_K as a differentiable function of the noise."""
+    grid = karras_grid(experiment.teacher.steps, experiment.noise)
+
+    def phi(z: Tensor) -> Tensor:
+        *_, last = path(teacher, z, grid, experiment.teacher.solver)
+        return last
+
+    return phi
 
 
 @torch.no_grad()
@@ -107,6 +132,7 @@ def result_of(
     student: np.ndarray,
     failed_at: int,
     risks: tuple[float, float],
+    shares: tuple[float, float],
     curve: dict[str, list[float]],
     weights: dict[str, Tensor],
     calibrate: Calibrate,
@@ -114,9 +140,10 @@ def result_of(
     """Measure one run; a failed one has no measurements, arrays or weights.
 
     pairs: arrays (n, d) as `teacher_pairs` gives them; student: (n, d); failed_at: an iteration, or -1; risks: excess
-    risk of the teacher and of the start network.
+    risk of the teacher and of the start network; shares: antisymmetric shares of the teacher's and the student's map.
     """
     check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], risks[0])
+    check["antisymmetric_share"] = shares[0]
     summary: dict[str, Any] = {"failed_at": None, "teacher": check, "start_excess_risk": risks[1]}
     if failed_at >= 0 or not (np.isfinite(student).all() and np.isfinite(pairs["teacher"]).all()):
         at = failed_at if failed_at >= 0 else experiment.student.iterations
@@ -129,5 +156,6 @@ def result_of(
     if not check["ok"]:
         words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
     used = None if calibration is None else calibration_path(Path(), experiment).name
-    summary |= {"status": "done", "calibration": used, "student": {"transport_ratio": near}}
+    facts = {"transport_ratio": near, "antisymmetric_share": shares[1]}
+    summary |= {"status": "done", "calibration": used, "student": facts}
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, arrays, weights)

@@ -14,7 +14,7 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.diffusion import EDMDenoiser
 from dmdlab.lab.check import excess_risks
-from dmdlab.lab.evaluate import Calibrate, Curves, apply, checkpoints, result_of, teacher_pairs
+from dmdlab.lab.evaluate import Calibrate, Curves, apply, asymmetries, checkpoints, flow_map, result_of, teacher_pairs
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law, make_law
 from dmdlab.randomness import generator, rotation
@@ -78,7 +78,9 @@ def run_ensemble(
 
     yield Progress("pairing noise with data", 0, 1)
     exact = first.teacher.kind == "exact"
-    pairs = teacher_pairs(first, seeds, law, law.denoise if exact else start)
+    flow_denoiser = law.denoise if exact else start
+    pairs = teacher_pairs(first, seeds, law, flow_denoiser)
+    teacher_shares = asymmetries(seeds, flow_map(first, flow_denoiser), pairs["noise"].to(device))
     clock.lap("flow")
 
     start_rows = ensemble_of(start).flat[member.to(device)]
@@ -91,7 +93,9 @@ def run_ensemble(
         yield Progress("distilling", state.iteration, first.student.iterations, curves.text())
     clock.lap("distillation")
 
-    outputs = apply(student, pairs["noise"][member])
+    noise = pairs["noise"][member]
+    outputs = apply(student, noise)
+    student_shares = asymmetries([e.seed for e in experiments], student, noise.to(device))
     for i, experiment in enumerate(experiments):
         yield Progress("measuring", i, len(experiments))
         own = {name: array[member[i]].numpy() for name, array in pairs.items()}
@@ -105,6 +109,7 @@ def run_ensemble(
             outputs[i].numpy(),
             int(distillation.failed_at[i]),
             (0.0 if exact else start_risk, start_risk),
+            (float(teacher_shares[member[i]]), float(student_shares[i])),
             curves.columns(i),
             weights,
             calibrate,
