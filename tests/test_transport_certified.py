@@ -7,7 +7,7 @@ from test_transport import STRUCTURES, clouds
 
 from dmdlab.config import InputError
 from dmdlab.pairing import TransportError, assignment, certified, measure, metrics, transport
-from dmdlab.pairing.certified import certified_interval, nearest_reduced, soft_minimum
+from dmdlab.pairing.certified import Engine, certified_interval, nearest_reduced, soft_minimum
 from dmdlab.pairing.weighted import repeated_points
 
 
@@ -82,7 +82,7 @@ def test_the_passes_may_come_from_another_engine():
         calls.append("nearest")
         return nearest_reduced(*arguments)
 
-    assert certified_interval(P, G, soft=soft, nearest=nearest).cost == certified_interval(P, G).cost
+    assert certified_interval(P, G, engine=Engine(soft, nearest)).cost == certified_interval(P, G).cost
     assert set(calls) == {"soft", "nearest"}
 
 

@@ -13,6 +13,7 @@ from dmdlab.config import Experiment, InputError
 if TYPE_CHECKING:
     from dmdlab.lab.calibrate import Calibrated
     from dmdlab.pairing import Calibration, PairingReport, Pairs
+    from dmdlab.pairing.certified import Engine
 
 app = typer.Typer()
 
@@ -45,6 +46,7 @@ def measure(
         Path | None, typer.Option(help="A calibration of this teacher (npz), for remap_angle.")
     ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with figures.")] = None,
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """How much a student copies its teacher's pairing, from the outputs of both at the same noise.
@@ -63,7 +65,7 @@ def measure(
     slow = pairs.n**2 * pairs.d > SLOW
     if slow:
         show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes a while; some intervals left out.")
-    measured = measure_pairs(pairs, calibration=found)
+    measured = measure_pairs(pairs, calibration=found, engine=_engine(device, pairs.n))
     if not slow and pairs.n >= 4:
         measured = _with_intervals(measured, pairs, found)
     numbers, words = ({}, []) if slow else analyses(pairs)
@@ -77,6 +79,19 @@ def measure(
     _tell(measured, words)
     if report is not None:
         print(f"Report: {report}")
+
+
+def _engine(device_name: str, n: int) -> "Engine | None":
+    """The GPU for the transport of a large sample, where there is one; otherwise numpy."""
+    from dmdlab.pairing.transport import DENSE_LIMIT
+
+    if device_name == "cpu" or (n <= DENSE_LIMIT and device_name == "auto"):
+        return None  # and torch is not even imported
+    from dmdlab.lab.environment import choose_device
+    from dmdlab.lab.transport import torch_engine
+
+    device = choose_device(device_name)
+    return torch_engine(device) if device.type == "cuda" else None
 
 
 def _names(paths: Sequence[Path]) -> Sequence[str]:

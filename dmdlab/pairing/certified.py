@@ -34,6 +34,16 @@ SoftMinimum = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 # (rows (n, d), columns (m, d), potential (m,), k) -> (n,), (n, k); see `nearest_reduced`.
 NearestReduced = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
+
+@dataclass(frozen=True)
+class Engine:
+    """The two passes over all pairs, which are nearly all of the work. `NUMPY` is the plain one; a faster one, on a GPU
+    say, computes the same (`dmdlab.lab.transport`)."""
+
+    soft: SoftMinimum
+    nearest: NearestReduced
+
+
 _BLOCK_BYTES = 16 * 2**20  # of distances, so that a block stays in the cache between its passes
 _GROUP = 32
 _NEIGHBOURS = 12
@@ -49,8 +59,7 @@ def certified_interval(
     *,
     relative_gap: float = 1e-3,
     budget_seconds: float = 600.0,
-    soft: SoftMinimum | None = None,
-    nearest: NearestReduced | None = None,
+    engine: Engine | None = None,
 ) -> Transport:
     """A certified interval [lower, upper] for e_ot of two clouds of equal size.
 
@@ -58,7 +67,7 @@ def certified_interval(
         P, G: teacher and student outputs, (n, d).
         relative_gap: stop when (upper - lower) / upper is at most this.
         budget_seconds: start no further round after this time; the interval is certified whenever it stops.
-        soft, nearest: the two passes over all pairs, for an engine that has faster ones than numpy.
+        engine: who makes the passes over all pairs; `NUMPY` when None.
 
     Returns:
         A Transport with solver "certified": cost = upper is the cost of `permutation`, gap the relative
@@ -76,11 +85,12 @@ def certified_interval(
     centre = 0.5 * (P.mean(axis=0, dtype=np.float64) + G.mean(axis=0, dtype=np.float64))
     p, g = P[order] - centre, G[order] - centre  # (n, d) float64
     rounding = _rounding(p, g)
-    v = _entropic_duals(p, g, soft or soft_minimum, started + 0.5 * budget_seconds)
+    engine = engine or NUMPY
+    v = _entropic_duals(p, g, engine.soft, started + 0.5 * budget_seconds)
     problem = _Restricted.diagonal(p, g)
     lower, upper, permutation = 0.0, math.inf, np.arange(n)
     for _ in range(_ROUNDS):
-        u, v, edges = _price(p, g, v, nearest or nearest_reduced, min(_NEIGHBOURS, n))
+        u, v, edges = _price(p, g, v, engine.nearest, min(_NEIGHBOURS, n))
         lower = max(lower, float(u.mean() + v.mean()) - rounding)
         problem = problem.extended(edges, p, g)
         found = problem.solve(u, v)
@@ -186,6 +196,9 @@ def nearest_reduced(
         pick = np.argpartition(best, k - 1, axis=1)[:, :k]
         smallest[part], chosen[part] = best.min(axis=1), np.take_along_axis(at, pick, axis=1)
     return smallest, chosen
+
+
+NUMPY = Engine(soft_minimum, nearest_reduced)
 
 
 def _cost_blocks(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

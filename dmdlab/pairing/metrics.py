@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.pairing.certified import Engine
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Metric
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments, RowMoments
@@ -60,7 +61,11 @@ def measure(
 
 
 def measure_pairs(
-    pairs: Pairs, *, calibration: Calibration | None = None, floor: Transport | None = None
+    pairs: Pairs,
+    *,
+    calibration: Calibration | None = None,
+    floor: Transport | None = None,
+    engine: Engine | None = None,
 ) -> PairingReport:
     """`measure` for arrays that are already validated.
 
@@ -68,6 +73,7 @@ def measure_pairs(
         pairs: the arrays.
         calibration: for remap_angle, made at the same dimension.
         floor: e_ot(Q, P) where the caller has solved it already.
+        engine: of the transport solver for n above `DENSE_LIMIT`; numpy when None.
 
     Raises:
         InputError: a calibration of another dimension.
@@ -78,11 +84,11 @@ def measure_pairs(
         raise InputError(f"the calibration is for d = {calibration.d}, the arrays have d = {pairs.d}.")
     rows = RowMoments.of(P, G)
     ranks = Ranks.of(P, G, rows.matched, keep_cost=pairs.n <= DENSE_LIMIT)
-    solved = {"e_ot": assignment(P, G, cost=ranks.cost)}
+    solved = {"e_ot": assignment(P, G, cost=ranks.cost, engine=engine)}
     ranks = ranks.without_cost()  # before the next matrix of this size
     if pairs.reference is not None:
-        solved["e_ot_reference_student"] = transport_cost(pairs.reference, G)
-        solved["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P)
+        solved["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
+        solved["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
     measured = _smooth(rows) | _recognition(ranks) | _transported(rows.total(), solved)
     if calibration is not None:
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])

@@ -9,7 +9,7 @@ certified interval. Every answer says which solver gave it and how far from the 
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.certified import certified_interval
+from dmdlab.pairing.certified import Engine, certified_interval
 from dmdlab.pairing.distances import matched_distances, squared_distances
 from dmdlab.pairing.exact import best_pairing, identity_is_optimal
 from dmdlab.pairing.solved import Transport, TransportError
@@ -22,7 +22,12 @@ DENSE_LIMIT = 10_000
 
 
 def assignment(
-    P: np.ndarray, G: np.ndarray, *, cost: np.ndarray | None = None, relative_gap: float = 1e-3
+    P: np.ndarray,
+    G: np.ndarray,
+    *,
+    cost: np.ndarray | None = None,
+    relative_gap: float = 1e-3,
+    engine: Engine | None = None,
 ) -> Transport:
     """The optimal one-to-one pairing of two clouds of equal size, chosen by n, d and structure.
 
@@ -31,6 +36,7 @@ def assignment(
         G: student outputs, (n, d).
         cost: the matrix `|P_j - G_i|^2` (row i student, column j teacher) where the caller has it already.
         relative_gap: for n above `DENSE_LIMIT`, the certified gap at which to stop.
+        engine: for n above `DENSE_LIMIT`, who makes the passes over all pairs; numpy when None.
 
     Returns:
         The Transport. Where the shared-noise pairing is as cheap as the solver's, it is the one returned.
@@ -50,10 +56,10 @@ def assignment(
         permutation, lower = repeats
         upper = float(matched_distances(P, G, permutation).mean())
         return _finish(P, G, permutation, "emd", max(0.0, upper - lower) / upper if upper > 0 else 0.0)
-    return certified_interval(P, G, relative_gap=relative_gap)
+    return certified_interval(P, G, relative_gap=relative_gap, engine=engine)
 
 
-def transport_cost(a: np.ndarray, b: np.ndarray) -> Transport:
+def transport_cost(a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None) -> Transport:
     """The exact transport cost between two uniform clouds (n, d) and (m, d); n and m may differ.
 
     Raises:
@@ -62,7 +68,7 @@ def transport_cost(a: np.ndarray, b: np.ndarray) -> Transport:
     """
     if a.shape[1] != b.shape[1]:
         raise InputError(f"transport_cost needs equal dimensions, got clouds of shape {a.shape} and {b.shape}.")
-    return assignment(a, b) if len(a) == len(b) else unequal_sizes(a, b)
+    return assignment(a, b, engine=engine) if len(a) == len(b) else unequal_sizes(a, b)
 
 
 def _finish(P: np.ndarray, G: np.ndarray, permutation: np.ndarray, solver: str, gap: float) -> Transport:
