@@ -9,7 +9,7 @@ table into the README between its two markers.
 import csv
 from pathlib import Path
 
-from dmdlab.cli.show import CELL_METRICS, interval
+from dmdlab.cli.show import CELL_METRICS, cell_value
 from dmdlab.lab.store import load_records
 from dmdlab.lab.summary import cells
 from dmdlab.plots import draw, save
@@ -25,7 +25,7 @@ def table_lines() -> list[str]:
     head = ["d", "init", *CELL_METRICS]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in cells(records):
-        values = [interval(i.mean, i.low, i.high) for i in (cell.metrics[m] for m in CELL_METRICS)]
+        values = [cell_value(cell, metric) for metric in CELL_METRICS]
         lines.append("| " + " | ".join([str(cell.keys["law.dim"]), cell.keys["student.init"], *values]) + " |")
     first = records[0].row
     hardware = ", ".join(sorted({str(r.row["hardware"]) for r in records}))
@@ -43,7 +43,8 @@ def main() -> None:
     save(drawing.figure, HERE / "quickstart")
     (HERE / "quickstart.txt").write_text(drawing.caption + "\n")
     with (HERE / "quickstart.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(records[0].row), lineterminator="\n", extrasaction="ignore")
+        columns = list(dict.fromkeys(key for r in records for key in r.row))
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(r.row for r in records)
     before, rest = README.read_text().split(BEGIN)

@@ -195,7 +195,7 @@ def test_the_teachers_check_passes_data_and_flags_what_is_not() -> None:
     assert good["transport_ratio"] == pytest.approx(good["transport"] / good["transport_fresh"])
     far = check.check_teacher(teacher + 3, data, fresh, 0.01)
     assert not far["ok"]
-    assert "times as far from data" in far["reasons"][0]
+    assert "times as much to match with data" in far["reasons"][0]
     vague = check.check_teacher(teacher, data, fresh, 0.3)
     assert not vague["ok"]
     assert "excess risk is 0.3" in vague["reasons"][0]

@@ -300,7 +300,7 @@ def test_the_words_tie_delta_e_to_its_ceiling_and_copying_to_fidelity():
     assert "saturated" in words
     assert "says little" in " ".join(measure(P, 0.1 * P + E).in_words())
     assert "random one" in measure(P, E).in_words()[1]
-    assert "another law" in " ".join(measure(P, 3 * P, reference=Q).in_words())
+    assert "its law is not that" in " ".join(measure(P, 3 * P, reference=Q).in_words())
     assert "rotated teacher" in " ".join(measure(P, P, reference=Q).in_words())
 
 

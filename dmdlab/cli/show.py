@@ -55,6 +55,18 @@ def interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
+def cell_value(cell: "Cell", metric: str) -> str:
+    """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
+    and '(poor)' for a fidelity that no claim should rest on."""
+    from dmdlab.pairing import POOR_FIDELITY
+
+    i = cell.metrics[metric]
+    text = ("≥ " if metric in cell.bounded else "") + interval(i.mean, i.low, i.high)
+    if i.missing:
+        text += f" (n = {i.n})"
+    return f"{text} (poor)" if metric == "fidelity" and i.mean > POOR_FIDELITY else text
+
+
 def cell_table(cells: Sequence["Cell"], title: str) -> None:
     """The table a sweep ends with: a row a cell, mean and 95 % interval over seeds."""
     from rich.table import Table
@@ -71,7 +83,7 @@ def cell_table(cells: Sequence["Cell"], title: str) -> None:
             table.add_section()
         previous = cell.keys.get("law.dim")
         marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
-        values = [interval(i.mean, i.low, i.high) for i in (cell.metrics[m] for m in CELL_METRICS)]
+        values = [cell_value(cell, metric) for metric in CELL_METRICS]
         table.add_row(*[number(v) for v in cell.keys.values()], f"{cell.seeds}{marks}", *values)
     out().print(table)
 

@@ -34,6 +34,8 @@ ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0)
 SHARES = (0.5,)
 BASES = 4
 """The fewest random bases that give the angle a useful interval (Student's factor is 13 with two, 3.2 with four)."""
+FRESH = 1 + BASES
+"""Multiples of n of fresh noise: the reference, and as many more as the null has draws, so that these differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ def depends_on(experiment: Experiment) -> dict[str, Any]:
 
 def calibration_id(experiment: Experiment) -> str:
     """Ten hex digits that determine the calibration."""
-    settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "bases": BASES}
+    settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "bases": BASES, "fresh": FRESH}
     return fingerprint(depends_on(experiment) | {"calibration": settings})
 
 
@@ -91,7 +93,7 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
     return calibrate(
         teacher_map(experiment, device, row),
         latents(seed, n, d, sigma_max, "calibration").numpy(),
-        fresh_noise=latents(seed, 2 * n, d, sigma_max, "fresh calibration").numpy(),
+        fresh_noise=latents(seed, FRESH * n, d, sigma_max, "fresh calibration").numpy(),
         rng=stream(seed, "calibration", "bases"),
         angles_degrees=ANGLES_DEGREES,
         shares=SHARES,

@@ -70,7 +70,9 @@ def check_teacher(teacher: np.ndarray, data: np.ndarray, fresh: np.ndarray, exce
     if excess > MAX_EXCESS_RISK:
         reasons.append(f"its excess risk is {excess:.3g}, above {MAX_EXCESS_RISK}")
     if ratio > MAX_TRANSPORT_RATIO:
-        reasons.append(f"its outputs lie {ratio:.3g} times as far from data as data does, above {MAX_TRANSPORT_RATIO}")
+        reasons.append(
+            f"its outputs cost {ratio:.3g} times as much to match with data as data does, above {MAX_TRANSPORT_RATIO}"
+        )
     if not finite:
         reasons.append("its outputs are not finite")
     return {

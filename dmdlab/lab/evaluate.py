@@ -152,7 +152,7 @@ def result_of(
     calibration = calibrate(experiment)
     report = measure(arrays["teacher"], student, reference=arrays["reference"], calibration=calibration)
     near = transport_ratio(student, pairs["data"], check["transport_fresh"])
-    words = [*report.in_words(), f"Its outputs lie {near:.2g} times as far from data as other data does."]
+    words = [*report.in_words(), f"Its outputs cost {near:.2g} times as much to match with data as other data does."]
     if not check["ok"]:
         words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
     used = None if calibration is None else calibration_path(Path(), experiment).name

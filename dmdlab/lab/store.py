@@ -141,6 +141,7 @@ class Record:
             **metrics,
             **teacher,
             **{f"student_{key}": v for key, v in self.summary.get("student", {}).items()},
+            "start_excess_risk": self.summary.get("start_excess_risk"),
             "calibration": self.summary.get("calibration"),
             "seconds": self.environment["seconds"],
             "device": self.environment["device"],

@@ -1,6 +1,6 @@
 """Many records as few numbers: which keys vary, and each cell's mean and interval over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,19 @@ from dmdlab.pairing import METRICS, Interval, mean_interval
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in their seed only: the varying keys' values, the seeds, how many failed, which teachers failed
-    their check, and each metric's interval over seeds."""
+    """Runs that differ in their seed only.
+
+    keys: the varying keys' values; seeds: runs; failed: how many of them failed; flagged: how many teachers failed
+    their check; metrics: each metric's interval over seeds; bounded: metrics with a value that is only a bound, as
+    ">= 90" of remap_angle, so that their mean is one, too.
+    """
 
     keys: dict[str, Any]
     seeds: int
     failed: int
     flagged: int
     metrics: dict[str, Interval]
+    bounded: frozenset[str] = frozenset()
 
 
 def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
@@ -49,4 +54,10 @@ def _cell(keys: Sequence[str], group: Sequence[Record]) -> Cell:
         failed=len(group) - len(rows),
         flagged=sum(not r.summary["teacher"]["ok"] for r in group),
         metrics={key: interval(key) for key in METRICS},
+        bounded=frozenset(key for r in group for key, m in r.summary.get("metrics", {}).items() if _is_bound(m)),
     )
+
+
+def _is_bound(measured: Mapping[str, Any]) -> bool:
+    """Whether a stored measurement has a value and a reason to read it as a bound."""
+    return measured["value"] is not None and bool(measured.get("reason"))

@@ -135,8 +135,8 @@ def _law(fidelity: Measured, variance_ratio: float) -> str:
     if fidelity.value > POOR_FIDELITY:
         return (
             f"The student's outputs cost {fidelity.value:.2f} times as much to match with fresh teacher "
-            f"samples as the teacher's own do (fidelity, 1 is indistinguishable{spread}): the student has "
-            "another law, so this is not yet evidence of copying or of remapping."
+            f"samples as the teacher's own do (fidelity, 1 is indistinguishable{spread}): its law is not that "
+            "of the teacher's outputs, so this is not yet evidence of copying or of remapping."
         )
     return (
         f"The student's law is close to the teacher's (fidelity {fidelity.value:.2f}, 1 is "

@@ -25,8 +25,10 @@ def setting(records: Sequence[Record]) -> str:
     """Teacher, flow, prior and sample size, in one sentence."""
     kinds = {"exact": "the exact denoiser", "network": "a trained network"}
     teachers = " or ".join(kinds.get(kind, kind) for kind in common(records, "teacher.kind")) or "unknown"
+    instances = common(records, "law.seed")
+    drawn = f"Law instance: law.seed = {' or '.join(instances)}. " if instances else ""
     return (
-        f"Teacher: {teachers}; its flow takes K = {shared(records, 'teacher.steps')} steps from "
+        f"{drawn}Teacher: {teachers}; its flow takes K = {shared(records, 'teacher.steps')} steps from "
         f"sigma_max = {shared(records, 'noise.sigma_max')}. "
         f"Every measurement uses n = {shared(records, 'measure.samples')} samples."
     )

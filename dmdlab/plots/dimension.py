@@ -234,7 +234,8 @@ def _caption(groups: Sequence[Cell], failures: int) -> str:
         f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval; faint dots: the seeds. "
         "Dashed: the delta_e of a student with no memory of the pairing (band: over the runs). The delta_e axis is "
         f"linear below {LINEAR_BELOW:g}. Hollow marks: mean fidelity unresolved or outside {LOW_FIDELITY:g} to "
-        f"{POOR_FIDELITY:g}, so the student's law is not the teacher's and the mark shows neither copying nor "
-        f"remapping. {crossed}{levels_in_words(records)}{captions.setting(records)} {note + '. ' if note else ''}"
+        f"{POOR_FIDELITY:g}: the student's law is not close enough to that of the teacher's flow, or this n "
+        "cannot tell, and no claim of copying or remapping should rest on the mark. "
+        f"{crossed}{levels_in_words(records)}{captions.setting(records)} {note + '. ' if note else ''}"
         f"{captions.provenance(records)}"
     )
