@@ -56,7 +56,7 @@ def table(
 
 @app.command()
 def plot(
-    name: Annotated[str, typer.Argument(help="dimension, panels or curve.")],
+    name: Annotated[str, typer.Argument(help="dimension, panels, curve, calibration, heatmap, ranks or displacement.")],
     directory: Directory,
     filters: Filters = None,
     size: Annotated[str, typer.Option(help="paper or slide.")] = "paper",

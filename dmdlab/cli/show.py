@@ -51,7 +51,9 @@ def interval(mean: float, low: float, high: float) -> str:
     if math.isnan(low) or math.isnan(mean):
         return number(mean)
     half = (high - low) / 2
-    places = max(0, min(3, 1 - math.floor(math.log10(half)))) if half > 0 else 3
+    if not half:
+        return f"{number(mean)} ± 0"
+    places = max(0, min(3, 1 - math.floor(math.log10(half))))
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 

@@ -36,7 +36,7 @@ def hardware(device: torch.device) -> str:
     """The name a table quotes: the GPU's, or the CPU's with the number of threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.get_num_threads()} threads"
+    return f"{_cpu_name()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
 
 
 def tune_allocator() -> None:

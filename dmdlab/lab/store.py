@@ -204,7 +204,14 @@ def load_records(directory: Path) -> list[Record]:
 
 
 def _order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    return config["law.name"], config["law.dim"], config["student.init"], config["seed"], json.dumps(config)
+    inits = ("teacher", "rotated", "random")
+    return (
+        config["law.name"],
+        config["law.dim"],
+        inits.index(config["student.init"]),
+        config["seed"],
+        json.dumps(config),
+    )
 
 
 def select(records: Sequence[Record], wanted: Mapping[str, Any]) -> list[Record]:
