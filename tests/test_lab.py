@@ -214,3 +214,17 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
 def test_a_device_that_is_there_is_chosen() -> None:
     assert environment.choose_device("cpu") == CPU
     assert environment.choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+@pytest.mark.parametrize("law", ["mixture", "cube"])
+def test_an_ensemble_on_a_gpu_measures_the_same_noise(law: str) -> None:
+    """A law with tensors of its own and one without; the teacher's pairs agree with the CPU's, as the latents do."""
+    wanted = experiments(f"law.name={law}", "law.dim=3", 'student.init=["teacher", "rotated"]')
+    on_gpu = [r for r in run_ensemble(wanted, torch.device("cuda")) if not isinstance(r, Progress)]
+    on_cpu = [r for r in run_ensemble(wanted, torch.device("cpu")) if not isinstance(r, Progress)]
+    for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
+        np.testing.assert_array_equal(gpu.arrays["noise"], cpu.arrays["noise"])
+        np.testing.assert_allclose(gpu.arrays["teacher"], cpu.arrays["teacher"], rtol=1e-3, atol=1e-3)
+        assert gpu.summary["status"] == "done"

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError, fingerprint, flatten
 from dmdlab.diffusion import Denoiser, flow, karras_grid
 from dmdlab.lab.environment import commit, hardware
+from dmdlab.lab.store import read_start, start_path, write_start
 from dmdlab.laws import Law, make_law
 from dmdlab.pairing import Calibration, calibrate
 from dmdlab.pairing.files import read_calibration
@@ -178,15 +178,10 @@ def calibrated_once(experiments: Sequence[Experiment]) -> list[Experiment]:
 
 def _teacher_row(out: Path, experiment: Experiment, device: torch.device) -> Tensor:
     """The trained teacher's parameters (P,) from out/teachers, trained and kept there when missing."""
-    path = out / "teachers" / f"{experiment.teacher_id}.safetensors"
-    if path.is_file():
-        return load_file(path)["parameters"]
-    row = train_row(experiment, make_law(experiment.law.model_dump()).to(device), device)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    save_file({"parameters": row}, partial)
-    partial.replace(path)
-    return row
+    path = start_path(out, experiment)
+    if not path.is_file():
+        write_start(path, train_row(experiment, make_law(experiment.law.model_dump()).to(device), device))
+    return read_start(path)
 
 
 def _save(path: Path, found: Calibration, about: Mapping[str, Any]) -> None:

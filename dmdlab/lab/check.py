@@ -32,21 +32,18 @@ MAX_TRANSPORT_RATIO = 1.5
 
 
 @torch.no_grad()
-def excess_risks(experiment: Experiment, seeds: Sequence[int], denoiser: Denoiser, law: Law) -> np.ndarray:
+def excess_risks(
+    experiment: Experiment, seeds: Sequence[int], denoiser: Denoiser, law: Law, device: torch.device | str = "cpu"
+) -> np.ndarray:
     """Each member's excess risk over levels uniform in the Karras index, (members,); NaN without an exact denoiser."""
     if not law.has_denoiser:
         return np.full(len(seeds), math.nan)
-    n, device = experiment.measure.samples, law_device(law)
+    n = experiment.measure.samples
     streams = [generator(s, "teacher check", device=device) for s in seeds]
     x = torch.stack([law.sample(n, g) for g in streams])  # (e, n, d)
     u = torch.stack([torch.rand(n, 1, generator=g, device=device) for g in streams])
     eps = torch.stack([torch.randn(n, law.dim, generator=g, device=device) for g in streams])
     return excess_risk(denoiser, law, x, karras_sigma(u, experiment.noise), eps).cpu().numpy()
-
-
-def law_device(law: Law) -> torch.device:
-    """Where the law's tensors live."""
-    return next((b.device for b in law.buffers()), torch.device("cpu"))
 
 
 def transport_ratio(outputs: np.ndarray, data: np.ndarray, floor: float) -> float:

@@ -12,7 +12,7 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser, flow, karras_grid, path
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.lab.calibrate import calibration_path
-from dmdlab.lab.check import check_teacher, law_device, transport_ratio
+from dmdlab.lab.check import check_teacher, transport_ratio
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.pairing import Calibration, measure
@@ -28,11 +28,12 @@ Calibrate = Callable[[Experiment], Calibration | None]
 
 
 @torch.no_grad()
-def teacher_pairs(experiment: Experiment, seeds: Sequence[int], law: Law, teacher: Denoiser) -> dict[str, Tensor]:
+def teacher_pairs(
+    experiment: Experiment, seeds: Sequence[int], law: Law, teacher: Denoiser, device: torch.device | str = "cpu"
+) -> dict[str, Tensor]:
     """What students are measured against, on the CPU, each (s, n, d): noise z, teacher Phi_K(z), one_step Phi_1(z),
     reference Phi_K at fresh noise, data, and a second sample `fresh` of the law."""
     n, d, sigma_max = experiment.measure.samples, law.dim, experiment.noise.sigma_max
-    device = law_device(law)
     grid = karras_grid(experiment.teacher.steps, experiment.noise)
     z, fresh = (
         torch.stack([latents(s, n, d, sigma_max, name) for s in seeds]).to(device)

@@ -73,13 +73,13 @@ def run_ensemble(
 
     start = denoiser_for(len(seeds), first.network, law, device)
     yield from _start_networks(first, seeds, law, start, rows, keep)
-    excess = excess_risks(first, seeds, start, law)
+    excess = excess_risks(first, seeds, start, law, device)
     clock.lap("teacher")
 
     yield Progress("pairing noise with data", 0, 1)
     exact = first.teacher.kind == "exact"
     flow_denoiser = law.denoise if exact else start
-    pairs = teacher_pairs(first, seeds, law, flow_denoiser)
+    pairs = teacher_pairs(first, seeds, law, flow_denoiser, device)
     teacher_shares = asymmetries(seeds, flow_map(first, flow_denoiser), pairs["noise"].to(device))
     clock.lap("flow")
 

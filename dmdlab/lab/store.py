@@ -111,6 +111,28 @@ def write_run(out: Path, result: RunResult, environment: Mapping[str, Any]) -> P
     return folder
 
 
+def start_path(out: Path, experiment: Experiment) -> Path:
+    """Where `out` keeps the start network (the trained teacher) of this experiment's seed."""
+    return out / "teachers" / f"{experiment.teacher_id}.safetensors"
+
+
+def write_start(path: Path, row: Tensor) -> None:
+    """Keep a network's parameters (P,), whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    save_file({"parameters": row.contiguous()}, partial)
+    partial.replace(path)
+
+
+def read_start(path: Path) -> Tensor:
+    """The parameters (P,) that `write_start` kept."""
+    from safetensors.torch import load_file
+
+    return load_file(path)["parameters"]
+
+
 def finished(out: Path, experiment: Experiment) -> bool:
     """Whether this run stands in `out`, done or failed. Raises `InputError` when another version wrote it."""
     if out.exists() and not out.is_dir():

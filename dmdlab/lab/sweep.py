@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from dmdlab.config import Experiment
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.environment import environment, tune_allocator
 from dmdlab.lab.plan import cost, ensembles
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
-from dmdlab.lab.store import finished, write_run
+from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
 
 
@@ -76,12 +75,12 @@ def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[E
     """Train, measure and write one ensemble."""
     yield Started(group)
     clock = Clock()
-    stored = {e.seed: out / "teachers" / f"{e.teacher_id}.safetensors" for e in group}
-    rows = {seed: load_file(path)["parameters"] for seed, path in stored.items() if path.is_file()}
+    stored = {e.seed: start_path(out, e) for e in group}
+    rows = {seed: read_start(path) for seed, path in stored.items() if path.is_file()}
 
     def keep(new: Rows) -> None:
         for seed, row in new.items():
-            _save_row(stored[seed], row)
+            write_start(stored[seed], row)
 
     def calibrate(experiment: Experiment) -> Calibration:
         return stored_calibration(out, experiment, device)
@@ -92,10 +91,3 @@ def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[E
             continue
         folder = write_run(out, event, environment(device, clock.share(len(group))))
         yield Finished(event.experiment, folder, event.summary["status"])
-
-
-def _save_row(path: Path, row: torch.Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save_file({"parameters": row.contiguous()}, partial)
-    partial.replace(path)
