@@ -34,6 +34,12 @@ def setting(records: Sequence[Record]) -> str:
     )
 
 
+def flagged(records: Iterable[Record]) -> str:
+    """A warning where a teacher failed its own check, else nothing."""
+    count = sum(record.row.get("teacher_ok") is False for record in records)
+    return f"The teacher failed its own check in {count} of these runs. " if count else ""
+
+
 def seeds(groups: Sequence[Cell]) -> str:
     """'8 seeds', '4 to 8 seeds': how many runs stand behind each mean."""
     counts = sorted({len(cell.records) for cell in groups})

@@ -14,7 +14,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import captions
 from dmdlab.plots.records import Cell, Record, cells, dims_of, finished, inits_of, laws_of
-from dmdlab.plots.style import GREY, INIT_STYLES, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.plots.style import GREY, INIT_STYLES, VERMILLION, Drawing, Size, new_figure, settle, size_of, styled
 
 ROWS = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")
 LABELS = {"dm_loss": "DM loss", "score_loss": "fake-score loss"}
@@ -60,6 +60,8 @@ def curve_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
             Line2D([], [], color=s.colour, ls=s.line, label=s.label) for s in (INIT_STYLES[i] for i in inits_of(groups))
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        if warning := captions.flagged([record for cell in groups for record in cell.records]):
+            figure.supxlabel(warning.strip(), x=0.995, ha="right", fontsize=0.85 * scale.font, color=VERMILLION)
         settle(figure)
     return Drawing(figure, _caption(groups, rows))
 
@@ -95,5 +97,5 @@ def _caption(groups: Sequence[Cell], rows: Sequence[str]) -> str:
         f"Training curves ({shown}) of law {laws_of(groups)[0]}. Lines: mean over {captions.seeds(groups)}; bands: "
         "from the lowest to the highest seed. Losses are averages since the checkpoint before. The DM loss rises "
         "while the fake score leaves the teacher's and catches up with the student, and falls after; it does not "
-        f"measure quality. {captions.setting(records)} {captions.provenance(records)}"
+        f"measure quality. {captions.flagged(records)}{captions.setting(records)} {captions.provenance(records)}"
     )

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from dmdlab.plots import captions
 from dmdlab.plots.records import Record, cells, finished
-from dmdlab.plots.style import INIT_STYLES, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.plots.style import INIT_STYLES, VERMILLION, Drawing, Size, new_figure, settle, size_of, styled
 
 PLANAR = ("ring", "chessboard", "moons", "spiral")
 """Laws whose first two coordinates are their plane when `law.embedding` is 'axes'."""
@@ -72,6 +72,8 @@ def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
     values = record.row
     row[0].set_ylabel(f"{values['law.name']}, $d = {values['law.dim']}$\n{INIT_STYLES[values['student.init']].label}")
     row[0].set_xlabel(name)
+    if values.get("teacher_ok") is False:
+        row[1].set_xlabel("failed its own check", color=VERMILLION)
     row[2].set_xlabel(f"magnified {zoom:.0f} times" if zoom > 1 else "")
     row[3].set_xlabel(_reading(values), fontsize=0.9 * scale.font)
 
@@ -131,5 +133,5 @@ def _caption(records: Sequence[Record]) -> str:
         "Pairing panels: noise, teacher, one-step teacher and student, each point in the colour of its noise (hue: "
         "direction, lightness: distance from the centre). Teacher and student agree in colour where the student "
         f"copies, and only in shape where it remaps. Lowest seed of each row: {captions.shared(records, 'seed')}. "
-        f"{captions.setting(records)} {captions.provenance(records)}"
+        f"{captions.flagged(records)}{captions.setting(records)} {captions.provenance(records)}"
     )

@@ -1,0 +1,146 @@
+"""The three figures of a sweep: what is drawn, what is marked, what is left out, and the bytes of the files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from test_plots_records import FakeRecord, fake_record
+
+from dmdlab.config import InputError
+from dmdlab.pairing import METRICS
+from dmdlab.plots import PLOTS, draw, save
+from dmdlab.plots.panels import noise_colours, view
+
+INITS = ("teacher", "rotated")
+
+
+def sweep(dims: Sequence[int] = (2, 8), seeds: int = 3, **row: object) -> list[FakeRecord]:
+    made = []
+    for dim in dims:
+        for init in INITS:
+            for seed in range(seeds):
+                rng = np.random.default_rng([dim, seed])
+                outputs = {name: rng.standard_normal((40, dim)).astype(np.float32) for name in ("noise", "teacher")}
+                outputs |= {"one_step": 0.01 * outputs["teacher"], "student": outputs["teacher"][::-1]}
+                steps = np.array([1.0, 10.0, 100.0])
+                log = dict.fromkeys(("dm_loss", "score_loss", "variance_ratio", "pair_cosine"), steps + seed)
+                record = fake_record(dim=dim, init=init, seed=seed, **row)
+                record.outputs, record.log = outputs, log | {"iteration": steps}
+                made.append(record)
+    return made
+
+
+def marks(figure: Figure, gid: str) -> list[list[object]]:
+    """The artists of this name, panel by panel."""
+    return [[a for a in axes.get_children() if a.get_gid() == gid] for axes in figure.axes]
+
+
+@pytest.mark.parametrize("size", ["paper", "slide"])
+def test_every_dimension_panel_has_a_mark_a_cell_and_its_glossarys_label(size: str) -> None:
+    figure = draw("dimension", sweep(fidelity=1.1), size=size).figure
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        METRICS[key].label for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc")
+    ]
+    for init in INITS:
+        assert [len(found) for found in marks(figure, f"{init} solid")] == [2, 2, 2, 2]
+        assert [len(found) for found in marks(figure, f"{init} hollow")] == [0, 0, 0, 0]
+    assert [len(found) for found in marks(figure, "ceiling")] == [1, 0, 0, 0]
+
+
+def test_marks_are_hollow_exactly_where_fidelity_is_poor_or_unknown() -> None:
+    records = sweep(dims=(2, 4, 8), fidelity=1.1)
+    for record in records:
+        if record.row["student.init"] == "teacher":
+            record.row["fidelity"] = {2: 1.8, 4: 1.2, 8: None}[record.row["law.dim"]]
+    figure = draw("dimension", records).figure
+    assert [len(found) for found in marks(figure, "teacher hollow")] == [2] * 4
+    assert [len(found) for found in marks(figure, "teacher solid")] == [1] * 4
+    assert [len(found) for found in marks(figure, "rotated hollow")] == [0] * 4
+
+
+def test_failed_runs_and_unresolved_values_are_left_out_and_told() -> None:
+    records = sweep(fidelity=1.1)
+    records[0].row |= {"status": "failed"}
+    records[1].row |= {"copy_index": None}
+    drawing = draw("dimension", records)
+    assert "1 failed run not drawn" in drawing.caption
+    assert "1 unresolved copy_index not drawn (teacher d = 2)" in drawing.caption
+    seeds = [len(line.get_ydata()) for line in marks(drawing.figure, "teacher seeds")[1]]  # type: ignore[attr-defined]
+    assert seeds == [2, 3]
+
+
+@pytest.mark.parametrize("name", ["dimension", "panels", "curve"])
+def test_a_teacher_that_failed_its_check_is_marked_in_every_figure(name: str) -> None:
+    words = {"dimension": "teacher failed its check", "panels": "failed its own check", "curve": "failed its own check"}
+    for ok in (True, False):
+        figure = draw(name, sweep(dims=(2,), teacher_ok=ok, fidelity=1.1)).figure
+        texts = [t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+        assert any(words[name] in text for text in texts) == (not ok)
+
+
+def test_panels_show_the_lowest_seed_of_each_row_on_the_teachers_scale() -> None:
+    drawing = draw("panels", sweep(dims=(2,)))
+    assert len(drawing.figure.axes) == 8
+    assert "Lowest seed of each row: 0." in drawing.caption
+    _, teacher, one_step, student = drawing.figure.axes[:4]
+    assert teacher.get_xlim() == student.get_xlim()
+    assert one_step.get_xlim()[1] < 0.1 * teacher.get_xlim()[1]
+    assert "magnified" in one_step.get_xlabel()
+
+
+def test_the_view_is_the_plane_where_there_is_one_and_principal_components_elsewhere() -> None:
+    teacher = np.random.default_rng(0).standard_normal((500, 5)) * [1, 1, 9, 1, 5] + 3
+    arrays = {"teacher": teacher}
+    frame, centre, name = view({"law.name": "ring", "law.embedding": "axes"}, arrays)
+    assert (frame == np.eye(5, 2)).all()
+    assert not centre.any()
+    frame, centre, name = view({"law.name": "mixture"}, arrays)
+    assert "principal" in name
+    np.testing.assert_allclose(np.abs(frame.T[:, [2, 4]]), np.eye(2), atol=0.1)
+    np.testing.assert_allclose(centre, teacher.mean(axis=0))
+
+
+def test_colours_tell_direction_by_hue_and_distance_by_lightness() -> None:
+    angle = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    colours = noise_colours(np.concatenate([circle, 3 * circle]))
+    assert ((colours >= 0) & (colours <= 1)).all()
+    luminance = colours @ [0.2126, 0.7152, 0.0722]
+    assert (luminance[12:] > luminance[:12] + 0.1).all()
+    assert len(np.unique(colours[:12].round(3), axis=0)) == 12
+
+
+def test_curves_have_a_line_and_a_band_for_each_start() -> None:
+    figure = draw("curve", sweep()).figure
+    assert len(figure.axes) == 8
+    for init in INITS:
+        assert [len(found) for found in marks(figure, f"{init} line")] == [1] * 8
+        assert [len(found) for found in marks(figure, f"{init} band")] == [1] * 8
+    (line,) = marks(figure, "teacher line")[0]
+    np.testing.assert_allclose(line.get_ydata(), [2.0, 11.0, 101.0])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["dimension", "panels", "curve"])
+def test_the_same_records_give_the_same_bytes_with_true_type_fonts(name: str, tmp_path: Path) -> None:
+    for turn in ("a", "b"):
+        save(draw(name, sweep(dims=(2,))).figure, tmp_path / turn)
+    for kind in ("pdf", "png"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert b"/Type3" not in pdf
+    assert b"/CIDFontType2" in pdf
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
+
+
+def test_what_cannot_be_drawn_is_refused_with_a_sentence() -> None:
+    with pytest.raises(InputError, match="unknown plot 'dimensions'; did you mean 'dimension'"):
+        draw("dimensions", sweep())
+    for name in PLOTS:
+        with pytest.raises(InputError):
+            draw(name, [])
+    with pytest.raises(InputError, match=r"choose one with law\.name"):
+        draw("curve", [*sweep(), *[fake_record(law="ring")]])
+    with pytest.raises(InputError, match="unknown figure size 'poster'"):
+        draw("dimension", sweep(), size="poster")
