@@ -22,6 +22,7 @@ check: lint types test
 
 bench: $(STAMP)  ## measured ratios, side by side in one run
 	$(BIN)/python -m benchmarks.ensemble
+	$(BIN)/python -m benchmarks.transport
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

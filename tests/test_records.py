@@ -231,6 +231,21 @@ def record(config: dict[str, Any], value: float | None, status: str = "done", ok
     return Record(Path("nowhere"), text, config, place)
 
 
+def test_two_cells_are_compared_seed_by_seed() -> None:
+    base = {"law.name": "ring", "law.dim": 2}
+    values = {"teacher": (5.0, 7.0, 9.0), "rotated": (1.0, 2.0, None)}
+    records = [
+        record(base | {"student.init": init, "seed": seed}, value)
+        for init, row in values.items()
+        for seed, value in enumerate(row)
+    ]
+    ((name, difference),) = summary.paired(records, "student.init", "teacher", "rotated", "copy_index")
+    assert name == "ring d=2"
+    assert difference.mean == pytest.approx(4.5)
+    assert (difference.n, difference.missing) == (2, 1)
+    assert not summary.paired(records, "student.init", "teacher", "random", "copy_index")
+
+
 def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     base = {"law.name": "ring", "student.init": "teacher", "student.clip": 1.0}
     records = [

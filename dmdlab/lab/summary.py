@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from dmdlab.lab.store import Record
-from dmdlab.pairing import METRICS, Interval, mean_interval
+from dmdlab.pairing import METRICS, Interval, mean_interval, paired_difference
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,27 @@ def cells(records: Sequence[Record]) -> list[Cell]:
     for record in records:
         groups.setdefault(tuple(repr(record.config.get(k)) for k in keys), []).append(record)
     return [_cell(keys, group) for group in groups.values()]
+
+
+def paired(records: Sequence[Record], key: str, a: object, b: object, metric: str) -> list[tuple[str, Interval]]:
+    """The mean difference of `metric` between runs with `key` = a and with `key` = b, paired over seeds.
+
+    One entry (law and dimension, interval) for each setting that both have finished; runs are paired when they differ
+    in nothing but `key`. A seed that either side lacks, or has unresolved, counts as missing.
+    """
+    sides: dict[tuple[str, str], dict[object, dict[int, float]]] = {}
+    for r in records:
+        rest = {k: v for k, v in r.config.items() if k not in (key, "seed")}
+        value = r.row.get(metric)
+        side = sides.setdefault((f"{rest['law.name']} d={rest['law.dim']}", repr(rest)), {})
+        side.setdefault(r.config[key], {})[r.config["seed"]] = np.nan if value is None else float(value)
+    found = []
+    for (name, _), side in sides.items():
+        if a in side and b in side:
+            seeds = sorted(set(side[a]) | set(side[b]))
+            left, right = ([side[s].get(seed, np.nan) for seed in seeds] for s in (a, b))
+            found.append((name, paired_difference(left, right)))
+    return found
 
 
 def _cell(keys: Sequence[str], group: Sequence[Record]) -> Cell:
