@@ -64,9 +64,8 @@ def measure(
     pairs = read_pairs(paths, {name: path for name, path in given.items() if path is not None}, _names(paths))
     slow = pairs.n**2 * pairs.d > SLOW
     if slow:
-        show.err().print(
-            f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes a while; the intervals that need many solves and the per-sample analyses are left out."
-        )
+        show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes a while.")
+        show.err().print("Left out at this size: the intervals that need many solves, and the per-sample analyses.")
     measured = measure_pairs(pairs, calibration=found, engine=_engine(device, pairs.n))
     if not slow and pairs.n >= 4:
         measured = _with_intervals(measured, pairs, found)
