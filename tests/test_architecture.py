@@ -11,16 +11,17 @@ import pytest
 import dmdlab
 
 PACKAGE = Path(dmdlab.__file__).parent
-CORE = {"config", "randomness", "laws", "diffusion", "networks", "training", "pairing"}
+CORE = {"config", "randomness", "precision", "laws", "diffusion", "networks", "training", "pairing"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "randomness": set(),
+    "precision": {"config"},
     "pairing": {"config"},
-    "laws": {"config", "randomness"},
-    "diffusion": {"config", "randomness", "laws"},
+    "laws": {"config", "randomness", "precision"},
+    "diffusion": {"config", "randomness", "precision", "laws"},
     "theory": {"laws", "diffusion"},
-    "networks": {"config", "randomness", "laws", "diffusion"},
-    "training": {"config", "randomness", "laws", "diffusion", "networks"},
+    "networks": {"config", "randomness", "precision", "laws", "diffusion"},
+    "training": {"config", "randomness", "precision", "laws", "diffusion", "networks"},
     "plots": {"config", "pairing"},
     "lab": CORE | {"theory"},
     "cli": CORE | {"theory", "lab", "plots"},

@@ -1,0 +1,65 @@
+"""In which arithmetic the networks' matrix products run: float32, TF32 or bfloat16.
+
+Parameters, optimiser states, losses and everything outside the networks are float32 in all three. A network casts the
+inputs of its products itself (`matmul_dtype`); TF32 is a switch of torch that holds for the whole process, so `products`
+sets it for a stretch of code and puts it back. Laws, flows' state and transport costs never run in TF32: |x|^2 - 2 xy
++ |y|^2 would cancel there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+
+from dmdlab.config import InputError
+
+Precision = Literal["float32", "tf32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+
+def supports(device: torch.device, precision: Precision) -> bool:
+    """Whether `device` has this arithmetic in hardware; bfloat16 is emulated, correct and slow, elsewhere."""
+    if device.type == "cuda":
+        return precision == "float32" or torch.cuda.get_device_capability(device) >= (8, 0)
+    return precision == "float32" or (precision == "bf16" and cpu_bf16() != "none")
+
+
+def cpu_bf16() -> Literal["amx", "avx512", "none"]:
+    """Which instructions of this CPU multiply bfloat16: AMX tiles, AVX512-BF16, or none that torch uses."""
+    if torch.cpu._is_amx_tile_supported():  # no public name yet
+        return "amx"
+    return "avx512" if torch.cpu._is_avx512_bf16_supported() else "none"
+
+
+def resolve(wanted: str, device: torch.device) -> Precision:
+    """The arithmetic that 'auto' or a name means on `device`: 'auto' is TF32 on a GPU that has it, else float32.
+
+    Raises `InputError` for an arithmetic that the device lacks.
+    """
+    if wanted == "auto":
+        return "tf32" if supports(device, "tf32") else "float32"
+    for precision in PRECISIONS:
+        if precision == wanted and supports(device, precision):
+            return precision
+    able = ", ".join(p for p in PRECISIONS if supports(device, p))
+    raise InputError(
+        f"network.precision is {wanted!r}, which the device {device} does not have: set it to auto or one of {able}, "
+        "or choose another --device"
+    )
+
+
+def matmul_dtype(precision: Precision) -> torch.dtype:
+    """The dtype to which a network casts the inputs of its matrix products."""
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+@contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """Within it float32 matrix products on a GPU run in TF32 (for 'tf32') or in float32 (otherwise)."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
