@@ -1,9 +1,9 @@
 """In which arithmetic the networks' matrix products run: float32, TF32 or bfloat16.
 
-Parameters, optimiser states, losses and everything outside the networks are float32 in all three. A network casts the
-inputs of its products itself (`matmul_dtype`); TF32 is a switch of torch that holds for the whole process, so `products`
-sets it for a stretch of code and puts it back. Laws, flows' state and transport costs never run in TF32: |x|^2 - 2 xy
-+ |y|^2 would cancel there.
+Parameters, optimiser states, losses and everything but products are float32 in all three. TF32 is a switch of torch that
+holds for the whole process and bfloat16 its autocast, so `products` sets them for a stretch of code, a training cycle,
+and puts them back. What a run is measured by (flows, students' outputs, transport) never runs in either, nor do the
+laws within a cycle: |x|^2 - 2 xy + |y|^2 would cancel there.
 """
 
 from collections.abc import Iterator
@@ -49,17 +49,15 @@ def resolve(wanted: str, device: torch.device) -> Precision:
     )
 
 
-def matmul_dtype(precision: Precision) -> torch.dtype:
-    """The dtype to which a network casts the inputs of its matrix products."""
-    return torch.bfloat16 if precision == "bf16" else torch.float32
-
-
 @contextmanager
-def products(precision: Precision) -> Iterator[None]:
-    """Within it float32 matrix products on a GPU run in TF32 (for 'tf32') or in float32 (otherwise)."""
+def products(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Within it, products of float32 tensors on `device` run in this arithmetic, those of autograd included."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    # no cache of cast weights: they change within one cycle
+    casts = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     try:
-        yield
+        with casts:
+            yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before

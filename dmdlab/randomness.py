@@ -6,7 +6,7 @@ on the CPU whatever the device, and row i is the same however many rows are draw
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -58,15 +58,61 @@ def rotation(seed: int, dim: int, name: str = "rotation") -> Tensor:
     return torch.from_numpy((q @ turn @ q.T).astype(np.float32))
 
 
-def ahead(draw: Draw, generators: Sequence[torch.Generator], steps: int) -> Iterator[Tensor]:
-    """Endless per-step draws for an ensemble, each member from its own generator, `steps` steps at a time.
+class Ahead:
+    """Endless draws for an ensemble, each member from its own generators, `steps` steps at a time.
 
-    `draw(generator, steps)` gives one member's block (steps, ...); each yielded tensor is (e, ...). A member's draws
-    depend only on its own generator and on `steps`, never on its neighbours.
+    kinds: pairs (draw, generators), one for each kind of number; `draw(generator, steps)` gives one member's block
+    (steps, ...). Each step is a tuple of tensors (e, ...), one a kind. A member's draws depend only on its own
+    generators and on `steps`, never on its neighbours.
     """
-    while True:
-        block = torch.stack([draw(g, steps) for g in generators], dim=1)  # (steps, e, ...)
-        yield from block
+
+    def __init__(self, kinds: Sequence[tuple[Draw, Sequence[torch.Generator]]], steps: int) -> None:
+        self.kinds, self.steps = kinds, steps
+        self.blocks: list[Tensor] = []
+        self.before: Tensor  # the generators' states at the start of the block
+        self.used = steps
+
+    def __iter__(self) -> "Ahead":
+        return self
+
+    def __next__(self) -> tuple[Tensor, ...]:
+        if self.used == self.steps:
+            self._draw()
+            self.used = 0
+        self.used += 1
+        return tuple(block[self.used - 1] for block in self.blocks)
+
+    def state(self) -> tuple[Tensor, int]:
+        """Where the streams stand: their generators' states (e, kinds, bytes) at the start of the block at work, and
+        how many of its steps have been given out."""
+        return (self._states(), 0) if self.used == self.steps else (self.before, self.used)
+
+    def restore(self, states: Tensor, used: int) -> None:
+        """Go on from where `state` was taken."""
+        for i, (_, generators) in enumerate(self.kinds):
+            for own, state in zip(generators, states[:, i], strict=True):
+                own.set_state(state.clone())  # torch reads a view from the start of its storage
+        self._draw()
+        self.used = used
+
+    def _states(self) -> Tensor:
+        return torch.stack([torch.stack([g.get_state() for g in own]) for _, own in self.kinds], dim=1)
+
+    def _draw(self) -> None:
+        self.before = self._states()
+        self.blocks = []  # frees the memory for the next ones
+        self.blocks = [_block(draw, generators, self.steps) for draw, generators in self.kinds]
+
+
+def _block(draw: Draw, generators: Sequence[torch.Generator], steps: int) -> Tensor:
+    """(steps, e, ...): every member's draws, one member's at a time in memory beside it."""
+    first = draw(generators[0], steps)
+    block = first.new_empty(steps, len(generators), *first.shape[1:])
+    block[:, 0] = first
+    del first
+    for i, own in enumerate(generators[1:], start=1):
+        block[:, i] = draw(own, steps)
+    return block
 
 
 def block_steps(numbers_per_step: int, budget: int = 1 << 20) -> int:

@@ -60,6 +60,14 @@ def distillation(experiments: Sequence[Experiment], turns: Tensor | None = None)
     return Distillation(experiments, law_of(experiments[0]).denoise, student, start_denoiser(experiments))
 
 
+def cycle(loop: Distillation) -> Tensor:
+    """One cycle and its five numbers, (5, e)."""
+    loop.cycle()
+    report = loop.report()
+    names = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
+    return torch.stack([getattr(report, name) for name in names])
+
+
 def parameters(loop: Distillation) -> list[Tensor]:
     return [loop.student.network.flat.detach(), ensemble_of(loop.fake).flat.detach()]
 

@@ -11,7 +11,17 @@ import pytest
 from pydantic import ValidationError
 
 from dmdlab import config
-from dmdlab.config import Experiment, InputError, describe, experiment_from, flatten, known_keys, nearest, nest
+from dmdlab.config import (
+    Experiment,
+    InputError,
+    describe,
+    experiment_from,
+    fingerprint,
+    flatten,
+    known_keys,
+    nearest,
+    nest,
+)
 from dmdlab.lab.files import resolve
 
 OTHER: dict[str, Any] = {
@@ -34,6 +44,7 @@ OTHER: dict[str, Any] = {
     "network.width": 16,
     "network.depth": 1,
     "network.time_features": 8,
+    "network.precision": "bf16",
     "student.init": "rotated",
     "student.iterations": 10,
     "student.batch": 16,
@@ -61,6 +72,13 @@ LATER_THAN_THE_TEACHER = {"teacher.kind", "teacher.steps", "teacher.solver"}
 
 
 # --- ids
+
+
+def test_a_key_that_came_later_leaves_old_ids_alone_at_the_value_they_had() -> None:
+    old = {key: value for key, value in flatten(Experiment()).items() if key != "network.precision"}
+    assert fingerprint(old) == Experiment().id
+    ids = {experiment_from({"network.precision": p}).id for p in ("auto", "float32", "tf32", "bf16")}
+    assert len(ids) == 4
 
 
 def test_every_key_has_another_value_in_these_tests() -> None:

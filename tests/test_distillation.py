@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import CPU, distillation, experiment, law_of, parameters, start_denoiser
+from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -14,7 +14,7 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion import EDMDenoiser
 from dmdlab.randomness import block_steps, generator, rotation
 from dmdlab.training import distill
-from dmdlab.training.distill import Cycle, Distillation, Student
+from dmdlab.training.distill import Distillation, Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of
 
 # --- the student
@@ -110,7 +110,7 @@ def reference(e: Experiment, cycles: int) -> list[Tensor]:
         adam.param_groups[0]["lr"] = lr
         adam.step()
 
-    for cycle in range(cycles):
+    for at in range(cycles):
         z, u, eps = (a[0] for a in next(draws))
 
         def generate(j: int, z: Tensor = z) -> Tensor:
@@ -133,7 +133,7 @@ def reference(e: Experiment, cycles: int) -> list[Tensor]:
             student_adam,
             student,
             loss,
-            rate(s.learning_rate, cycle, math.ceil(s.warmup / f.updates), n_student),
+            rate(s.learning_rate, at, math.ceil(s.warmup / f.updates), n_student),
         )
         own_batch = f.batches == "separate"
         with torch.no_grad():
@@ -143,7 +143,7 @@ def reference(e: Experiment, cycles: int) -> list[Tensor]:
             sigma = levels(u[1 + j], f.levels)
             weight = 1 / sigma**2 + 1 / law.sigma_data**2 if f.weight == "edm" else 1.0
             loss = (weight * (fake(sample + sigma * eps[1 + j], sigma) - sample) ** 2).mean()
-            step(fake_adam, fake, loss, rate(f.learning_rate, cycle * f.updates + j, s.warmup, n_fake))
+            step(fake_adam, fake, loss, rate(f.learning_rate, at * f.updates + j, s.warmup, n_fake))
         assert len(seen) == f.updates
     return [ensemble_of(d).flat.detach() for d in (student, fake)]
 
@@ -226,8 +226,9 @@ def test_every_option_of_the_loop_changes_where_it_goes() -> None:
 def test_a_run_reports_means_at_the_first_cycle_past_each_point_and_at_the_end() -> None:
     e = experiment(student__iterations=23, fake_score__updates=5)
     by_hand = distillation([e, e])
-    cycles = [by_hand.cycle(i) for i in (5, 10, 15, 20, 25)]  # 23 iterations are 5 whole cycles
-    states: list[Cycle] = list(distillation([e, e]).run([7, 1, 10, 20]))
+    cycles = [cycle(by_hand) for _ in range(5)]  # 23 iterations are 5 whole cycles
+    loop = distillation([e, e])
+    states = [loop.report() for _ in loop.run([7, 1, 10, 20])]
     assert [s.iteration for s in states] == [5, 10, 20, 25]
     names = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
     for state, part in zip(states, ([0], [1], [2, 3], [4]), strict=True):
@@ -246,7 +247,7 @@ def test_the_reported_numbers_are_what_they_say() -> None:
     sigma = distill.levels_in(u, e.student.levels, e.noise)
     difference = loop.fake(x + sigma * eps, sigma) - loop.teacher(x + sigma * eps, sigma)
     (gradient,) = torch.autograd.grad(x, ensemble_parameter(loop), difference.detach() / x.numel(), retain_graph=True)
-    dm_loss, _, gap, norm, _ = loop.cycle()[:, 0].tolist()
+    dm_loss, _, gap, norm, _ = cycle(loop)[:, 0].tolist()
     assert dm_loss == pytest.approx(0.5 * difference.square().mean().item(), rel=1e-5)
     assert gap == pytest.approx(difference.square().mean().sqrt().item() / loop.sigma_data, rel=1e-5)
     assert norm >= gradient.norm().item()
@@ -264,7 +265,7 @@ def test_a_student_that_has_its_teachers_law_does_not_move() -> None:
     zero = [denoiser_for(1, one.network, law_of(one), CPU) for _ in range(2)]
     loop = Distillation([one], law_of(one).denoise, Student(zero[0], 80.0), zero[1])
     for _ in range(3):
-        dm_loss, score_loss, gap, *_ = loop.cycle()[:, 0].tolist()
+        dm_loss, score_loss, gap, *_ = cycle(loop)[:, 0].tolist()
         assert dm_loss < 1e-9
         assert gap < 1e-5
         assert score_loss > 0.01

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from small import CPU, distillation, experiment, law_of, parameters, start_denoiser
+from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
 from torch import Tensor
 
 from dmdlab.config import Experiment
@@ -66,10 +66,10 @@ def test_an_ensemble_of_one_is_a_member_of_many_for_fifty_cycles(shape: str) -> 
     es = members(**SHAPES[shape])
     exact = backend_is_exact(es[0])
     together = distillation(es)
-    numbers = torch.stack([together.cycle(i) for i in range(FIFTY)])  # (cycles, 5, e)
+    numbers = torch.stack([cycle(together) for _ in range(FIFTY)])  # (cycles, 5, e)
     for i, e in enumerate(es):
         alone = distillation([e])
-        own = torch.stack([alone.cycle(j) for j in range(FIFTY)])
+        own = torch.stack([cycle(alone) for _ in range(FIFTY)])
         ends = zip(parameters(alone), parameters(together), strict=True)
         pairs = [(own[..., 0], numbers[..., i]), *((a[0], b[i]) for a, b in ends)]
         for found, expected in pairs:
@@ -85,13 +85,13 @@ def test_a_failing_neighbour_is_noted_and_changes_nobody() -> None:
     good, mixed = distillation(healthy), distillation([*healthy[:2], wild, healthy[3]])
     draws = distill._draws(healthy, CPU, 4)
     first = None
-    for cycle in range(1, 21):
+    for count in range(1, 21):
         z, _, _ = next(draws)
         size = mixed.student(z[:, 0])[2].detach().square().mean().sqrt()
-        good.cycle(5 * cycle)
-        losses = mixed.cycle(5 * cycle)[:2, 2]
+        good.cycle()
+        losses = cycle(mixed)[:2, 2]
         if first is None and not (losses.isfinite().all() and size < 1e3 * mixed.sigma_data):
-            first = 5 * cycle
+            first = 5 * count
     assert first is not None
     assert mixed.failed_at.tolist() == [-1, -1, first, -1]
     assert good.failed_at.tolist() == [-1] * 4
@@ -137,4 +137,4 @@ def test_a_rotated_start_fed_z_is_the_plain_start_fed_the_rotated_z(dim: int) ->
 def test_every_network_of_the_catalogue_can_be_a_student() -> None:
     for kind in NETWORKS:
         loop = distillation([experiment(network__kind=kind)])
-        assert loop.cycle(5).isfinite().all()
+        assert cycle(loop).isfinite().all()

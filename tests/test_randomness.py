@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dmdlab.randomness import ahead, block_steps, generator, latents, rotation, stream
+from dmdlab.randomness import Ahead, block_steps, generator, latents, rotation, stream
 
 NAMES = [(0,), (1,), (0, "latents"), (1, "latents"), (0, "distill", "noise"), (0, "distill", "level"), (0, "distill/x")]
 
@@ -89,7 +89,8 @@ def block(g: torch.Generator, steps: int) -> Tensor:
 
 def test_drawing_ahead_gives_each_member_its_own_stream() -> None:
     def first(members: list[int], count: int = 7) -> Tensor:
-        return torch.stack(list(itertools.islice(ahead(block, [generator(s) for s in members], 4), count)), dim=1)
+        streams = Ahead([(block, [generator(s) for s in members])], 4)
+        return torch.stack([step for (step,) in itertools.islice(streams, count)], dim=1)
 
     together = first([5, 6, 7])  # (e, steps, 3)
     for place, seed in enumerate([5, 6, 7]):
@@ -99,6 +100,27 @@ def test_drawing_ahead_gives_each_member_its_own_stream() -> None:
     assert torch.equal(together[1], expected)
 
 
+@pytest.mark.parametrize("taken", [0, 1, 3, 4, 5, 11])
+def test_streams_go_on_from_where_they_were_kept(taken: int) -> None:
+    def streams() -> Ahead:
+        return Ahead([(block, [generator(s) for s in (5, 6)]), (block, [generator(s) for s in (7, 8)])], 4)
+
+    straight = streams()
+    list(itertools.islice(straight, taken))
+    states, used = straight.state()
+    assert states.shape[:2] == (2, 2)
+    states = states.clone()
+    expected = [torch.stack(step) for step in itertools.islice(straight, 9)]
+    resumed = streams()
+    next(resumed)  # wherever it stands
+    resumed.restore(states, used)
+    for step, want in zip(itertools.islice(resumed, 9), expected, strict=True):
+        assert torch.equal(torch.stack(step), want)
+    alone = Ahead([(block, [generator(0)]), (block, [generator(0)])], 4)
+    alone.restore(states[1:], used)  # a member's row is enough
+    assert torch.equal(torch.stack(next(alone))[:, 0], expected[0][:, 1])
+
+
 def test_block_steps_keeps_to_its_budget() -> None:
     assert [block_steps(n, 1000) for n in (0, 1, 100, 500, 999, 5000)] == [64, 64, 10, 2, 1, 1]
 
@@ -106,7 +128,7 @@ def test_block_steps_keeps_to_its_budget() -> None:
 def test_nothing_here_touches_the_global_generators() -> None:
     numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (the state we guard)
     draws(0, "x"), latents(0, 5, 3, 80.0), rotation(0, 5)
-    next(ahead(block, [generator(0)], 2))
+    next(Ahead([(block, [generator(0)])], 2))
     numpy_after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_after, strict=True))
     assert torch.equal(torch_before, torch.get_rng_state())

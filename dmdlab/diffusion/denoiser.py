@@ -35,6 +35,7 @@ class EDMDenoiser(nn.Module):
 
     def forward(self, x_sigma: Tensor, sigma: Tensor | float) -> Tensor:
         """x_sigma (e, n, d), sigma a number or (e, n, 1) -> E[x0 | x_sigma], (e, n, d)."""
-        level = torch.as_tensor(sigma, dtype=x_sigma.dtype, device=x_sigma.device)
+        # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
+        level = sigma.to(x_sigma) if isinstance(sigma, Tensor) else x_sigma.new_full((), sigma)
         c = edm_coefficients(level.expand(*x_sigma.shape[:-1], 1), self.sigma_data)  # (e, n, 1)
-        return torch.addcmul(c.c_skip * x_sigma, c.c_out, self.network(c.c_in * x_sigma, c.c_noise))
+        return torch.addcmul(c.c_skip * x_sigma, c.c_out, self.network(c.c_in * x_sigma, c.c_noise).to(x_sigma))

@@ -113,12 +113,25 @@ class Curves:
             row["pair_cosine"] = np.array([float(t.pair_cosine) for t in totals])
         self.rows.append(row)
 
+    def state(self) -> dict[str, Tensor]:
+        """All rows so far, each column (e, rows), for a checkpoint."""
+        names = list(self.rows[0]) if self.rows else []
+        return {f"curve.{name}": torch.from_numpy(np.stack([row[name] for row in self.rows], axis=1)) for name in names}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from where `state` was taken."""
+        columns = {key.removeprefix("curve."): t.numpy() for key, t in state.items() if key.startswith("curve.")}
+        length = min((c.shape[1] for c in columns.values()), default=0)
+        self.rows = [{name: column[:, j] for name, column in columns.items()} for j in range(length)]
+
     def columns(self, i: int) -> dict[str, list[float]]:
         """Member i's curve by column."""
         return {name: [float(row[name][i]) for row in self.rows] for name in self.rows[0]}
 
     def text(self) -> str:
         """The last row's means in a few words."""
+        if not self.rows:
+            return ""
         last = self.rows[-1]
         well = np.isfinite(last["variance_ratio"])
         if not well.any():

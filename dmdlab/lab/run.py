@@ -14,12 +14,16 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.diffusion import EDMDenoiser
 from dmdlab.lab.check import excess_risks
+from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.evaluate import Calibrate, Curves, apply, asymmetries, checkpoints, flow_map, result_of, teacher_pairs
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law, make_law
 from dmdlab.randomness import generator, rotation
 from dmdlab.training.distill import Distillation, Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+
+PULSES = 200
+"""How often a training shows progress and may be kept, at least."""
 
 Rows = dict[int, Tensor]
 """A trained start network per seed: its parameters as one row (P,), on the CPU."""
@@ -60,11 +64,14 @@ def run_ensemble(
     keep: Callable[[Rows], None] = lambda rows: None,
     clock: Clock | None = None,
     calibrate: Calibrate = lambda experiment: None,
+    checkpoint: Checkpoint | None = None,
+    graph: bool | None = None,
 ) -> Iterator[Progress | RunResult]:
     """Train and measure runs that differ in nothing but seed, init and learning rates (`plan.ensembles` groups them).
 
     rows: start networks already trained, by seed; `keep` is given those trained here. calibrate: where remap_angle gets
-    its calibration. Yields `Progress`, and at the end a `RunResult` per experiment, in order.
+    its calibration. checkpoint: where training is kept on the way, and goes on from. graph: as for `Distillation`.
+    Yields `Progress`, and at the end a `RunResult` per experiment, in order.
     """
     clock = clock or Clock()
     first, law = experiments[0], make_law(experiments[0].law.model_dump()).to(device)
@@ -72,7 +79,7 @@ def run_ensemble(
     member = torch.tensor([seeds.index(e.seed) for e in experiments])  # run -> its seed's place
 
     start = denoiser_for(len(seeds), first.network, law, device)
-    yield from _start_networks(first, seeds, law, start, rows, keep)
+    yield from _start_networks(first, seeds, law, start, rows, keep, graph)
     excess = excess_risks(first, seeds, start, law, device)
     clock.lap("teacher")
 
@@ -86,11 +93,9 @@ def run_ensemble(
     start_rows = ensemble_of(start).flat[member.to(device)]
     teacher = law.denoise if exact else _loaded(first, law, start_rows, device)
     student = _student(experiments, law, start_rows, device)
-    distillation = Distillation(experiments, teacher, student, _loaded(first, law, start_rows, device))
+    distillation = Distillation(experiments, teacher, student, _loaded(first, law, start_rows, device), graph)
     curves = Curves(len(experiments), student, pairs, member)
-    for state in distillation.run(checkpoints(first)):
-        curves.add(state)
-        yield Progress("distilling", state.iteration, first.student.iterations, curves.text())
+    yield from _distil(first, distillation, curves, checkpoint)
     clock.lap("distillation")
 
     noise = pairs["noise"][member]
@@ -118,6 +123,25 @@ def run_ensemble(
         yield result
 
 
+def _distil(
+    first: Experiment, distillation: Distillation, curves: Curves, checkpoint: Checkpoint | None
+) -> Iterator[Progress]:
+    """Train to the end, from where `checkpoint` stands if it holds these runs; fills `curves`."""
+    if checkpoint and (kept := checkpoint.load()):
+        distillation.restore(kept)
+        curves.restore(kept)
+    last = distillation.cycles * first.fake_score.updates
+    pulses = [last * i // PULSES for i in range(1, PULSES + 1)]
+    due = [at for at in checkpoints(first) if at > distillation.done * first.fake_score.updates]
+    for iteration in distillation.run(sorted({*due, *pulses})):
+        if (due and iteration >= due[0]) or iteration == last:
+            curves.add(distillation.report())
+            due = [at for at in due if at > iteration]
+        yield Progress("distilling", iteration, last, curves.text())
+        if checkpoint:
+            checkpoint.offer(lambda: distillation.state() | curves.state())
+
+
 def _start_networks(
     first: Experiment,
     seeds: Sequence[int],
@@ -125,6 +149,7 @@ def _start_networks(
     start: EDMDenoiser,
     rows: Rows | None,
     keep: Callable[[Rows], None],
+    graph: bool | None,
 ) -> Iterator[Progress]:
     """Fill `start` with one trained network per seed, training those that `rows` lacks."""
     found = {s: rows[s] for s in seeds if rows and s in rows}
@@ -132,7 +157,7 @@ def _start_networks(
     if missing:
         device = ensemble_of(start).flat.device
         fresh = denoiser_for(len(missing), first.network, law, device)
-        for step in train_teacher(first, missing, law, fresh):
+        for step in train_teacher(first, missing, law, fresh, graph=graph):
             text = f"loss {step.loss.mean():.3f}"
             yield Progress("training start networks", step.iteration, first.teacher.iterations, text)
         trained = ensemble_of(fresh).flat.detach().cpu().clone()

@@ -15,7 +15,7 @@ adds to these variances.
 
 **Precision.** The tensors of a law are float64 (the points of an empirical law float32) and are cast to what
 a formula needs: `.to(device)` is all that a user calls. Samples are float32. `denoise` returns the dtype of
-its input and is meant for sigma from 0.002 to 1000 at any d up to 4096.
+its input and is meant for sigma from 0.002 to 1000 at any d up to 4096. TF32 and autocast are off within it.
 """
 
 from typing import ClassVar
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
+from dmdlab.precision import products
 
 
 class Law(torch.nn.Module):
@@ -81,8 +82,8 @@ class Law(torch.nn.Module):
     def denoise(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
         """E[x0 | x_sigma], Eq. (2), of noised points (..., d); returns their shape, dtype and device.
 
-        sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]. Under autocast it still
-        computes in its own precision.
+        sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]. It computes in its own
+        precision whatever surrounds it (`dmdlab.precision`).
 
         Raises:
             InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor
@@ -90,7 +91,7 @@ class Law(torch.nn.Module):
         """
         dtype = torch.promote_types(x_sigma.dtype, torch.float32)
         x, level = self._noised(x_sigma, sigma, dtype)
-        with torch.autocast(x.device.type, enabled=False):
+        with products("float32", x.device):
             return self._denoise(x, level).to(x_sigma.dtype)
 
     def log_density(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
@@ -102,7 +103,7 @@ class Law(torch.nn.Module):
             InputError: as for `denoise`.
         """
         x, level = self._noised(x_sigma, sigma, torch.float64)
-        with torch.autocast(x.device.type, enabled=False):
+        with products("float32", x.device):
             return self._log_density(x, level).to(x_sigma.dtype)
 
     def _noised(self, x_sigma: Tensor, sigma: float | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
+
+ALIGNED = 8
+"""Tensor cores want rows of so many numbers at least; a product of other sizes falls back to far slower kernels."""
 
 
 class EnsembleLinear(nn.Module):
@@ -22,9 +26,21 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, outputs)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None:
-            return torch.bmm(x, self.weight)
-        return torch.baddbmm(self.bias, x, self.weight)  # (e, n, out)
+        if x.is_cuda and (x.shape[-1] % ALIGNED or self.weight.shape[-1] % ALIGNED):
+            return aligned_product(x, self.weight, self.bias)
+        return product(x, self.weight, self.bias)  # (e, n, out)
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x (e, n, in) times weight (e, in, out), plus bias (e, 1, out)."""
+    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
+
+
+def aligned_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`product` on copies padded with zeros to multiples of `ALIGNED`."""
+    inner, outer = -x.shape[-1] % ALIGNED, -weight.shape[-1] % ALIGNED
+    wide = None if bias is None else pad(bias, (0, outer))
+    return product(pad(x, (0, inner)), pad(weight, (0, outer, 0, inner)), wide)[..., : weight.shape[-1]]
 
 
 class Ensemble(nn.Module):

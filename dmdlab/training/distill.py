@@ -16,11 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dmdlab.capture import Replayed
 from dmdlab.config import Experiment
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import Ensemble
-from dmdlab.randomness import ahead, block_steps, generator
+from dmdlab.precision import products, resolve
+from dmdlab.randomness import Ahead, block_steps, generator
 from dmdlab.training.optimiser import EnsembleAdamW
 from dmdlab.training.teacher import denoising_loss, ensemble_of
 
@@ -53,7 +55,8 @@ class Student(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """z (e, n, d) -> G(z) (e, n, d)."""
         if self.rotation is not None and self.rotated is not None:
-            z = torch.where(self.rotated[:, None, None], torch.bmm(z, self.rotation), z)
+            with products("float32", z.device):
+                z = torch.where(self.rotated[:, None, None], torch.bmm(z, self.rotation), z)
         return self.denoiser(z, self.sigma_max)
 
 
@@ -105,70 +108,120 @@ class Distillation:
     """The trainable state of an ensemble of students and the cycle that moves it.
 
     experiments: one per member, alike in all but seed, init and learning rates. teacher: any denoiser on (e, n, d).
-    student, fake: ensembles of e networks, already at their start.
+    student, fake: ensembles of e networks, already at their start. graph: replay the cycle as a CUDA graph; None does
+    so on a GPU. Raises `InputError` for a `network.precision` that the networks' device lacks.
     """
 
     def __init__(
-        self, experiments: Sequence[Experiment], teacher: Denoiser, student: Student, fake: EDMDenoiser
+        self,
+        experiments: Sequence[Experiment],
+        teacher: Denoiser,
+        student: Student,
+        fake: EDMDenoiser,
+        graph: bool | None = None,
     ) -> None:
         first = experiments[0]
         self.config, self.score, self.noise = first.student, first.fake_score, first.noise
         self.teacher, self.student, self.fake = teacher, student, fake
         self.sigma_data = fake.sigma_data
-        self.cycles = -(-self.config.iterations // self.score.updates)
-
-        def optimiser(network: Ensemble, rates: list[float], total: int, warmup: int) -> EnsembleAdamW:
-            return EnsembleAdamW(
-                network,
-                rates,
-                total=total,
-                warmup=warmup,
-                decay=self.config.decay,
-                weight_decay=self.config.weight_decay,
-                clip=self.config.clip,
-            )
-
+        self.device = student.network.flat.device
+        self.precision = resolve(first.network.precision, self.device)
         k = self.score.updates
+        self.cycles = -(-self.config.iterations // k)
         student_rates = [e.student.learning_rate for e in experiments]
         score_rates = [e.fake_score.learning_rate for e in experiments]
-        self.student_optimiser = optimiser(student.network, student_rates, self.cycles, -(-self.config.warmup // k))
-        self.score_optimiser = optimiser(ensemble_of(fake), score_rates, self.cycles * k, self.config.warmup)
-        self.draws = _draws(experiments, student.network.flat.device, first.law.dim)
-        members = len(experiments)
-        self.failed_at = torch.full((members,), -1, device=student.network.flat.device)
+        self.student_optimiser = self._optimiser(
+            student.network, student_rates, self.cycles, -(-self.config.warmup // k)
+        )
+        self.score_optimiser = self._optimiser(ensemble_of(fake), score_rates, self.cycles * k, self.config.warmup)
+        self.draws = _draws(experiments, self.device, first.law.dim)
+        self.done = self.reported = 0  # cycles
+        self.iteration = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.sums = torch.zeros(5, len(experiments), device=self.device)  # of Cycle's numbers since the last report
+        self.failed_at = torch.full((len(experiments),), -1, device=self.device)
+        self._step = Replayed(self._cycle, self.device.type == "cuda" if graph is None else graph)
 
-    def run(self, report_at: Sequence[int]) -> Iterator[Cycle]:
-        """Train to the end; yields at the first cycle that reaches each iteration of `report_at`, and at the end."""
-        sums = torch.zeros(5, len(self.failed_at), device=self.failed_at.device)
-        since, due = 0, sorted(set(report_at))
-        for cycle in range(1, self.cycles + 1):
-            iteration = cycle * self.score.updates
-            sums += self.cycle(iteration)
-            since += 1
-            if (due and iteration >= due[0]) or cycle == self.cycles:
-                dm_loss, score_loss, gap, student_norm, score_norm = (sums / since).unbind()
-                yield Cycle(iteration, dm_loss, score_loss, gap, student_norm, score_norm, self.failed_at.clone())
-                due = [at for at in due if at > iteration]
-                sums, since = torch.zeros_like(sums), 0
+    def _optimiser(self, network: Ensemble, rates: list[float], total: int, warmup: int) -> EnsembleAdamW:
+        config = self.config
+        return EnsembleAdamW(
+            network,
+            rates,
+            total=total,
+            warmup=warmup,
+            decay=config.decay,
+            weight_decay=config.weight_decay,
+            clip=config.clip,
+        )
 
-    def cycle(self, iteration: int = 0) -> Tensor:
-        """One student update and `updates` fake-score updates; returns the five numbers of `Cycle`, (5, e)."""
-        z, u, eps = next(self.draws)
-        batches = z.unbind(1)  # updates (+ 1 when the student's batch is its own) times (e, n, d)
-        x = self.student(batches[0])
-        loss, dm_loss, gap = self._student_loss(x, u[:, 0], eps[:, 0])
-        student_norm = self.student_optimiser.step(loss)
+    def run(self, stops: Sequence[int]) -> Iterator[int]:
+        """Train to the end. Yields the iteration at the first cycle that reaches each of `stops`, and at the end."""
+        k = self.score.updates
+        due = sorted({min(self.cycles, max(1, -(-stop // k))) for stop in stops} | {self.cycles})
+        for stop in due:
+            if stop > self.done:
+                while self.done < stop:
+                    self.cycle()
+                yield self.done * k
 
-        rest = torch.cat(batches[1:], dim=1) if len(batches) > 1 else None  # (e, (updates - 1) n, d)
-        with torch.no_grad():
-            fresh = [] if rest is None else self.student(rest).split(x.shape[1], dim=1)
-        xs = [*fresh] if self.score.batches == "separate" else [x.detach(), *fresh]
-        score = torch.zeros(2, x.shape[0], device=x.device)
-        for j, sample in enumerate(xs, start=1):  # summed in order: a reduction's order depends on the members beside
-            score += torch.stack(self._score_step(sample, u[:, j], eps[:, j]))
+    def cycle(self) -> None:
+        """One student update and `updates` fake-score updates."""
+        self._step(*next(self.draws))
+        self.done += 1
+
+    def report(self) -> Cycle:
+        """The numbers of the cycles since the last report; on a GPU this waits for them."""
+        dm_loss, score_loss, gap, student_norm, score_norm = self.sums / max(1, self.done - self.reported)
+        self.sums.zero_()
+        self.reported = self.done
+        iteration = self.done * self.score.updates
+        return Cycle(iteration, dm_loss, score_loss, gap, student_norm, score_norm, self.failed_at.clone())
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a later run needs to go on to the same end, each tensor with the members first."""
+        streams, used = self.draws.state()
+        place = torch.tensor([self.done, self.reported, used]).expand(len(streams), 3)
+        optimisers = {"student": self.student_optimiser, "score": self.score_optimiser}
+        return {
+            "student": self.student.network.flat,
+            "fake": ensemble_of(self.fake).flat,
+            "sums": self.sums.T,
+            "failed_at": self.failed_at,
+            "streams": streams,
+            "place": place,
+        } | {f"{name}.{key}": value for name, o in optimisers.items() for key, value in o.state().items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from where `state` was taken; its rows are these members."""
+        self.student.network.load_rows(state["student"])
+        ensemble_of(self.fake).load_rows(state["fake"])
+        self.sums.copy_(state["sums"].T)
+        self.failed_at.copy_(state["failed_at"])
+        self.done, self.reported, used = state["place"][0].tolist()
+        self.iteration.fill_(self.done * self.score.updates)
+        self.draws.restore(state["streams"], used)
+        for name, optimiser in (("student", self.student_optimiser), ("score", self.score_optimiser)):
+            optimiser.restore({key: state[f"{name}.{key}"] for key in optimiser.state()})
+
+    def _cycle(self, z: Tensor, u: Tensor, eps: Tensor) -> None:
+        """A cycle from its random numbers (`_draws`); keeps the discipline of `dmdlab.capture`."""
+        with products(self.precision, self.device):
+            batches = z.unbind(1)  # updates (+ 1 when the student's batch is its own) times (e, n, d)
+            x = self.student(batches[0])
+            loss, dm_loss, gap = self._student_loss(x, u[:, 0], eps[:, 0])
+            student_norm = self.student_optimiser.step(loss)
+            x = x.detach()
+
+            rest = torch.cat(batches[1:], dim=1) if len(batches) > 1 else None  # (e, (updates - 1) n, d)
+            with torch.no_grad():
+                fresh = [] if rest is None else self.student(rest).split(x.shape[1], dim=1)
+            xs = [*fresh] if self.score.batches == "separate" else [x, *fresh]
+            score = torch.zeros(2, x.shape[0], device=x.device)
+            for j, sample in enumerate(xs, start=1):  # summed in order: a reduction's order depends on the members
+                score += torch.stack(self._score_step(sample, u[:, j], eps[:, j]))
         score_loss, score_norm = (score / len(xs)).unbind()
-        self._watch(iteration, dm_loss, score_loss, x.detach())
-        return torch.stack([dm_loss, score_loss, gap, student_norm, score_norm])
+        self.iteration += self.score.updates
+        self._watch(dm_loss, score_loss, x)
+        self.sums += torch.stack([dm_loss, score_loss, gap, student_norm, score_norm])
 
     def _student_loss(self, x: Tensor, u: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The surrogate to differentiate, the DM loss and the gap, each (e,)."""
@@ -187,20 +240,19 @@ class Distillation:
         loss = denoising_loss(self.fake, x + sigma * eps, x, sigma, weight)
         return loss.detach(), self.score_optimiser.step(loss)
 
-    def _watch(self, iteration: int, dm_loss: Tensor, score_loss: Tensor, x: Tensor) -> None:
+    def _watch(self, dm_loss: Tensor, score_loss: Tensor, x: Tensor) -> None:
         """Note the first iteration at which a member's losses are not finite or its outputs run away."""
         size = x.square().mean(dim=(1, 2)).sqrt()
         healthy = dm_loss.isfinite() & score_loss.isfinite() & (size < DIVERGED * self.sigma_data)
-        self.failed_at = torch.where((self.failed_at < 0) & ~healthy, iteration, self.failed_at)
+        self.failed_at.copy_(torch.where((self.failed_at < 0) & ~healthy, self.iteration, self.failed_at))
 
 
-def _draws(experiments: Sequence[Experiment], device: torch.device, d: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _draws(experiments: Sequence[Experiment], device: torch.device, d: int) -> Ahead:
     """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d): one cycle's numbers, each member from its own
     streams. Index 0 of u and eps is the student's; b = k batches of noise, k + 1 when the student has its own."""
     first = experiments[0]
     k, n = first.fake_score.updates, first.student.batch
     batches = k + (first.fake_score.batches == "separate")
-    steps = block_steps((1 + k) * n * d)
 
     def own(name: str) -> list[torch.Generator]:
         return [generator(e.seed, "distill", name, device=device) for e in experiments]
@@ -214,9 +266,4 @@ def _draws(experiments: Sequence[Experiment], device: torch.device, d: int) -> I
     def eps(g: torch.Generator, cycles: int) -> Tensor:
         return torch.randn((cycles, 1 + k, n, d), generator=g, device=device)
 
-    yield from zip(
-        ahead(z, own("latents"), steps),
-        ahead(u, own("level"), steps),
-        ahead(eps, own("noise"), steps),
-        strict=False,
-    )
+    return Ahead([(z, own("latents")), (u, own("level")), (eps, own("noise"))], block_steps((1 + k) * n * d))

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.adamw import adamw
 
 from dmdlab.networks import Ensemble
 
@@ -21,8 +22,10 @@ def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
 class EnsembleAdamW:
     """AdamW (Loshchilov and Hutter 2019; betas 0.9, 0.999 as in DMD2) on the rows of `network.flat`.
 
-    learning_rates: one per member. clip: limit on each member's own gradient norm, 0 for none. The update is
-    elementwise, so a member's step does not depend on the others; members of equal rate share a parameter group.
+    learning_rates: one per member. clip: limit on each member's own gradient norm, 0 for none. total: steps of the
+    schedule; later ones keep its last learning rate. The update is elementwise, so a member's step does not depend on
+    the others. All that changes from step to step is on the device, learning rates included: a captured step
+    (`dmdlab.capture`) must not bake one in.
     """
 
     def __init__(
@@ -36,30 +39,49 @@ class EnsembleAdamW:
         warmup: int = 0,
         decay: str = "constant",
     ) -> None:
-        self.network, self.clip, self.warmup, self.total, self.decay = network, clip, warmup, total, decay
-        self.gradient = torch.zeros_like(network.flat)  # (e, P)
-        rows = [nn.Parameter(row) for row in network.flat]
-        for row, gradient in zip(rows, self.gradient, strict=True):
-            row.grad = gradient
+        self.network, self.clip, self.weight_decay = network, clip, weight_decay
+        device = network.flat.device
+        self.capturable = device.type == "cuda"
+        self.gradient, self.mean, self.square = (torch.zeros_like(network.flat) for _ in range(3))  # (e, P)
+        self.counts = torch.zeros(network.members, device=device)  # each row's own step count, AdamW's
         self.rates = sorted(set(learning_rates))
-        groups = [
-            {
-                "params": [row for row, own in zip(rows, learning_rates, strict=True) if own == rate],
-                "lr": rate,
-            }
-            for rate in self.rates
-        ]
-        self.adamw = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-        self.steps = 0
+        self.groups = [[i for i, own in enumerate(learning_rates) if own == rate] for rate in self.rates]
+        factors = torch.tensor([warmup_then(i, warmup, total, decay) for i in range(total)], dtype=torch.float64)
+        table = torch.tensor(self.rates, dtype=torch.float64)[:, None] * factors
+        self.schedule = table.to(device, torch.float32 if self.capturable else torch.float64)  # (groups, total)
+        self.now = torch.zeros_like(self.schedule[:, :1])  # (groups, 1), what torch's kernels take on each device
+        self.at = torch.zeros(1, dtype=torch.int64, device=device)
 
     def step(self, loss: Tensor) -> Tensor:
         """One step down `loss` (e,), each member's own; returns each member's gradient norm before clipping, (e,)."""
         norms = self.network.gradient(loss, out=self.gradient).norm(dim=1)  # (e,)
         if self.clip:
             self.gradient.mul_((self.clip / norms).clamp(max=1.0).unsqueeze(1))
-        factor = warmup_then(self.steps, self.warmup, self.total, self.decay)
-        for group, rate in zip(self.adamw.param_groups, self.rates, strict=True):
-            group["lr"] = rate * factor
-        self.adamw.step()
-        self.steps += 1
+        torch.index_select(self.schedule, 1, self.at.clamp(max=self.schedule.shape[1] - 1), out=self.now)
+        rows = [t.unbind() for t in (self.network.flat, self.gradient, self.mean, self.square, self.counts)]
+        for group, rate in zip(self.groups, self.now, strict=True):
+            flat, gradient, mean, square, counts = ([all_[i] for i in group] for all_ in rows)
+            adamw(
+                *(flat, gradient, mean, square, [], counts),
+                fused=True,
+                capturable=self.capturable,
+                amsgrad=False,
+                beta1=0.9,
+                beta2=0.999,
+                lr=rate,
+                weight_decay=self.weight_decay,
+                eps=1e-8,
+                maximize=False,
+            )
+        self.at += 1
         return norms
+
+    def state(self) -> dict[str, Tensor]:
+        """What a later run needs to go on, members first; `counts` tells the schedule's place, too."""
+        return {"mean": self.mean, "square": self.square, "counts": self.counts}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from where `state` was taken."""
+        for name, tensor in self.state().items():
+            tensor.copy_(state[name])
+        self.at.fill_(int(state["counts"][0]))

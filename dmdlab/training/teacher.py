@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dmdlab.capture import Replayed
 from dmdlab.config import Experiment, NetworkConfig
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
 from dmdlab.networks import NETWORKS, Ensemble
-from dmdlab.randomness import ahead, block_steps, generator
+from dmdlab.precision import products, resolve
+from dmdlab.randomness import Ahead, block_steps, generator
 from dmdlab.training.optimiser import EnsembleAdamW
 
 
@@ -49,15 +51,21 @@ def denoising_loss(denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor,
 
 
 def train_teacher(
-    experiment: Experiment, seeds: Sequence[int], law: Law, denoiser: EDMDenoiser, report_every: int = 200
+    experiment: Experiment,
+    seeds: Sequence[int],
+    law: Law,
+    denoiser: EDMDenoiser,
+    report_every: int = 200,
+    graph: bool | None = None,
 ) -> Iterator[TeacherStep]:
     """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, the last iteration included.
 
     Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
-    initialised here, each from its own seed. Device: that of the law and the denoiser.
+    initialised here, each from its own seed. Device: that of the law and the denoiser. graph: as for `Distillation`.
     """
     config, network = experiment.teacher, ensemble_of(denoiser)
     device = network.flat.device
+    precision = resolve(experiment.network.precision, device)
     network.initialise([generator(s, "network") for s in seeds])
     optimiser = EnsembleAdamW(
         network,
@@ -67,27 +75,29 @@ def train_teacher(
         warmup=config.warmup,
         decay="cosine",
     )
-    draws = _draws(experiment, seeds, law, device)
     total = torch.zeros(len(seeds), device=device)
-    for i in range(1, config.iterations + 1):
-        x, level, eps = next(draws)
+
+    def step(x: Tensor, level: Tensor, eps: Tensor) -> None:
         x_sigma = x + level * eps  # (e, n, d)
-        with torch.no_grad():
-            target = law.denoise(x_sigma, level) if config.target == "posterior" else x
-        loss = denoising_loss(denoiser, x_sigma, target, level, edm_weight(level, law.sigma_data))
-        optimiser.step(loss)
-        total += loss.detach()
+        with products(precision, device):
+            with torch.no_grad():
+                target = law.denoise(x_sigma, level) if config.target == "posterior" else x
+            loss = denoising_loss(denoiser, x_sigma, target, level, edm_weight(level, law.sigma_data))
+            optimiser.step(loss)
+        total.add_(loss.detach())
+
+    replayed = Replayed(step, device.type == "cuda" if graph is None else graph)
+    draws = _draws(experiment, seeds, law, device)
+    for i in range(1, config.iterations + 1):
+        replayed(*next(draws))
         if i % report_every == 0 or i == config.iterations:
             yield TeacherStep(i, total / ((i - 1) % report_every + 1))
-            total = torch.zeros_like(total)
+            total.zero_()
 
 
-def _draws(
-    experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device) -> Ahead:
     """Endless (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d)), each member from its own streams."""
     config, d = experiment.teacher, law.dim
-    steps = block_steps(config.batch * d)
     streams = {
         name: [generator(s, "teacher", name, device=device) for s in seeds] for name in ("data", "level", "noise")
     }
@@ -109,12 +119,8 @@ def _draws(
     def noise(g: torch.Generator, k: int) -> Tensor:
         return torch.randn((k, config.batch, d), generator=g, device=device)
 
-    yield from zip(
-        ahead(data, streams["data"], steps),
-        ahead(level, streams["level"], steps),
-        ahead(noise, streams["noise"], steps),
-        strict=False,
-    )
+    kinds = [(data, streams["data"]), (level, streams["level"]), (noise, streams["noise"])]
+    return Ahead(kinds, block_steps(config.batch * d))
 
 
 @torch.no_grad()
