@@ -1,9 +1,9 @@
 """In which arithmetic the networks' matrix products run: float32, TF32 or bfloat16.
 
-Parameters, optimiser states, losses and everything but products are float32 in all three. TF32 is a switch of torch that
-holds for the whole process and bfloat16 its autocast, so `products` sets them for a stretch of code, a training cycle,
-and puts them back. What a run is measured by (flows, students' outputs, transport) never runs in either, nor do the
-laws within a cycle: |x|^2 - 2 xy + |y|^2 would cancel there.
+Parameters, optimiser states, losses and everything but products are float32 in all three. TF32 is a switch of torch
+that holds for the whole process and bfloat16 its autocast, so `products` sets them for a stretch of code, a training
+cycle, and puts them back. What a run is measured by (flows, students' outputs, transport) never runs in either, nor do
+the laws within a cycle: |x|^2 - 2 xy + |y|^2 would cancel there.
 """
 
 from collections.abc import Iterator

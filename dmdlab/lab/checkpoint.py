@@ -2,8 +2,8 @@
 
     OUT/checkpoints/<hash of the runs>.safetensors      every member a row of every tensor
 
-Rows belong to members, so any part of an ensemble finds its rows again, however the runs are grouped next time. A file is
-used only by the same versions, on the same kind of device; it goes when all its runs are finished.
+Rows belong to members, so any part of an ensemble finds its rows again, however the runs are grouped next time. A file
+is used only by the same versions, on the same kind of device; it goes when all its runs are finished.
 """
 
 import json
@@ -75,7 +75,8 @@ class Checkpoint:
             if file.metadata()["maker"] != self.maker:
                 return None
             rows = [ids.index(own) for own in self.ids]
-            return {name: file.get_tensor(name)[rows] for name in file.keys()}  # noqa: SIM118: not a dict
+            names = file.keys()
+            return {name: file.get_tensor(name)[rows] for name in names}
 
 
 def _ids(path: Path) -> list[str]:
