@@ -1,0 +1,158 @@
+"""What is timed: the plain loop's students one by one, and dmdlab's ensembles, at the same work.
+
+A `Job` says what runs and how; `build` makes the contestant, whose `seconds(n)` runs n units of work: one optimisation
+cycle ('cycle'), one iteration of the teacher's training ('teacher'), or Phi_K of `measure.samples` noises ('flow'). A
+contestant of e members does e students' work in a unit. Networks start at random: the arithmetic does not depend on it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
+from dmdlab.config import Experiment, flatten
+from dmdlab.diffusion import EDMDenoiser, flow, karras_grid
+from dmdlab.lab.files import load
+from dmdlab.laws import Law, make_law
+from dmdlab.precision import resolve
+from dmdlab.randomness import generator
+from dmdlab.training.distill import Distillation, Student
+from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+
+Work = Literal["cycle", "teacher", "flow"]
+Way = Literal["plain", "plain, fused AdamW", "eager", "graph"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """`words` are `key=value` settings on top of `preset`; `members` differ in their seeds, 0 ... members - 1."""
+
+    preset: str
+    words: tuple[str, ...] = ()
+    members: int = 1
+    way: Way = "eager"
+    work: Work = "cycle"
+    device: str = "cpu"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the peer runs it."""
+        return self.way.startswith("plain")
+
+    def experiments(self) -> list[Experiment]:
+        """One per member."""
+        words = [*self.words, f"seed={{start=0, stop={1 if self.plain else self.members}}}"]
+        if self.work == "teacher":
+            words.append("teacher.iterations=100000")  # dmdlab's training ends there; no benchmark gets so far
+        return load(None, self.preset, words).experiments()
+
+    def about(self) -> dict[str, Any]:
+        """What a record says of this job: the settings that decide its cost."""
+        e = self.experiments()[0]
+        keys = ("law.name", "law.dim", "student.batch", "fake_score.updates", "teacher.kind", "teacher.batch")
+        keys += ("teacher.steps", "measure.samples", *(f"network.{key}" for key in ("kind", "width", "depth")))
+        flat = flatten(e)
+        precision = resolve(e.network.precision, torch.device(self.device))
+        return {"members": self.members, **{key: flat[key] for key in keys}, "network.precision": precision}
+
+
+class Contestant:
+    """`step` does `steps` units of work; a caller may ask for any number and gets the time of exactly that many."""
+
+    def __init__(self, step: Callable[[], object], device: torch.device, steps: int = 1) -> None:
+        self.step, self.device, self.steps = step, device, steps
+
+    def seconds(self, units: int) -> float:
+        """Time of `units` units of work, in seconds."""
+        calls = max(1, round(units / self.steps))
+        return self._timed(self.step, calls) * units / (calls * self.steps)
+
+    def _timed(self, step: Callable[[], object], calls: int) -> float:
+        self._wait()
+        start = time.perf_counter()
+        for _ in range(calls):
+            step()
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+class Ensemble(Contestant):
+    """Cycles of a `Distillation`, which draws its random numbers many cycles ahead.
+
+    A turn shorter than such a block would see all of the drawing or nothing of it. So short turns run inside a block,
+    the drawing of a block is timed beside them, and each cycle is charged its share.
+    """
+
+    def __init__(self, loop: Distillation, device: torch.device) -> None:
+        super().__init__(loop.cycle, device)
+        self.loop = loop
+
+    def seconds(self, units: int) -> float:
+        """Time of `units` cycles, in seconds, their share of the drawing included."""
+        total, block = 0.0, self.loop.draws.steps
+        for start in range(0, units, block):
+            part = min(block, units - start)
+            drawing = self._timed(self._draw, 1)
+            total += drawing * part / block + self._timed(self.step, part)
+        return total
+
+    def _draw(self) -> None:
+        """A new block, from its first cycle on."""
+        draws = self.loop.draws
+        draws.used = draws.steps
+        next(draws)
+        draws.used = 0
+
+
+def build(job: Job) -> Contestant:
+    """The contestant, on its device. Raises `InputError` for a precision that the device lacks."""
+    device, experiments = torch.device(job.device), job.experiments()
+    law = make_law(experiments[0].law.model_dump()).to(device)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return _plain(job, experiments[0], law, device) if job.plain else _ours(job, experiments, law, device)
+
+
+def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestant:
+    """The peer, at the experiment's own precision where that is a switch (TF32) and in bfloat16 by autocast."""
+    precision = resolve(e.network.precision, device)
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+    def network() -> Preconditioned:
+        return denoiser(e.network, law.dim, law.sigma_data, precision == "bf16").to(device)
+
+    if job.work == "teacher":
+        return Contestant(PlainTeacher(e, law, network(), generator(0, "benchmark", device=device)).step, device)
+    if job.work == "flow":
+        torch.backends.cuda.matmul.allow_tf32 = False  # flows are never in TF32
+        z, teacher = e.noise.sigma_max * torch.randn(e.measure.samples, law.dim, device=device), network()
+        return Contestant(lambda: plain_flow(teacher, z, e), device)
+    teacher = network() if e.teacher.kind == "network" else law.denoise
+    return Contestant(PlainDMD(e, teacher, network(), network(), job.way == "plain, fused AdamW" or None).cycle, device)
+
+
+def _ours(job: Job, experiments: list[Experiment], law: Law, device: torch.device) -> Contestant:
+    e, graph = experiments[0], job.way == "graph"
+
+    def networks() -> EDMDenoiser:
+        made = denoiser_for(len(experiments), e.network, law, "cpu")
+        ensemble_of(made).initialise([generator(other.seed, "benchmark") for other in experiments]).to_device(device)
+        return made
+
+    if job.work == "teacher":
+        report = 64  # iterations a call, at least the block of random numbers that is drawn ahead
+        steps = train_teacher(e, [other.seed for other in experiments], law, networks(), report, graph)
+        return Contestant(lambda: next(steps), device, report)
+    if job.work == "flow":
+        teacher, grid = networks(), karras_grid(e.teacher.steps, e.noise)
+        z = e.noise.sigma_max * torch.randn(len(experiments), e.measure.samples, law.dim, device=device)
+        return Contestant(lambda: flow(teacher, z, grid, e.teacher.solver), device)
+    teacher = networks() if e.teacher.kind == "network" else law.denoise
+    student = Student(networks(), e.noise.sigma_max)
+    return Ensemble(Distillation(experiments, teacher, student, networks(), graph=graph), device)

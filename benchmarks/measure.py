@@ -1,0 +1,98 @@
+"""How things are timed side by side, and what a file of results says about where it was made."""
+
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Turn = Callable[[int], float]
+"""Seconds that so many units of work took."""
+
+WARM_UP = 6
+"""Units before the clock counts: libraries set themselves up, and a CUDA graph is captured at the fourth cycle."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure. rounds: turns of each contestant; turn_s: the shortest turn; slow_s: who takes longer than
+    this for one unit of work is warmed up by one unit, and all have three rounds."""
+
+    rounds: int = 7
+    turn_s: float = 0.3
+    slow_s: float = 1.0
+
+
+QUICK = Effort(rounds=2, turn_s=0.0, slow_s=0.0)
+"""For tests: that everything runs, not how fast."""
+
+
+def alternate(turns: Mapping[str, Turn], effort: Effort) -> dict[str, list[float]]:
+    """Seconds per unit of each contestant in each round. They take turns, in reverse order every second round, so that
+    whatever else the machine does falls on all of them."""
+    units, slow = {}, False
+    for name, turn in turns.items():
+        first = turn(1)
+        is_slow = first > effort.slow_s
+        once = first if is_slow else turn(WARM_UP) / WARM_UP
+        units[name] = max(1, math.ceil(effort.turn_s / once))
+        slow = slow or is_slow
+    taken: dict[str, list[float]] = {name: [] for name in turns}
+    for i in range(min(3, effort.rounds) if slow else effort.rounds):
+        for name in list(turns) if i % 2 == 0 else list(turns)[::-1]:
+            taken[name].append(turns[name](units[name]) / units[name])
+    return taken
+
+
+def quotient(above: Sequence[float], below: Sequence[float], factor: float = 1.0) -> dict[str, float]:
+    """factor * above / below of each round: median, least and most."""
+    found = [factor * a / b for a, b in zip(above, below, strict=True)]
+    return {"ratio": statistics.median(found), "ratio_least": min(found), "ratio_most": max(found)}
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
+    """The least-squares slope of log y in log x, its standard error (NaN from two points), and the slope between the
+    last two points, where small sizes no longer hide what large ones cost."""
+    u, v = np.log(x), np.log(y)
+    du = u - u.mean()
+    slope = float(du @ v / (du @ du))
+    rest = v - v.mean() - slope * du
+    error = math.sqrt(float(rest @ rest) / (len(u) - 2) / float(du @ du)) if len(u) > 2 else math.nan
+    return {"slope": slope, "error": error, "last": float((v[-1] - v[-2]) / (u[-1] - u[-2]))}
+
+
+def header(name: str, device: str, threads: int, quick: bool) -> dict[str, Any]:
+    """Where and how the records below it were made."""
+    import torch
+
+    from dmdlab.lab.environment import commit, hardware, versions
+
+    return {
+        "benchmark": name,
+        "device": device,
+        "hardware": hardware(torch.device(device)),
+        "threads": threads,
+        "versions": versions(),
+        "commit": commit(),
+        "command": f"dmdlab bench {name} --device {device} --threads {threads}" + (" --quick" if quick else ""),
+        "seeds": "0 to members - 1",
+        "quick": quick,
+    }
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def write(results: Mapping[str, Any], out: Path) -> Path:
+    """The results as `out`/NAME-DEVICE.json; the path."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{results['benchmark']}-{results['device'].split(':')[0]}.json"
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return path

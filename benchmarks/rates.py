@@ -1,0 +1,87 @@
+"""What the machine does at most, measured: matrix products, copies. And where a cycle's time goes, from a profile.
+
+All of these run in a lane (`benchmarks.lane`).
+"""
+
+import re
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.contestants import Contestant
+from benchmarks.lane import current
+from dmdlab.config import Experiment
+from dmdlab.lab.cost import products
+from dmdlab.precision import Precision
+
+CPU_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
+GPU_PRODUCTS = re.compile("gemm|nvjet|cutlass|xmma|cublas", re.IGNORECASE)
+"""Kernels that multiply matrices, by the names that cuBLAS and CUTLASS give them."""
+
+
+def product_size(device: str, quick: bool) -> int:
+    """Rows of the large square product: big enough for the full rate, small enough for a turn."""
+    return 64 if quick else 8192 if device.startswith("cuda") else 2048
+
+
+def copy_numbers(device: str, quick: bool) -> int:
+    """float32 numbers of the copy: more than any cache holds."""
+    return 1 << (12 if quick else 30 if device.startswith("cuda") else 26)
+
+
+def product_seconds(size: int, precision: Precision, device: str, units: int) -> float:
+    """Time of `units` products of two (size, size) matrices: 2 size^3 operations each."""
+    a, b, out = (torch.randn(size, size, device=device).to(_dtype(precision)) for _ in range(3))
+    return _timed(lambda: torch.mm(a, b, out=out), device, precision, units)
+
+
+def shapes_seconds(e: Experiment, members: int, precision: Precision, device: str, units: int) -> float:
+    """Time of `units` times all products of one forward pass of the ensemble, at their own shapes, no biases."""
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device).to(_dtype(precision))
+
+    pairs = [(random(members, e.student.batch, p.inputs), random(members, p.inputs, p.outputs)) for p in products(e)]
+    return _timed(lambda: [torch.bmm(x, w) for x, w in pairs], device, precision, units)
+
+
+def copy_seconds(numbers: int, device: str, units: int) -> float:
+    """Time of `units` copies of so many float32 numbers: 8 bytes each, read and written."""
+    a = torch.zeros(numbers, device=device)
+    b = torch.ones_like(a)
+    return _timed(lambda: b.copy_(a), device, "float32", units)
+
+
+def _dtype(precision: Precision) -> torch.dtype:
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _timed(call: Callable[[], object], device: str, precision: Precision, units: int) -> float:
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        contestant = Contestant(call, torch.device(device))
+        contestant.seconds(1)  # not the first touch of the memory
+        return contestant.seconds(units)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def seconds_in_products(units: int) -> float:
+    """Seconds within matrix products, an exact law's own included, of one unit of the lane's contestant.
+
+    On a CPU the products' own time on the main thread; on a GPU that of their kernels. Profiling lengthens a cycle but
+    hardly a product in it, so this is to be held against the cycle's time without a profiler.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    contestant = current()
+    cuda = contestant.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiled:
+        contestant.seconds(units)
+    events = profiled.key_averages()
+    if cuda:
+        micros = sum(e.self_device_time_total for e in events if GPU_PRODUCTS.search(e.key))
+    else:
+        micros = sum(e.self_cpu_time_total for e in events if e.key in CPU_PRODUCTS)
+    return float(micros) / 1e6 / units

@@ -1,0 +1,88 @@
+"""Students per second against what sets it: ensemble size, width, batch, dimension. Teacher training and Phi_K, too.
+
+At every point of `benchmarks.grid` dmdlab's ensemble and the plain loop take turns in one run. The peer trains one
+student at a time, so e students take it e times as long, and
+
+    ratio = e (its time of one cycle) / (the ensemble's time of one cycle).
+
+Rates are in student-cycles per second, e / (time of one cycle); divided by the cycles of an experiment (its iterations
+/ k: 10 000 in the paper) that is students per second. On a GPU both ways of running a cycle are measured, launched
+kernel by kernel ('eager') and replayed as a CUDA graph ('graph').
+"""
+
+import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from benchmarks.contestants import Job, Way, Work
+from benchmarks.grid import Base, bases
+from benchmarks.lane import Lane
+from benchmarks.measure import QUICK, Effort, alternate, quotient, say
+from dmdlab.lab.cost import cycle_flops, flow_flops, teacher_flops
+
+FLOPS = {"cycle": cycle_flops, "teacher": teacher_flops, "flow": flow_flops}
+"""The counted arithmetic of one member's unit of work."""
+
+
+def run(device: str, threads: int, quick: bool) -> dict[str, Any]:
+    """Every point of the grid; at the base points the teacher's training and Phi_K, too."""
+    effort = QUICK if quick else Effort()
+    records: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        ways: tuple[Way, ...] = ("plain", *own_ways(device))
+        lanes = {way: stack.enter_context(Lane(threads, way != "plain", not quick)) for way in ways}
+        for base in bases(device, quick):
+            for axis, point in base.points():
+                records += compare(lanes, point, device, effort, axis=axis)
+            records += compare(lanes, base, device, effort, work="teacher")
+            records += compare(lanes, base, device, effort, work="flow")
+    return {"records": records}
+
+
+def own_ways(device: str) -> tuple[Way, ...]:
+    """How dmdlab runs a cycle on this device."""
+    return ("eager", "graph") if device.startswith("cuda") else ("eager",)
+
+
+def compare(
+    lanes: dict[Way, Lane], point: Base, device: str, effort: Effort, work: Work = "cycle", axis: str = ""
+) -> Iterator[dict[str, Any]]:
+    """A record for each way in which dmdlab does this work, beside the plain loop."""
+    jobs = {way: point.job(way, device, work) for way in lanes if not (work == "flow" and way == "graph")}
+    about = {"base": point.name, "axis": axis, "work": work, **jobs["eager"].about()}
+    try:
+        for way, job in jobs.items():
+            lanes[way].enter(job)
+        taken = alternate({way: lanes[way].seconds for way in jobs}, effort)
+    except torch.OutOfMemoryError:
+        say(f"{line(about)}: does not fit")
+        yield about | {"way": "eager", "fits": False}
+        return
+    for way in jobs:
+        if way != "plain":
+            record = about | {"way": way, "fits": True} | figures(jobs[way], taken["plain"], taken[way])
+            say(f"{line(record)}: {record['ratio']:.2f} ({record['ratio_least']:.2f} ... {record['ratio_most']:.2f})")
+            yield record
+
+
+def figures(job: Job, plain: list[float], own: list[float]) -> dict[str, Any]:
+    """Times of one unit of work in ms, the ratio, the rate and the counted arithmetic."""
+    seconds = statistics.median(own)
+    return {
+        "plain_ms": 1e3 * statistics.median(plain),
+        "own_ms": 1e3 * seconds,
+        **quotient(plain, own, job.members),
+        "students_per_s": job.members / seconds,
+        "flops_per_s": job.members * FLOPS[job.work](job.experiments()[0]) / seconds,
+    }
+
+
+def line(about: dict[str, Any]) -> str:
+    """The point in a few words."""
+    e, batch, d = about["members"], about["student.batch"], about["law.dim"]
+    network = f"{about['network.kind']} {about['network.width']} x {about['network.depth']}"
+    work = " ".join(about[key] for key in ("work", "way") if key in about)
+    return f"{network}, {e} members, batch {batch}, d = {d}, {about['network.precision']} {work}"
