@@ -1,0 +1,98 @@
+"""The graph path on a real GPU: `python -m pytest -m cuda`."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from small import cycle, distillation, experiment, experiments, law_of, parameters
+from test_capture import CASES, members
+from test_laws import INSTANCES
+from torch import Tensor
+
+from dmdlab.capture import WARM_UP, Replayed
+from dmdlab.config import Experiment
+from dmdlab.lab.checkpoint import Checkpoint
+from dmdlab.lab.run import Progress, run_ensemble
+from dmdlab.laws import Law
+from dmdlab.training.distill import Distillation, Student
+from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
+]
+GPU = torch.device("cuda")
+
+
+def on_gpu(es: list[Experiment], graph: bool) -> Distillation:
+    """`small.distillation`, moved."""
+    loop = distillation(es)
+    student = loop.student
+    assert student.rotation is not None
+    assert student.rotated is not None
+    ensemble_of(student.denoiser).to_device(GPU)
+    ensemble_of(loop.fake).to_device(GPU)
+    moved = Student(student.denoiser, student.sigma_max, student.rotation.to(GPU), student.rotated.to(GPU))
+    return Distillation(es, law_of(es[0]).to(GPU).denoise, moved, loop.fake, graph)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("case", CASES)
+def test_graph_and_eager_agree_member_by_member(case: str, precision: str) -> None:
+    settings = CASES[case] | {"network__precision": precision}
+    eager, graph = (on_gpu(members(**settings), graph) for graph in (False, True))
+    for _ in range(12):
+        torch.testing.assert_close(cycle(graph), cycle(eager), rtol=1e-3, atol=1e-5)
+    for a, b in zip(parameters(eager), parameters(graph), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    assert graph._step.captured is not None
+    assert eager._step.captured is None
+    assert int(graph.iteration) == 12 * graph.score.updates
+
+
+@pytest.mark.parametrize("law", INSTANCES, ids=lambda law: f"{law.name}-{law.dim}")
+def test_every_exact_denoiser_can_be_captured(law: Law) -> None:
+    moved, out = copy.deepcopy(law).to(GPU), torch.zeros(2, 7, law.dim, device=GPU)
+    replay = Replayed(lambda x, sigma: out.copy_(moved.denoise(x, sigma)), graph=True)
+    for i in range(WARM_UP + 3):
+        x, sigma = torch.randn_like(out) * (i + 1), torch.rand(2, 7, 1, device=GPU) + 0.1
+        replay(x, sigma)
+        torch.testing.assert_close(out, moved.denoise(x, sigma))
+
+
+def test_a_replayed_teacher_learns_what_the_eager_one_does() -> None:
+    e = experiment(teacher__iterations=60, teacher__batch=16, teacher__target="posterior")
+    law, ends = law_of(e).to(GPU), []
+    for graph in (False, True):
+        denoiser = denoiser_for(2, e.network, law, GPU)
+        list(train_teacher(e, [0, 1], law, denoiser, graph=graph))
+        ends.append(ensemble_of(denoiser).flat.detach())
+    torch.testing.assert_close(*ends, rtol=1e-2, atol=1e-3)
+
+
+def test_a_failure_stays_with_its_member() -> None:
+    sick, healthy = (on_gpu(members(), True) for _ in range(2))
+    for count in range(10):
+        if count == 6:
+            sick.student.network.flat[1, 0] = torch.nan
+        sick.cycle()
+        healthy.cycle()
+    assert sick.failed_at.tolist() == [-1, 7 * sick.score.updates, -1]
+    for a, b in zip(parameters(sick), parameters(healthy), strict=True):
+        assert torch.equal(a[[0, 2]], b[[0, 2]])
+
+
+def test_interrupted_training_goes_on(tmp_path: Path) -> None:
+    es = experiments("seed={start=0, stop=2}", "student.iterations=60")
+
+    def ends(checkpoint: Checkpoint | None = None) -> list[dict[str, Tensor]]:
+        return [e.weights for e in run_ensemble(es, GPU, checkpoint=checkpoint) if not isinstance(e, Progress)]
+
+    straight = ends()
+    for event in run_ensemble(es, GPU, checkpoint=Checkpoint(tmp_path, es, GPU, every=0)):
+        if isinstance(event, Progress) and event.stage == "distilling" and event.done >= 30:
+            break
+    for a, b in zip(ends(Checkpoint(tmp_path, es, GPU)), straight, strict=True):
+        for name in b:
+            torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)
