@@ -1,14 +1,20 @@
 """Counted arithmetic and memory against torch's own count and against what a run really allocates."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
 import torch
-from small import experiment, start_denoiser
+from small import CPU, experiment, start_denoiser
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmdlab.config import Experiment
+from dmdlab.config import Experiment, experiment_from
 from dmdlab.diffusion import flow, karras_grid
-from dmdlab.lab import cost
+from dmdlab.lab import cost, footprint, run
+from dmdlab.lab.memory import LiveBytes
+from dmdlab.lab.run import run_ensemble
+from dmdlab.pairing import measure
 from dmdlab.randomness import rotation
 from dmdlab.training.distill import Distillation, Student
 from dmdlab.training.teacher import denoising_loss, ensemble_of
@@ -72,3 +78,85 @@ def test_parameters_teacher_steps_and_flows_are_as_in_the_network(network: str) 
     for solver in ("heun", "euler"):
         own = e.model_copy(update={"teacher": e.teacher.model_copy(update={"solver": solver})})
         assert counted(lambda s=solver: flow(denoiser, z, karras_grid(3, e.noise), s)) == cost.flow_flops(own)
+
+
+# --- memory
+
+BASE: dict[str, object] = {
+    "law__dim": 2,
+    "network__width": 16,
+    "network__depth": 3,
+    "teacher__iterations": 2,
+    "teacher__steps": 4,
+    "student__iterations": 6,
+    "student__warmup": 0,
+    "fake_score__updates": 2,
+    "measure__samples": 100,
+    "measure__checkpoints": 2,
+}
+SMALL: dict[str, dict[str, object]] = {
+    "small": {},
+    "one update": {"fake_score__updates": 1, "student__init": "rotated"},
+    "separate": {"fake_score__batches": "separate", "fake_score__updates": 5, "network__kind": "mlp"},
+    "network teacher": {"teacher__kind": "network", "network__width": 32},
+    "spiral": {"law__name": "spiral", "law__components": None},
+}
+LARGE: dict[str, dict[str, object]] = {
+    "wide": {"network__width": 512},
+    "wide mlp": {"network__width": 384, "network__depth": 5, "network__kind": "mlp", "student__batch": 256},
+    "high dimension": {"law__dim": 256, "network__width": 32, "student__init": "rotated"},
+    "long rows": {"student__batch": 1024, "network__width": 128, "law__dim": 8},
+    "cube": {"law__name": "cube", "law__components": None, "law__dim": 128},
+    "many samples": {"measure__samples": 4000, "law__dim": 32, "law__name": "gaussian", "law__components": None},
+    "wide network teacher": {"teacher__kind": "network", "network__width": 256, "network__kind": "mlp"},
+}
+
+
+def run_of(settings: dict[str, object], members: int) -> list[Experiment]:
+    own = {key: value for key, value in (BASE | {"law__components": 4} | settings).items() if value is not None}
+    base = {k: v for k, v in own.items() if k != "law__components"} if "law__name" in settings else own
+    return [experiment_from({k.replace("__", "."): v for k, v in (base | {"seed": s}).items()}) for s in range(members)]
+
+
+@pytest.mark.parametrize("members", [1, 4])
+@pytest.mark.parametrize("shape", [*SMALL, *LARGE])
+def test_no_run_takes_more_memory_than_estimated(shape: str, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a run but its measures, whose arrays are numpy's."""
+    es = run_of((SMALL | LARGE)[shape], members)
+    monkeypatch.setattr(run, "result_of", lambda *everything: None)
+    monkeypatch.setattr(footprint, "measuring_bytes", lambda e: 0)
+    estimate = footprint.ensemble_bytes(es[0], members, "cpu")
+    with LiveBytes() as seen:
+        for _ in run_ensemble(es, CPU):
+            pass
+    assert seen.peak <= estimate
+    assert estimate < 2.5 * seen.peak or shape in SMALL
+
+
+def test_the_measures_take_no_more_than_estimated() -> None:
+    e = run_of({"measure__samples": 500, "law__dim": 16}, 1)[0]
+    rng = np.random.default_rng(0)
+    p, g, q = rng.standard_normal((3, 500, 16)).astype(np.float32)
+    measure(p[:50], g[:50], reference=q[:50])  # imports what it needs
+    tracemalloc.start()
+    try:
+        measure(p, g, reference=q)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= footprint.measuring_bytes(e) < 2.5 * peak
+
+
+def test_live_bytes_counts_what_is_held_by_name_or_by_autograd() -> None:
+    with LiveBytes() as seen:
+        x = torch.ones(1000, requires_grad=True)
+        y = x.exp()
+        z = y.sin()
+        assert seen.live == 12_000
+        del y  # sin keeps it for its gradient
+        assert seen.live == 12_000
+        z.sum().backward()
+        assert seen.live == 12_000  # x, z and x's gradient
+        del z, x
+        assert seen.live == 0
+    assert 16_000 <= seen.peak <= 20_008

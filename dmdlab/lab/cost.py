@@ -79,23 +79,17 @@ def teacher_flops(e: Experiment) -> int:
     return step_flops(e, e.teacher.batch)
 
 
+def flow_calls(e: Experiment) -> int:
+    """Denoiser calls of Phi_K."""
+    return 2 * e.teacher.steps - 1 if e.teacher.solver == "heun" else e.teacher.steps
+
+
 def flow_flops(e: Experiment) -> int:
     """Phi_K at `measure.samples` noises, were the teacher a network (an exact one needs none)."""
-    steps = e.teacher.steps
-    calls = 2 * steps - 1 if e.teacher.solver == "heun" else steps
-    return calls * forward_flops(e, e.measure.samples)
+    return flow_calls(e) * forward_flops(e, e.measure.samples)
 
 
 def training_flops(e: Experiment) -> int:
     """One whole run: the training of its start network, every cycle, and Phi_K at its noise and at fresh noise."""
     flows = 2 * flow_flops(e) if e.teacher.kind == "network" else 0
     return e.teacher.iterations * teacher_flops(e) + cycles(e) * cycle_flops(e) + flows
-
-
-def member_bytes(e: Experiment, device_type: str) -> int:
-    """An upper estimate of one member's peak memory over a whole run, in bytes: on a GPU its own, on a CPU the RAM."""
-    d, width, depth = e.law.dim, e.network.width, e.network.depth
-    batch, updates, n = e.student.batch, e.fake_score.updates, e.measure.samples
-    activations = batch * (updates * (d + width) + 6 * depth * width)
-    draws = max(1 << 20, 2 * (updates + 1) * batch * d)
-    return FLOAT * (12 * parameters(e) + 2 * activations + 2 * draws + d * d + 8 * n * d)

@@ -1,0 +1,121 @@
+"""Bytes: how many a machine can spare, how many this process has taken, how many a stretch of code holds."""
+
+import re
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from dmdlab.config import InputError
+
+SHARE = 0.9
+"""The part of a GPU's free memory that an ensemble may take by estimate (ours: the rest is for torch and cuBLAS)."""
+
+CPU_SHARE = 0.6
+"""The part of the available RAM that all workers together may take by estimate (ours: a laptop is used beside it)."""
+
+UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+
+class LiveBytes(TorchDispatchMode):
+    """Within it, counts every new tensor from the operation that made it until nobody holds it, autograd included.
+
+    `live` now and `peak` at most, in bytes. What an operation takes and returns inside itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self._note(leaf.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            self._known.add(key)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._forget, key, size).atexit = False
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+
+def memory(device: torch.device, workers: int = 1) -> int:
+    """Bytes that one ensemble may take on `device` by estimate, when `workers` processes work at a time.
+
+    GPU: nine tenths of what is free there. CPU: a share of the RAM that is available, within a control group's limit.
+    """
+    if device.type == "cuda":
+        return int(SHARE * torch.cuda.mem_get_info(device)[0]) // workers
+    return int(CPU_SHARE * available()) // workers
+
+
+def available(root: Path = Path("/")) -> int:
+    """Bytes of RAM that this process could still take, 4 GiB where the system does not say."""
+    found = [_meminfo(root / "proc/meminfo"), _control_group(root)]
+    known = [value for value in found if value is not None]
+    return min(known) if known else 4 * 2**30
+
+
+def _meminfo(path: Path) -> int | None:
+    """Linux's own estimate of what can be taken without swapping."""
+    if not path.is_file():
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", path.read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def _control_group(root: Path) -> int | None:
+    """What a container's limit leaves (control groups, version 2 or 1), None without one."""
+    group = root / "sys/fs/cgroup"
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return max(0, int((group / limit).read_text()) - int((group / used).read_text()))
+        except (OSError, ValueError):  # not there, or "max": no limit
+            continue
+    return None
+
+
+def taken(device: torch.device) -> int | None:
+    """Bytes at their peak so far: of torch's tensors on a GPU, of this whole process on a CPU; None if unknown."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def parse_size(text: str, source: str = "--memory") -> int:
+    """Bytes of '8GiB', '500 MB' or '0.5tib'. Raises `InputError` for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", text, re.IGNORECASE)
+    size = int(float(found[1]) * UNITS[found[2].lower()]) if found else 0
+    if size < 1:
+        raise InputError(f"{source} {text}: expected a number and a unit, as in 8GiB, 500MiB or 16GB")
+    return size
+
+
+def size_text(size: float) -> str:
+    """'3.2 GiB': two digits or more, in the unit that leaves them below a thousand."""
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if size >= 10 or units[0] == "B" else f"{size:.1f} {units[0]}"
