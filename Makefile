@@ -20,9 +20,9 @@ types: $(STAMP)
 
 check: lint types test
 
-bench: $(STAMP)  ## measured ratios, side by side in one run
-	$(BIN)/python -m benchmarks.ensemble
-	$(BIN)/python -m benchmarks.transport
+bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performance.md (half an hour on 2 cores)
+	$(BIN)/dmdlab bench
+	$(BIN)/python -m benchmarks.report
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

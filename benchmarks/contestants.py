@@ -14,16 +14,23 @@ import torch
 
 from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
 from dmdlab.config import Experiment, flatten
-from dmdlab.diffusion import EDMDenoiser, flow, karras_grid
+from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab.files import load
+from dmdlab.lab.profile import random_start
 from dmdlab.laws import Law, make_law
 from dmdlab.precision import resolve
 from dmdlab.randomness import generator
-from dmdlab.training.distill import Distillation, Student
+from dmdlab.training.distill import Distillation
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
 
 Work = Literal["cycle", "teacher", "flow"]
 Way = Literal["plain", "plain, fused AdamW", "eager", "graph"]
+
+COSTLY = (
+    *("law.name", "law.dim", "teacher.kind", "teacher.batch", "teacher.steps", "measure.samples"),
+    *("network.kind", "network.width", "network.depth", "network.precision", "student.batch", "fake_score.updates"),
+)
+"""The settings that a benchmark's cost depends on."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,8 @@ class Job:
     def about(self) -> dict[str, Any]:
         """What a record says of this job: the settings that decide its cost."""
         e = self.experiments()[0]
-        keys = ("law.name", "law.dim", "student.batch", "fake_score.updates", "teacher.kind", "teacher.batch")
-        keys += ("teacher.steps", "measure.samples", *(f"network.{key}" for key in ("kind", "width", "depth")))
-        flat = flatten(e)
-        precision = resolve(e.network.precision, torch.device(self.device))
-        return {"members": self.members, **{key: flat[key] for key in keys}, "network.precision": precision}
+        flat = flatten(e) | {"network.precision": resolve(e.network.precision, torch.device(self.device))}
+        return {"members": self.members, **{key: flat[key] for key in COSTLY}}
 
 
 class Contestant:
@@ -115,7 +119,6 @@ def build(job: Job) -> Contestant:
     """The contestant, on its device. Raises `InputError` for a precision that the device lacks."""
     device, experiments = torch.device(job.device), job.experiments()
     law = make_law(experiments[0].law.model_dump()).to(device)
-    torch.backends.cuda.matmul.allow_tf32 = False
     return _plain(job, experiments[0], law, device) if job.plain else _ours(job, experiments, law, device)
 
 
@@ -133,26 +136,21 @@ def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestan
         torch.backends.cuda.matmul.allow_tf32 = False  # flows are never in TF32
         z, teacher = e.noise.sigma_max * torch.randn(e.measure.samples, law.dim, device=device), network()
         return Contestant(lambda: plain_flow(teacher, z, e), device)
-    teacher = network() if e.teacher.kind == "network" else law.denoise
-    return Contestant(PlainDMD(e, teacher, network(), network(), job.way == "plain, fused AdamW" or None).cycle, device)
+    fused = True if job.way == "plain, fused AdamW" else None
+    exact = e.teacher.kind == "exact"
+    return Contestant(PlainDMD(e, law.denoise if exact else network(), network(), network(), fused).cycle, device)
 
 
 def _ours(job: Job, experiments: list[Experiment], law: Law, device: torch.device) -> Contestant:
-    e, graph = experiments[0], job.way == "graph"
-
-    def networks() -> EDMDenoiser:
-        made = denoiser_for(len(experiments), e.network, law, "cpu")
-        ensemble_of(made).initialise([generator(other.seed, "benchmark") for other in experiments]).to_device(device)
-        return made
-
+    e, graph, seeds = experiments[0], job.way == "graph", [other.seed for other in experiments]
+    if job.work == "cycle":
+        return Ensemble(random_start(experiments, device, graph), device)
+    network = denoiser_for(len(experiments), e.network, law, device)
     if job.work == "teacher":
         report = 64  # iterations a call, at least the block of random numbers that is drawn ahead
-        steps = train_teacher(e, [other.seed for other in experiments], law, networks(), report, graph)
+        steps = train_teacher(e, seeds, law, network, report, graph)
         return Contestant(lambda: next(steps), device, report)
-    if job.work == "flow":
-        teacher, grid = networks(), karras_grid(e.teacher.steps, e.noise)
-        z = e.noise.sigma_max * torch.randn(len(experiments), e.measure.samples, law.dim, device=device)
-        return Contestant(lambda: flow(teacher, z, grid, e.teacher.solver), device)
-    teacher = networks() if e.teacher.kind == "network" else law.denoise
-    student = Student(networks(), e.noise.sigma_max)
-    return Ensemble(Distillation(experiments, teacher, student, networks(), graph=graph), device)
+    ensemble_of(network).initialise([generator(seed, "benchmark") for seed in seeds])
+    z = e.noise.sigma_max * torch.randn(len(seeds), e.measure.samples, law.dim, device=device)
+    grid = karras_grid(e.teacher.steps, e.noise)
+    return Contestant(lambda: flow(network, z, grid, e.teacher.solver), device)

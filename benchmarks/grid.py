@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from benchmarks.contestants import Job, Way, Work
+from benchmarks.measure import Options
 
 MEMBERS = "members"
 
@@ -63,12 +64,12 @@ TINY: dict[str, object] = {"law.dim": 2, "network.width": 8, "student.batch": 16
 WIDTH, BATCH, DIM = "network.width", "student.batch", "law.dim"
 
 
-def bases(device: str, quick: bool) -> list[Base]:
+def bases(options: Options) -> list[Base]:
     """The base points of a device and their axes; for `quick`, tiny ones with two points an axis."""
-    if quick:
+    if options.quick:
         mlp = TINY | {"network.kind": "mlp", "teacher.kind": "network"}
         return [Base("paper", "smoke", mlp, 1, {MEMBERS: (1, 2), DIM: (2, 4)}), Base("quickstart", "smoke", TINY, 2)]
-    if device.startswith("cuda"):
+    if options.cuda:
         axes = {
             MEMBERS: (1, 4, 16, 64, 256, 1024),
             WIDTH: (64, 128, 256, 512, 1024),

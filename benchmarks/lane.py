@@ -6,15 +6,15 @@ peak of memory belongs to a process. So contestants live apart and take turns: w
 
 import gc
 import multiprocessing
-import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from benchmarks.contestants import Contestant, Job
+from benchmarks.measure import Options
 
-P, R = ParamSpec("P"), TypeVar("R")
+R = TypeVar("R")
 
 _contestant: Contestant | None = None
 """In a lane: who is on it."""
@@ -23,16 +23,15 @@ _contestant: Contestant | None = None
 class Lane:
     """A process with one contestant at a time. A context manager: leaving it ends the process.
 
-    threads: of torch there. tuned: whether the allocator is tuned as `dmdlab` does it. apart: False stays in this
-    process, as it is, for tests that want to know that a benchmark runs and not how fast.
+    tuned: whether the allocator is tuned as `dmdlab` does it. With `options.quick` all stays in this process, as it is.
     """
 
-    def __init__(self, threads: int, tuned: bool, apart: bool = True) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pool = (
-            ProcessPoolExecutor(1, mp_context=context, initializer=_enter, initargs=(threads, tuned)) if apart else None
-        )
+    def __init__(self, options: Options, tuned: bool) -> None:
+        self.pool: ProcessPoolExecutor | None = None
         self.own: Contestant | None = None  # on a lane in this process
+        if not options.quick:
+            spawn = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(1, spawn, initializer=_enter, initargs=(options.threads, tuned))
 
     def __enter__(self) -> "Lane":
         return self
@@ -41,13 +40,13 @@ class Lane:
         if self.pool:
             self.pool.shutdown()
 
-    def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self, function: Callable[..., R], *args: Any) -> R:
         """`function` of a module, run over there; its error is raised here."""
         global _contestant
         if self.pool:
-            return self.pool.submit(function, *args, **kwargs).result()
+            return self.pool.submit(function, *args).result()
         _contestant = self.own
-        result = function(*args, **kwargs)
+        result = function(*args)
         self.own = _contestant
         return result
 
@@ -64,15 +63,6 @@ def current() -> Contestant:
     """In a lane: the contestant there."""
     assert _contestant is not None, "no contestant has entered this lane"
     return _contestant
-
-
-def peak_bytes(device: str) -> int:
-    """In a lane: the most memory so far, of the device's allocator on a GPU, else of the process."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
 def _enter(threads: int, tuned: bool) -> None:

@@ -15,6 +15,7 @@ precision, the products of one forward pass at the cycle's own shapes, and a cop
 """
 
 import statistics
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +26,7 @@ import torch
 from benchmarks.contestants import Job
 from benchmarks.grid import Base, bases
 from benchmarks.lane import Lane
-from benchmarks.measure import QUICK, Effort, Turn, alternate, quotient, say
+from benchmarks.measure import Options, Turn, alternate, quotient, say
 from benchmarks.rates import (
     copy_numbers,
     copy_seconds,
@@ -39,7 +40,7 @@ from dmdlab.lab.cost import cycle_flops, forward_flops, parameters
 from dmdlab.precision import Precision, resolve, supports
 
 ADAM_BYTES = 28
-PEER = "plain loop"
+PEER, BF16_PEER = "plain loop", "plain loop, bf16"
 
 
 @dataclass(frozen=True)
@@ -55,75 +56,76 @@ class Entry:
         return resolve(self.job.experiments()[0].network.precision, torch.device(self.job.device))
 
 
-def run(device: str, threads: int, quick: bool) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """A record for each contestant at each base point."""
-    effort = QUICK if quick else Effort()
-    points = bases(device, quick)[-1 if quick else 0 :]
-    records = [r for base in points for r in at(base, device, threads, effort)]
-    return {"records": records, "product": product_size(device, quick), "copy_numbers": copy_numbers(device, quick)}
+    points = bases(options)[-1 if options.quick else 0 :]
+    records = [record for base in points for record in at(base, options)]
+    return {"records": records, "product": product_size(options), "copy_numbers": copy_numbers(options)}
 
 
-def entries(base: Base, device: str) -> dict[str, Entry]:
+def entries(base: Base, options: Options) -> dict[str, Entry]:
     """Everyone who takes part, by the name in the table."""
+    device = options.device
     bf16 = supports(torch.device(device), "bf16")
     found = {PEER: Entry(base.job("plain", device), tuned=False)}
     found["plain loop, fused AdamW"] = Entry(base.job("plain, fused AdamW", device), tuned=False)
     if bf16:
-        found["plain loop, bf16"] = Entry(base.job("plain", device, precision="bf16"), tuned=False)
-    for way in own_ways(device):
+        found[BF16_PEER] = Entry(base.job("plain", device, precision="bf16"), tuned=False)
+    for way in own_ways(options):
         found[f"dmdlab, {way}"] = Entry(base.job(way, device))
         if bf16:
             found[f"dmdlab, {way}, bf16"] = Entry(base.job(way, device, precision="bf16"))
-    if device == "cpu":
+    if not options.cuda:
         found["dmdlab, eager, allocator untuned"] = Entry(base.job("eager", device), tuned=False)
     return found
 
 
-def at(base: Base, device: str, threads: int, effort: Effort) -> list[dict[str, Any]]:
-    """The records of one base point."""
-    taking_part = entries(base, device)
+def at(base: Base, options: Options, who: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The records of one base point; if `who` is named, of the plain loop and these only, and without profiles."""
+    taking_part = {k: v for k, v in entries(base, options).items() if not who or k in (PEER, *who)}
     with ExitStack() as stack:
-        apart = effort is not QUICK
-        lanes = {name: stack.enter_context(Lane(threads, entry.tuned, apart)) for name, entry in taking_part.items()}
-        yardsticks = stack.enter_context(Lane(threads, True, apart))
+        lanes = {name: stack.enter_context(Lane(options, entry.tuned)) for name, entry in taking_part.items()}
+        yardsticks = stack.enter_context(Lane(options, tuned=True))
         for name, entry in taking_part.items():
             lanes[name].enter(entry.job)
         turns: dict[str, Turn] = {name: lane.seconds for name, lane in lanes.items()}
-        turns |= yardstick_turns(yardsticks, base, {e.precision for e in taking_part.values()}, effort is QUICK, device)
-        taken = alternate(turns, effort)
-        units = 1 if effort is QUICK else 3
-        products = {name: lane.call(seconds_in_products, units) for name, lane in lanes.items()}
+        turns |= yardstick_turns(yardsticks, base, {e.precision for e in taking_part.values()}, options)
+        taken = alternate(turns, options.effort)
+        units = 1 if options.quick else 3
+        products = {} if who else {name: lane.call(seconds_in_products, units) for name, lane in lanes.items()}
     found = []
     for name, entry in taking_part.items():
         record = {"base": base.name, "who": name, **entry.job.about()} | {
             "members": 1 if entry.job.plain else base.members
         }
-        record |= shares(entry, name, taken, effort is QUICK)
-        record["outside_products"] = 1 - products[name] / statistics.median(taken[name])
+        record |= shares(entry, name, taken, options)
+        if products:
+            record["outside_products"] = 1 - products[name] / statistics.median(taken[name])
         say(f"{line(record)}, {name}: {record['ratio']:.2f} of at most {record['bound']:.2f}")
         found.append(record)
     return found
 
 
-def yardstick_turns(lane: Lane, base: Base, precisions: set[Precision], quick: bool, device: str) -> dict[str, Turn]:
+def yardstick_turns(lane: Lane, base: Base, precisions: set[Precision], options: Options) -> dict[str, Turn]:
     """A turn for every product and for the copy, each for a unit of one product, forward pass or copy."""
-    e, size = base.job("eager", device).experiments()[0], product_size(device, quick)
-    turns: dict[str, Turn] = {"copy": partial(lane.call, copy_seconds, copy_numbers(device, quick), device)}
+    device, size = options.device, product_size(options)
+    e = base.job("eager", device).experiments()[0]
+    turns: dict[str, Turn] = {"copy": partial(lane.call, copy_seconds, copy_numbers(options), device)}
     for p in sorted(precisions):
         turns[f"product {p}"] = partial(lane.call, product_seconds, size, p, device)
         turns[f"shapes {p}"] = partial(lane.call, shapes_seconds, e, base.members, p, device)
     return turns
 
 
-def shares(entry: Entry, name: str, taken: dict[str, list[float]], quick: bool) -> dict[str, Any]:
+def shares(entry: Entry, name: str, taken: dict[str, list[float]], options: Options) -> dict[str, Any]:
     """Time, ratio to the plain loop, and what the time is made of, from the rounds."""
     job, e = entry.job, entry.job.experiments()[0]
     members = 1 if job.plain else job.members
     own, flops = statistics.median(taken[name]), members * cycle_flops(e)
-    product = 2 * product_size(job.device, quick) ** 3 / statistics.median(taken[f"product {entry.precision}"])
+    product = 2 * product_size(options) ** 3 / statistics.median(taken[f"product {entry.precision}"])
     all_members = forward_flops(e, e.student.batch) * job.members
     shapes = all_members / statistics.median(taken[f"shapes {entry.precision}"])
-    copy = 8 * copy_numbers(job.device, quick) / statistics.median(taken["copy"])
+    copy = 8 * copy_numbers(options) / statistics.median(taken["copy"])
     moved = ADAM_BYTES * parameters(e) * members * (1 + e.fake_score.updates)
     return {
         "ms": 1e3 * own,

@@ -28,8 +28,27 @@ class Effort:
     slow_s: float = 1.0
 
 
-QUICK = Effort(rounds=2, turn_s=0.0, slow_s=0.0)
-"""For tests: that everything runs, not how fast."""
+@dataclass(frozen=True)
+class Options:
+    """How the benchmarks run. device: 'cpu' or 'cuda...'. threads: of torch, in each process. quick: tiny sizes, all in
+    this process, to see that everything runs and not how fast. full: nothing extrapolated (targets; half an hour)."""
+
+    device: str = "cpu"
+    threads: int = 1
+    quick: bool = False
+    full: bool = False
+
+    @property
+    def cuda(self) -> bool:
+        """Whether this is a GPU."""
+        return self.device.startswith("cuda")
+
+    @property
+    def effort(self) -> Effort:
+        """How long to measure."""
+        if self.quick:
+            return Effort(rounds=1, turn_s=0.0, slow_s=0.0)
+        return Effort(slow_s=30.0) if self.cuda else Effort()  # a graph must be captured before it is timed
 
 
 def alternate(turns: Mapping[str, Turn], effort: Effort) -> dict[str, list[float]]:
@@ -66,22 +85,23 @@ def exponent(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
     return {"slope": slope, "error": error, "last": float((v[-1] - v[-2]) / (u[-1] - u[-2]))}
 
 
-def header(name: str, device: str, threads: int, quick: bool) -> dict[str, Any]:
+def header(name: str, options: Options) -> dict[str, Any]:
     """Where and how the records below it were made."""
     import torch
 
     from dmdlab.lab.environment import commit, hardware, versions
 
+    flags = [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]
     return {
         "benchmark": name,
-        "device": device,
-        "hardware": hardware(torch.device(device)),
-        "threads": threads,
+        "device": options.device.split(":")[0],
+        "hardware": hardware(torch.device(options.device)),
+        "threads": options.threads,
         "versions": versions(),
         "commit": commit(),
-        "command": f"dmdlab bench {name} --device {device} --threads {threads}" + (" --quick" if quick else ""),
+        "command": " ".join(["dmdlab bench", name, f"--device {options.device} --threads {options.threads}", *flags]),
         "seeds": "0 to members - 1",
-        "quick": quick,
+        "quick": options.quick,
     }
 
 
@@ -93,6 +113,6 @@ def say(text: str) -> None:
 def write(results: Mapping[str, Any], out: Path) -> Path:
     """The results as `out`/NAME-DEVICE.json; the path."""
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{results['benchmark']}-{results['device'].split(':')[0]}.json"
+    path = out / f"{results['benchmark']}-{results['device']}.json"
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return path

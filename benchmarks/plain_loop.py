@@ -25,6 +25,8 @@ Teacher = Callable[[Tensor, Tensor], Tensor]
 
 
 class TimeFeatures(nn.Module):
+    frequencies: Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.register_buffer("frequencies", 2 * math.pi * torch.logspace(-3, 4, features // 2, base=2.0))

@@ -10,8 +10,10 @@ import torch
 
 from benchmarks.contestants import Contestant
 from benchmarks.lane import current
+from benchmarks.measure import Options
 from dmdlab.config import Experiment
 from dmdlab.lab.cost import products
+from dmdlab.lab.profile import watch
 from dmdlab.precision import Precision
 
 CPU_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
@@ -19,14 +21,14 @@ GPU_PRODUCTS = re.compile("gemm|nvjet|cutlass|xmma|cublas", re.IGNORECASE)
 """Kernels that multiply matrices, by the names that cuBLAS and CUTLASS give them."""
 
 
-def product_size(device: str, quick: bool) -> int:
+def product_size(options: Options) -> int:
     """Rows of the large square product: big enough for the full rate, small enough for a turn."""
-    return 64 if quick else 8192 if device.startswith("cuda") else 2048
+    return 64 if options.quick else 8192 if options.cuda else 2048
 
 
-def copy_numbers(device: str, quick: bool) -> int:
+def copy_numbers(options: Options) -> int:
     """float32 numbers of the copy: more than any cache holds."""
-    return 1 << (12 if quick else 30 if device.startswith("cuda") else 26)
+    return 1 << (12 if options.quick else 30 if options.cuda else 26)
 
 
 def product_seconds(size: int, precision: Precision, device: str, units: int) -> float:
@@ -73,13 +75,9 @@ def seconds_in_products(units: int) -> float:
     On a CPU the products' own time on the main thread; on a GPU that of their kernels. Profiling lengthens a cycle but
     hardly a product in it, so this is to be held against the cycle's time without a profiler.
     """
-    from torch.profiler import ProfilerActivity, profile
-
     contestant = current()
     cuda = contestant.device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]) as profiled:
-        contestant.seconds(units)
-    events = profiled.key_averages()
+    events = watch(contestant.step, units, contestant.device).key_averages()
     if cuda:
         micros = sum(e.self_device_time_total for e in events if GPU_PRODUCTS.search(e.key))
     else:

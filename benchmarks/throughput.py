@@ -20,43 +20,42 @@ import torch
 from benchmarks.contestants import Job, Way, Work
 from benchmarks.grid import Base, bases
 from benchmarks.lane import Lane
-from benchmarks.measure import QUICK, Effort, alternate, quotient, say
+from benchmarks.measure import Options, alternate, quotient, say
 from dmdlab.lab.cost import cycle_flops, flow_flops, teacher_flops
 
 FLOPS = {"cycle": cycle_flops, "teacher": teacher_flops, "flow": flow_flops}
 """The counted arithmetic of one member's unit of work."""
 
 
-def run(device: str, threads: int, quick: bool) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Every point of the grid; at the base points the teacher's training and Phi_K, too."""
-    effort = QUICK if quick else Effort()
     records: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        ways: tuple[Way, ...] = ("plain", *own_ways(device))
-        lanes = {way: stack.enter_context(Lane(threads, way != "plain", not quick)) for way in ways}
-        for base in bases(device, quick):
+        ways: tuple[Way, ...] = ("plain", *own_ways(options))
+        lanes = {way: stack.enter_context(Lane(options, tuned=way != "plain")) for way in ways}
+        for base in bases(options):
             for axis, point in base.points():
-                records += compare(lanes, point, device, effort, axis=axis)
-            records += compare(lanes, base, device, effort, work="teacher")
-            records += compare(lanes, base, device, effort, work="flow")
+                records += compare(lanes, point, options, axis=axis)
+            records += compare(lanes, base, options, work="teacher")
+            records += compare(lanes, base, options, work="flow")
     return {"records": records}
 
 
-def own_ways(device: str) -> tuple[Way, ...]:
-    """How dmdlab runs a cycle on this device."""
-    return ("eager", "graph") if device.startswith("cuda") else ("eager",)
+def own_ways(options: Options) -> tuple[Way, ...]:
+    """How dmdlab runs a cycle on this device, the best way last."""
+    return ("eager", "graph") if options.cuda else ("eager",)
 
 
 def compare(
-    lanes: dict[Way, Lane], point: Base, device: str, effort: Effort, work: Work = "cycle", axis: str = ""
+    lanes: dict[Way, Lane], point: Base, options: Options, work: Work = "cycle", axis: str = ""
 ) -> Iterator[dict[str, Any]]:
     """A record for each way in which dmdlab does this work, beside the plain loop."""
-    jobs = {way: point.job(way, device, work) for way in lanes if not (work == "flow" and way == "graph")}
+    jobs = {way: point.job(way, options.device, work) for way in lanes if not (work == "flow" and way == "graph")}
     about = {"base": point.name, "axis": axis, "work": work, **jobs["eager"].about()}
     try:
         for way, job in jobs.items():
             lanes[way].enter(job)
-        taken = alternate({way: lanes[way].seconds for way in jobs}, effort)
+        taken = alternate({way: lanes[way].seconds for way in jobs}, options.effort)
     except torch.OutOfMemoryError:
         say(f"{line(about)}: does not fit")
         yield about | {"way": "eager", "fits": False}

@@ -1,0 +1,240 @@
+"""The tables of docs/performance.md, from the JSON results: no number there is typed by hand.
+
+    python -m benchmarks.report            # write the tables into the document
+    python -m benchmarks.report --check    # exit status 1 when the document's tables are not those of the results
+
+A table stands between `<!-- bench: TABLE DEVICE -->` and `<!-- end -->`. Without results for it, the document says "not
+measured yet".
+"""
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.growth import Growth, growth
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "benchmarks" / "results"
+BLOCK = re.compile(r"(<!-- bench: (?P<table>\w+) (?P<device>\w+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+NOT_YET = "Not measured yet.\n"
+
+Results = dict[str, Any]
+Record = dict[str, Any]
+NAMES = {
+    "members": "members e",
+    "network.width": "width",
+    "student.batch": "batch n",
+    "law.dim": "dimension d",
+    "cycle": "a cycle",
+    "teacher": "an iteration of teacher training",
+    "flow": "Phi_K",
+}
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float) -> str:
+    """Three significant digits, and no fewer than the whole part."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
+
+
+def percent(share: float) -> str:
+    """A share as '12 %'."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
+
+
+def spread(record: Record) -> str:
+    """The ratio with its least and most over rounds."""
+    return f"{record['ratio']:.2f} ({record['ratio_least']:.2f} ... {record['ratio_most']:.2f})"
+
+
+def _size(r: Record) -> str:
+    """'mlp 384 x 5, d = 4'."""
+    return f"{r['network.kind']} {r['network.width']} x {r['network.depth']}, d = {r['law.dim']}"
+
+
+def _network(r: Record) -> str:
+    """'mlp 384 x 5, d = 4, n = 512, k = 5'."""
+    return f"{_size(r)}, n = {r['student.batch']}, k = {r['fake_score.updates']}"
+
+
+def throughput(results: Results) -> str:
+    """One table a base point: the base, then each axis."""
+    text = ""
+    for base in dict.fromkeys(r["base"] for r in results["records"]):
+        own = [r for r in results["records"] if r["base"] == base and r["work"] == "cycle"]
+        origin = own[0]
+        text += f"From {_network(origin)}, e = {origin['members']}, {origin['teacher.kind']} teacher, "
+        text += f"{origin['network.precision']}:\n\n"
+        rows = [_point(r) for r in own]
+        head = ["setting", "way", "plain, ms", "dmdlab, ms", "ratio (least ... most)", "student-cycles/s", "GFLOP/s"]
+        text += markdown(head, rows) + "\n"
+    return text
+
+
+def _point(r: Record) -> list[str]:
+    setting = f"{NAMES[r['axis']]} = {r[r['axis']]}" if r["axis"] else "**as above**"
+    if not r["fits"]:
+        return [setting, r["way"], "", "does not fit", "", "", ""]
+    times = [number(r["plain_ms"]), number(r["own_ms"] / r["members"])]
+    return [setting, r["way"], *times, spread(r), number(r["students_per_s"]), number(r["flops_per_s"] / 1e9)]
+
+
+def stages(results: Results) -> str:
+    """Teacher training and Phi_K at the base points."""
+    head = ["work", "network", "e", "way", "plain, ms", "dmdlab, ms", "ratio (least ... most)", "GFLOP/s"]
+    return markdown(head, [_stage(r) for r in results["records"] if r["work"] != "cycle" and r["fits"]])
+
+
+def _stage(r: Record) -> list[str]:
+    rows = r["measure.samples"] if r["work"] == "flow" else r["teacher.batch"]
+    work = f"{NAMES[r['work']]}, n = {rows}"
+    times = number(r["plain_ms"]), number(r["own_ms"] / r["members"])
+    return [work, _size(r), str(r["members"]), r["way"], *times, spread(r), number(r["flops_per_s"] / 1e9)]
+
+
+def exponents(results: Results) -> str:
+    """How a cycle's time grows along each axis."""
+    head = ["from", "axis", "range", "who", "exponent", "between the last two"]
+    return markdown(head, [_growth(g) for g in growth(results["records"])])
+
+
+def _growth(g: Growth) -> list[str]:
+    error = "" if math.isnan(g.error) else f" ± {g.error:.2f}"
+    reach = f"{g.values[0]} ... {g.values[-1]}"
+    return [g.base, NAMES[g.axis], reach, g.who, f"{g.slope:.2f}{error}", f"{g.last:.2f}"]
+
+
+def limits(results: Results) -> str:
+    """Everyone at each base point, and the yardsticks."""
+    text = ""
+    for base in dict.fromkeys(r["base"] for r in results["records"]):
+        own = [r for r in results["records"] if r["base"] == base]
+        rates = {r["network.precision"]: r["product_flops_per_s"] for r in own}
+        told = ", ".join(f"{p} {rate / 1e9:.0f} GFLOP/s" for p, rate in rates.items())
+        members = max(r["members"] for r in own)
+        text += f"{base}: {_network(own[0])}, e = {members} of dmdlab's. Large product: {told}; copy: "
+        text += f"{own[0]['copy_bytes_per_s'] / 1e9:.1f} GB/s.\n\n"
+        head = ["who", "ms a student", "ratio (least ... most)", "bound", "of the product", "of its shapes"]
+        head += ["outside products", "optimiser's bytes"]
+        text += markdown(head, [_limit(r) for r in own]) + "\n"
+    return text
+
+
+def _limit(r: Record) -> list[str]:
+    keys = ("share_of_product", "share_of_shapes", "outside_products", "optimiser_bytes_share")
+    bound = f"at most {r['bound']:.2f}"
+    return [r["who"], number(r["ms"] / r["members"]), spread(r), bound, *(percent(r[key]) for key in keys)]
+
+
+def start(results: Results) -> str:
+    """Time to first step, peak memory."""
+    head = ["contestant", "e", "imports, s", "build, s", "first cycle, s", "ready, s", "peak, MiB", "planned for, MiB"]
+    return markdown(head, [_start(r) for r in results["records"]])
+
+
+def _start(r: Record) -> list[str]:
+    seconds = (f"{r[key]:.2f}" for key in ("import_s", "build_s", "first_s", "ready_s"))
+    planned = _mib(r["planned_bytes"]) if "planned_bytes" in r else ""
+    return [f"{r['way']}: {_network(r)}", str(r["members"]), *seconds, _mib(r["peak_bytes"]), planned]
+
+
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.0f}"
+
+
+def transport(results: Results) -> str:
+    """dmdlab's solvers against scipy's and POT's."""
+    head = ["clouds", "n", "d", "dmdlab, ms", "scipy, ms (ratio)", "POT, ms (ratio)"]
+    text = markdown(head, [_clouds(r) for r in results["records"]])
+    for r in results["certified"]:
+        text += (
+            f"\nBeyond the dense solver, n = {r['n']}, d = {r['d']}: certified interval [{r['lower']:.2f}, "
+            f"{r['upper']:.2f}], gap {percent(r['gap'])} (asked for {percent(r['asked_gap'])}), {r['seconds']:.0f} s, "
+            f"{r['peak_bytes'] / 2**30:.1f} GiB at its peak.\n"
+        )
+    return text
+
+
+def _clouds(r: Record) -> list[str]:
+    others = (f"{r[f'{other}_ms']:.1f} ({r[f'{other}_ratio']:.1f})" for other in ("scipy", "pot"))
+    return [r["clouds"], str(r["n"]), str(r["d"]), f"{r['dmdlab_ms']:.1f}", *others]
+
+
+def targets(results: Results | None, device: str) -> str:
+    """Each target with what was measured, or that it was not."""
+    from benchmarks.targets import TARGETS
+
+    rows = []
+    for target in TARGETS[device]:
+        wanted = f"{'at least' if target.least else 'at most'} {target.wanted:g} {target.unit}".strip()
+        found = [r for r in results["records"] if r["target"] == target.text] if results else []
+        if not found:
+            rows.append([target.text, wanted, "not measured yet", "", ""])
+        for r in found:
+            measured = f"{number(r['measured'])} {r['unit']} ({r['precision']})"
+            rows.append([target.text, wanted, measured, "met" if r["met"] else "**not met**", r["how"]])
+    return markdown(["target", "wanted", "measured", "", "how"], rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
+    "throughput": ("throughput", throughput),
+    "stages": ("throughput", stages),
+    "growth": ("throughput", exponents),
+    "limits": ("limits", limits),
+    "start": ("start", start),
+    "transport": ("transport", transport),
+    "targets": ("targets", lambda results: targets(results, results["device"])),
+}
+"""Table -> the benchmark that has its numbers, and who renders it."""
+
+
+def origin(results: Results) -> str:
+    """Where the numbers above it come from."""
+    versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if k != "dmdlab")
+    return (
+        f"\n`{results['command']}`: {results['hardware']}, {results['seconds'] / 60:.1f} min; commit "
+        f"{results['commit']}; seeds {results['seeds']}; {versions}.\n"
+    )
+
+
+def render(table: str, device: str, folder: Path) -> str:
+    """The text between two markers."""
+    benchmark, make = TABLES[table]
+    path = folder / f"{benchmark}-{device}.json"
+    if not path.is_file():
+        return targets(None, device) if table == "targets" else NOT_YET
+    results = json.loads(path.read_text(encoding="utf-8"))
+    return make(results).rstrip("\n") + "\n" + origin(results)
+
+
+def written(document: str, folder: Path) -> str:
+    """The document with every table made anew from the results in `folder`."""
+    return BLOCK.sub(lambda m: m[1] + render(m["table"], m["device"], folder) + m[5], document)
+
+
+def main() -> None:
+    """Write the document, or check it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    before = DOCUMENT.read_text(encoding="utf-8")
+    after = written(before, given.results)
+    if given.check:
+        sys.exit(before != after)
+    DOCUMENT.write_text(after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""All benchmarks by name: `dmdlab bench [NAME ...]` runs them and keeps their results as JSON."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import limits, start, targets, throughput, transport
+from benchmarks.measure import Options, header, say, write
+from dmdlab.config import InputError, nearest
+
+BENCHMARKS: dict[str, Callable[[Options], dict[str, Any]]] = {
+    "throughput": throughput.run,
+    "limits": limits.run,
+    "start": start.run,
+    "transport": transport.run,
+    "targets": targets.run,
+}
+RESULTS = Path(__file__).parent / "results"
+"""Where the results are that docs/performance.md shows."""
+
+
+def about() -> dict[str, str]:
+    """What each benchmark measures: the first sentence of its file."""
+    modules = (throughput, limits, start, transport, targets)
+    return {name: (module.__doc__ or "").split("\n\n")[0] for name, module in zip(BENCHMARKS, modules, strict=True)}
+
+
+def run(names: Sequence[str], options: Options, out: Path) -> Iterator[Path]:
+    """Run these benchmarks, all if none is named; the file of results of each as it is written.
+
+    Raises `InputError` for a name that there is not.
+    """
+    for name in names:
+        if name not in BENCHMARKS:
+            raise InputError(f"no benchmark {name!r}{nearest(name, BENCHMARKS)}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(options.threads)  # of what runs in this process: transport, and all of it when quick
+    try:
+        for name in names or BENCHMARKS:
+            say(f"--- {name}")
+            started = time.perf_counter()
+            results = header(name, options) | BENCHMARKS[name](options)
+            yield write(results | {"seconds": time.perf_counter() - started}, out)
+    finally:
+        torch.set_num_threads(threads)

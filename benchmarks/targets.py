@@ -1,0 +1,193 @@
+"""The targets that dmdlab set itself, and whether this machine meets them: on a GPU, meant for one H200, or on a CPU.
+
+Ratios are against the plain loop in the same run and, on a GPU, in the same precision. Each row says how it was
+measured: what is extrapolated from a few hundred cycles says so, and runs in full with `--full`. A target that is not
+met is printed as not met.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.contestants import Contestant, Ensemble
+from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, Base
+from benchmarks.lane import Lane
+from benchmarks.limits import BF16_PEER, PEER, at
+from benchmarks.measure import Options, Turn, say
+from dmdlab.config import Experiment
+from dmdlab.lab.cost import cycles
+from dmdlab.lab.files import load
+from dmdlab.lab.plan import alike
+from dmdlab.lab.profile import random_start
+from dmdlab.laws import make_law
+from dmdlab.training.teacher import denoiser_for, train_teacher
+
+DIMENSION = Path(__file__).resolve().parents[1] / "experiments" / "dimension.toml"
+FEW = 200
+"""Cycles and iterations from which a whole run is extrapolated."""
+
+WIDE: dict[str, object] = {
+    "law.dim": 64,
+    "network.width": 256,
+    "network.depth": 4,
+    "student.batch": 1024,
+    "fake_score.updates": 5,
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is wanted: at least, or (least = False) at most, so much."""
+
+    text: str
+    wanted: float
+    least: bool = True
+    unit: str = "x"
+
+
+PAPER_CPU = Target("the paper-size cycle (MLP 384 x 5, batch 512), one student, against the plain loop", 1.4)
+QUICKSTART_CPU = Target("the quickstart's network, 16 members, students per second against the plain loop", 4.0)
+PAPER_GPU = Target("one paper-size student (MLP 384 x 5, batch 512), against the plain loop", 8.0)
+MANY_GPU = Target("64 paper-size students, students per second against the plain loop", 60.0)
+RATE_GPU = Target("64 paper-size students, share of the rate of a large matrix product", 0.35, unit="")
+RUN_GPU = Target("the paper's whole toy distillation (50 000 iterations) for 64 seeds", 90.0, False, "s")
+WIDE_GPU = Target("a cycle of 256 members, width 256 (residual, depth 4, k = 5), d = 64, batch 1024", 30.0, False, "ms")
+SWEEP_GPU = Target("the full experiments/dimension.toml", 30.0, False, "min")
+TARGETS = {
+    "cpu": (PAPER_CPU, QUICKSTART_CPU),
+    "cuda": (PAPER_GPU, MANY_GPU, RATE_GPU, RUN_GPU, WIDE_GPU, SWEEP_GPU),
+}
+"""By kind of device; those of 'cuda' are meant for one H200."""
+
+
+def run(options: Options) -> dict[str, Any]:
+    """A record for each target of this kind of device."""
+    records = []
+    for record in gpu_rows(options) if options.cuda else cpu_rows(options):
+        verdict = "met" if record["met"] else "NOT MET"
+        say(f"{record['target']}, {record['precision']}: {record['measured']:.3g} {record['unit']}: {verdict}")
+        records.append(record)
+    return {"records": records}
+
+
+def row(target: Target, precision: str, measured: float, how: str) -> Row:
+    """A record: the target, what was measured, and whether that meets it."""
+    met = measured >= target.wanted if target.least else measured <= target.wanted
+    about = {"target": target.text, "wanted": target.wanted, "least": target.least, "unit": target.unit}
+    return about | {"precision": precision, "measured": measured, "met": met, "how": how}
+
+
+def cpu_rows(options: Options) -> Iterator[Row]:
+    """The paper-size cycle and the quickstart's network, float32 and where the CPU has it bf16."""
+    paper, quickstart = Base("paper", "paper", PAPER, 1), Base("quickstart", "quickstart", QUICKSTART, 16)
+    if options.quick:
+        paper, quickstart = Base("paper", "smoke", TINY, 1), Base("quickstart", "smoke", TINY, 2)
+    yield from ratios(paper, options, ("dmdlab, eager", "dmdlab, eager, bf16"), PAPER_CPU)
+    yield from ratios(quickstart, options, ("dmdlab, eager",), QUICKSTART_CPU)
+
+
+def gpu_rows(options: Options) -> Iterator[Row]:
+    """The five targets for one H200; `--quick` takes tiny sizes."""
+    one = Base("paper", "smoke" if options.quick else "paper", TINY if options.quick else PAPER, 1)
+    many, best = one.at(MEMBERS, 2 if options.quick else 64), ("dmdlab, graph", "dmdlab, graph, bf16")
+    yield from ratios(one, options, best, PAPER_GPU)
+    yield from ratios(many, options, best, MANY_GPU, RATE_GPU)
+    yield whole_run(many, options)
+    wide = Base("wide", "smoke" if options.quick else "quickstart", TINY if options.quick else WIDE, 256)
+    yield from cycle_ms(wide.at(MEMBERS, 2) if options.quick else wide, options)
+    yield dimension(options, DIMENSION, *(("law.name=mixture", "law.dim=2") if options.quick else ()))
+
+
+def ratios(
+    base: Base, options: Options, who: Sequence[str], target: Target, share: Target | None = None
+) -> Iterator[Row]:
+    """How many times the plain loop each of `who` is, and its share of the product rate if that is a target, too.
+
+    On a GPU the plain loop has the same precision; on a CPU it is in float32, as anyone would write it there.
+    """
+    records = {r["who"]: r for r in at(base, options, (*who, BF16_PEER))}
+    for found in (records[name] for name in who if name in records):  # without a precision that this device lacks
+        precision = found["network.precision"]
+        peer = records[BF16_PEER if options.cuda and precision == "bf16" else PEER]
+        how = (
+            f"against the plain loop in {peer['network.precision']}; "
+            f"at most {found['bound'] / peer['ratio']:.2f} by the rate of large products"
+        )
+        yield row(target, precision, found["ratio"] / peer["ratio"], how)
+        if share is not None:
+            how = f"{found['flops_per_s'] / 1e12:.3g} of {found['product_flops_per_s'] / 1e12:.3g} TFLOP/s"
+            yield row(share, precision, found["share_of_product"], how)
+
+
+def cycle_ms(base: Base, options: Options) -> Iterator[Row]:
+    """Milliseconds of one cycle of the whole ensemble."""
+    names = ("dmdlab, graph", "dmdlab, graph, bf16")
+    for found in (r for r in at(base, options, names) if r["who"] in names):
+        how = f"{found['flops_per_s'] / 1e12:.3g} TFLOP/s, {found['ratio']:.1f} times the plain loop"
+        yield row(WIDE_GPU, found["network.precision"], found["ms"], how)
+
+
+def whole_run(base: Base, options: Options) -> Row:
+    """Every cycle of the paper's distillation for all members."""
+    job = base.job("graph" if options.cuda else "eager", options.device)
+    wanted = cycles(job.experiments()[0])
+    with Lane(options, tuned=True) as lane:
+        lane.enter(job)
+        seconds, how = extrapolated(lane.seconds, wanted, options)
+    how = f"cycles {how}; without teacher training and measures"
+    return row(RUN_GPU, job.about()["network.precision"], seconds, how)
+
+
+def extrapolated(turn: Turn, wanted: int, options: Options) -> tuple[float, str]:
+    """Seconds of `wanted` units, and in words whether they all ran."""
+    few = wanted if options.full else min(wanted, 2 if options.quick else FEW)
+    turn(1 if options.quick else 8)  # set up
+    seconds = turn(few) * wanted / few
+    return seconds, "run in full" if few == wanted else f"extrapolated from {few} to {wanted}"
+
+
+def dimension(options: Options, file: Path, *words: str) -> Row:
+    """The whole sweep: with `--full` as `dmdlab sweep` runs it, else from a few cycles of each of its ensembles."""
+    if options.full:
+        with tempfile.TemporaryDirectory() as folder:
+            return _dimension_row(_sweep_seconds(options, file, folder, words) / 60, "run in full")
+    groups = alike(load(file, None, list(words)).experiments())
+    with Lane(options, tuned=True) as lane:
+        seconds = [lane.call(group_seconds, group, options) for group in groups]
+    few = f"{FEW} cycles and iterations of each of its {len(groups)} ensembles"
+    how = f"extrapolated from {few}; without flows and measures"
+    return _dimension_row(sum(seconds) / 60, how)
+
+
+def _dimension_row(minutes: float, how: str) -> Row:
+    return row(SWEEP_GPU, "auto", minutes, how)
+
+
+def _sweep_seconds(options: Options, file: Path, folder: str, words: Sequence[str]) -> float:
+    arguments = ["dmdlab", "sweep", str(file), *words, "--out", folder, "--device", options.device]
+    code = f"import sys; sys.argv = {arguments!r}; from dmdlab.cli import main; main()"
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - started
+
+
+def group_seconds(group: Sequence[Experiment], options: Options) -> float:
+    """In a lane: seconds of training one ensemble, its start networks included, from a few cycles and iterations."""
+    e, device = group[0], torch.device(options.device)
+    seeds, law = sorted({each.seed for each in group}), make_law(e.law.model_dump()).to(device)
+    loop = random_start(group, device)
+    network = denoiser_for(len(seeds), e.network, law, device)
+    teacher = train_teacher(e, seeds, law, network, report_every=1)
+    distilling, teaching = Ensemble(loop, device), Contestant(lambda: next(teacher), device)
+    trained, _ = extrapolated(teaching.seconds, e.teacher.iterations, options)
+    distilled, _ = extrapolated(distilling.seconds, cycles(e), options)
+    return trained + distilled
