@@ -1,9 +1,12 @@
-"""Where a result was made: versions, commit, hardware. And which device to use."""
+"""Where a result was made: versions, commit, hardware. And which device to use, and how much of the machine is ours."""
 
 import ctypes
+import math
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,8 +15,11 @@ from typing import Any
 import torch
 
 from dmdlab.config import InputError
+from dmdlab.lab.memory import taken
+from dmdlab.precision import Precision, products
 
 PACKAGES = ("dmdlab", "torch", "numpy", "scipy", "POT", "lapx")
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def choose_device(name: str) -> torch.device:
@@ -26,17 +32,39 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:N") from None
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"--device {name}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cpu":
+        return device
     count = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise InputError(f"--device {name}: this machine has {count} CUDA devices; use --device cpu")
+    if count == 0:
+        raise InputError(f"--device {name}: {why_no_gpu()}; use --device cpu")
+    if (device.index or 0) >= count:
+        there = "cuda:0 only" if count == 1 else f"cuda:0 to cuda:{count - 1}"
+        raise InputError(f"--device {name}: this machine has {there}; choose one of these, or cpu")
     return device
+
+
+def why_no_gpu() -> str:
+    """Why torch sees no GPU that dmdlab uses on this machine, as the half of a sentence."""
+    if torch.backends.mps.is_available():
+        return "dmdlab computes on NVIDIA's GPUs, not on Apple's"
+    if not torch.backends.cuda.is_built():
+        return f"this torch ({torch.__version__}) is built without CUDA (pytorch.org has builds with it)"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
+        return f"CUDA_VISIBLE_DEVICES is {visible!r}, which hides every GPU"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).strip().splitlines()[0].rstrip(".")
+        return f"this torch ({torch.__version__}) sees no GPU ({first})"
+    return f"this torch ({torch.__version__}) sees no GPU"
 
 
 def hardware(device: torch.device) -> str:
     """The name a table quotes: the GPU's, or the CPU's with the number of threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{_cpu_name()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
+    return f"{cpu_name()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
 
 
 def tune_allocator() -> None:
@@ -52,7 +80,7 @@ def tune_allocator() -> None:
 
 
 @cache
-def _cpu_name() -> str:
+def cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -89,14 +117,111 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment(device: torch.device, seconds: dict[str, float]) -> dict[str, Any]:
-    """What environment.json holds. `seconds` are of the whole ensemble, divided by its members."""
+def allowed_cores() -> int:
+    """Cores on which this process may run: its affinity where the system has such a thing, else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_quota() -> float | None:
+    """Cores' worth of time that control groups grant, as containers and schedulers set them; None without a limit.
+
+    Thread libraries do not see a limit below `allowed_cores`: they start more threads than get time.
+    """
+    quotas = []
+    for folder in _control_groups("cpu"):
+        names = ["cpu.max"] if (folder / "cpu.max").is_file() else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        both = [word for name in names for word in _words(folder / name)]
+        if len(both) == 2 and both[0] not in ("max", "-1"):
+            quotas.append(int(both[0]) / int(both[1]))
+    return min(quotas, default=None)
+
+
+def total_memory() -> int | None:
+    """Bytes of RAM in this machine, whoever uses them; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows; names that a system lacks
+        return None
+
+
+def memory_limit() -> int | None:
+    """Bytes of RAM that control groups allow; None without a limit. Beyond it a process is killed, not refused."""
+    limits = []
+    for folder in _control_groups("memory"):
+        words = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
+        limits += [int(word) for word in words if word != "max" and int(word) < 2**60]  # above: version 1's "none"
+    return min(limits, default=None)
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """The folders of this process's control groups, its own first, then those above, in both versions of the system."""
+    for line in _text(PROC / "self" / "cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = CGROUP / controller if controllers else CGROUP
+        parts = [part for part in path.split("/") if part not in ("", "..")]
+        yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
+
+
+def _words(path: Path) -> list[str]:
+    return _text(path).split()
+
+
+def _text(path: Path) -> str:
+    """What a file says; nothing where it is missing or closed to us."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was asked to do, so that a clock means something."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def product_rate(device: torch.device, precision: Precision, seconds: float = 0.25, size: int | None = None) -> float:
+    """Floating-point operations (two a multiply-add) a second of a large matrix product, the fastest in `seconds`.
+
+    size: of the square matrices, by default 4096 on a GPU and 1024 on a CPU, enough to reach what the machine can do.
+    Raises RuntimeError when the device cannot compute it.
+    """
+    on_gpu = device.type == "cuda"
+    size, at_once = size or (4096 if on_gpu else 1024), 10 if on_gpu else 1  # one alone is over before a clock ticks
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    own = torch.Generator(device).manual_seed(0)  # random numbers: a GPU multiplies constant ones faster than real ones
+    a, b = (torch.randn(size, size, generator=own, device=device).to(dtype) for _ in range(2))
+    out, best, end = torch.empty_like(a), math.inf, time.perf_counter() + seconds
+    with products("tf32" if precision == "tf32" else "float32", device), torch.inference_mode():
+        torch.mm(a, b, out=out)  # libraries set themselves up
+        while True:
+            synchronise(device)
+            start = time.perf_counter()
+            for _ in range(at_once):
+                torch.mm(a, b, out=out)
+            synchronise(device)
+            now = time.perf_counter()
+            best = min(best, now - start)
+            if now >= end:
+                return 2 * size**3 * at_once / best
+
+
+def environment(device: torch.device, seconds: dict[str, float], precision: str | None = None) -> dict[str, Any]:
+    """What environment.json holds. `seconds` are of the whole ensemble, divided by its members; precision: that of the
+    networks' products, resolved. The peak memory is the process's so far, other ensembles' included."""
     return {
         "versions": versions(),
         "commit": commit(),
         "device": str(device),
         "hardware": hardware(device),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "peak_memory_bytes": taken(device),
         "seconds": round(sum(seconds.values()), 3),
         "seconds_by_stage": {k: round(v, 3) for k, v in seconds.items()},
     }

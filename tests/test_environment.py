@@ -1,0 +1,185 @@
+"""How much of the machine is ours, read from files as Linux lays them out; what a record says about where it was made."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from small import CPU
+
+from dmdlab.config import InputError
+from dmdlab.lab import environment
+from dmdlab.precision import supports
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty machine: /proc and /sys/fs/cgroup below a folder of the test."""
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "cgroup").mkdir()
+    monkeypatch.setattr(environment, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(environment, "CGROUP", tmp_path / "cgroup")
+    return tmp_path
+
+
+def lay(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+# --- control groups
+
+
+def test_without_control_groups_nothing_limits(system: Path) -> None:
+    assert environment.cpu_quota() is None
+    assert environment.memory_limit() is None
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"job/cpu.max": "150000 100000\n"}, 1.5),
+        ({"job/cpu.max": "max 100000\n"}, None),
+        ({"job/cpu.max": "max 100000\n", "cpu.max": "400000 100000\n"}, 4.0),
+        ({"job/cpu.max": "300000 100000\n", "cpu.max": "200000 100000\n"}, 2.0),
+        ({"other/cpu.max": "100000 100000\n"}, None),
+    ],
+    ids=["own", "none", "above", "the tighter", "another's"],
+)
+def test_a_quota_of_version_2_is_the_tightest_on_the_way_up(
+    system: Path, files: dict[str, str], quota: float | None
+) -> None:
+    lay(system / "proc", {"self/cgroup": "0::/job\n"})
+    lay(system / "cgroup", files)
+    assert environment.cpu_quota() == quota
+
+
+@pytest.mark.parametrize(("microseconds", "quota"), [("250000", 2.5), ("-1", None)])
+def test_a_quota_of_version_1_is_read(system: Path, microseconds: str, quota: float | None) -> None:
+    lay(system / "proc", {"self/cgroup": "5:memory:/job\n4:cpu,cpuacct:/job\n0::/\n"})
+    lay(system / "cgroup/cpu/job", {"cpu.cfs_quota_us": f"{microseconds}\n", "cpu.cfs_period_us": "100000\n"})
+    assert environment.cpu_quota() == quota
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "limit"),
+    [
+        ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "2147483648\n"}, 2**31),
+        ("0::/a\n", {"a/memory.max": "max\n"}, None),
+        ("0::/../..\n", {"memory.max": "1073741824\n"}, 2**30),  # a container that sees only the end of its own path
+        ("4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "1048576\n"}, 2**20),
+        ("4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "9223372036854771712\n"}, None),
+        ("3:cpuset:/a\n", {"memory/a/memory.limit_in_bytes": "1048576\n"}, None),
+    ],
+)
+def test_a_memory_limit_of_either_version_is_read(
+    system: Path, groups: str, files: dict[str, str], limit: int | None
+) -> None:
+    lay(system / "proc", {"self/cgroup": groups})
+    lay(system / "cgroup", files)
+    assert environment.memory_limit() == limit
+
+
+# --- cores, memory, devices
+
+
+def test_cores_are_those_of_the_affinity_and_all_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
+    assert environment.allowed_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert environment.allowed_cores() == 12
+
+
+def test_total_memory_is_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (environment.total_memory() or 0) > 2**28
+    monkeypatch.delattr(os, "sysconf")
+    assert environment.total_memory() is None
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "said"),
+    [(1, "cuda:1", "this machine has cuda:0 only"), (4, "cuda:7", "this machine has cuda:0 to cuda:3")],
+)
+def test_a_gpu_that_is_not_there_is_refused_by_naming_those_that_are(
+    monkeypatch: pytest.MonkeyPatch, count: int, name: str, said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    with pytest.raises(InputError, match=f"--device {name}: {said}; choose one of these, or cpu"):
+        environment.choose_device(name)
+    assert environment.choose_device("cuda:0") == torch.device("cuda:0")
+
+
+REASONS = {
+    "a CPU build": ({"built": False}, "built without CUDA"),
+    "hidden GPUs": ({"built": True, "visible": ""}, "CUDA_VISIBLE_DEVICES is '', which hides every GPU"),
+    "an old driver": (
+        {"built": True, "error": "The driver is too old.\nUpdate it."},
+        "sees no GPU (The driver is too old)",
+    ),
+    "no GPU": ({"built": True}, "sees no GPU"),
+    "an Apple": ({"built": False, "apple": True}, "not on Apple's"),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_why_there_is_no_gpu_is_said_with_the_refusal(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts, said = REASONS[case]
+
+    def init() -> None:
+        if "error" in facts:
+            raise RuntimeError(facts["error"])
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: facts["built"])
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: facts.get("apple", False))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if "visible" in facts:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(facts["visible"]))
+    with pytest.raises(InputError) as refusal:
+        environment.choose_device("cuda")
+    assert str(refusal.value).startswith("--device cuda: ")
+    assert said in str(refusal.value)
+    assert str(refusal.value).endswith("; use --device cpu")
+    assert "\n" not in str(refusal.value)
+
+
+# --- the rate of products, the record
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_the_rate_counts_two_operations_a_multiply_add(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that moves a second at a look, one product of size s takes a second: the rate is 2 s^3."""
+    if not supports(CPU, precision):  # type: ignore[arg-type]
+        pytest.skip("this CPU lacks it")
+    looks = iter(range(100))
+    monkeypatch.setattr(environment.time, "perf_counter", lambda: float(next(looks)))
+    assert environment.product_rate(CPU, precision, seconds=3.0, size=8) == 2 * 8**3  # type: ignore[arg-type]
+
+
+def test_measuring_the_rate_leaves_the_global_random_numbers_alone() -> None:
+    before = torch.random.get_rng_state()
+    assert environment.product_rate(CPU, "float32", seconds=0.0, size=16) > 0
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_record_says_threads_precision_and_peak_memory() -> None:
+    block = torch.ones(2**24)  # 64 MiB that this process has certainly held
+    found = environment.environment(CPU, {"teacher": 1.0, "flow": 0.5}, precision="bf16")
+    assert found["seconds"] == 1.5
+    assert found["threads"] == torch.get_num_threads()
+    assert found["precision"] == "bf16"
+    assert found["peak_memory_bytes"] >= block.nbytes
+    assert environment.environment(CPU, {})["precision"] is None
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+def test_a_gpu_is_faster_in_tf32_and_in_bfloat16() -> None:
+    device = torch.device("cuda")
+    rates = [environment.product_rate(device, p) for p in ("float32", "tf32", "bf16")]
+    assert rates == sorted(rates)
+    assert environment.environment(device, {})["peak_memory_bytes"] >= 3 * 4096**2 * 4
