@@ -1,0 +1,209 @@
+"""Commands about the machine: `doctor` says what there is and what will be used, `profile` where the time goes."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dmdlab.cli import show
+from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
+from dmdlab.config import Experiment, InputError
+
+if TYPE_CHECKING:
+    from dmdlab.lab.doctor import Examination
+    from dmdlab.lab.machine import Machine
+    from dmdlab.lab.profile import Profile, Share, Work
+
+app = typer.Typer()
+
+WIDTH = 16
+"""Columns of the names in front of facts."""
+
+SUPPORT = {"have": "yes", "lack": "no", "emulated": "only emulated, so refused", "fails": "fails"}
+"""How a precision's support reads."""
+
+
+@app.command()
+def doctor(device: Device = "auto", as_json: AsJson = False) -> None:
+    """What this machine offers, what dmdlab will use of it and why, and what deserves action.
+
+    Paste its output into a bug report. Exit status 2 when a package or the device asked for is missing.
+    """
+    from dmdlab.lab.doctor import examine
+
+    show.err().print("Examining packages and measuring matrix products; a few seconds.")
+    found = examine(device)
+    if as_json:
+        show.print_json({"usable": found.usable, **asdict(found)})
+    else:
+        _tell(found)
+    if not found.usable:
+        raise typer.Exit(2)
+
+
+def _tell(found: "Examination") -> None:
+    """The report: packages, the machine, and at the end what deserves action."""
+    from dmdlab import __version__
+
+    place = {"none": "not a checkout"}.get(found.machine.commit, found.machine.commit) if found.machine else ""
+    _fact("dmdlab", f"{__version__}{f' ({place})' if place else ''}")
+    _fact("system", found.system)
+    _fact("python", found.python)
+    rows = [(p.name, p.version or "missing", p.wanted, "no" if p.problem else "yes") for p in found.packages]
+    show.plain_table(["package", "version", "asked for", "ok"], rows)
+    if found.machine:
+        _tell_machine(found.machine)
+    for finding in found.findings:
+        print(wrapped("- ", finding.text))
+    if found.usable:
+        print("dmdlab is ready to use." if not found.findings else "dmdlab is ready to use; the above would help.")
+    else:
+        print("dmdlab cannot work as asked: see above.")
+
+
+def _tell_machine(machine: "Machine") -> None:
+    from dmdlab.lab.memory import size_text
+
+    _fact("torch", machine.torch_build)
+    for i, gpu in enumerate(machine.gpus):
+        memory = f"{size_text(gpu.free_bytes)} of {size_text(gpu.total_bytes)} free"
+        _fact(f"GPU cuda:{i}", f"{gpu.name}, {memory}, compute capability {gpu.capability}")
+    _fact("device", f"{machine.device or 'none'}: {machine.why}")
+    if machine.device:
+        rows = [
+            (a.precision, SUPPORT[a.support] + (f" ({a.by})" if a.by else ""), a.rate and rate_text(a.rate))
+            for a in machine.arithmetic
+        ]
+        show.plain_table(["precision", f"on {machine.device}", "a large matrix product, roughly"], rows)
+        reason = "which the device has" if machine.auto_precision == "tf32" else "as the device has no TF32"
+        _fact("auto precision", f"network.precision=auto means {machine.auto_precision} here, {reason}")
+    threads, limits = machine.threads, []
+    if threads.quota_cores is not None:
+        limits.append(f"time of {threads.quota_cores:.3g} cores granted")
+    asked = "is not set" if threads.omp_num_threads is None else f"= {threads.omp_num_threads}"
+    _fact("CPU", machine.cpu)
+    _fact("cores", ", ".join([f"{threads.allowed_cores} of {threads.cores} may be used", *limits]))
+    _fact("threads", f"torch uses {threads.torch} (OMP_NUM_THREADS {asked})")
+    each = max(1, threads.torch // threads.sweep_workers)
+    _fact("a sweep starts", f"{count(threads.sweep_workers, 'process')} of {count(each, 'thread')}")
+    limit = "no limit set" if machine.ram_limit_bytes is None else f"limited to {size_text(machine.ram_limit_bytes)}"
+    total = "" if machine.ram_bytes is None else f" of {size_text(machine.ram_bytes)}"
+    _fact("memory", f"{size_text(machine.ram_available_bytes)}{total} available, {limit}")
+    _fact("C++ compiler", f"{machine.compiler or 'none'} (torch.compile would need one; dmdlab does not)")
+
+
+@app.command()
+def profile(
+    words: Settings = None,
+    preset: Preset = None,
+    device: Device = "auto",
+    members: Annotated[
+        int | None, typer.Option(min=1, help="Students in the ensemble; default those of the file's first ensemble.")
+    ] = None,
+    cycles: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Cycles to average; default one block of random numbers, 1 to 64."),
+    ] = None,
+    teacher: Annotated[bool, typer.Option("--teacher", help="Profile the start networks' training instead.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the trace.")] = Path("runs/profile"),
+    as_json: AsJson = False,
+) -> None:
+    """Where a training cycle's time goes, and how far its matrix products are from what the machine can do.
+
+    Takes the file's first ensemble at random networks; trains nothing to the end. Ends with tables and writes a trace.
+    """
+    from dmdlab.lab.environment import choose_device
+    from dmdlab.lab.files import load
+    from dmdlab.lab.profile import distilling, first_ensemble, teaching
+    from dmdlab.lab.profile import profile as profiled
+    from dmdlab.lab.store import prepare
+
+    path, overrides = split_words(words)
+    if path is None and preset is None:
+        raise InputError("dmdlab profile: expected an experiment file (TOML) or --preset NAME, got neither")
+    chosen = choose_device(device)
+    group = first_ensemble(load(path, preset, overrides).experiments(), chosen, members)
+    folder = prepare(out)
+    work = (teaching if teacher else distilling)(group, chosen)
+    unit = "iteration" if teacher else "cycle"
+    show.err().print(f"Profiling {count(cycles or work.block, unit)} of {_described(group[0], work)} on {chosen}.")
+    found = profiled(work, cycles, folder)
+    if as_json:
+        show.print_json({"what": "teacher iteration" if teacher else "cycle", **asdict(found)})
+    else:
+        _tell_profile(found, unit, work.block)
+
+
+def _described(first: Experiment, work: "Work") -> str:
+    """'16 members (residual network 64 x 3, batch 128, d = 2)'."""
+    network = first.network
+    shape = f"{network.kind} network {network.width} x {network.depth}, batch {first.student.batch}"
+    return f"{count(work.members, 'member')} ({shape}, d = {first.law.dim}) in {work.precision}"
+
+
+def _tell_profile(found: "Profile", unit: str, block: int) -> None:
+    """The tables of a profile and what they mean."""
+    each = f", {found.cycle_ms / found.members:.3g} ms for each of {found.members} members" if found.members > 1 else ""
+    print(f"A {unit} takes {found.cycle_ms:.3g} ms{each}.".replace("A iteration", "An iteration"))
+    columns = ["share", "ms", "calls"]
+
+    def row(part: "Share") -> tuple[str, str, str, str]:
+        return part.name.removeprefix("aten::"), f"{100 * part.share:5.1f} %", f"{part.ms:8.3f}", f"{part.calls:7.1f}"
+
+    total = ("all of it", f"{100 * sum(k.share for k in found.kinds):5.1f} %", f"{found.cycle_ms:8.3f}", "")
+    show.plain_table([f"where the time of one {unit} goes", *columns], [*map(row, found.kinds), total])
+    dearest = [o for o in found.operators if o.name.startswith("aten::")][:10]
+    show.plain_table(["its dearest operators", *columns], map(row, dearest))
+    for sentence in _sentences(found, unit, block):
+        print(wrapped("- ", sentence))
+
+
+def _sentences(found: "Profile", unit: str, block: int) -> list[str]:
+    """The distance to the limit, what to know about the numbers, and the traces."""
+    from dmdlab.lab.kinds import MATRIX
+
+    multiplying = next((kind.ms for kind in found.kinds if kind.name == MATRIX), 0.0)
+    said = [
+        f"Distance to the limit: the networks' matrix products are {found.flops / 1e9:.3g} GFLOP per {unit}, so "
+        f"{rate_text(found.rate)} over the whole {unit}; a large {found.precision} product reached "
+        f"{rate_text(found.limit)} right after it: {100 * found.rate / found.limit:.0f} % of the limit.",
+        f"Shares are those of {count(found.cycles, unit)} under the profiler, which took "
+        f"{found.watched_ms / found.cycle_ms:.2g} times as long; times are these shares of the undisturbed {unit}.",
+    ]
+    if multiplying:
+        alone = 1e3 * found.flops / multiplying
+        said.insert(
+            1,
+            f"While multiplying it does {rate_text(alone)}, {100 * alone / found.limit:.0f} % of the limit (an exact "
+            "law's own products count as time here, not as work).",
+        )
+    if found.cycles % block:
+        said.append(f"Random numbers are drawn for {block} {unit}s at once; only multiples of that have a fair share.")
+    if found.device != "cpu":
+        said.append(f"GPU: times of kernels; the rest of the {unit} the GPU waits, and that is the overhead above.")
+    return [*said, f"Trace: {'  '.join(found.traces)} (drop it on https://ui.perfetto.dev, or open chrome://tracing)."]
+
+
+def _fact(name: str, text: str) -> None:
+    print(wrapped(f"{name:<{WIDTH}}", text))
+
+
+def wrapped(name: str, text: str) -> str:
+    """`text` after `name`, wrapped under itself in the terminal's width."""
+    import shutil
+    import textwrap
+
+    columns = max(60, shutil.get_terminal_size().columns)
+    lines = textwrap.wrap(text, columns - len(name), break_long_words=False, break_on_hyphens=False)
+    return name + f"\n{'':<{len(name)}}".join(lines)
+
+
+def rate_text(rate: float) -> str:
+    """'104 GFLOP/s', '0.5 TFLOP/s' from 1000 on."""
+    return f"{rate / 1e12:.3g} TFLOP/s" if rate >= 1e12 else f"{rate / 1e9:.3g} GFLOP/s"
+
+
+def count(n: int, noun: str) -> str:
+    """'1 thread', '2 processes'."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -1,0 +1,194 @@
+"""The machine as torch sees it: devices, precisions with a measured rate each, threads, memory; and advice from it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from dmdlab.config import InputError
+from dmdlab.lab.doctor import Finding
+from dmdlab.lab.environment import (
+    allowed_cores,
+    choose_device,
+    commit,
+    cpu_name,
+    cpu_quota,
+    hardware,
+    memory_limit,
+    product_rate,
+    total_memory,
+    why_no_gpu,
+)
+from dmdlab.lab.memory import available
+from dmdlab.lab.sweep import default_workers
+from dmdlab.precision import PRECISIONS, Precision, cpu_bf16, resolve, supports
+
+FASTER = 1.3
+"""How many times float32's rate bfloat16 must reach before it is recommended (ours: casts and the rest eat some)."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU that torch sees; memory in bytes."""
+
+    name: str
+    capability: str
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """One precision on the device in use. support: 'have', 'emulated', 'lack' or 'fails'; by: what computes it, or why
+    it fails; rate: FLOP/s measured on a large matrix product, None where it was not."""
+
+    precision: str
+    support: str
+    by: str
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads that torch starts, what the environment asked for, cores there and allowed, cores' worth of time that
+    control groups grant (None: no limit), and the processes that a sweep would start."""
+
+    torch: int
+    omp_num_threads: str | None
+    cores: int | None
+    allowed_cores: int
+    quota_cores: float | None
+    sweep_workers: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there."""
+
+    torch_build: str
+    gpus: list[Gpu]
+    device: str | None
+    why: str
+    arithmetic: list[Arithmetic]
+    auto_precision: str | None
+    cpu: str
+    threads: Threads
+    ram_bytes: int | None
+    ram_available_bytes: int
+    ram_limit_bytes: int | None
+    compiler: str | None
+    commit: str
+
+
+def examine_machine(device_name: str, seconds: float) -> tuple[Machine, list[Finding]]:
+    """The facts and what deserves action; `device_name` as for --device, `seconds` for each rate that is measured."""
+    findings: list[Finding] = []
+    device = None
+    try:
+        device = choose_device(device_name)
+        why = _why(device_name, device)
+    except InputError as error:
+        why = f"{error}."
+        findings.append(Finding(why, blocks=True))
+    compilers = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
+    machine = Machine(
+        torch_build=_torch_build(),
+        gpus=[_gpu(i) for i in range(torch.cuda.device_count())],
+        device=None if device is None else str(device),
+        why=why,
+        arithmetic=[] if device is None else [_arithmetic(device, p, seconds) for p in PRECISIONS],
+        auto_precision=None if device is None else resolve("auto", device),
+        cpu=cpu_name(),
+        threads=_threads(device or torch.device("cpu")),
+        ram_bytes=total_memory(),
+        ram_available_bytes=available(),
+        ram_limit_bytes=memory_limit(),
+        compiler=next(filter(None, map(shutil.which, compilers)), None),
+        commit=commit(),
+    )
+    return machine, [*findings, *advice(machine)]
+
+
+def _torch_build() -> str:
+    """Which kind of GPU this torch was built for."""
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    hip = getattr(torch.version, "hip", None)
+    return f"ROCm {hip}" if hip else "CPU build"
+
+
+def _why(name: str, device: torch.device) -> str:
+    """Why this device is the one in use."""
+    if name != "auto":
+        return f"--device {name} asks for it."
+    if device.type == "cuda":
+        return f"auto takes a GPU when there is one: {hardware(device)}."
+    return f"auto takes the CPU: {why_no_gpu()}."
+
+
+def _gpu(index: int) -> Gpu:
+    free, total = torch.cuda.mem_get_info(index)
+    major, minor = torch.cuda.get_device_capability(index)
+    return Gpu(torch.cuda.get_device_name(index), f"{major}.{minor}", free, total)
+
+
+def _arithmetic(device: torch.device, precision: Precision, seconds: float) -> Arithmetic:
+    """Whether and by what this device has a precision, and the rate if it has."""
+    if not supports(device, precision):
+        return Arithmetic(precision, "emulated" if precision == "bf16" else "lack", "", None)
+    by = ""
+    if device.type == "cuda" and precision != "float32":
+        by = "tensor cores"
+    elif precision == "bf16":
+        by = {"amx": "AMX", "avx512": "AVX512-BF16", "none": ""}[cpu_bf16()]
+    try:
+        return Arithmetic(precision, "have", by, product_rate(device, precision, seconds))
+    except RuntimeError as error:  # such as a GPU for which this torch has no code
+        return Arithmetic(precision, "fails", str(error).strip().splitlines()[0], None)
+
+
+def _threads(device: torch.device) -> Threads:
+    own, asked, cores = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), os.cpu_count()
+    return Threads(own, asked, cores, allowed_cores(), cpu_quota(), default_workers(device))
+
+
+def advice(machine: Machine) -> Iterator[Finding]:
+    """What deserves action, from the facts alone."""
+    threads, share = machine.threads, machine.threads.quota_cores
+    asked = (threads.omp_num_threads or "").strip()
+    if asked.isdigit() and int(asked) > threads.allowed_cores:
+        yield Finding(
+            f"OMP_NUM_THREADS is {asked} where this process may use {_count(threads.allowed_cores, 'core')}, so "
+            f"threads would wait for each other: export OMP_NUM_THREADS={threads.allowed_cores}."
+        )
+    if share is not None and share < threads.allowed_cores:
+        fair = max(1, int(share))
+        yield Finding(
+            f"A control group (container or scheduler) grants the time of {share:.3g} of {threads.allowed_cores} "
+            f"cores; what runs beyond it only waits: export OMP_NUM_THREADS={fair}, and sweep with --workers {fair}."
+        )
+    rates = {a.precision: a.rate for a in machine.arithmetic if a.rate}
+    for failed in (a for a in machine.arithmetic if a.support == "fails"):
+        yield Finding(f"{machine.device} cannot multiply in {failed.precision}: {failed.by}.", blocks=True)
+    if machine.device == "cpu" and rates.get("bf16", 0.0) > FASTER * rates.get("float32", float("inf")):
+        yield Finding(
+            f"Products in bfloat16 ran {rates['bf16'] / rates['float32']:.1f} times as fast as in float32: "
+            "network.precision=bf16 trains faster where its rounding is acceptable (docs/performance.md)."
+        )
+    if machine.torch_build == "CPU build" and shutil.which("nvidia-smi"):
+        yield Finding(
+            "nvidia-smi is there, so this machine seems to have an NVIDIA GPU, but this torch is a CPU build: "
+            "install a CUDA build (pytorch.org, Get started)."
+        )
+    for index, gpu in enumerate(machine.gpus):
+        if gpu.free_bytes < gpu.total_bytes / 2:
+            yield Finding(
+                f"Less than half of the memory of cuda:{index} is free: another process uses it (nvidia-smi says "
+                "which), and ensembles will be smaller and slower."
+            )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

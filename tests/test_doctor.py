@@ -1,0 +1,281 @@
+"""`dmdlab doctor`: packages by dmdlab's own metadata, facts by simulated machines, advice by facts, exit status."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from packaging.requirements import Requirement
+from typer.testing import CliRunner, Result
+
+from dmdlab.cli.machine import app
+from dmdlab.lab import doctor, machine
+from dmdlab.lab.doctor import Examination, Finding, Package
+from dmdlab.lab.machine import Arithmetic, Gpu, Machine, Threads
+from dmdlab.precision import PRECISIONS, supports
+
+GIB = 2**30
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+HEALTHY = Machine(
+    torch_build="CPU build",
+    gpus=[],
+    device="cpu",
+    why="auto takes the CPU.",
+    arithmetic=[Arithmetic("float32", "have", "", 1e11), Arithmetic("bf16", "have", "AMX", 1.1e11)],
+    auto_precision="float32",
+    cpu="a CPU",
+    threads=Threads(torch=4, omp_num_threads=None, cores=8, allowed_cores=4, quota_cores=None, sweep_workers=4),
+    ram_bytes=8 * GIB,
+    ram_available_bytes=6 * GIB,
+    ram_limit_bytes=None,
+    compiler=None,
+    commit="none",
+)
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine of the tests has no nvidia-smi, and multiplies at a rate that takes no time to measure."""
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine, "product_rate", lambda device, precision, seconds: 1e11)
+
+
+def advised(**changes: Any) -> list[Finding]:
+    return list(machine.advice(replace(HEALTHY, **changes)))
+
+
+# --- packages
+
+
+def test_the_packages_are_those_that_the_projects_metadata_asks_for() -> None:
+    needs = [Requirement(text) for text in metadata.requires("dmdlab") or []]
+    wanted = {need.name.lower(): str(need.specifier) for need in needs if need.marker is None}
+    python, *found = doctor.examine_packages()
+    assert {p.name.lower(): p.wanted for p in found} == wanted
+    assert all(p.version == metadata.version(p.name) and p.works and not p.problem for p in found)
+    assert (python.name, python.version) == ("Python", PYTHON)
+
+
+def distribution(folder: Path, name: str, version: str, *lines: str, module: str = "") -> None:
+    """An installed distribution, as pip leaves one behind, with one module."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir()
+    head = ("Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines)
+    (info / "METADATA").write_text("\n".join(head) + "\n")
+    (info / "top_level.txt").write_text(f"{name.lower()}_module\n")
+    (folder / f"{name.lower()}_module.py").write_text(module)
+
+
+def test_missing_old_and_broken_packages_are_told_apart_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distribution(tmp_path, "Old", "1.4")
+    distribution(tmp_path, "Broken", "2.0", module="raise ImportError('made for another numpy\\nsorry')")
+    distribution(tmp_path, "Fine", "2.1.dev3+cu12")
+    wants = ("old>=1.10", "broken>=1", "fine>=2.0", "gone>=3", "extra-thing>=9; extra == 'dev'")
+    distribution(tmp_path, "Lab", "1.0", "Requires-Python: >=3.99", *(f"Requires-Dist: {want}" for want in wants))
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {p.name: p for p in doctor.examine_packages("Lab")}
+    assert {name: p.problem for name, p in found.items()} == {
+        "Python": f"Python {PYTHON} is not >=3.99, which dmdlab asks for: use another Python.",
+        "Old": "Old 1.4 is not >=1.10, which dmdlab asks for: pip install -U 'Old>=1.10'.",
+        "Broken": "Broken 2.0 is installed but cannot be imported (ImportError: made for another numpy sorry): "
+        "pip install --force-reinstall 'Broken>=1'.",
+        "Fine": "",
+        "gone": "gone is missing: pip install 'gone>=3'.",
+    }
+    assert {name for name, p in found.items() if not p.works} == {"Broken", "gone"}
+    assert found["gone"] == Package("gone", None, ">=3", False, found["gone"].problem)
+    assert found["Fine"] == Package("Fine", "2.1.dev3+cu12", ">=2.0")
+
+
+def test_a_broken_package_stops_the_examination_and_an_old_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, old = Package("lapx", "1.0", ">=0.9", False, "broken."), Package("POT", "0.1", ">=0.9", True, "old.")
+    monkeypatch.setattr(doctor, "examine_packages", lambda: [broken])
+    found = doctor.examine()
+    assert (found.machine, found.usable, found.findings) == (None, False, [Finding("broken.", blocks=True)])
+    monkeypatch.setattr(doctor, "examine_packages", lambda: [old])
+    found = doctor.examine()
+    assert found.machine is not None
+    assert not found.usable
+
+
+def test_the_doctor_comes_without_torch() -> None:
+    """Where torch is missing the sentence about it must come, not a traceback."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from typer.testing import CliRunner; from dmdlab.cli.machine import app\n"
+        "done = CliRunner().invoke(app, ['doctor'])\n"
+        "print(done.output); sys.exit(done.exit_code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    said = " ".join(done.stdout.split())
+    assert "cannot be imported (ModuleNotFoundError: import of torch halted" in said
+    assert "pip install --force-reinstall 'torch>=" in said
+    assert done.stderr == ""
+
+
+# --- the machine
+
+
+def test_the_facts_are_this_machines() -> None:
+    found, findings = machine.examine_machine("cpu", 0.0)
+    assert found.device == "cpu"
+    assert [a.precision for a in found.arithmetic] == list(PRECISIONS)
+    for a in found.arithmetic:
+        has = supports(torch.device("cpu"), a.precision)  # type: ignore[arg-type]
+        assert (a.support == "have") is has
+        assert (a.rate == 1e11) is has
+    assert found.auto_precision == "float32"
+    assert found.threads.torch == torch.get_num_threads()
+    assert not any(finding.blocks for finding in findings)
+
+
+def test_a_device_that_is_not_there_blocks_and_the_rest_is_still_told() -> None:
+    found, findings = machine.examine_machine("cuda:99", 0.0)
+    assert found.device is None
+    assert found.arithmetic == []
+    assert found.why.startswith("--device cuda:99: ")
+    assert Finding(found.why, blocks=True) in findings
+    assert found.cpu
+
+
+def test_without_affinity_proc_or_sysconf_it_still_examines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on macOS and on Windows."""
+    from dmdlab.lab import environment
+
+    monkeypatch.setattr(environment, "PROC", tmp_path / "nowhere")
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.delattr("os.sysconf")
+    found, _ = machine.examine_machine("cpu", 0.0)
+    assert found.threads.allowed_cores == found.threads.cores
+    assert (found.threads.quota_cores, found.ram_bytes, found.ram_limit_bytes) == (None, None, None)
+
+
+def test_a_gpu_that_cannot_multiply_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(device: object, precision: str, seconds: float) -> float:
+        raise RuntimeError("no kernel image is available\nCUDA kernel errors might be asynchronous")
+
+    monkeypatch.setattr(machine, "product_rate", fails)
+    found, findings = machine.examine_machine("cpu", 0.0)
+    assert found.arithmetic[0] == Arithmetic("float32", "fails", "no kernel image is available", None)
+    assert Finding("cpu cannot multiply in float32: no kernel image is available.", blocks=True) in findings
+
+
+# --- advice
+
+
+def test_a_healthy_machine_needs_no_advice() -> None:
+    assert advised() == []
+    gpu = Gpu("a GPU", "9.0", 70 * GIB, 80 * GIB)
+    assert advised(device="cuda", gpus=[gpu], torch_build="CUDA 12.8") == []
+
+
+@pytest.mark.parametrize(
+    ("threads", "words"),
+    [
+        ({"omp_num_threads": "16"}, ["OMP_NUM_THREADS is 16", "may use 4 cores", "export OMP_NUM_THREADS=4"]),
+        ({"quota_cores": 1.5}, ["the time of 1.5 of 4 cores", "OMP_NUM_THREADS=1", "--workers 1"]),
+        ({"quota_cores": 0.5}, ["the time of 0.5 of 4 cores", "OMP_NUM_THREADS=1"]),
+    ],
+)
+def test_threads_beyond_what_is_allowed_are_advised_against(threads: dict[str, Any], words: list[str]) -> None:
+    (found,) = advised(threads=replace(HEALTHY.threads, **threads))
+    assert not found.blocks
+    for word in words:
+        assert word in found.text
+
+
+@pytest.mark.parametrize(
+    "threads", [{"omp_num_threads": "4"}, {"omp_num_threads": "4,2"}, {"quota_cores": 4.0}, {"quota_cores": 64.0}]
+)
+def test_threads_within_what_is_allowed_are_not(threads: dict[str, Any]) -> None:
+    assert advised(threads=replace(HEALTHY.threads, **threads)) == []
+
+
+def test_bfloat16_is_recommended_only_where_it_was_measured_to_be_much_faster() -> None:
+    def rates(bf16: float | None) -> list[Arithmetic]:
+        return [Arithmetic("float32", "have", "", 1e11), Arithmetic("bf16", "have", "AMX", bf16)]
+
+    (found,) = advised(arithmetic=rates(2.5e11))
+    assert "2.5 times as fast" in found.text
+    assert "network.precision=bf16" in found.text
+    assert advised(arithmetic=rates(1.2e11)) == []
+    assert advised(arithmetic=rates(None)) == []
+    assert advised(device="cuda", arithmetic=rates(9e11)) == []  # there TF32 is the rival
+
+
+def test_a_cpu_build_beside_a_gpu_and_a_gpu_in_use_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = advised(gpus=[Gpu("one", "9.0", 60 * GIB, 80 * GIB), Gpu("two", "9.0", 2 * GIB, 80 * GIB)])
+    assert "cuda:1" in found.text
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    (found,) = advised()
+    assert "CPU build" in found.text
+    assert advised(torch_build="CUDA 12.8") == []
+
+
+# --- the command
+
+
+def call(*words: str, columns: int = 80) -> Result:
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["doctor", *words])
+
+
+def shown(found: Examination, monkeypatch: pytest.MonkeyPatch) -> Result:
+    monkeypatch.setattr(doctor, "examine", lambda device: found)
+    return call()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_report_fits_the_terminal_and_names_what_matters(columns: int) -> None:
+    done = call("--device", "cpu", columns=columns)
+    assert done.exit_code == 0
+    for word in ("torch", metadata.version("torch"), "auto precision", "float32", "cores", "memory", "ready to use"):
+        assert word in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= columns
+
+
+def test_a_device_that_is_not_there_ends_with_status_2_after_the_report() -> None:
+    done = call("--device", "cuda:99")
+    assert done.exit_code == 2
+    assert "memory" in done.stdout
+    assert "cannot work as asked" in done.stdout
+    assert "- --device cuda:99: " in done.stdout
+
+
+def test_json_holds_facts_and_findings_and_nothing_else_is_on_stdout() -> None:
+    done = call("--device", "cuda:99", "--json")
+    assert done.exit_code == 2
+    found = json.loads(done.stdout)
+    assert found["usable"] is False
+    assert found["findings"][0]["blocks"] is True
+    assert found["machine"]["threads"]["torch"] == torch.get_num_threads()
+    assert {p["name"] for p in found["packages"]} >= {"Python", "torch", "POT", "lapx"}
+
+
+def test_findings_are_shown_even_when_nothing_could_be_examined(monkeypatch: pytest.MonkeyPatch) -> None:
+    finding = Finding("torch is missing: pip install 'torch>=2.6'.", blocks=True)
+    done = shown(
+        Examination("Linux", "python", [Package("torch", None, ">=2.6", False, "x")], None, [finding]), monkeypatch
+    )
+    assert done.exit_code == 2
+    assert "- torch is missing" in done.stdout
+    assert "missing" in done.stdout
+
+
+def test_a_gpu_machine_is_told_with_its_memory_and_its_tensor_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu("NVIDIA H200", "9.0", 137 * GIB, 140 * GIB)
+    rates = [Arithmetic("float32", "have", "", 5.2e13), Arithmetic("tf32", "have", "tensor cores", 4.1e14)]
+    own = replace(HEALTHY, gpus=[gpu], device="cuda", arithmetic=rates, auto_precision="tf32", torch_build="CUDA 12.8")
+    done = shown(Examination("Linux", "python", [], own), monkeypatch)
+    assert done.exit_code == 0
+    for word in ("NVIDIA H200, 137 GiB of 140 GiB free", "yes (tensor cores)", "410 TFLOP/s", "means tf32 here"):
+        assert word in done.stdout
+    assert done.stdout.rstrip().endswith("dmdlab is ready to use.")
