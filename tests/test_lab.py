@@ -11,9 +11,9 @@ import pytest
 import torch
 from small import CPU, do, experiments
 
-from dmdlab.config import Experiment, InputError, experiment_from
+from dmdlab.config import Experiment, InputError
 from dmdlab.diffusion import flow, karras_grid
-from dmdlab.lab import check, environment, plan
+from dmdlab.lab import check, environment
 from dmdlab.lab.run import Progress, run_ensemble
 from dmdlab.lab.store import RunResult
 from dmdlab.lab.sweep import missing
@@ -26,49 +26,6 @@ INITS = 'student.init=["teacher", "rotated", "random"]'
 
 def results(wanted: Sequence[Experiment], **kwargs: Any) -> list[RunResult]:
     return [event for event in run_ensemble(wanted, CPU, **kwargs) if isinstance(event, RunResult)]
-
-
-# --- the plan
-
-
-def test_runs_alike_in_shape_train_together_and_nobody_is_lost() -> None:
-    wanted = experiments("law.dim=[2, 3]", INITS, "student.learning_rate=[1e-3, 1e-4]", "seed=[0, 1]")
-    groups = plan.ensembles(wanted)
-    assert [len(g) for g in groups] == [12, 12]
-    assert [e.law.dim for g in groups for e in g] == [2] * 12 + [3] * 12
-    assert sorted(e.id for g in groups for e in g) == sorted(e.id for e in wanted)
-
-
-@pytest.mark.parametrize(
-    "key", ["student.batch", "teacher.steps", "fake_score.updates", "measure.samples", "law.scale"]
-)
-def test_runs_of_another_shape_train_apart(key: str) -> None:
-    assert len(plan.ensembles(experiments(f"{key}=[3, 4]"))) == 2
-
-
-@pytest.mark.parametrize("most", [1, 2, 3, 5])
-def test_an_ensemble_that_does_not_fit_is_split_evenly(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = experiments('student.init=["teacher", "rotated"]', "seed={ stop = 4 }")
-    monkeypatch.setattr(plan, "MEMORY", most * plan.member_bytes(wanted[0]))
-    groups = plan.ensembles(wanted)
-    sizes = [len(g) for g in groups]
-    assert max(sizes) <= most
-    assert max(sizes) - min(sizes) <= 1
-    assert len(groups) == math.ceil(8 / most)
-    assert sorted(e.id for g in groups for e in g) == sorted(e.id for e in wanted)
-    if most > 1:  # runs of one seed share a teacher, so they stay together where they can
-        assert sum(len({e.seed for e in g}) for g in groups) <= 4 + len(groups) - 1
-
-
-def test_a_run_too_large_to_fit_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "MEMORY", 1)
-    assert [len(g) for g in plan.ensembles(experiments("seed=[0, 1]"))] == [1, 1]
-
-
-def test_the_memory_estimate_grows_with_what_takes_memory() -> None:
-    base = plan.member_bytes(experiment_from({}))
-    for key, value in [("law.dim", 512), ("network.width", 1024), ("network.depth", 16), ("measure.samples", 10**6)]:
-        assert plan.member_bytes(experiment_from({key: value})) > base
 
 
 # --- one run's results

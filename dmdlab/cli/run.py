@@ -13,6 +13,7 @@ from dmdlab.config import Experiment, InputError, flatten
 
 if TYPE_CHECKING:
     from dmdlab.lab.files import Sweep
+    from dmdlab.lab.plan import Plan
     from dmdlab.lab.store import Record
 
 app = typer.Typer()
@@ -24,6 +25,10 @@ Settings = Annotated[
 Preset = Annotated[str | None, typer.Option(help="Start from a preset of the package: quickstart, paper, smoke.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA when present), cpu, cuda or cuda:N.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default one a core, one on a GPU.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(help="Memory for all workers, as in 8GiB; default: what the device can spare.", metavar="SIZE"),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -46,6 +51,7 @@ def run(
     preset: Preset = None,
     out: Annotated[Path, typer.Option(help="Folder for the run's folder.")] = Path("runs/single"),
     device: Device = "auto",
+    memory: Memory = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +65,7 @@ def run(
     found = load(path, preset, overrides)
     if found.axes:
         show.err().print(f"One run of the sweep: {', '.join(f'{k}={v[0]}' for k, v in found.axes.items())}")
-    records = _compute(first_of(found), out, device, 1, dry_run, as_json)
+    records = _compute(first_of(found), out, device, 1, memory, dry_run, as_json)
     if not records:
         return
     record = records[0]
@@ -82,6 +88,7 @@ def sweep(
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep; default runs/<name of the file>.")] = None,
     device: Device = "auto",
     workers: Workers = None,
+    memory: Memory = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -96,7 +103,7 @@ def sweep(
         raise InputError("dmdlab sweep: expected an experiment file (TOML) or --preset NAME, got neither")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, device, workers, dry_run, as_json)
+    records = _compute(found, out, device, workers, memory, dry_run, as_json)
     if not records:
         return
     if as_json:
@@ -106,40 +113,58 @@ def sweep(
     _exit_on_failures(records)
 
 
+def bytes_of(memory: str | None) -> int | None:
+    """What --memory says, in bytes."""
+    from dmdlab.lab.memory import parse_size
+
+    return None if memory is None else parse_size(memory)
+
+
 def _compute(
-    found: "Sweep", out: Path, device_name: str, workers: int | None, dry_run: bool, as_json: bool
+    found: "Sweep",
+    out: Path,
+    device_name: str,
+    workers: int | None,
+    memory: str | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> "list[Record]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
     from dmdlab.lab.environment import choose_device
+    from dmdlab.lab.plan import plan
     from dmdlab.lab.store import folder_name, load_record, prepare
     from dmdlab.lab.sweep import default_workers, missing
 
-    experiments = found.experiments()
+    experiments, most = found.experiments(), bytes_of(memory)
     device = choose_device(device_name)
+    workers = workers or default_workers(device)
     todo = missing(experiments, out)
     if dry_run:
-        _explain(experiments, todo, out, as_json)
+        _explain(experiments, todo, plan(todo, device, workers, most), out, as_json)
         return []
     prepare(out)
     state = f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
     show.err().print(f"{state} on {device}")
-    follow(experiments, out, device, workers or default_workers(device))
+    follow(experiments, out, device, workers, most)
     return [load_record(out / "runs" / folder_name(e)) for e in experiments]
 
 
-def _explain(experiments: Sequence[Experiment], todo: Sequence[Experiment], out: Path, as_json: bool) -> None:
+def _explain(
+    experiments: Sequence[Experiment], todo: Sequence[Experiment], planned: "Plan", out: Path, as_json: bool
+) -> None:
     """What --dry-run says."""
-    from dmdlab.lab.plan import ensembles
     from dmdlab.lab.store import folder_name
 
     if as_json:
         show.print_json([{"id": e.id, "done": e not in todo, **flatten(e)} for e in experiments])
         return
     print(f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do:")
-    for group in ensembles(todo):
-        print(f"  an ensemble of {len(group)}:")
-        for e in group:
+    for part in planned.parts:
+        print(f"  an ensemble of {len(part.experiments)}:")
+        for e in part.experiments:
             print(f"    {folder_name(e)}")
+    for sentence in planned.decisions if todo else []:
+        print(f"- {sentence}")
 
 
 def _report(title: str, records: "Sequence[Record]", out: Path) -> None:

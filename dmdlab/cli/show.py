@@ -116,14 +116,16 @@ def csv_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def bars() -> "Progress":
-    """Progress bars on stderr."""
+    """Progress bars on stderr; disabled where that is no terminal, since bars there would be noise in a file."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    console = err()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[text]}"),
-        console=err(),
+        console=console,
+        disable=not console.is_terminal,
     )

@@ -63,7 +63,7 @@ def stages(e: Experiment, device_type: str) -> list[Stage]:
     net, law = network_row(e), law_size(e)
     teacher = law.denoiser if e.teacher.kind == "exact" else net
     working, on_cpu = max(teacher.working, net.working), device_type == "cpu"
-    early, late = 7 * parameters(e), PARAMETERS * parameters(e)  # start networks in training; students
+    early = 7 * parameters(e)  # start networks in training
     drawn = _teacher_block(e) + e.teacher.train_samples * d
     found = [
         Stage(early + drawn, _teacher_rows(e) * law.sample),
@@ -72,10 +72,11 @@ def stages(e: Experiment, device_type: str) -> list[Stage]:
         Stage(early + samples * (14 * d + working), samples * law.sample),
         Stage(early + samples * 6 * d + _probes(e, teacher, flow_calls(e), e.teacher.kind)),
     ]
-    late += _cycle_block(e) + (2 * d * d if e.student.init == "rotated" else 0)
     cycle = n * (net.kept + net.working + teacher.working + 10 * d)
     own = e.fake_score.updates * n * (net.working + 3 * d)  # the batches that are the fake score's alone
-    late += 0 if on_cpu else cycle  # a captured cycle keeps its memory
+    turn = 2 * d * d if e.student.init == "rotated" else 0
+    pool = 0 if on_cpu else cycle  # a captured cycle keeps its memory
+    late = PARAMETERS * parameters(e) + _cycle_block(e) + turn + pool
     found += [
         Stage(late, _cycle_block(e)),
         Stage(late, 14 * d * d if on_cpu and e.student.init == "rotated" else 0),  # rotations are made in float64

@@ -52,14 +52,12 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-def memory(device: torch.device, workers: int = 1) -> int:
-    """Bytes that one ensemble may take on `device` by estimate, when `workers` processes work at a time.
+def memory(device: torch.device) -> int:
+    """Bytes that all ensembles at work on `device` together may take by estimate.
 
-    GPU: nine tenths of what is free there. CPU: a share of the RAM that is available, within a control group's limit.
+    GPU: nine tenths of what is free there. CPU: a part of the RAM that is available, within a control group's limit.
     """
-    if device.type == "cuda":
-        return int(SHARE * torch.cuda.mem_get_info(device)[0]) // workers
-    return int(CPU_SHARE * available()) // workers
+    return int(SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CPU_SHARE * available())
 
 
 def available(root: Path = Path("/")) -> int:

@@ -1,16 +1,122 @@
-"""Which runs train together: one ensemble of all runs that are alike in shape, as many at a time as fit."""
+"""Which runs train together, decided before anything is trained: ensembles that fit the memory and keep workers busy.
 
+Runs that are alike in shape can train as one ensemble. On a GPU the largest one that fits is the fastest. On a CPU, a
+process a core: an ensemble is shared among workers that would have nothing to do, but members of small networks stay
+together, since they save each other time; wide networks fill a core by themselves.
+"""
+
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from dmdlab.config import Experiment, flatten
+import torch
+
+from dmdlab.config import Experiment, InputError, flatten
+from dmdlab.lab.cost import cycle_flops, cycles, flow_flops, teacher_flops
+from dmdlab.lab.footprint import ensemble_bytes, member_bytes, most_members
+from dmdlab.lab.memory import memory as free_memory
+from dmdlab.lab.memory import size_text
 
 MEMBER_KEYS = {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate"}
 """The keys in which members of one ensemble may differ."""
 
-MEMORY = 4 * 2**30
-"""Bytes that one ensemble may take by estimate (ours: fits a laptop)."""
+START_NETWORKS, DISTILLING = "training start networks", "distilling"
+"""The stages of a run in which its arithmetic lies."""
+
+COMPANY = 4
+"""Members of small networks that stay together at least when workers share an ensemble (`docs/performance.md`: alone, a
+student of the quickstart takes three times as long as among sixteen)."""
+
+SLACK = 0.25
+"""Part of a worker's share by which an ensemble may exceed it before it is shared (ours)."""
+
+WIDE = 256
+"""From this width on a network fills a core by itself (ours: at 384 sixteen together gain a sixth)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One ensemble: its runs, its memory at most by estimate, the counted arithmetic of its networks."""
+
+    experiments: list[Experiment]
+    bytes: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will train together, the longest first.
+
+    workers: processes at work at a time. memory: bytes for all of them. decisions: sentences on what was decided.
+    """
+
+    parts: list[Part]
+    workers: int
+    memory: int
+    decisions: list[str]
+
+    def summary(self) -> str:
+        """One sentence."""
+        most = max((part.bytes for part in self.parts), default=0)
+        sizes = [len(part.experiments) for part in self.parts]
+        return (
+            f"{_counted(sum(sizes), 'run')} in {_counted(len(sizes), 'ensemble')} of up to {max(sizes, default=0)}, "
+            f"{_counted(self.workers, 'worker')}; at most {size_text(most)} each by estimate, of "
+            f"{size_text(self.memory // self.workers)}."
+        )
+
+
+def plan(experiments: Sequence[Experiment], device: torch.device, workers: int = 1, memory: int | None = None) -> Plan:
+    """Every experiment in one part, each part within its worker's share of `memory` bytes (measured when None).
+
+    Raises `InputError` when a run does not fit even alone and with one worker.
+    """
+    stated = memory is not None
+    memory = free_memory(device) if memory is None else memory
+    groups = alike(experiments)
+    heaviest = max((heavy(g, device.type) for g in groups), key=lambda e: member_bytes(e, device.type), default=None)
+    able = workers
+    while heaviest is not None and able > 1 and not most_members(heaviest, memory // able, device.type):
+        able -= 1
+    own = memory // able
+    parts = [
+        Part(part, ensemble_bytes(heavy(part, device.type), len(part), device.type), flops(part))
+        for part in ensembles(experiments, own, device, able)
+    ]
+    parts.sort(key=lambda part: part.flops, reverse=True)  # the long ones first: no late straggler
+    where = "as stated" if stated else "of what is free on the GPU" if device.type == "cuda" else "of the available RAM"
+    decisions = [f"Each ensemble may take {size_text(own)} ({size_text(memory)} {where}, {_counted(able, 'worker')})."]
+    if able < workers:
+        assert heaviest is not None
+        decisions.append(
+            f"{able} of {workers} workers, since one run of {_name(heaviest)} needs "
+            f"{size_text(member_bytes(heaviest, device.type))}."
+        )
+    return Plan(parts, able, memory, decisions + [_split_sentence(g, parts, own, device) for g in groups if g])
+
+
+def ensembles(
+    experiments: Sequence[Experiment], memory: int, device: torch.device, workers: int = 1
+) -> list[list[Experiment]]:
+    """Experiments grouped by shape, in order of first appearance, each group split into parts that fit `memory` bytes.
+
+    With several workers a group that is more than one worker's share of all the arithmetic is shared among them.
+    Raises `InputError` when a run does not fit even alone.
+    """
+    groups = alike(experiments)
+    share = sum(flops(g) for g in groups) / workers
+    found: list[list[Experiment]] = []
+    for group in groups:
+        e = heavy(group, device.type)
+        most = most_members(e, memory, device.type)
+        if not most:
+            raise InputError(too_large(e, device, f"{size_text(memory)} may be taken"))
+        company = COMPANY if e.network.width < WIDE else 1
+        wanted = math.ceil(flops(group) / share - SLACK) if device.type == "cpu" and workers > 1 else 1
+        found += split(group, max(-(-len(group) // most), min(wanted, len(group) // company)), most)
+    return found
 
 
 def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:
@@ -18,40 +124,74 @@ def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:
     return tuple((k, repr(v)) for k, v in flatten(experiment).items() if k not in MEMBER_KEYS)
 
 
-def ensembles(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
-    """Experiments grouped by shape, in order of first appearance, each group split into parts that fit `MEMORY`."""
+def alike(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
+    """Experiments grouped by shape, in order of first appearance."""
     groups: dict[tuple[tuple[str, Any], ...], list[Experiment]] = {}
     for experiment in experiments:
         groups.setdefault(shape(experiment), []).append(experiment)
-    return [part for group in groups.values() for part in _split(group, most_members(group[0]))]
+    return list(groups.values())
 
 
-def most_members(experiment: Experiment) -> int:
-    """How many members of this shape fit `MEMORY`, at least one."""
-    return max(1, MEMORY // member_bytes(experiment))
+def flops(group: Sequence[Experiment]) -> int:
+    """Counted arithmetic of an ensemble's networks."""
+    return sum(work_by_stage(group).values())
 
 
-def member_bytes(experiment: Experiment) -> int:
-    """An estimate of one member's memory in training, in bytes: parameters, activations, draws, paired arrays."""
-    d, width, depth = experiment.law.dim, experiment.network.width, experiment.network.depth
-    batch, updates, n = experiment.student.batch, experiment.fake_score.updates, experiment.measure.samples
-    parameters = (2 * d + experiment.network.time_features) * width + 2 * depth * width * width
-    activations = batch * (updates * (d + width) + 6 * depth * width)
-    draws = max(1 << 20, 2 * (updates + 1) * batch * d)
-    rotation = d * d
-    return 4 * (12 * parameters + 2 * activations + 2 * draws + rotation + 8 * n * d)
-
-
-def cost(group: Sequence[Experiment]) -> float:
-    """Rough arithmetic of an ensemble, for putting long ones first: multiplications of its distillation."""
+def work_by_stage(group: Sequence[Experiment]) -> dict[str, int]:
+    """The same by stage, under the names that `Progress` gives them: a start network and, for a network teacher, its
+    flow for each seed; the cycles of each run."""
     e = group[0]
-    forward = e.network.width * (2 * e.law.dim + e.network.time_features + 2 * e.network.depth * e.network.width)
-    return len(group) * e.student.iterations * e.student.batch * (forward + 500 * e.law.dim)
+    flows = 2 * flow_flops(e) if e.teacher.kind == "network" else 0
+    starts = len({own.seed for own in group}) * (e.teacher.iterations * teacher_flops(e) + flows)
+    return {START_NETWORKS: starts, DISTILLING: sum(cycles(own) * cycle_flops(own) for own in group)}
 
 
-def _split(group: list[Experiment], most: int) -> list[list[Experiment]]:
-    """Parts of at most `most`, as equal as can be; runs of one seed stay together where they can."""
-    parts = -(-len(group) // most)
-    group = sorted(group, key=lambda e: e.seed) if parts > 1 else group
-    bounds = [len(group) * i // parts for i in range(parts + 1)]
-    return [group[a:b] for a, b in pairwise(bounds)]
+def heavy(group: Sequence[Experiment], device_type: str) -> Experiment:
+    """The member that takes the most memory: a rotated one has a matrix more."""
+    kinds = {e.student.init: e for e in group}
+    return max(kinds.values(), key=lambda e: member_bytes(e, device_type))
+
+
+def split(group: Sequence[Experiment], parts: int, most: int) -> list[list[Experiment]]:
+    """So many parts, as equal as can be and none above `most`; runs of one seed share a start network and stay together
+    where they can."""
+    if parts <= 1:
+        return [list(group)]
+    group = sorted(group, key=lambda e: e.seed)
+    even = [len(group) * i // parts for i in range(parts + 1)]
+    edges = [0, *(i for i, (a, b) in enumerate(pairwise(group), 1) if a.seed != b.seed), len(group)]
+    whole = [min(edges, key=lambda edge: abs(edge - at)) for at in even]
+    fits = all(0 < b - a <= most for a, b in pairwise(whole))
+    return [group[a:b] for a, b in pairwise(whole if fits else even)]
+
+
+def too_large(e: Experiment, device: torch.device, available: str) -> str:
+    """The sentence for a run that does not fit even alone."""
+    return (
+        f"one run of {_name(e)} needs {size_text(member_bytes(e, device.type))} on {device} by estimate, but "
+        f"{available}: make network.width, student.batch or measure.samples smaller, or choose another --device, "
+        "fewer --workers or more --memory"
+    )
+
+
+def _split_sentence(group: Sequence[Experiment], parts: Sequence[Part], memory: int, device: torch.device) -> str:
+    """How the runs of one shape were split, and why."""
+    ids = {e.id for e in group}
+    sizes = sorted((len(part.experiments) for part in parts if part.experiments[0].id in ids), reverse=True)
+    runs = f"{_name(group[0])}: {_counted(len(group), 'run')} as "
+    if len(sizes) == 1:
+        return f"{runs}one ensemble."
+    listed = f"{len(sizes)} ensembles of {sizes[0]}" + (f" to {sizes[-1]}" if sizes[-1] != sizes[0] else "")
+    if most_members(heavy(group, device.type), memory, device.type) < len(group):
+        return f"{runs}{listed}, since all together would need more than {size_text(memory)}."
+    small = f"members of networks this small stay together by {COMPANY} at least"
+    why = small if group[0].network.width < WIDE else "networks this wide fill a core by themselves"
+    return f"{runs}{listed}, to keep all workers busy; {why}."
+
+
+def _name(e: Experiment) -> str:
+    return f"{e.law.name} d={e.law.dim} width={e.network.width}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

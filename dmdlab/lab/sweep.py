@@ -1,9 +1,11 @@
 """Many runs into one folder: does what is missing, keeps what is finished.
 
 On a CPU the ensembles are shared out among worker processes, a core or more each: small matrix products use several
-processes far better than several threads. Every worker writes its own runs; the parent only watches.
+processes far better than several threads. Every worker writes its own runs; the parent only watches. An ensemble that
+does not fit the memory after all goes on as two halves.
 """
 
+import gc
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,20 +13,45 @@ from pathlib import Path
 
 import torch
 
-from dmdlab.config import Experiment
+from dmdlab.config import Experiment, InputError
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.environment import environment, tune_allocator
-from dmdlab.lab.plan import cost, ensembles
+from dmdlab.lab.memory import taken
+from dmdlab.lab.plan import Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
 
 
 @dataclass(frozen=True)
+class Planned:
+    """What is about to be done."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
 class Started:
-    """An ensemble begins."""
+    """An ensemble begins, or a part of one that was split."""
 
     experiments: list[Experiment]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The most memory that this process, or the GPU, has taken so far, in bytes."""
+
+    process: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """An ensemble ran out of memory: `parts` of its unfinished runs go on one after the other. why: the error."""
+
+    experiments: list[Experiment]
+    parts: list[list[Experiment]]
+    why: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +63,7 @@ class Finished:
     status: str
 
 
-Event = Started | Progress | Finished
+Event = Planned | Started | Progress | Taken | Split | Finished
 
 
 def missing(experiments: Sequence[Experiment], out: Path) -> list[Experiment]:
@@ -45,20 +72,22 @@ def missing(experiments: Sequence[Experiment], out: Path) -> list[Experiment]:
 
 
 def sweep(
-    experiments: Sequence[Experiment], out: Path, device: torch.device, workers: int = 1
+    experiments: Sequence[Experiment], out: Path, device: torch.device, workers: int = 1, memory: int | None = None
 ) -> Iterator[tuple[int, Event]]:
     """Run what is missing and write each run as it is measured; yields (index of the ensemble, what happened).
 
-    workers: processes to share the ensembles out to; 1 works in this one. Start networks are kept in out/teachers, so
-    that an interrupted sweep does not train them again.
+    workers: processes to share the ensembles out to; 1 works in this one. memory: as for `plan`. The first event is
+    `Planned`. Start networks are kept in out/teachers, so that an interrupted sweep does not train them again.
+
+    Raises `InputError` when a run does not fit the memory: before anything is trained where the estimate tells.
     """
-    groups = sorted(
-        ensembles(missing(experiments, out)), key=cost, reverse=True
-    )  # the long ones first: no late straggler
-    if min(workers, len(groups)) > 1:
+    planned = plan(missing(experiments, out), device, workers, memory)
+    yield 0, Planned(planned)
+    groups = [part.experiments for part in planned.parts]
+    if min(planned.workers, len(groups)) > 1:
         from dmdlab.lab.workers import share_out
 
-        yield from share_out(groups, out, min(workers, len(groups)))
+        yield from share_out(groups, out, device, min(planned.workers, len(groups)))
         return
     tune_allocator()
     for index, group in enumerate(groups):
@@ -72,8 +101,44 @@ def default_workers(device: torch.device) -> int:
 
 
 def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[Event]:
-    """Train, measure and write one ensemble."""
-    yield Started(group)
+    """Train, measure and write one ensemble, by halves where it does not fit the memory.
+
+    Raises `InputError` when a run does not fit even alone.
+    """
+    waiting = [group]
+    while waiting:
+        part, why = waiting.pop(0), ""
+        yield Started(part)
+        try:
+            yield from _train(part, out, device)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            why = str(error).strip().partition("\n")[0] or type(error).__name__
+        if why and (left := missing(part, out)):  # here the error's traceback holds no tensors any more
+            if len(part) == 1:
+                raise InputError(too_large(part[0], device, f"it ran out of memory ({why})"))
+            free(device)
+            parts = split(left, 2, len(left)) if len(left) == len(part) else [left]
+            yield Split(part, parts, why)
+            waiting = parts + waiting
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on a GPU, in torch's allocator on the CPU (a plain RuntimeError), or in numpy."""
+    told = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in told
+
+
+def free(device: torch.device) -> None:
+    """Give back what nobody holds any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _train(group: list[Experiment], out: Path, device: torch.device) -> Iterator[Event]:
+    """One attempt at an ensemble; its start networks and finished runs stay whatever happens."""
     clock = Clock()
     stored = {e.seed: start_path(out, e) for e in group}
     rows = {seed: read_start(path) for seed, path in stored.items() if path.is_file()}
@@ -88,6 +153,8 @@ def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[E
     for event in run_ensemble(group, device, rows, keep, clock, calibrate):
         if isinstance(event, Progress):
             yield event
+            if (most := taken(device)) is not None:
+                yield Taken(os.getpid(), most)
             continue
         folder = write_run(out, event, environment(device, clock.share(len(group))))
         yield Finished(event.experiment, folder, event.summary["status"])

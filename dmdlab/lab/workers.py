@@ -21,7 +21,9 @@ _events: Any = None
 """In a worker: the queue to the parent."""
 
 
-def share_out(groups: list[list[Experiment]], out: Path, workers: int) -> Iterator[tuple[int, "Event"]]:
+def share_out(
+    groups: list[list[Experiment]], out: Path, device: torch.device, workers: int
+) -> Iterator[tuple[int, "Event"]]:
     """Run the ensembles on `workers` processes; yields (index, event) as they come in.
 
     An error in a worker is raised here after the others' finished runs are written. Interrupting stops all workers.
@@ -31,7 +33,7 @@ def share_out(groups: list[list[Experiment]], out: Path, workers: int) -> Iterat
     threads = max(1, torch.get_num_threads() // workers)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(events, threads))
     try:
-        jobs = [pool.submit(_work, index, group, out) for index, group in enumerate(groups)]
+        jobs = [pool.submit(_work, index, group, out, device) for index, group in enumerate(groups)]
         yield from _listen(events, jobs)
         pool.shutdown()
     except BaseException:
@@ -65,8 +67,8 @@ def _enter(events: Any, threads: int) -> None:
     _events = events
 
 
-def _work(index: int, group: list[Experiment], out: Path) -> None:
+def _work(index: int, group: list[Experiment], out: Path, device: torch.device) -> None:
     from dmdlab.lab.sweep import work
 
-    for event in work(group, out, torch.device("cpu")):
+    for event in work(group, out, device):
         _events.put((index, event))

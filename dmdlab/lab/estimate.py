@@ -1,0 +1,111 @@
+"""How long a plan will roughly take, without training anything.
+
+The networks' arithmetic is counted (`lab.cost`). How fast this machine does it is measured in the call, on what it
+would do: one loss with its gradient of an untrained network of the part's own shape and precision, and one prediction
+of its exact law. What training adds to these, such as AdamW, random numbers and the DMD direction, is `BESIDE`. Not in
+the estimate: measures with their transport problems, calibration, and starting up.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from dmdlab.config import Experiment
+from dmdlab.lab.cost import cycles, flow_calls, step_flops
+from dmdlab.lab.plan import Part, Plan, shape
+from dmdlab.laws import make_law
+from dmdlab.precision import products, resolve
+from dmdlab.randomness import generator
+from dmdlab.training.teacher import denoiser_for, denoising_loss, ensemble_of
+
+BESIDE = 1.5
+"""Time of a training over that of its losses and gradients (measured on a CPU, widths 64 to 384, one to sixteen
+members: 0.9 to 2.9, the more the smaller the network)."""
+
+MOST_MEMBERS = 8
+"""Members of the ensembles that are measured: the speed of larger ones hardly differs."""
+
+LEAST_SECONDS = 0.05
+"""Time that one measurement takes at least; its median counts, so that the load of the machine does."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Measured for one shape: operations per second of a bare matrix product and of a loss with its gradient, and
+    seconds that the exact law takes for one member's batch (0 for a network teacher)."""
+
+    product: float
+    step: float
+    law_seconds: float
+
+
+def seconds(part: Part, speed: Speed) -> float:
+    """Roughly how long this ensemble trains."""
+    e, members = part.experiments[0], len(part.experiments)
+    seeds = len({own.seed for own in part.experiments})
+    law = speed.law_seconds * (members * cycles(e) + seeds * 2 * flow_calls(e) * e.measure.samples / e.student.batch)
+    if e.teacher.target == "posterior":
+        law += speed.law_seconds * seeds * e.teacher.iterations * e.teacher.batch / e.student.batch
+    return BESIDE * part.flops / speed.step + law
+
+
+def makespan(times: Sequence[float], workers: int) -> float:
+    """When the last of so many workers is done that take the longest ensembles first."""
+    busy = [0.0] * max(1, workers)
+    for own in sorted(times, reverse=True):
+        busy[busy.index(min(busy))] += own
+    return max(busy)
+
+
+def speed(e: Experiment, members: int, device: torch.device) -> Speed:
+    """`Speed` of an ensemble like this one, measured now."""
+    members, n, w, law = min(members, MOST_MEMBERS), e.student.batch, e.network.width, make_law(e.law.model_dump())
+    law = law.to(device)
+    denoiser = denoiser_for(members, e.network, law, device)
+    network = ensemble_of(denoiser)
+    network.initialise([generator(i, "speed") for i in range(members)])
+    x, sigma = torch.randn(members, n, law.dim, device=device), torch.ones(members, n, 1, device=device)
+    h, weight, gradient = x.new_zeros(members, n, w), x.new_zeros(members, w, w), torch.empty_like(network.flat)
+    with products(resolve(e.network.precision, device), device):
+        product = _seconds(lambda: torch.bmm(h, weight), device)
+        step = _seconds(lambda: network.gradient(denoising_loss(denoiser, x, x, sigma, 1.0), gradient), device)
+    exact = _seconds(lambda: law.denoise(x, sigma), device) / members if e.teacher.kind == "exact" else 0.0
+    return Speed(2 * members * n * w * w / product, members * step_flops(e, n) / step, exact)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """The median time of a call."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    timed()
+    times = [timed()]
+    while sum(times) < LEAST_SECONDS:
+        times.append(timed())
+    return median(times)
+
+
+def plan_seconds(plan: Plan, device: torch.device) -> list[float]:
+    """`seconds` of every part, each shape measured once, on a worker's share of the threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // plan.workers))
+    try:
+        measured: dict[tuple[object, int], Speed] = {}
+        times = []
+        for part in plan.parts:
+            e, members = part.experiments[0], min(len(part.experiments), MOST_MEMBERS)
+            key = (shape(e), members)
+            if key not in measured:
+                measured[key] = speed(e, members, device)
+            times.append(seconds(part, measured[key]))
+        return times
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,366 @@
+"""Who trains with whom, in how much memory, and what happens when the memory does not suffice after all."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import CPU, do, experiment, experiments
+from typer.testing import CliRunner
+
+from dmdlab.cli.plan import app as planning
+from dmdlab.config import Experiment, InputError
+from dmdlab.lab import estimate, footprint, memory, plan, sweep
+from dmdlab.lab.run import run_ensemble
+from dmdlab.lab.store import load_records
+
+Command = Callable[..., tuple[int, str, str]]
+PLENTY = 2**40
+GPU = torch.device("cuda")  # simulated: nothing below asks the device itself
+
+
+def groups(wanted: Sequence[Experiment], most: int = PLENTY, workers: int = 1) -> list[list[Experiment]]:
+    return plan.ensembles(wanted, most, CPU, workers)
+
+
+def ids(parts: Sequence[Sequence[Experiment]]) -> list[str]:
+    return sorted(e.id for part in parts for e in part)
+
+
+# --- ensembles
+
+
+def test_runs_alike_in_shape_train_together_and_nobody_is_lost() -> None:
+    wanted = experiments(
+        "law.dim=[2, 3]",
+        'student.init=["teacher", "rotated", "random"]',
+        "student.learning_rate=[1e-3, 1e-4]",
+        "seed=[0, 1]",
+    )
+    found = groups(wanted)
+    assert [len(g) for g in found] == [12, 12]
+    assert [e.law.dim for g in found for e in g] == [2] * 12 + [3] * 12
+    assert ids(found) == ids([wanted])
+
+
+@pytest.mark.parametrize(
+    "key", ["student.batch", "teacher.steps", "fake_score.updates", "measure.samples", "law.scale"]
+)
+def test_runs_of_another_shape_train_apart(key: str) -> None:
+    assert len(groups(experiments(f"{key}=[3, 4]"))) == 2
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_an_ensemble_that_does_not_fit_is_split_evenly(most: int) -> None:
+    wanted = experiments('student.init=["teacher", "rotated"]', "seed={ stop = 4 }")
+    heavy = plan.heavy(wanted, "cpu")
+    found = groups(wanted, footprint.ensemble_bytes(heavy, most, "cpu") + 1)
+    sizes = [len(g) for g in found]
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(found) == math.ceil(8 / most)
+    assert ids(found) == ids([wanted])
+    if most > 1:  # runs of one seed share a start network, so they stay together where they can
+        assert sum(len({e.seed for e in g}) for g in found) <= 4 + len(found) - 1
+
+
+def test_workers_share_an_ensemble_of_small_networks_but_leave_each_member_company() -> None:
+    wanted = experiments("seed={ stop = 64 }")
+    assert [len(g) for g in groups(wanted, workers=1)] == [64]
+    assert [len(g) for g in groups(wanted, workers=2)] == [32, 32]
+    assert [len(g) for g in groups(wanted, workers=64)] == [plan.COMPANY] * 16
+    assert [len(g) for g in groups(wanted[:6], workers=4)] == [6]
+
+
+def test_wide_networks_need_no_company() -> None:
+    wanted = experiments("seed={ stop = 6 }", f"network.width={plan.WIDE}")
+    assert [len(g) for g in groups(wanted, workers=3)] == [2, 2, 2]
+    assert [len(g) for g in groups(wanted, workers=64)] == [1] * 6
+
+
+def test_a_worker_does_not_split_what_others_wait_for() -> None:
+    """Eight shapes of equal work for two workers: nobody is idle, so nothing is gained by splitting."""
+    wanted = experiments("law.scale=[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]", "seed={ stop = 16 }")
+    assert [len(g) for g in groups(wanted, workers=2)] == [16] * 8
+
+
+def test_sharing_out_keeps_the_runs_of_a_seed_together() -> None:
+    wanted = experiments('student.init=["teacher", "rotated", "random"]', "seed={ stop = 6 }")
+    found = groups(wanted, workers=4)
+    assert len(found) == 4
+    assert sum(len({e.seed for e in g}) for g in found) == 6
+
+
+def test_on_a_gpu_one_ensemble_stays_one() -> None:
+    assert [len(g) for g in plan.ensembles(experiments("seed={ stop = 64 }"), PLENTY, GPU, 4)] == [64]
+
+
+# --- the memory is not exceeded
+
+SHAPES = [
+    experiment(),
+    experiment(student__init="rotated", law__dim=8),
+    experiment(network__width=128, network__depth=4),
+    experiment(network__kind="mlp", student__batch=256, fake_score__updates=2),
+    experiment(measure__samples=300),
+    experiment(teacher__kind="network", network__width=64),
+]
+
+
+@given(
+    counts=st.lists(st.integers(0, 12), min_size=len(SHAPES), max_size=len(SHAPES)),
+    budget=st.integers(2**20, 2**33),
+    workers=st.integers(1, 9),
+    device=st.sampled_from([CPU, GPU]),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_plan_exceeds_a_stated_memory(counts: list[int], budget: int, workers: int, device: torch.device) -> None:
+    """Every run is planned once and all ensembles at work together fit; or the plan is refused, and only where a run
+    does not fit by itself."""
+    wanted = [e.model_copy(update={"seed": s}) for e, count in zip(SHAPES, counts, strict=True) for s in range(count)]
+    try:
+        found = plan.plan(wanted, device, workers, budget)
+    except InputError:
+        assert max(footprint.member_bytes(e, device.type) for e in wanted) > 0.99 * budget
+        return
+    assert ids([part.experiments for part in found.parts]) == ids([wanted])
+    assert 1 <= found.workers <= workers
+    for part in found.parts:
+        own = [footprint.ensemble_bytes(e, len(part.experiments), device.type) for e in part.experiments]
+        assert max(own) == part.bytes <= budget // found.workers
+    assert [part.flops for part in found.parts] == sorted((part.flops for part in found.parts), reverse=True)
+
+
+def test_a_run_too_large_to_fit_is_refused_in_a_sentence_before_anything_is_trained(tmp_path: Path) -> None:
+    events = sweep.sweep(experiments("network.width=64"), tmp_path, CPU, 1, 2**20)
+    with pytest.raises(InputError, match=r"one run of mixture d=2 width=64 needs .* MiB on cpu .* 1\.0 MiB") as error:
+        next(events)
+    for remedy in ("network.width", "student.batch", "measure.samples", "--device", "--memory"):
+        assert remedy in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_workers_where_a_run_needs_more_than_a_workers_share() -> None:
+    wanted = experiments("seed={ stop = 8 }")
+    alone = footprint.member_bytes(wanted[0], "cpu")
+    found = plan.plan(wanted, CPU, 8, int(2.5 * alone))
+    assert found.workers == 2
+    assert any("2 of 8 workers" in sentence for sentence in found.decisions)
+
+
+def test_a_plan_says_what_it_decided() -> None:
+    wanted = experiments("law.dim=[2, 3]", "seed={ stop = 16 }")
+    found = plan.plan(wanted, CPU, 4, PLENTY)
+    assert found.summary().startswith("32 runs in 4 ensembles of up to 8, 4 workers")
+    assert "1.0 TiB" in found.decisions[0]
+    assert any("16 runs as 2 ensembles of 8, to keep all workers busy" in s for s in found.decisions)
+    tight = plan.plan(wanted, CPU, 1, footprint.ensemble_bytes(wanted[-1], 10, "cpu"))
+    assert any("since all together would need more than" in s for s in tight.decisions)
+    assert plan.plan([], CPU, 4, PLENTY).parts == []
+
+
+# --- bytes of the machine
+
+
+def machine(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("DOT", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+def test_available_memory_is_the_systems_or_the_containers_whichever_is_less(tmp_path: Path) -> None:
+    info = {"proc__meminfo": "MemTotal:  9000 kB\nMemAvailable:    5000 kB\n"}
+    two = {"sys__fs__cgroup__memoryDOTmax": "3000000\n", "sys__fs__cgroup__memoryDOTcurrent": "1000000\n"}
+    assert memory.available(machine(tmp_path / "plain", **info)) == 5000 * 1024
+    assert memory.available(machine(tmp_path / "limited", **info, **two)) == 2_000_000
+    none = two | {"sys__fs__cgroup__memoryDOTmax": "max\n"}
+    assert memory.available(machine(tmp_path / "unlimited", **info, **none)) == 5000 * 1024
+    one = {
+        "sys__fs__cgroup__memory__memoryDOTlimit_in_bytes": "700\n",
+        "sys__fs__cgroup__memory__memoryDOTusage_in_bytes": "800\n",
+    }
+    assert memory.available(machine(tmp_path / "old", **info, **one)) == 0
+    assert memory.available(tmp_path / "elsewhere") == 4 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("8GiB", 8 * 2**30), ("500 MB", 5 * 10**8), ("0.5tib", 2**39), ("1.5GB", 15 * 10**8)]
+)
+def test_a_size_is_a_number_and_a_unit(text: str, size: int) -> None:
+    assert memory.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8", "8G", "GiB", "-1GiB", "0MiB", "1e3MiB", "8 gigabytes", "nan GiB"])
+def test_other_words_are_no_size(text: str) -> None:
+    with pytest.raises(InputError, match="expected a number and a unit, as in 8GiB"):
+        memory.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (2048, "2.0 KiB"), (12 * 2**20, "12 MiB"), (2**40, "1.0 TiB")]
+)
+def test_sizes_are_told_in_the_unit_that_fits(size: int, text: str) -> None:
+    assert memory.size_text(size) == text
+
+
+def test_this_process_has_taken_some_memory() -> None:
+    most = memory.taken(CPU)
+    assert most is None or most > 10 * 2**20
+
+
+# --- out of memory
+
+
+class Narrow:
+    """`run_ensemble` on a machine that holds `most` members at a time; remembers what was tried."""
+
+    def __init__(self, most: int, error: Exception, after: int = 0) -> None:
+        self.most, self.error, self.after = most, error, after
+        self.stage = "measuring" if after else "distilling"
+        self.tried: list[list[int]] = []
+        self.started: list[list[int]] = []
+
+    def __call__(self, group: Sequence[Experiment], device: torch.device, rows: Any, *rest: Any, **named: Any) -> Any:
+        self.tried.append([e.seed for e in group])
+        self.started.append(sorted(rows))
+        return self._events(group, device, rows, rest, named)
+
+    def _events(self, group: Sequence[Experiment], device: torch.device, rows: Any, rest: Any, named: Any) -> Iterator:
+        results = 0
+        for event in run_ensemble(group, device, rows, *rest, **named):
+            large = len(group) > self.most
+            if large and results == self.after and getattr(event, "stage", "") == self.stage:
+                raise self.error
+            results += not hasattr(event, "stage")
+            yield event
+
+
+CPU_ERROR = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+)
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore"), CPU_ERROR, MemoryError()]
+
+
+def numbers(out: Path) -> dict[str, np.ndarray]:
+    return {r.summary["id"]: r.arrays()["student"] for r in load_records(out)}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "numpy"])
+def test_an_ensemble_that_runs_out_of_memory_goes_on_by_halves_to_the_same_records(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = experiments("seed={ stop = 5 }")
+    do(wanted, tmp_path / "whole")
+    narrow = Narrow(2, error)
+    monkeypatch.setattr(sweep, "run_ensemble", narrow)
+    events = [event for _, event in sweep.sweep(wanted, tmp_path / "halves", CPU)]
+    assert narrow.tried == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4]]
+    assert narrow.started[0] == []
+    assert narrow.started[1:] == narrow.tried[1:]  # start networks are not trained again
+    splits = [e for e in events if isinstance(e, sweep.Split)]
+    assert [[len(part) for part in e.parts] for e in splits] == [[2, 3], [1, 2]]
+    assert all(e.why and "\n" not in e.why for e in splits)
+    expected, found = numbers(tmp_path / "whole"), numbers(tmp_path / "halves")
+    assert expected.keys() == found.keys()
+    for key, array in expected.items():
+        np.testing.assert_allclose(found[key], array, rtol=1e-4, atol=1e-5)
+
+
+def test_finished_runs_are_kept_when_memory_runs_out_while_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = Narrow(2, MemoryError(), after=2)
+    monkeypatch.setattr(sweep, "run_ensemble", narrow)
+    records = do(experiments("seed={ stop = 4 }"), tmp_path)
+    assert narrow.tried == [[0, 1, 2, 3], [2, 3]]
+    assert [r.config["seed"] for r in records] == [0, 1, 2, 3]
+
+
+def test_a_run_that_does_not_fit_alone_ends_the_sweep_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, CPU_ERROR))
+    with pytest.raises(InputError, match=r"one run of .* ran out of memory \(.*can't allocate memory.*\): make"):
+        do(experiments("seed=[0, 1]"), tmp_path)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, RuntimeError("CUDA error: an illegal memory access")))
+    with pytest.raises(RuntimeError, match="illegal"):
+        do(experiments(), tmp_path)
+
+
+# --- time
+
+
+def test_the_last_of_several_workers_ends_a_sweep() -> None:
+    assert estimate.makespan([3.0, 1.0, 2.0], 1) == 6.0
+    assert estimate.makespan([3.0, 1.0, 2.0], 2) == 3.0
+    assert estimate.makespan([3.0, 3.0, 2.0], 5) == 3.0
+    assert estimate.makespan([], 2) == 0.0
+
+
+def test_the_time_is_that_of_the_arithmetic_and_of_the_exact_law() -> None:
+    wanted = experiments("seed=[0, 1]", "student.iterations=1000", "teacher.iterations=10")
+    (part,) = plan.plan(wanted, CPU, 1, PLENTY).parts
+    bare = estimate.Speed(product=1e9, step=1e9, law_seconds=0.0)
+    alone = estimate.seconds(part, bare)
+    assert alone == pytest.approx(estimate.BESIDE * part.flops / 1e9)
+    slow = estimate.seconds(part, estimate.Speed(1e9, 1e9, law_seconds=1.0))
+    cycles = 1000 / wanted[0].fake_score.updates
+    assert slow - alone == pytest.approx(2 * cycles, rel=0.2)
+
+
+def test_the_speed_of_a_shape_is_measured() -> None:
+    found = estimate.speed(experiment(), 2, CPU)
+    assert found.step > 0
+    assert found.product > 0
+    assert found.law_seconds > 0
+    assert estimate.speed(experiment(teacher__kind="network"), 2, CPU).law_seconds == 0
+
+
+# --- on the command line
+
+
+SMOKE = ["--preset", "smoke", "seed={ start = 0, stop = 8 }", "law.dim=[2, 3]", "--workers", "2", "--device", "cpu"]
+
+
+def test_plan_shows_a_table_and_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(planning, [*SMOKE, "--memory", "2GiB"])
+    assert result.exit_code == 0
+    assert "16 runs in 2 ensembles of up to 8, 2 workers" in result.stdout
+    assert "(2.0 GiB as stated, 2 workers)" in result.stdout
+    assert "TFLOP" in result.stdout
+    assert "not the measures" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_gives_json_to_programs() -> None:
+    found = json.loads(CliRunner().invoke(planning, [*SMOKE, "--json"]).stdout)
+    assert found["workers"] == 2
+    assert [(row["dim"], row["members"]) for row in found["ensembles"]] == [(3, 8), (2, 8)]
+    assert found["seconds"] == pytest.approx(max(row["seconds"] for row in found["ensembles"]))
+    assert all(row["flops"] > 0 and row["bytes"] > 0 for row in found["ensembles"])
+
+
+def test_plan_wants_an_experiment() -> None:
+    assert isinstance(CliRunner().invoke(planning, []).exception, InputError)
+
+
+def test_memory_that_cannot_be_read_or_does_not_suffice_is_refused(dmdlab: Command, tmp_path: Path) -> None:
+    for command in ("run", "sweep"):
+        for size, told in (("8", "expected a number and a unit"), ("64KiB", "one run of mixture d=2")):
+            code, _, err = dmdlab(command, "--preset", "smoke", "--memory", size, "--out", tmp_path / "out")
+            assert code == 2
+            assert told in err
+            assert "Traceback" not in err
+    assert not (tmp_path / "out" / "runs").exists()
