@@ -32,8 +32,8 @@ from benchmarks.rates import (
     copy_seconds,
     product_seconds,
     product_size,
-    seconds_in_products,
     shapes_seconds,
+    share_of_products,
 )
 from benchmarks.throughput import line, own_ways
 from dmdlab.lab.cost import cycle_flops, forward_flops, parameters
@@ -91,16 +91,15 @@ def at(base: Base, options: Options, who: Sequence[str] = ()) -> list[dict[str, 
         turns: dict[str, Turn] = {name: lane.seconds for name, lane in lanes.items()}
         turns |= yardstick_turns(yardsticks, base, {e.precision for e in taking_part.values()}, options)
         taken = alternate(turns, options.effort)
-        units = 1 if options.quick else 3
-        products = {} if who else {name: lane.call(seconds_in_products, units) for name, lane in lanes.items()}
+        rounds = 1 if options.quick else 5
+        products = {} if who else {name: lane.call(share_of_products, 3, rounds) for name, lane in lanes.items()}
     found = []
     for name, entry in taking_part.items():
-        record = {"base": base.name, "who": name, **entry.job.about()} | {
-            "members": 1 if entry.job.plain else base.members
-        }
+        record = {"base": base.name, "who": name, **entry.job.about()}
+        record["members"] = 1 if entry.job.plain else base.members
         record |= shares(entry, name, taken, options)
         if products:
-            record["outside_products"] = 1 - products[name] / statistics.median(taken[name])
+            record["outside_products"] = 1 - products[name]
         say(f"{line(record)}, {name}: {record['ratio']:.2f} of at most {record['bound']:.2f}")
         found.append(record)
     return found

@@ -4,6 +4,7 @@ All of these run in a lane (`benchmarks.lane`).
 """
 
 import re
+import statistics
 from collections.abc import Callable
 
 import torch
@@ -69,17 +70,20 @@ def _timed(call: Callable[[], object], device: str, precision: Precision, units:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def seconds_in_products(units: int) -> float:
-    """Seconds within matrix products, an exact law's own included, of one unit of the lane's contestant.
+def share_of_products(units: int, rounds: int) -> float:
+    """In a lane: the part of its contestant's time that is spent within matrix products, an exact law's own included.
 
-    On a CPU the products' own time on the main thread; on a GPU that of their kernels. Profiling lengthens a cycle but
-    hardly a product in it, so this is to be held against the cycle's time without a profiler.
+    On a CPU the products' own time on the main thread, on a GPU that of their kernels. Profiling lengthens a cycle but
+    hardly a product in it, so each round holds the products of watched cycles against cycles right beside them that
+    nobody watches; the median of the rounds.
     """
     contestant = current()
-    cuda = contestant.device.type == "cuda"
-    events = watch(contestant.step, units, contestant.device).key_averages()
-    if cuda:
-        micros = sum(e.self_device_time_total for e in events if GPU_PRODUCTS.search(e.key))
-    else:
-        micros = sum(e.self_cpu_time_total for e in events if e.key in CPU_PRODUCTS)
-    return float(micros) / 1e6 / units
+    shares = []
+    for _ in range(rounds):
+        events = watch(contestant.step, units, contestant.device).key_averages()
+        if contestant.device.type == "cuda":
+            micros = sum(e.self_device_time_total for e in events if GPU_PRODUCTS.search(e.key))
+        else:
+            micros = sum(e.self_cpu_time_total for e in events if e.key in CPU_PRODUCTS)
+        shares.append(micros / 1e6 / contestant.seconds(units))
+    return statistics.median(shares)

@@ -92,7 +92,7 @@ def cpu_rows(options: Options) -> Iterator[Row]:
     if options.quick:
         paper, quickstart = Base("paper", "smoke", TINY, 1), Base("quickstart", "smoke", TINY, 2)
     yield from ratios(paper, options, ("dmdlab, eager", "dmdlab, eager, bf16"), PAPER_CPU)
-    yield from ratios(quickstart, options, ("dmdlab, eager",), QUICKSTART_CPU)
+    yield from ratios(quickstart, options, ("dmdlab, eager", "dmdlab, eager, bf16"), QUICKSTART_CPU)
 
 
 def gpu_rows(options: Options) -> Iterator[Row]:

@@ -16,7 +16,7 @@ app = typer.Typer()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; all if none.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Of torch in each process; else as torch decides.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch in each process; a sweep's workers have one.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: that everything runs, not how fast.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Run the targets in full instead of extrapolating.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Say what there is, run nothing.")] = False,
@@ -28,13 +28,11 @@ def bench(
         for name, what in suite.about().items():
             typer.echo(f"{name:<12}{' '.join(what.split())}")
         return
-    import torch
-
     from benchmarks.measure import Options
     from dmdlab.lab.environment import choose_device
 
     where = str(choose_device(device))
-    options = Options(where, threads or torch.get_num_threads(), quick, full)
+    options = Options(where, threads, quick, full)
     if quick and out is None:
         raise InputError("--quick needs --out FOLDER: its numbers are not to take the place of measured ones")
     for path in suite.run(names or [], options, out or suite.RESULTS):
