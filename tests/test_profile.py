@@ -85,12 +85,9 @@ def test_kinds_of_operators(operator: str, kind: str) -> None:
 
 @pytest.mark.parametrize("law", sorted(set(LAWS) - {"empirical"}))
 def test_no_operator_of_a_cycle_is_without_a_kind(law: str) -> None:
-    settings = SMALL | {"law__name": law}
-    settings.pop("law__components")
     for network in NETWORKS:
-        es = [
-            experiment_of(settings | {"network__kind": network, "student__init": "rotated"}, seed=s) for s in range(2)
-        ]
+        own = {"law.name": law, "law.dim": 3, "network.kind": network, "network.width": 8, "student.init": "rotated"}
+        es = [experiment_from(own | {"student.batch": 8, "teacher.batch": 8, "seed": seed}) for seed in range(2)]
         assert unsorted(profile.distilling(es, CPU)) == set()
     assert unsorted(profile.teaching(es, CPU)) == set()
 

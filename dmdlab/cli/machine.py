@@ -167,7 +167,7 @@ def _sentences(found: "Profile", unit: str, block: int) -> list[str]:
     said = [
         f"Distance to the limit: the networks' matrix products are {found.flops / 1e9:.3g} GFLOP per {unit}, so "
         f"{rate_text(found.rate)} over the whole {unit}; a large {found.precision} product reached "
-        f"{rate_text(found.limit)} right after it: {100 * found.rate / found.limit:.0f} % of the limit.",
+        f"{rate_text(found.limit)} before or after: {100 * found.rate / found.limit:.0f} % of the limit.",
         f"Shares are those of {count(found.cycles, unit)} under the profiler, which took "
         f"{found.watched_ms / found.cycle_ms:.2g} times as long; times are these shares of the undisturbed {unit}.",
     ]

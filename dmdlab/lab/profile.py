@@ -163,7 +163,7 @@ def teaching(experiments: Sequence[Experiment], device: torch.device) -> Work:
 def profile(work: Work, cycles: int | None = None, folder: Path | None = None, limit_s: float = 0.25) -> Profile:
     """Profile `work` over `cycles` cycles (None: one block of its random numbers); traces go into `folder`, if given.
 
-    limit_s: how long the large product is measured that `limit` comes from. Raises RuntimeError as torch does, such as
+    limit_s: how long the large product behind `limit` is measured, half before the cycles and half after. Raises RuntimeError as torch does, such as
     out of memory.
     """
     tune_allocator()  # as a sweep does
@@ -171,6 +171,7 @@ def profile(work: Work, cycles: int | None = None, folder: Path | None = None, l
     for _ in range(WARM_UP + 2):
         work.step()
     traces = list(_traces(work, folder))
+    limit = product_rate(work.device, work.precision, limit_s / 2)
     cycle_ms = _timed(work.step, cycles, work.device)
     events = watch(work.eager or work.step, cycles, work.device).events()
     watched_ms = _stretch(events).time_range.elapsed_us() / cycles / 1e3
@@ -186,7 +187,7 @@ def profile(work: Work, cycles: int | None = None, folder: Path | None = None, l
         operators=operators,
         flops=work.flops,
         rate=1e3 * work.flops / cycle_ms,
-        limit=product_rate(work.device, work.precision, limit_s),
+        limit=max(limit, product_rate(work.device, work.precision, limit_s / 2)),
         traces=[str(path) for path in traces],
     )
 
