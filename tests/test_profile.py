@@ -13,7 +13,7 @@ from torch.autograd import DeviceType
 from typer.testing import CliRunner, Result
 
 from dmdlab.cli.machine import app
-from dmdlab.config import InputError
+from dmdlab.config import InputError, experiment_from
 from dmdlab.lab import kinds, profile
 from dmdlab.lab.cost import cycle_flops, teacher_flops
 from dmdlab.lab.kinds import (

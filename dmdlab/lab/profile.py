@@ -96,9 +96,10 @@ class Profile:
 def first_ensemble(experiments: Sequence[Experiment], device: torch.device, members: int | None) -> list[Experiment]:
     """The first ensemble that one worker on this device would train, cut or filled up with further seeds to `members`.
 
-    Raises `InputError` when that many do not fit the memory by estimate.
+    On a GPU half of the memory must do: a profile holds the ensemble twice, replayed and eager. Raises `InputError`
+    when that many do not fit by estimate.
     """
-    room = memory(device)
+    room = memory(device) // (2 if device.type == "cuda" else 1)
     group = ensembles(experiments, room, device)[0]
     if members is None:
         return group
@@ -163,8 +164,8 @@ def teaching(experiments: Sequence[Experiment], device: torch.device) -> Work:
 def profile(work: Work, cycles: int | None = None, folder: Path | None = None, limit_s: float = 0.25) -> Profile:
     """Profile `work` over `cycles` cycles (None: one block of its random numbers); traces go into `folder`, if given.
 
-    limit_s: how long the large product behind `limit` is measured, half before the cycles and half after. Raises RuntimeError as torch does, such as
-    out of memory.
+    limit_s: how long the large product behind `limit` is measured, half before the cycles and half after. Raises
+    RuntimeError as torch does, such as out of memory.
     """
     tune_allocator()  # as a sweep does
     cycles = cycles or work.block
