@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
+from dmdlab.cli.bench import app as timing
+from dmdlab.cli.machine import app as machine
 from dmdlab.cli.measure import app as measuring
+from dmdlab.cli.plan import app as planning
 from dmdlab.cli.read import app as reading
 from dmdlab.cli.run import app as running
 from dmdlab.config import InputError
@@ -21,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.registered_commands += [c for part in (running, reading, measuring) for c in part.registered_commands]
+app.registered_commands += [c for part in (running, planning, reading, measuring, machine, timing) for c in part.registered_commands]
 app.registered_groups += reading.registered_groups
 
 
