@@ -24,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.registered_commands += [c for part in (running, planning, reading, measuring, machine, timing) for c in part.registered_commands]
+app.registered_commands += [
+    c for part in (running, planning, reading, measuring, machine, timing) for c in part.registered_commands
+]
 app.registered_groups += reading.registered_groups
 
 
