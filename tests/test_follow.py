@@ -91,6 +91,7 @@ def test_work_that_is_done_again_after_a_split_is_added() -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0.34, "0.3 s"),
         (12.4, "12 s"),
         (89.0, "89 s"),
         (95.0, "2 min"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,8 @@ def test_a_plan_says_what_it_decided() -> None:
     found = plan.plan(wanted, CPU, 4, PLENTY)
     assert found.summary().startswith("32 runs in 4 ensembles of up to 8, 4 workers")
     assert "1.0 TiB" in found.decisions[0]
-    assert any("16 runs as 2 ensembles of 8, to keep all workers busy" in s for s in found.decisions)
+    assert sum("16 runs as 2 ensembles of 8, to keep all workers busy" in s for s in found.decisions) == 2
+    assert any("2 of 2 shapes of runs: each as one ensemble" in s for s in plan.plan(wanted, CPU, 1, PLENTY).decisions)
     tight = plan.plan(wanted, CPU, 1, footprint.ensemble_bytes(wanted[-1], 10, "cpu"))
     assert any("since all together would need more than" in s for s in tight.decisions)
     assert plan.plan([], CPU, 4, PLENTY).parts == []
@@ -296,6 +298,13 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeyp
     monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, RuntimeError("CUDA error: an illegal memory access")))
     with pytest.raises(RuntimeError, match="illegal"):
         do(experiments(), tmp_path)
+
+
+def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
+    wanted = experiments("seed=[0, 1]")
+    events = [sweep.Started(wanted), sweep.Taken(3, 2**30), sweep.Split(wanted, [wanted[:1], wanted[1:]], "full")]
+    assert pickle.loads(pickle.dumps(events)) == events
+    assert str(pickle.loads(pickle.dumps(InputError("too large")))) == "too large"
 
 
 # --- time

@@ -94,9 +94,9 @@ class Ensemble:
 
 
 def duration(seconds: float) -> str:
-    """'40 s', '3 min', '2 h 5 min', '3 days 4 h'."""
+    """'0.3 s', '40 s', '3 min', '2 h 5 min', '3 days 4 h'."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1g} s"
     minutes = round(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"

@@ -94,7 +94,7 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
             f"{able} of {workers} workers, since one run of {_name(heaviest)} needs "
             f"{size_text(member_bytes(heaviest, device.type))}."
         )
-    return Plan(parts, able, memory, decisions + [_split_sentence(g, parts, own, device) for g in groups if g])
+    return Plan(parts, able, memory, decisions + _splits(groups, parts, own, device))
 
 
 def ensembles(
@@ -174,19 +174,28 @@ def too_large(e: Experiment, device: torch.device, available: str) -> str:
     )
 
 
-def _split_sentence(group: Sequence[Experiment], parts: Sequence[Part], memory: int, device: torch.device) -> str:
-    """How the runs of one shape were split, and why."""
-    ids = {e.id for e in group}
-    sizes = sorted((len(part.experiments) for part in parts if part.experiments[0].id in ids), reverse=True)
-    runs = f"{_name(group[0])}: {_counted(len(group), 'run')} as "
-    if len(sizes) == 1:
-        return f"{runs}one ensemble."
-    listed = f"{len(sizes)} ensembles of {sizes[0]}" + (f" to {sizes[-1]}" if sizes[-1] != sizes[0] else "")
+def _splits(
+    groups: Sequence[Sequence[Experiment]], parts: Sequence[Part], memory: int, device: torch.device
+) -> list[str]:
+    """How the runs of each shape were split, and why; one sentence for all that were not."""
+    sizes: dict[object, list[int]] = {}
+    for part in parts:
+        sizes.setdefault(shape(part.experiments[0]), []).append(len(part.experiments))
+    told = [(group, sorted(sizes[shape(group[0])], reverse=True)) for group in groups]
+    whole = [group for group, own in told if len(own) == 1]
+    split_up = [_split_sentence(group, own, memory, device) for group, own in told if len(own) > 1]
+    once = f"{len(whole)} of {_counted(len(groups), 'shape')} of runs: each as one ensemble."
+    return ([once] if whole else []) + split_up
+
+
+def _split_sentence(group: Sequence[Experiment], sizes: Sequence[int], memory: int, device: torch.device) -> str:
+    between = f"{sizes[0]}" + (f" to {sizes[-1]}" if sizes[-1] != sizes[0] else "")
+    head = f"{_name(group[0])}: {len(group)} runs as {len(sizes)} ensembles of {between}, "
     if most_members(heavy(group, device.type), memory, device.type) < len(group):
-        return f"{runs}{listed}, since all together would need more than {size_text(memory)}."
+        return f"{head}since all together would need more than {size_text(memory)}."
     small = f"members of networks this small stay together by {COMPANY} at least"
     why = small if group[0].network.width < WIDE else "networks this wide fill a core by themselves"
-    return f"{runs}{listed}, to keep all workers busy; {why}."
+    return f"{head}to keep all workers busy; {why}."
 
 
 def _name(e: Experiment) -> str:
