@@ -183,6 +183,8 @@ def test_available_memory_is_the_systems_or_the_containers_whichever_is_less(tmp
     two = {"sys__fs__cgroup__memoryDOTmax": "3000000\n", "sys__fs__cgroup__memoryDOTcurrent": "1000000\n"}
     assert memory.available(machine(tmp_path / "plain", **info)) == 5000 * 1024
     assert memory.available(machine(tmp_path / "limited", **info, **two)) == 2_000_000
+    stat = {"sys__fs__cgroup__memoryDOTstat": "anon 5\ninactive_file 600000\n"}
+    assert memory.available(machine(tmp_path / "caching", **info, **two, **stat)) == 2_600_000
     none = two | {"sys__fs__cgroup__memoryDOTmax": "max\n"}
     assert memory.available(machine(tmp_path / "unlimited", **info, **none)) == 5000 * 1024
     one = {

@@ -76,17 +76,26 @@ def _meminfo(path: Path) -> int | None:
 
 
 def _control_group(root: Path) -> int | None:
-    """What a container's limit leaves (control groups, version 2 or 1), None without one."""
+    """What a container's limit leaves (control groups, version 2 or 1), None without one. Pages that only cache files
+    and are not in use count as free: the system gives them up when asked."""
     group = root / "sys/fs/cgroup"
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, used, stat in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
     ):
         try:
-            return max(0, int((group / limit).read_text()) - int((group / used).read_text()))
+            most, now = int((group / limit).read_text()), int((group / used).read_text())
         except (OSError, ValueError):  # not there, or "max": no limit
             continue
+        cached = _cached(group / stat)
+        return max(0, most - max(0, now - cached))
     return None
+
+
+def _cached(stat: Path) -> int:
+    """Bytes of idle file pages that a control group is charged for."""
+    found = re.search(r"^(?:total_)?inactive_file (\d+)$", stat.read_text() if stat.is_file() else "", re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def taken(device: torch.device) -> int | None:
