@@ -14,6 +14,7 @@ from dmdlab.lab import checkpoint as module
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.run import Progress, run_ensemble
 from dmdlab.lab.store import RunResult
+from dmdlab.lab.sweep import sweep
 
 DECAY = {"student__decay": "cosine", "student__iterations": 100, "student__clip": 0.1}
 
@@ -139,11 +140,26 @@ def test_the_furthest_of_several_is_taken_and_all_go_when_their_runs_are_done(tm
     assert place(Checkpoint(tmp_path, SOME, CPU).load()) == places[3]  # the third run still needs it
     do(SOME, tmp_path)
     Checkpoint(tmp_path, SOME, CPU).clear()
-    assert not (tmp_path / "checkpoints").exists()
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def place(state: dict[str, Tensor] | None) -> int:
     return 0 if state is None else int(state["place"][0, 0])
+
+
+def test_an_interrupted_sweep_goes_on_in_mid_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = do(SOME, tmp_path / "straight")
+    monkeypatch.setattr(Checkpoint, "offer", lambda self, state: self.save(state()))
+    for _, event in sweep(SOME, tmp_path / "broken", CPU):
+        if isinstance(event, Progress) and event.stage == "distilling" and event.done >= 30:
+            break
+    cycles = count_cycles(monkeypatch)
+    resumed = do(SOME, tmp_path / "broken")
+    assert len(cycles) <= 30 // 5 + 1
+    for a, b in zip(resumed, straight, strict=True):
+        assert a.summary == b.summary
+        assert (a.folder / "curve.csv").read_text() == (b.folder / "curve.csv").read_text()
+    assert not list((tmp_path / "broken" / "checkpoints").iterdir())
 
 
 def test_checkpoints_are_as_rare_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

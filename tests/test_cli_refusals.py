@@ -77,6 +77,18 @@ def test_an_out_that_cannot_be_written_is_refused(dmdlab: Command, tmp_path: Pat
     assert_refused(dmdlab("run", *SMALL, "--out", tmp_path), "--out", "cannot write there", "choose a folder you own")
 
 
+def test_what_the_machine_lacks_is_said_before_anything_is_trained(dmdlab: Command, tmp_path: Path) -> None:
+    for words, told in (
+        (["network.precision=tf32", "--device", "cpu"], ("network.precision is 'tf32'", "set it to auto or one of")),
+        (["--device", "cuda:99"], ("--device cuda:99",)),
+        (["--memory", "200KiB"], ("needs", "by estimate", "smaller", "more --memory")),
+        (["--memory", "8 gigs"], ("--memory 8 gigs", "8GiB")),
+    ):
+        for command in ("run", "sweep"):
+            assert_refused(dmdlab(command, *SMALL, *words, "--out", tmp_path / command), *told)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_folders_that_hold_no_runs_are_refused(dmdlab: Command, tmp_path: Path) -> None:
     assert_refused(dmdlab("table", tmp_path / "nowhere"), "no such folder")
     assert_refused(dmdlab("table", tmp_path), "no finished run")

@@ -21,14 +21,21 @@ LOG_SECONDS = 60.0
 """Time between two lines on how it goes where there is no terminal for bars (ours)."""
 
 
-def follow(experiments: Sequence[Experiment], out: Path, device: Any, workers: int, memory: int | None = None) -> None:
+def follow(
+    experiments: Sequence[Experiment],
+    out: Path,
+    device: Any,
+    workers: int,
+    memory: int | None = None,
+    graph: bool | None = None,
+) -> None:
     """Run what `out` lacks; Ctrl-C says what is kept and how to go on, and exits with status 130."""
     from dmdlab.lab.sweep import missing, sweep
 
     try:
         with show.bars() as bars:
             board = Board(bars)
-            for index, event in sweep(experiments, out, device, workers, memory):
+            for index, event in sweep(experiments, out, device, workers, memory, graph):
                 board.show(index, event)
     except KeyboardInterrupt:
         kept = len(experiments) - len(missing(experiments, out))

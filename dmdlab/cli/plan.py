@@ -32,12 +32,13 @@ def plan(
     from dmdlab.lab.estimate import makespan, plan_seconds
     from dmdlab.lab.files import load
     from dmdlab.lab.plan import plan as make_plan
-    from dmdlab.lab.sweep import default_workers
+    from dmdlab.lab.sweep import check_precision, default_workers
 
     path, overrides = split_words(words)
     if path is None and preset is None:
         raise InputError("dmdlab plan: expected an experiment file (TOML) or --preset NAME, got neither")
     experiments, chosen = load(path, preset, overrides).experiments(), choose_device(device)
+    check_precision(experiments, chosen)
     planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory))
     times = plan_seconds(planned, chosen)
     total = makespan(times, planned.workers)

@@ -29,6 +29,7 @@ Memory = Annotated[
     str | None,
     typer.Option(help="Memory for all workers, as in 8GiB; default: what the device can spare.", metavar="SIZE"),
 ]
+Eager = Annotated[bool, typer.Option("--eager", help="On a GPU: without CUDA graphs; slower, to find an error.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -52,6 +53,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for the run's folder.")] = Path("runs/single"),
     device: Device = "auto",
     memory: Memory = None,
+    eager: Eager = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,7 +67,7 @@ def run(
     found = load(path, preset, overrides)
     if found.axes:
         show.err().print(f"One run of the sweep: {', '.join(f'{k}={v[0]}' for k, v in found.axes.items())}")
-    records = _compute(first_of(found), out, device, 1, memory, dry_run, as_json)
+    records = _compute(first_of(found), out, device, 1, memory, eager, dry_run, as_json)
     if not records:
         return
     record = records[0]
@@ -89,6 +91,7 @@ def sweep(
     device: Device = "auto",
     workers: Workers = None,
     memory: Memory = None,
+    eager: Eager = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +106,7 @@ def sweep(
         raise InputError("dmdlab sweep: expected an experiment file (TOML) or --preset NAME, got neither")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, device, workers, memory, dry_run, as_json)
+    records = _compute(found, out, device, workers, memory, eager, dry_run, as_json)
     if not records:
         return
     if as_json:
@@ -126,6 +129,7 @@ def _compute(
     device_name: str,
     workers: int | None,
     memory: str | None,
+    eager: bool,
     dry_run: bool,
     as_json: bool,
 ) -> "list[Record]":
@@ -133,19 +137,21 @@ def _compute(
     from dmdlab.lab.environment import choose_device
     from dmdlab.lab.plan import plan
     from dmdlab.lab.store import folder_name, load_record, prepare
-    from dmdlab.lab.sweep import default_workers, missing
+    from dmdlab.lab.sweep import check_precision, default_workers, missing
 
     experiments, most = found.experiments(), bytes_of(memory)
     device = choose_device(device_name)
     workers = workers or default_workers(device)
     todo = missing(experiments, out)
+    check_precision(todo, device)
+    planned = plan(todo, device, workers, most)  # refuses what cannot run; the sweep itself plans again
     if dry_run:
-        _explain(experiments, todo, plan(todo, device, workers, most), out, as_json)
+        _explain(experiments, todo, planned, out, as_json)
         return []
     prepare(out)
     state = f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
     show.err().print(f"{state} on {device}")
-    follow(experiments, out, device, workers, most)
+    follow(experiments, out, device, workers, most, False if eager else None)
     return [load_record(out / "runs" / folder_name(e)) for e in experiments]
 
 

@@ -64,8 +64,6 @@ class Checkpoint:
         for path in self.folder.glob("*.safetensors"):
             if set(_ids(path)) <= done:
                 path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
 
     def _read(self, path: Path) -> State | None:
         ids = _ids(path)

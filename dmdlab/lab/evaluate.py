@@ -54,10 +54,12 @@ def teacher_pairs(
     return {name: value.float().cpu() for name, value in found.items()}
 
 
+@torch.no_grad()
 def asymmetries(seeds: Sequence[int], map_: Map, z: Tensor) -> np.ndarray:
     """The antisymmetric share of each map's Jacobian, (e,), at the first `ASYMMETRY_POINTS` rows of z (e, n, d).
 
-    `map_` takes z's shape and device; seeds: each member's own.
+    `map_` takes z's shape and device; seeds: each member's own. No graph outside the Jacobian: it would keep all that
+    the parameters' gradients need, sixteen times the memory.
     """
     z = z[:, :ASYMMETRY_POINTS]
     own = [torch.randn(2, *z.shape[1:], generator=generator(s, "jacobian")) for s in seeds]  # (2, n, d) each
@@ -120,7 +122,8 @@ class Curves:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where `state` was taken."""
-        columns = {key.removeprefix("curve."): t.numpy() for key, t in state.items() if key.startswith("curve.")}
+        names = ("iteration", *COLUMNS, "variance_ratio", "pair_cosine")  # in the order of `add`
+        columns = {name: state[f"curve.{name}"].numpy() for name in names if f"curve.{name}" in state}
         length = min((c.shape[1] for c in columns.values()), default=0)
         self.rows = [{name: column[:, j] for name, column in columns.items()} for j in range(length)]
 

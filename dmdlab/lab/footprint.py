@@ -27,9 +27,8 @@ PARAMETERS = 14
 """Copies of a network's parameters in distillation: start, its rows, student, fake score, teacher, two gradients, two
 times two moments, the trained row that is kept, a gradient's parts before they are joined, and one to spare."""
 
-GRAPHS = {"exact": 2.2, "network": 20.0}
-"""How often probing a Jacobian holds what autograd keeps of a denoiser's calls (measured: 0.7 to 2.0 for laws; 17 to 18
-for networks, whose parameters get a graph from each forward mode, too)."""
+GRAPHS = 2.2
+"""How often probing a Jacobian holds what autograd keeps of a denoiser's calls (measured: 0.7 to 2.0)."""
 
 SPARE = 1.1
 """Room for what is not counted, such as small tensors and gaps between blocks (ours)."""
@@ -70,7 +69,7 @@ def stages(e: Experiment, device_type: str) -> list[Stage]:
         Stage(early + drawn + e.teacher.batch * (net.kept + net.working + law.denoiser.working + 10 * d)),
         Stage(early + samples * (8 * d + net.working + law.denoiser.working), samples * law.sample),
         Stage(early + samples * (14 * d + working), samples * law.sample),
-        Stage(early + samples * 6 * d + _probes(e, teacher, flow_calls(e), e.teacher.kind)),
+        Stage(early + samples * 6 * d + _probes(e, teacher, flow_calls(e))),
     ]
     cycle = n * (net.kept + net.working + teacher.working + 10 * d)
     own = e.fake_score.updates * n * (net.working + 3 * d)  # the batches that are the fake score's alone
@@ -82,7 +81,7 @@ def stages(e: Experiment, device_type: str) -> list[Stage]:
         Stage(late, 14 * d * d if on_cpu and e.student.init == "rotated" else 0),  # rotations are made in float64
         Stage(late + max(cycle, own)),
         Stage(late + samples * (6 * d + net.working)),
-        Stage(late + samples * 6 * d + _probes(e, net, 1, "network")),
+        Stage(late + samples * 6 * d + _probes(e, net, 1)),
         Stage(late, measuring_bytes(e) / FLOAT if on_cpu else 0),
     ]
     kept = 10 * samples * d if on_cpu else 0  # paired arrays, and the curves' own
@@ -155,10 +154,10 @@ def _law_size(spec: tuple[tuple[str, object], ...]) -> LawSize:
     return LawSize(Row(working, kept), drawn, arrays + casts)
 
 
-def _probes(e: Experiment, denoiser: Row, calls: int, kind: str) -> float:
+def _probes(e: Experiment, denoiser: Row, calls: int) -> float:
     """What autograd keeps of so many calls while the Jacobian of a map is probed."""
     points = min(ASYMMETRY_POINTS, e.measure.samples)
-    return GRAPHS[kind] * points * calls * (denoiser.kept + 2 * e.law.dim)
+    return GRAPHS * points * calls * (denoiser.kept + 2 * e.law.dim)
 
 
 def _cycle_block(e: Experiment) -> int:

@@ -15,12 +15,14 @@ import torch
 
 from dmdlab.config import Experiment, InputError
 from dmdlab.lab.calibrate import stored_calibration
+from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.environment import environment, tune_allocator
 from dmdlab.lab.memory import taken
 from dmdlab.lab.plan import Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
+from dmdlab.precision import resolve
 
 
 @dataclass(frozen=True)
@@ -72,27 +74,41 @@ def missing(experiments: Sequence[Experiment], out: Path) -> list[Experiment]:
 
 
 def sweep(
-    experiments: Sequence[Experiment], out: Path, device: torch.device, workers: int = 1, memory: int | None = None
+    experiments: Sequence[Experiment],
+    out: Path,
+    device: torch.device,
+    workers: int = 1,
+    memory: int | None = None,
+    graph: bool | None = None,
 ) -> Iterator[tuple[int, Event]]:
     """Run what is missing and write each run as it is measured; yields (index of the ensemble, what happened).
 
     workers: processes to share the ensembles out to; 1 works in this one. memory: as for `plan`. The first event is
-    `Planned`. Start networks are kept in out/teachers, so that an interrupted sweep does not train them again.
+    `Planned`. graph: as for `Distillation`. Start networks are kept in out/teachers and long trainings in
+    out/checkpoints, so that an interrupted sweep goes on where it was.
 
-    Raises `InputError` when a run does not fit the memory: before anything is trained where the estimate tells.
+    Raises `InputError`, before anything is trained, when the device lacks a run's precision or a run does not fit the
+    memory by estimate; later when one does not fit after all.
     """
+    check_precision(experiments, device)
     planned = plan(missing(experiments, out), device, workers, memory)
     yield 0, Planned(planned)
     groups = [part.experiments for part in planned.parts]
     if min(planned.workers, len(groups)) > 1:
         from dmdlab.lab.workers import share_out
 
-        yield from share_out(groups, out, device, min(planned.workers, len(groups)))
+        yield from share_out(groups, out, device, min(planned.workers, len(groups)), graph)
         return
     tune_allocator()
     for index, group in enumerate(groups):
-        for event in work(group, out, device):
+        for event in work(group, out, device, graph):
             yield index, event
+
+
+def check_precision(experiments: Sequence[Experiment], device: torch.device) -> None:
+    """Raise `InputError` for a `network.precision` that the device lacks."""
+    for wanted in {e.network.precision for e in experiments}:
+        resolve(wanted, device)
 
 
 def default_workers(device: torch.device) -> int:
@@ -100,7 +116,7 @@ def default_workers(device: torch.device) -> int:
     return len(os.sched_getaffinity(0)) if device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
 
 
-def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[Event]:
+def work(group: list[Experiment], out: Path, device: torch.device, graph: bool | None = None) -> Iterator[Event]:
     """Train, measure and write one ensemble, by halves where it does not fit the memory.
 
     Raises `InputError` when a run does not fit even alone.
@@ -110,7 +126,7 @@ def work(group: list[Experiment], out: Path, device: torch.device) -> Iterator[E
         part, why = waiting.pop(0), ""
         yield Started(part)
         try:
-            yield from _train(part, out, device)
+            yield from _train(part, out, device, graph)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
@@ -137,9 +153,10 @@ def free(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-def _train(group: list[Experiment], out: Path, device: torch.device) -> Iterator[Event]:
-    """One attempt at an ensemble; its start networks and finished runs stay whatever happens."""
-    clock = Clock()
+def _train(group: list[Experiment], out: Path, device: torch.device, graph: bool | None) -> Iterator[Event]:
+    """One attempt at an ensemble; start networks, checkpoints and finished runs stay whatever happens."""
+    clock, checkpoint = Clock(), Checkpoint(out, group, device)
+    precision = resolve(group[0].network.precision, device)
     stored = {e.seed: start_path(out, e) for e in group}
     rows = {seed: read_start(path) for seed, path in stored.items() if path.is_file()}
 
@@ -150,11 +167,12 @@ def _train(group: list[Experiment], out: Path, device: torch.device) -> Iterator
     def calibrate(experiment: Experiment) -> Calibration:
         return stored_calibration(out, experiment, device)
 
-    for event in run_ensemble(group, device, rows, keep, clock, calibrate):
+    for event in run_ensemble(group, device, rows, keep, clock, calibrate, checkpoint, graph):
         if isinstance(event, Progress):
             yield event
             if (most := taken(device)) is not None:
                 yield Taken(os.getpid(), most)
             continue
-        folder = write_run(out, event, environment(device, clock.share(len(group))))
+        folder = write_run(out, event, environment(device, clock.share(len(group)), precision))
         yield Finished(event.experiment, folder, event.summary["status"])
+    checkpoint.clear()

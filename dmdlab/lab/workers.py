@@ -22,7 +22,7 @@ _events: Any = None
 
 
 def share_out(
-    groups: list[list[Experiment]], out: Path, device: torch.device, workers: int
+    groups: list[list[Experiment]], out: Path, device: torch.device, workers: int, graph: bool | None = None
 ) -> Iterator[tuple[int, "Event"]]:
     """Run the ensembles on `workers` processes; yields (index, event) as they come in.
 
@@ -33,7 +33,7 @@ def share_out(
     threads = max(1, torch.get_num_threads() // workers)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(events, threads))
     try:
-        jobs = [pool.submit(_work, index, group, out, device) for index, group in enumerate(groups)]
+        jobs = [pool.submit(_work, index, group, out, device, graph) for index, group in enumerate(groups)]
         yield from _listen(events, jobs)
         pool.shutdown()
     except BaseException:
@@ -67,8 +67,8 @@ def _enter(events: Any, threads: int) -> None:
     _events = events
 
 
-def _work(index: int, group: list[Experiment], out: Path, device: torch.device) -> None:
+def _work(index: int, group: list[Experiment], out: Path, device: torch.device, graph: bool | None) -> None:
     from dmdlab.lab.sweep import work
 
-    for event in work(group, out, device):
+    for event in work(group, out, device, graph):
         _events.put((index, event))
