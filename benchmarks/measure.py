@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -101,6 +102,7 @@ def header(name: str, options: Options) -> dict[str, Any]:
         "commit": commit(),
         "command": " ".join(["dmdlab bench", name, f"--device {options.device} --threads {options.threads}", *flags]),
         "seeds": "0 to members - 1",
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "quick": options.quick,
     }
 

@@ -202,8 +202,9 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
 def origin(results: Results) -> str:
     """Where the numbers above it come from."""
     versions = ", ".join(f"{k} {v}" for k, v in results["versions"].items() if k != "dmdlab")
+    load = f"load average {results['load']:.1f} when it began, " if results.get("load") is not None else ""
     return (
-        f"\n`{results['command']}`: {results['hardware']}, {results['seconds'] / 60:.1f} min; commit "
+        f"\n`{results['command']}`: {results['hardware']}, {load}{results['seconds'] / 60:.1f} min; commit "
         f"{results['commit']}; seeds {results['seeds']}; {versions}.\n"
     )
 

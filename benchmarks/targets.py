@@ -33,6 +33,9 @@ DIMENSION = Path(__file__).resolve().parents[1] / "experiments" / "dimension.tom
 FEW = 200
 """Cycles and iterations from which a whole run is extrapolated."""
 
+SET_UP = 8
+"""Units before the clock counts: a graph is captured at the fourth call."""
+
 WIDE: dict[str, object] = {
     "law.dim": 64,
     "network.width": 256,
@@ -150,7 +153,7 @@ def whole_run(base: Base, options: Options) -> Row:
 def extrapolated(turn: Turn, wanted: int, options: Options) -> tuple[float, str]:
     """Seconds of `wanted` units, and in words whether they all ran."""
     few = wanted if options.full else min(wanted, 2 if options.quick else FEW)
-    turn(1 if options.quick else 8)  # set up
+    turn(SET_UP)
     seconds = turn(few) * wanted / few
     return seconds, "run in full" if few == wanted else f"extrapolated from {few} to {wanted}"
 

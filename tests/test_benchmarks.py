@@ -327,6 +327,15 @@ def test_every_benchmark_runs_and_is_reported(tmp_path: Path) -> None:
     assert report.BLOCK.sub("", filled) == report.BLOCK.sub("", document)
 
 
+@pytest.mark.cuda
+def test_every_benchmark_runs_on_a_gpu(tmp_path: Path) -> None:
+    paths = list(suite.run([], Options("cuda", quick=True), tmp_path))
+    assert [p.name for p in paths] == [f"{name}-cuda.json" for name in suite.BENCHMARKS]
+    found = json.loads(paths[-1].read_text())["records"]
+    assert {r["target"] for r in found} == {t.text for t in targets.TARGETS["cuda"]}
+    assert {r["way"] for r in json.loads(paths[0].read_text())["records"]} == {"eager", "graph"}
+
+
 def test_the_document_shows_the_results_that_are_kept() -> None:
     document = report.DOCUMENT.read_text(encoding="utf-8")
     assert report.written(document, report.RESULTS) == document, "run python -m benchmarks.report"
