@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from benchmarks.limits import BF16_PEER, PEER, at
 from benchmarks.measure import Options, Turn, say
 from dmdlab.config import Experiment
 from dmdlab.lab.cost import cycles
+from dmdlab.lab.environment import allowed_cores
 from dmdlab.lab.files import load
 from dmdlab.lab.plan import alike
 from dmdlab.lab.profile import random_start
@@ -90,12 +91,17 @@ def row(target: Target, precision: str, measured: float, how: str) -> Row:
 
 
 def cpu_rows(options: Options) -> Iterator[Row]:
-    """The paper-size cycle and the quickstart's network, float32 and where the CPU has it bf16."""
+    """The paper-size cycle and the quickstart's network, float32 and where the CPU has it bf16: with the threads asked
+    for, and with one a core, torch's own choice."""
     paper, quickstart = Base("paper", "paper", PAPER, 1), Base("quickstart", "quickstart", QUICKSTART, 16)
     if options.quick:
         paper, quickstart = Base("paper", "smoke", TINY, 1), Base("quickstart", "smoke", TINY, 2)
-    yield from ratios(paper, options, ("dmdlab, eager", "dmdlab, eager, bf16"), PAPER_CPU)
-    yield from ratios(quickstart, options, ("dmdlab, eager", "dmdlab, eager, bf16"), QUICKSTART_CPU)
+    for base, target in ((paper, PAPER_CPU), (quickstart, QUICKSTART_CPU)):
+        for threads in dict.fromkeys([options.threads] if options.quick else [options.threads, allowed_cores()]):
+            given = replace(options, threads=threads)
+            for found in ratios(base, given, ("dmdlab, eager", "dmdlab, eager, bf16"), target):
+                each = f"{threads} thread{'s' if threads > 1 else ''} each"
+                yield found | {"threads": threads, "how": f"{each}, {found['how']}"}
 
 
 def gpu_rows(options: Options) -> Iterator[Row]:
