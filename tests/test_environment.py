@@ -1,7 +1,6 @@
-"""How much of the machine is ours, by files as Linux lays them out; what a record says about where it was made."""
+"""Devices, cores and memory that a process may use, and why no GPU; what a record says about where it was made."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,77 +10,6 @@ from small import CPU
 from dmdlab.config import InputError
 from dmdlab.lab import environment
 from dmdlab.precision import PRECISIONS, supports
-
-
-@pytest.fixture
-def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty machine: /proc and /sys/fs/cgroup below a folder of the test."""
-    (tmp_path / "proc" / "self").mkdir(parents=True)
-    (tmp_path / "cgroup").mkdir()
-    monkeypatch.setattr(environment, "PROC", tmp_path / "proc")
-    monkeypatch.setattr(environment, "CGROUP", tmp_path / "cgroup")
-    return tmp_path
-
-
-def lay(root: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-
-# --- control groups
-
-
-def test_without_control_groups_nothing_limits(system: Path) -> None:
-    assert environment.cpu_quota() is None
-    assert environment.memory_limit() is None
-
-
-@pytest.mark.parametrize(
-    ("files", "quota"),
-    [
-        ({"job/cpu.max": "150000 100000\n"}, 1.5),
-        ({"job/cpu.max": "max 100000\n"}, None),
-        ({"job/cpu.max": "max 100000\n", "cpu.max": "400000 100000\n"}, 4.0),
-        ({"job/cpu.max": "300000 100000\n", "cpu.max": "200000 100000\n"}, 2.0),
-        ({"other/cpu.max": "100000 100000\n"}, None),
-    ],
-    ids=["own", "none", "above", "the tighter", "another's"],
-)
-def test_a_quota_of_version_2_is_the_tightest_on_the_way_up(
-    system: Path, files: dict[str, str], quota: float | None
-) -> None:
-    lay(system / "proc", {"self/cgroup": "0::/job\n"})
-    lay(system / "cgroup", files)
-    assert environment.cpu_quota() == quota
-
-
-@pytest.mark.parametrize(("microseconds", "quota"), [("250000", 2.5), ("-1", None)])
-def test_a_quota_of_version_1_is_read(system: Path, microseconds: str, quota: float | None) -> None:
-    lay(system / "proc", {"self/cgroup": "5:memory:/job\n4:cpu,cpuacct:/job\n0::/\n"})
-    lay(system / "cgroup/cpu/job", {"cpu.cfs_quota_us": f"{microseconds}\n", "cpu.cfs_period_us": "100000\n"})
-    assert environment.cpu_quota() == quota
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "limit"),
-    [
-        ("0::/a/b\n", {"a/b/memory.max": "max\n", "a/memory.max": "2147483648\n"}, 2**31),
-        ("0::/a\n", {"a/memory.max": "max\n"}, None),
-        ("0::/../..\n", {"memory.max": "1073741824\n"}, 2**30),  # a container that sees only the end of its own path
-        ("4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "1048576\n"}, 2**20),
-        ("4:memory:/a\n", {"memory/a/memory.limit_in_bytes": "9223372036854771712\n"}, None),
-        ("3:cpuset:/a\n", {"memory/a/memory.limit_in_bytes": "1048576\n"}, None),
-    ],
-)
-def test_a_memory_limit_of_either_version_is_read(
-    system: Path, groups: str, files: dict[str, str], limit: int | None
-) -> None:
-    lay(system / "proc", {"self/cgroup": groups})
-    lay(system / "cgroup", files)
-    assert environment.memory_limit() == limit
-
 
 # --- cores, memory, devices
 

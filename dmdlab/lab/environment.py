@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 import torch
 
 from dmdlab.config import InputError
+from dmdlab.lab.cgroups import cpu_quota
 from dmdlab.lab.memory import taken
 from dmdlab.precision import Precision, products
 
 PACKAGES = ("dmdlab", "torch", "numpy", "scipy", "POT", "lapx")
-PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def choose_device(name: str) -> torch.device:
@@ -124,18 +123,15 @@ def allowed_cores() -> int:
     return os.cpu_count() or 1
 
 
-def cpu_quota() -> float | None:
-    """Cores' worth of time that control groups grant, as containers and schedulers set them; None without a limit.
+def granted_cores() -> int:
+    """Cores whose time is ours: the allowed ones, as far as control groups grant their time, and one at least."""
+    quota = cpu_quota()
+    return allowed_cores() if quota is None else max(1, min(allowed_cores(), int(quota)))
 
-    Thread libraries do not see a limit below `allowed_cores`: they start more threads than get time.
-    """
-    quotas = []
-    for folder in _control_groups("cpu"):
-        names = ["cpu.max"] if (folder / "cpu.max").is_file() else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-        both = [word for name in names for word in _words(folder / name)]
-        if len(both) == 2 and both[0] not in ("max", "-1"):
-            quotas.append(int(both[0]) / int(both[1]))
-    return min(quotas, default=None)
+
+def threads_each(workers: int) -> int:
+    """Threads for each of so many worker processes: this process's own, shared, but no more than get time."""
+    return max(1, min(torch.get_num_threads(), granted_cores()) // workers)
 
 
 def total_memory() -> int | None:
@@ -144,38 +140,6 @@ def total_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows; names that a system lacks
         return None
-
-
-def memory_limit() -> int | None:
-    """Bytes of RAM that control groups allow; None without a limit. Beyond it a process is killed, not refused."""
-    limits = []
-    for folder in _control_groups("memory"):
-        words = _words(folder / "memory.max") or _words(folder / "memory.limit_in_bytes")
-        limits += [int(word) for word in words if word != "max" and int(word) < 2**60]  # above: version 1's "none"
-    return min(limits, default=None)
-
-
-def _control_groups(controller: str) -> Iterator[Path]:
-    """The folders of this process's control groups, its own first, then those above, in both versions of the system."""
-    for line in _text(PROC / "self" / "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        root = CGROUP / controller if controllers else CGROUP
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
-
-
-def _words(path: Path) -> list[str]:
-    return _text(path).split()
-
-
-def _text(path: Path) -> str:
-    """What a file says; nothing where it is missing or closed to us."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def synchronise(device: torch.device) -> None:

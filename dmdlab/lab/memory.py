@@ -3,7 +3,6 @@
 import re
 import sys
 import weakref
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dmdlab.config import InputError
+from dmdlab.lab import cgroups
 
 SHARE = 0.9
 """The part of a GPU's free memory that an ensemble may take by estimate (ours: the rest is for torch and cuBLAS)."""
+
+CONTEXT = 2**29
+"""What a process takes of a GPU before its first tensor, in bytes (ours: CUDA's context and cuBLAS's workspace)."""
 
 CPU_SHARE = 0.6
 """The part of the available RAM that all workers together may take by estimate (ours: a laptop is used beside it)."""
@@ -52,50 +55,28 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-def memory(device: torch.device) -> int:
+def memory(device: torch.device, workers: int = 1) -> int:
     """Bytes that all ensembles at work on `device` together may take by estimate.
 
-    GPU: nine tenths of what is free there. CPU: a part of the RAM that is available, within a control group's limit.
+    GPU: nine tenths of what is free there once every worker process has set itself up (a lone worker is this process,
+    which has). CPU: a part of the RAM that is available, within the limits of control groups.
     """
-    return int(SHARE * torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else CPU_SHARE * available())
+    if device.type == "cpu":
+        return int(CPU_SHARE * available())
+    free = torch.cuda.mem_get_info(device)[0] - (workers * CONTEXT if workers > 1 else 0)
+    return max(0, int(SHARE * free))
 
 
-def available(root: Path = Path("/")) -> int:
+def available() -> int:
     """Bytes of RAM that this process could still take, 4 GiB where the system does not say."""
-    found = [_meminfo(root / "proc/meminfo"), _control_group(root)]
-    known = [value for value in found if value is not None]
+    known = [value for value in (_meminfo(), cgroups.memory_left()) if value is not None]
     return min(known) if known else 4 * 2**30
 
 
-def _meminfo(path: Path) -> int | None:
+def _meminfo() -> int | None:
     """Linux's own estimate of what can be taken without swapping."""
-    if not path.is_file():
-        return None
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", path.read_text(), re.MULTILINE)
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", cgroups.read(cgroups.ROOT / "proc/meminfo"), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
-
-
-def _control_group(root: Path) -> int | None:
-    """What a container's limit leaves (control groups, version 2 or 1), None without one. Pages that only cache files
-    and are not in use count as free: the system gives them up when asked."""
-    group = root / "sys/fs/cgroup"
-    for limit, used, stat in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    ):
-        try:
-            most, now = int((group / limit).read_text()), int((group / used).read_text())
-        except (OSError, ValueError):  # not there, or "max": no limit
-            continue
-        cached = _cached(group / stat)
-        return max(0, most - max(0, now - cached))
-    return None
-
-
-def _cached(stat: Path) -> int:
-    """Bytes of idle file pages that a control group is charged for."""
-    found = re.search(r"^(?:total_)?inactive_file (\d+)$", stat.read_text() if stat.is_file() else "", re.MULTILINE)
-    return int(found[1]) if found else 0
 
 
 def taken(device: torch.device) -> int | None:
