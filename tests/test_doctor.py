@@ -30,7 +30,7 @@ HEALTHY = Machine(
     arithmetic=[Arithmetic("float32", "have", "", 1e11), Arithmetic("bf16", "have", "AMX", 1.1e11)],
     auto_precision="float32",
     cpu="a CPU",
-    threads=Threads(torch=4, omp_num_threads=None, cores=8, allowed_cores=4, quota_cores=None, sweep_workers=4),
+    threads=Threads(4, None, cores=8, allowed_cores=4, quota_cores=None, sweep_workers=4, worker_threads=1),
     ram_bytes=8 * GIB,
     ram_available_bytes=6 * GIB,
     ram_limit_bytes=None,
@@ -149,9 +149,9 @@ def test_a_device_that_is_not_there_blocks_and_the_rest_is_still_told() -> None:
 
 def test_without_affinity_proc_or_sysconf_it_still_examines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on macOS and on Windows."""
-    from dmdlab.lab import environment
+    from dmdlab.lab import cgroups
 
-    monkeypatch.setattr(environment, "PROC", tmp_path / "nowhere")
+    monkeypatch.setattr(cgroups, "ROOT", tmp_path / "nowhere")
     monkeypatch.delattr("os.sched_getaffinity", raising=False)
     monkeypatch.delattr("os.sysconf")
     found, _ = machine.examine_machine("cpu", 0.0)
@@ -182,7 +182,7 @@ def test_a_healthy_machine_needs_no_advice() -> None:
     ("threads", "words"),
     [
         ({"omp_num_threads": "16"}, ["OMP_NUM_THREADS is 16", "may use 4 cores", "export OMP_NUM_THREADS=4"]),
-        ({"quota_cores": 1.5}, ["the time of 1.5 of 4 cores", "OMP_NUM_THREADS=1", "--workers 1"]),
+        ({"quota_cores": 1.5}, ["the time of 1.5 of 4 cores", "OMP_NUM_THREADS=1"]),
         ({"quota_cores": 0.5}, ["the time of 0.5 of 4 cores", "OMP_NUM_THREADS=1"]),
     ],
 )
@@ -278,4 +278,6 @@ def test_a_gpu_machine_is_told_with_its_memory_and_its_tensor_cores(monkeypatch:
     assert done.exit_code == 0
     for word in ("NVIDIA H200, 137 GiB of 140 GiB free", "yes (tensor cores)", "410 TFLOP/s", "means tf32 here"):
         assert word in done.stdout
+    sharing = "4 processes of 1 thread, so that one trains on the GPU while others measure on the CPU"
+    assert sharing in " ".join(done.stdout.split())
     assert done.stdout.rstrip().endswith("dmdlab is ready to use.")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from dmdlab.cli.plan import app as planning
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab import estimate, footprint, memory, plan, sweep
+from dmdlab.lab import environment, estimate, footprint, memory, plan, sweep
 from dmdlab.lab.run import run_ensemble
 from dmdlab.lab.store import load_records
 
@@ -167,32 +167,61 @@ def test_a_plan_says_what_it_decided() -> None:
     assert plan.plan([], CPU, 4, PLENTY).parts == []
 
 
+# --- workers
+
+
+@pytest.mark.parametrize(
+    ("cores", "quota", "on_cpu", "on_gpu"),
+    [
+        (1, None, 1, 1),
+        (2, None, 2, 1),
+        (4, None, 4, 2),
+        (64, None, 64, 3),
+        (64, 3.9, 3, 1),
+        (64, 0.5, 1, 1),
+        (4, 64.0, 4, 2),
+        (64, 8.0, 8, 3),
+    ],
+)
+def test_workers_by_default_are_as_many_as_there_is_time_for(
+    cores: int, quota: float | None, on_cpu: int, on_gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "allowed_cores", lambda: cores)
+    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
+    assert (sweep.default_workers(CPU), sweep.default_workers(GPU)) == (on_cpu, on_gpu)
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores", "quota", "workers", "each"),
+    [(64, 64, None, 4, 16), (64, 64, 8.0, 4, 2), (1, 64, 8.0, 4, 1), (64, 4, None, 3, 1), (64, 64, 0.5, 1, 1)],
+)
+def test_workers_share_the_threads_that_get_time(
+    threads: int, cores: int, quota: float | None, workers: int, each: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(environment, "allowed_cores", lambda: cores)
+    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
+    assert environment.threads_each(workers) == each
+
+
 # --- bytes of the machine
 
 
-def machine(root: Path, **files: str) -> Path:
-    for name, text in files.items():
-        path = root / name.replace("__", "/").replace("DOT", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
+@pytest.mark.parametrize(("workers", "left"), [(1, 8.0), (2, 7.0), (3, 6.5), (40, 0.0)])
+def test_workers_that_share_a_gpu_leave_room_for_each_others_setup(
+    workers: int, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8 * 2**30, 80 * 2**30))
+    assert memory.memory(GPU, workers) == int(memory.SHARE * left * 2**30)
 
 
-def test_available_memory_is_the_systems_or_the_containers_whichever_is_less(tmp_path: Path) -> None:
-    info = {"proc__meminfo": "MemTotal:  9000 kB\nMemAvailable:    5000 kB\n"}
-    two = {"sys__fs__cgroup__memoryDOTmax": "3000000\n", "sys__fs__cgroup__memoryDOTcurrent": "1000000\n"}
-    assert memory.available(machine(tmp_path / "plain", **info)) == 5000 * 1024
-    assert memory.available(machine(tmp_path / "limited", **info, **two)) == 2_000_000
-    stat = {"sys__fs__cgroup__memoryDOTstat": "anon 5\ninactive_file 600000\n"}
-    assert memory.available(machine(tmp_path / "caching", **info, **two, **stat)) == 2_600_000
-    none = two | {"sys__fs__cgroup__memoryDOTmax": "max\n"}
-    assert memory.available(machine(tmp_path / "unlimited", **info, **none)) == 5000 * 1024
-    one = {
-        "sys__fs__cgroup__memory__memoryDOTlimit_in_bytes": "700\n",
-        "sys__fs__cgroup__memory__memoryDOTusage_in_bytes": "800\n",
-    }
-    assert memory.available(machine(tmp_path / "old", **info, **one)) == 0
-    assert memory.available(tmp_path / "elsewhere") == 4 * 2**30
+def test_a_gpu_too_small_to_be_shared_has_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = experiments("seed={ stop = 8 }")
+    alone = footprint.member_bytes(wanted[0], "cuda")
+    free = memory.CONTEXT + 2 * alone
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    found = plan.plan(wanted, GPU, 3)
+    assert (found.workers, found.memory) == (1, int(memory.SHARE * free))
 
 
 @pytest.mark.parametrize(

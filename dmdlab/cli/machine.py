@@ -85,8 +85,11 @@ def _tell_machine(machine: "Machine") -> None:
     _fact("CPU", machine.cpu)
     _fact("cores", ", ".join([f"{threads.allowed_cores} of {threads.cores} may be used", *limits]))
     _fact("threads", f"torch uses {threads.torch} (OMP_NUM_THREADS {asked})")
-    each = max(1, threads.torch // threads.sweep_workers)
-    _fact("a sweep starts", f"{count(threads.sweep_workers, 'process')} of {count(each, 'thread')}")
+    sharing = threads.sweep_workers > 1 and (machine.device or "cpu") != "cpu"
+    why = ", so that one trains on the GPU while others measure on the CPU" if sharing else ""
+    _fact(
+        "a sweep starts", f"{count(threads.sweep_workers, 'process')} of {count(threads.worker_threads, 'thread')}{why}"
+    )
     limit = "no limit set" if machine.ram_limit_bytes is None else f"limited to {size_text(machine.ram_limit_bytes)}"
     total = "" if machine.ram_bytes is None else f" of {size_text(machine.ram_bytes)}"
     _fact("memory", f"{size_text(machine.ram_available_bytes)}{total} available, {limit}")

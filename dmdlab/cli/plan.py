@@ -41,7 +41,7 @@ def plan(
     check_precision(experiments, chosen)
     planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory))
     times = plan_seconds(planned, chosen)
-    total = makespan(times, planned.workers)
+    total = makespan(times, planned.workers if chosen.type == "cpu" else 1)  # training takes turns on a GPU
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]
     if as_json:
         facts = {"workers": planned.workers, "memory": planned.memory, "seconds": total, "device": str(chosen)}

@@ -24,7 +24,12 @@ Settings = Annotated[
 ]
 Preset = Annotated[str | None, typer.Option(help="Start from a preset of the package: quickstart, paper, smoke.")]
 Device = Annotated[str, typer.Option(help="auto (CUDA when present), cpu, cuda or cuda:N.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default one a core, one on a GPU.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes; default one a core; up to three on a GPU, so that one trains while others measure."
+    ),
+]
 Memory = Annotated[
     str | None,
     typer.Option(help="Memory for all workers, as in 8GiB; default: what the device can spare.", metavar="SIZE"),

@@ -15,6 +15,7 @@ import torch
 
 from dmdlab.config import Experiment
 from dmdlab.lab.cost import cycles, flow_calls, step_flops
+from dmdlab.lab.environment import threads_each
 from dmdlab.lab.plan import Part, Plan, shape
 from dmdlab.laws import make_law
 from dmdlab.precision import products, resolve
@@ -97,7 +98,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
 def plan_seconds(plan: Plan, device: torch.device) -> list[float]:
     """`seconds` of every part, each shape measured once, on a worker's share of the threads."""
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // plan.workers))
+    torch.set_num_threads(threads_each(plan.workers))
     try:
         measured: dict[tuple[object, int], Speed] = {}
         times = []

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from dmdlab.config import InputError
+from dmdlab.lab.cgroups import cpu_quota, memory_limit
 from dmdlab.lab.doctor import Finding
 from dmdlab.lab.environment import (
     allowed_cores,
     choose_device,
     commit,
     cpu_name,
-    cpu_quota,
     hardware,
-    memory_limit,
     product_rate,
+    threads_each,
     total_memory,
     why_no_gpu,
 )
@@ -53,7 +53,7 @@ class Arithmetic:
 @dataclass(frozen=True)
 class Threads:
     """Threads that torch starts, what the environment asked for, cores there and allowed, cores' worth of time that
-    control groups grant (None: no limit), and the processes that a sweep would start."""
+    control groups grant (None: no limit), the processes that a sweep would start and the threads of each."""
 
     torch: int
     omp_num_threads: str | None
@@ -61,6 +61,7 @@ class Threads:
     allowed_cores: int
     quota_cores: float | None
     sweep_workers: int
+    worker_threads: int
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def _arithmetic(device: torch.device, precision: Precision, seconds: float) -> A
 
 def _threads(device: torch.device) -> Threads:
     own, asked, cores = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), os.cpu_count()
-    return Threads(own, asked, cores, allowed_cores(), cpu_quota(), default_workers(device))
+    workers = default_workers(device)
+    return Threads(own, asked, cores, allowed_cores(), cpu_quota(), workers, threads_each(workers))
 
 
 def advice(machine: Machine) -> Iterator[Finding]:
@@ -167,7 +169,7 @@ def advice(machine: Machine) -> Iterator[Finding]:
         fair = max(1, int(share))
         yield Finding(
             f"A control group (container or scheduler) grants the time of {share:.3g} of {threads.allowed_cores} "
-            f"cores; what runs beyond it only waits: export OMP_NUM_THREADS={fair}, and sweep with --workers {fair}."
+            f"cores; what runs beyond it only waits: export OMP_NUM_THREADS={fair} (a sweep heeds it by itself)."
         )
     rates = {a.precision: a.rate for a in machine.arithmetic if a.rate}
     for failed in (a for a in machine.arithmetic if a.support == "fails"):

@@ -74,12 +74,9 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
     Raises `InputError` when a run does not fit even alone and with one worker.
     """
     stated = memory is not None
-    memory = free_memory(device) if memory is None else memory
     groups = alike(experiments)
     heaviest = max((heavy(g, device.type) for g in groups), key=lambda e: member_bytes(e, device.type), default=None)
-    able = workers
-    while heaviest is not None and able > 1 and not most_members(heaviest, memory // able, device.type):
-        able -= 1
+    able, memory = _able(heaviest, device, workers, memory)
     own = memory // able
     parts = [
         Part(part, ensemble_bytes(heavy(part, device.type), len(part), device.type), flops(part))
@@ -95,6 +92,15 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
             f"{size_text(member_bytes(heaviest, device.type))}."
         )
     return Plan(parts, able, memory, decisions + _splits(groups, parts, own, device))
+
+
+def _able(heaviest: Experiment | None, device: torch.device, workers: int, stated: int | None) -> tuple[int, int]:
+    """How many workers can each hold the heaviest run, one at least, and the bytes for all of them together."""
+    for able in range(workers, 1, -1):
+        memory = free_memory(device, able) if stated is None else stated
+        if heaviest is None or most_members(heaviest, memory // able, device.type):
+            return able, memory
+    return 1, free_memory(device) if stated is None else stated
 
 
 def ensembles(

@@ -1,8 +1,9 @@
 """Many runs into one folder: does what is missing, keeps what is finished.
 
 On a CPU the ensembles are shared out among worker processes, a core or more each: small matrix products use several
-processes far better than several threads. Every worker writes its own runs; the parent only watches. An ensemble that
-does not fit the memory after all goes on as two halves.
+processes far better than several threads. On a GPU a few processes share it, so that one trains while others measure.
+Every worker writes its own runs; the parent only watches. An ensemble that does not fit the memory after all goes on as
+two halves.
 """
 
 import gc
@@ -16,13 +17,16 @@ import torch
 from dmdlab.config import Experiment, InputError
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.checkpoint import Checkpoint
-from dmdlab.lab.environment import environment, tune_allocator
+from dmdlab.lab.environment import environment, granted_cores, tune_allocator
 from dmdlab.lab.memory import taken
 from dmdlab.lab.plan import Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
 from dmdlab.precision import resolve
+
+SHARING = 3
+"""Workers that share a GPU at most by default (ours): two may measure at a time, more would divide its memory."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,13 @@ def check_precision(experiments: Sequence[Experiment], device: torch.device) -> 
 
 
 def default_workers(device: torch.device) -> int:
-    """One a core on a CPU; one on a GPU, which a single ensemble fills."""
-    return len(os.sched_getaffinity(0)) if device.type == "cpu" and hasattr(os, "sched_getaffinity") else 1
+    """One for each core whose time is ours on a CPU; on a GPU up to `SHARING`, with two such cores for each.
+
+    One ensemble fills a GPU while it trains. Then its runs are measured in numpy on the CPU, about a second each at a
+    thousand samples, and a lone worker would leave the GPU idle for as long.
+    """
+    cores = granted_cores()
+    return cores if device.type == "cpu" else max(1, min(SHARING, cores // 2))
 
 
 def work(group: list[Experiment], out: Path, device: torch.device, graph: bool | None = None) -> Iterator[Event]:

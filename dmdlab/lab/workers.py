@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dmdlab.config import Experiment
-from dmdlab.lab.environment import tune_allocator
+from dmdlab.lab.environment import threads_each, tune_allocator
 
 if TYPE_CHECKING:
     from dmdlab.lab.sweep import Event
@@ -30,8 +30,9 @@ def share_out(
     """
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    threads = max(1, torch.get_num_threads() // workers)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(events, threads))
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_enter, initargs=(events, threads_each(workers))
+    )
     try:
         jobs = [pool.submit(_work, index, group, out, device, graph) for index, group in enumerate(groups)]
         yield from _listen(events, jobs)
