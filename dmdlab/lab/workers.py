@@ -28,7 +28,7 @@ def share_out(
 
     An error in a worker is raised here after the others' finished runs are written. Interrupting stops all workers.
     """
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that this one has touched
     events = context.Queue()
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=_enter, initargs=(events, threads_each(workers))
