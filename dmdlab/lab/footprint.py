@@ -27,8 +27,9 @@ PARAMETERS = 14
 """Copies of a network's parameters in distillation: start, its rows, student, fake score, teacher, two gradients, two
 times two moments, the trained row that is kept, a gradient's parts before they are joined, and one to spare."""
 
-GRAPHS = 2.2
-"""How often probing a Jacobian holds what autograd keeps of a denoiser's calls (measured: 0.7 to 2.0)."""
+GRAPHS, CALLS = 2.2, 4
+"""How often probing a Jacobian holds what autograd keeps of a denoiser's calls (measured: 0.7 to 2.0); over few calls,
+once, beside so many times what one call takes while it works (measured: up to 4.0)."""
 
 SPARE = 1.1
 """Room for what is not counted, such as small tensors and gaps between blocks (ours)."""
@@ -155,9 +156,10 @@ def _law_size(spec: tuple[tuple[str, object], ...]) -> LawSize:
 
 
 def _probes(e: Experiment, denoiser: Row, calls: int) -> float:
-    """What autograd keeps of so many calls while the Jacobian of a map is probed."""
+    """What so many calls take while the Jacobian of a map is probed."""
     points = min(ASYMMETRY_POINTS, e.measure.samples)
-    return GRAPHS * points * calls * (denoiser.kept + 2 * e.law.dim)
+    kept = calls * (denoiser.kept + 2 * e.law.dim)
+    return points * max(GRAPHS * kept, kept + CALLS * denoiser.working)
 
 
 def _cycle_block(e: Experiment) -> int:
