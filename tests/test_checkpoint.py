@@ -72,11 +72,16 @@ def agree(found: list[RunResult], expected: list[RunResult]) -> None:
         assert b.arrays
 
 
+@pytest.fixture(scope="module")
+def straight() -> list[RunResult]:
+    """What they give without an interruption."""
+    return results(SOME)
+
+
 @pytest.mark.parametrize("after", [5, 30, 60])
 def test_a_run_interrupted_in_training_ends_as_if_it_had_not_been(
-    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    after: int, straight: list[RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight = results(SOME)
     interrupted(SOME, tmp_path, after)
     cycles = count_cycles(monkeypatch)
     agree(results(SOME, Checkpoint(tmp_path, SOME, CPU)), straight)

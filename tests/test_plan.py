@@ -286,24 +286,33 @@ def numbers(out: Path) -> dict[str, np.ndarray]:
     return {r.summary["id"]: r.arrays()["student"] for r in load_records(out)}
 
 
+FIVE = experiments("seed={ stop = 5 }")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """What five runs give together."""
+    out = tmp_path_factory.mktemp("whole")
+    do(FIVE, out)
+    return numbers(out)
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "numpy"])
 def test_an_ensemble_that_runs_out_of_memory_goes_on_by_halves_to_the_same_records(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, whole: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = experiments("seed={ stop = 5 }")
-    do(wanted, tmp_path / "whole")
     narrow = Narrow(2, error)
     monkeypatch.setattr(sweep, "run_ensemble", narrow)
-    events = [event for _, event in sweep.sweep(wanted, tmp_path / "halves", CPU)]
+    events = [event for _, event in sweep.sweep(FIVE, tmp_path, CPU)]
     assert narrow.tried == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4]]
     assert narrow.started[0] == []
     assert narrow.started[1:] == narrow.tried[1:]  # start networks are not trained again
     splits = [e for e in events if isinstance(e, sweep.Split)]
     assert [[len(part) for part in e.parts] for e in splits] == [[2, 3], [1, 2]]
     assert all(e.why and "\n" not in e.why for e in splits)
-    expected, found = numbers(tmp_path / "whole"), numbers(tmp_path / "halves")
-    assert expected.keys() == found.keys()
-    for key, array in expected.items():
+    found = numbers(tmp_path)
+    assert whole.keys() == found.keys()
+    for key, array in whole.items():
         np.testing.assert_allclose(found[key], array, rtol=1e-4, atol=1e-5)
 
 
