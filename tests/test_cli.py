@@ -244,6 +244,14 @@ def test_version_and_help(dmdlab: Command) -> None:
         assert dmdlab(*words, "--help")[0] == 0
 
 
+def test_the_list_of_commands_cuts_no_sentence_in_a_terminal(dmdlab: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in ([], ["config"]):
+        listed = dmdlab(*group, "--help")[1].partition("Commands:\n")[2].rstrip().splitlines()
+        assert listed
+        assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed
+
+
 # --- figures
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from near import generator
 from torch import Tensor
 
 from dmdlab.laws import Chessboard, Cube, Empirical, Gaussian, Law, Mixture, Moons, Ring, Sphere, Spiral
@@ -49,10 +50,6 @@ PLANE: list[Law] = [
 ]
 each_law = pytest.mark.parametrize("law", INSTANCES, ids=lambda law: f"{law.name}-{law.dim}")
 LEVELS = (0.002, 0.3, 1.0, 20.0, 1000.0)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def noised(law: Law, n: int, sigma: float) -> Tensor:

@@ -6,23 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from near import assert_near, generator, tensor
 from scipy import integrate
-from torch import Tensor
 
 from dmdlab.laws import Chessboard, Law, Mixture, Moons, Ring, Spiral, make_law
 from dmdlab.laws.planar import PlanarMixture
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def assert_near(value: Tensor, reference: object, tolerance: float = 1e-10) -> None:
-    torch.testing.assert_close(value, tensor(np.asarray(reference).tolist()), rtol=0, atol=tolerance)
 
 
 def curve_reference(law: Law, x: np.ndarray, sigma: float) -> tuple[float, np.ndarray]:

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from near import assert_near, generator, tensor
 from scipy import stats
-from torch import Tensor
 
 from dmdlab.laws import (
     Cube,
@@ -16,18 +16,6 @@ from dmdlab.laws import (
     Ring,
     Sphere,
 )
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def tensor(values: object) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def assert_near(value: Tensor, reference: object, tolerance: float = 1e-10) -> None:
-    torch.testing.assert_close(value, tensor(np.asarray(reference).tolist()), rtol=0, atol=tolerance)
 
 
 def test_gaussian_is_the_wiener_filter_of_its_covariance() -> None:

@@ -22,7 +22,10 @@ def bench(
     listing: Annotated[bool, typer.Option("--list", help="Say what there is, run nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; else benchmarks/results.")] = None,
 ) -> None:
-    """Measure speed, in a checkout only, and keep the results as JSON; `python -m benchmarks.report` makes tables."""
+    """Measure speed, in a checkout only.
+
+    Keeps the results as JSON; `python -m benchmarks.report` makes tables of them.
+    """
     suite = _suite()
     if listing:
         for name, what in suite.about().items():

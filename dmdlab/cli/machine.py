@@ -8,7 +8,7 @@ import typer
 
 from dmdlab.cli import show
 from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
-from dmdlab.config import Experiment, InputError
+from dmdlab.config import Experiment
 
 if TYPE_CHECKING:
     from dmdlab.lab.doctor import Examination
@@ -26,9 +26,10 @@ SUPPORT = {"have": "yes", "lack": "no", "emulated": "only emulated, so refused",
 
 @app.command()
 def doctor(device: Device = "auto", as_json: AsJson = False) -> None:
-    """What this machine offers, what dmdlab will use of it and why, and what deserves action.
+    """Examine this machine: what dmdlab will use of it and why.
 
-    Paste its output into a bug report. Exit status 2 when a package or the device asked for is missing.
+    Ends with what deserves action. Paste its output into a bug report. Exit status 2 when a package or the device asked
+    for is missing.
     """
     from dmdlab.lab.doctor import examine
 
@@ -112,9 +113,10 @@ def profile(
     out: Annotated[Path, typer.Option(help="Folder for the trace.")] = Path("runs/profile"),
     as_json: AsJson = False,
 ) -> None:
-    """Where a training cycle's time goes, and how far its matrix products are from what the machine can do.
+    """Show where the time of a training cycle goes.
 
-    Takes the file's first ensemble at random networks; trains nothing to the end. Ends with tables and writes a trace.
+    Says how far its matrix products are from what the machine can do, too. Takes the file's first ensemble at random
+    networks; trains nothing to the end. Ends with tables and writes a trace.
     """
     from dmdlab.lab.environment import choose_device
     from dmdlab.lab.files import load
@@ -122,9 +124,7 @@ def profile(
     from dmdlab.lab.profile import profile as profiled
     from dmdlab.lab.store import prepare
 
-    path, overrides = split_words(words)
-    if path is None and preset is None:
-        raise InputError("dmdlab profile: expected an experiment file (TOML) or --preset NAME, got neither")
+    path, overrides = split_words(words, preset, "profile")
     chosen = choose_device(device)
     group = first_ensemble(load(path, preset, overrides).experiments(), chosen, members)
     folder = prepare(out)

@@ -49,10 +49,10 @@ def measure(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """How much a student copies its teacher's pairing, from the outputs of both at the same noise.
+    """Measure how much a student copies its teacher's pairing.
 
-    Row i of every array comes from the same noise; any trailing shape. Ends with a reading in plain words and every
-    measure with its interval, its chance level and whether this n and d can resolve it.
+    It reads the outputs of both: row i of every array comes from the same noise; any trailing shape. Ends with a
+    reading in plain words and every measure with its interval, chance level and whether this n and d can resolve it.
     """
     from dmdlab.cli.analyses import analyses
     from dmdlab.pairing.files import read_pairs
@@ -163,7 +163,10 @@ def resolve(
     theory: Annotated[bool, typer.Option("--theory", help="Thresholds only, no simulation.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which correlations and angles each measure can tell from chance and from a copy, before any GPU hour is spent."""
+    """Say what each measure can tell from so many samples.
+
+    Gives the correlations and angles that each tells from chance and from a copy, before any GPU hour is spent.
+    """
     import numpy as np
 
     from dmdlab.pairing.resolve import CORRELATIONS, angle_degrees, resolvable
@@ -199,17 +202,16 @@ def calibrate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """What every measure reads on an experiment's laws and dimensions when the remapping is known; trains no student.
+    """Find what each measure reads when the remapping is known.
 
-    Kept in OUT/calibration, where a sweep finds it; ends with a table and the calibration figure of each law.
+    It covers the laws and dimensions of an experiment and trains no student. Kept in OUT/calibration, where a sweep
+    finds it; ends with a table and the calibration figure of each law.
     """
     from dmdlab.lab.environment import choose_device
     from dmdlab.lab.files import load
     from dmdlab.lab.store import prepare
 
-    path, overrides = split_words(words)
-    if path is None and preset is None:
-        raise InputError("dmdlab calibrate: expected an experiment file (TOML) or --preset NAME, got neither")
+    path, overrides = split_words(words, preset, "calibrate")
     chosen = choose_device(device)
     experiments = load(path, preset, overrides).experiments()
     out = prepare(out or Path("runs") / (path.stem if path else str(preset)))

@@ -8,7 +8,6 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.pace import duration
 from dmdlab.cli.run import AsJson, Device, Memory, Preset, Settings, Workers, bytes_of, split_words
-from dmdlab.config import InputError
 
 if TYPE_CHECKING:
     from dmdlab.lab.plan import Plan
@@ -27,16 +26,17 @@ def plan(
     memory: Memory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how the runs of a sweep would train together, in which memory, and roughly how long. Trains nothing."""
+    """Show how a sweep would train: ensembles, memory and time.
+
+    Says which runs would train together, in how many processes, and roughly how long; trains nothing.
+    """
     from dmdlab.lab.environment import choose_device, hardware
     from dmdlab.lab.estimate import makespan, plan_seconds
     from dmdlab.lab.files import load
     from dmdlab.lab.plan import plan as make_plan
     from dmdlab.lab.sweep import check_precision, default_workers
 
-    path, overrides = split_words(words)
-    if path is None and preset is None:
-        raise InputError("dmdlab plan: expected an experiment file (TOML) or --preset NAME, got neither")
+    path, overrides = split_words(words, preset, "plan")
     experiments, chosen = load(path, preset, overrides).experiments(), choose_device(device)
     check_precision(experiments, chosen)
     planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory))

@@ -62,7 +62,10 @@ def plot(
     size: Annotated[str, typer.Option(help="paper or slide.")] = "paper",
     out: Annotated[Path | None, typer.Option(help="Path without suffix; default DIR/figures/NAME.")] = None,
 ) -> None:
-    """Draw a figure from finished runs, as PDF and PNG, with its caption beside it."""
+    """Draw a figure from finished runs, as PDF and PNG.
+
+    Its caption lies beside it.
+    """
     from dmdlab.lab.store import load_records, select
     from dmdlab.plots import PLOTS
 
@@ -111,7 +114,10 @@ def metrics(as_json: AsJson = False) -> None:
 
 @config_app.command("show")
 def config_show(words: Settings = None, preset: Preset = None, as_json: AsJson = False) -> None:
-    """Every setting: its value after defaults, preset, file and key=value, and what it means."""
+    """Every setting: its value and what it means.
+
+    The value is that after defaults, preset, file and key=value.
+    """
     from dmdlab.lab.files import load
 
     path, overrides = split_words(words)

@@ -39,10 +39,17 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
-def split_words(words: Sequence[str] | None) -> tuple[Path | None, list[str]]:
-    """The file, if the first word is one, and the `key=value` words."""
+def split_words(
+    words: Sequence[str] | None, preset: str | None = None, command: str = ""
+) -> tuple[Path | None, list[str]]:
+    """The file, if the first word is one, and the `key=value` words.
+
+    command: the one that does not go by defaults alone. Raises `InputError` when it has neither a file nor a preset.
+    """
     words = list(words or [])
     path = Path(words.pop(0)) if words and "=" not in words[0] else None
+    if command and path is None and preset is None:
+        raise InputError(f"dmdlab {command}: expected an experiment file (TOML) or --preset NAME, got neither")
     return path, words
 
 
@@ -62,9 +69,10 @@ def run(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train and measure one experiment; ends with its reading in words and its figures.
+    """Train and measure one experiment.
 
-    The axes of a file's [sweep] take their first value unless key=value sets them.
+    Ends with its reading in words and its figures. The axes of a file's [sweep] take their first value unless key=value
+    sets them.
     """
     from dmdlab.lab.files import load
 
@@ -100,15 +108,13 @@ def sweep(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every experiment of a sweep that the folder does not hold yet; ends with a table and figures.
+    """Run every experiment of a sweep that its folder lacks.
 
-    Interrupt it at any time: finished runs are kept, and the same command goes on.
+    Ends with a table and figures. Interrupt it at any time: finished runs are kept, and the same command goes on.
     """
     from dmdlab.lab.files import load
 
-    path, overrides = split_words(words)
-    if path is None and preset is None:
-        raise InputError("dmdlab sweep: expected an experiment file (TOML) or --preset NAME, got neither")
+    path, overrides = split_words(words, preset, "sweep")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
     records = _compute(found, out, device, workers, memory, eager, dry_run, as_json)

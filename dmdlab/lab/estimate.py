@@ -15,7 +15,7 @@ import torch
 
 from dmdlab.config import Experiment
 from dmdlab.lab.cost import cycles, flow_calls, step_flops
-from dmdlab.lab.environment import threads_each
+from dmdlab.lab.environment import synchronise, threads_each
 from dmdlab.lab.plan import Part, Plan, shape
 from dmdlab.laws import make_law
 from dmdlab.precision import products, resolve
@@ -84,8 +84,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
     def timed() -> float:
         start = time.perf_counter()
         call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
         return time.perf_counter() - start
 
     timed()
