@@ -7,7 +7,6 @@ whatever device the others run.
 """
 
 import os
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -79,6 +78,7 @@ def compare(clouds: str, P: Cloud, G: Cloud) -> dict[str, Any]:
 
 def certify(n: int, d: int, relative_gap: float) -> dict[str, Any]:
     """The certified interval beyond the dense limit, with the process's peak memory so far."""
+    from dmdlab.lab.memory import process_peak
     from dmdlab.pairing import assignment
 
     P, G = np.random.default_rng(0).standard_normal((2, n, d), dtype=np.float32)
@@ -93,7 +93,7 @@ def certify(n: int, d: int, relative_gap: float) -> dict[str, Any]:
         "upper": found.upper,
         "gap": found.gap,
         "seconds": time.perf_counter() - started,
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "peak_bytes": process_peak(),
     }
 
 

@@ -68,7 +68,7 @@ def hardware(device: torch.device) -> str:
 
 def tune_allocator() -> None:
     """Let glibc keep freed memory for reuse: a training step allocates and frees arrays of a megabyte or so, which
-    glibc would map and unmap each time (`benchmarks/ensemble.py` measures what it saves)."""
+    glibc would map and unmap each time (`dmdlab bench limits` measures what it saves)."""
     if platform.libc_ver()[0] != "glibc":
         return
     libc = ctypes.CDLL(None)

@@ -75,7 +75,12 @@ def available() -> int:
 
 def _meminfo() -> int | None:
     """Linux's own estimate of what can be taken without swapping."""
-    found = re.search(r"^MemAvailable:\s+(\d+) kB", cgroups.read(cgroups.ROOT / "proc/meminfo"), re.MULTILINE)
+    return _kilobytes("meminfo", "MemAvailable")
+
+
+def _kilobytes(name: str, field: str) -> int | None:
+    """Bytes of a line 'field: N kB' of a file in /proc."""
+    found = re.search(rf"^{field}:\s+(\d+) kB", cgroups.read(cgroups.ROOT / "proc" / name), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 
@@ -83,6 +88,14 @@ def taken(device: torch.device) -> int | None:
     """Bytes at their peak so far: of torch's tensors on a GPU, of this whole process on a CPU; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    return process_peak()
+
+
+def process_peak() -> int | None:
+    """Bytes of RAM of this whole process at their peak so far; None where the system does not say."""
+    own = _kilobytes("self/status", "VmHWM")  # ru_maxrss of a process that another started begins at that one's peak
+    if own is not None:
+        return own
     try:
         import resource
     except ImportError:  # Windows
