@@ -18,7 +18,7 @@ from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab.files import load
 from dmdlab.lab.profile import random_start
 from dmdlab.laws import Law, make_law
-from dmdlab.precision import resolve
+from dmdlab.precision import Precision, resolve
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
@@ -49,6 +49,12 @@ class Job:
         """Whether the peer runs it."""
         return self.way.startswith("plain")
 
+    @property
+    def precision(self) -> Precision:
+        """The arithmetic of its networks' products; flows are always in float32."""
+        wanted = "float32" if self.work == "flow" else self.experiments()[0].network.precision
+        return resolve(wanted, torch.device(self.device))
+
     def experiments(self) -> list[Experiment]:
         """One per member."""
         words = [*self.words, f"seed={{start=0, stop={1 if self.plain else self.members}}}"]
@@ -58,8 +64,7 @@ class Job:
 
     def about(self) -> dict[str, Any]:
         """What a record says of this job: the settings that decide its cost."""
-        e = self.experiments()[0]
-        flat = flatten(e) | {"network.precision": resolve(e.network.precision, torch.device(self.device))}
+        flat = flatten(self.experiments()[0]) | {"network.precision": self.precision}
         return {"members": self.members, **{key: flat[key] for key in COSTLY}}
 
 
@@ -123,17 +128,17 @@ def build(job: Job) -> Contestant:
 
 
 def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestant:
-    """The peer, at the experiment's own precision where that is a switch (TF32) and in bfloat16 by autocast."""
-    precision = resolve(e.network.precision, device)
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    """The peer, at the job's precision where that is a switch (TF32) and in bfloat16 by autocast. It draws from torch's
+    global generator, as such loops do."""
+    torch.manual_seed(0)
+    torch.backends.cuda.matmul.allow_tf32 = job.precision == "tf32"
 
     def network() -> Preconditioned:
-        return denoiser(e.network, law.dim, law.sigma_data, precision == "bf16").to(device)
+        return denoiser(e.network, law.dim, law.sigma_data, job.precision == "bf16").to(device)
 
     if job.work == "teacher":
         return Contestant(PlainTeacher(e, law, network(), generator(0, "benchmark", device=device)).step, device)
     if job.work == "flow":
-        torch.backends.cuda.matmul.allow_tf32 = False  # flows are never in TF32
         z, teacher = e.noise.sigma_max * torch.randn(e.measure.samples, law.dim, device=device), network()
         return Contestant(lambda: plain_flow(teacher, z, e), device)
     fused = True if job.way == "plain, fused AdamW" else None
@@ -151,6 +156,7 @@ def _ours(job: Job, experiments: list[Experiment], law: Law, device: torch.devic
         steps = train_teacher(e, seeds, law, network, report, graph)
         return Contestant(lambda: next(steps), device, report)
     ensemble_of(network).initialise([generator(seed, "benchmark") for seed in seeds])
-    z = e.noise.sigma_max * torch.randn(len(seeds), e.measure.samples, law.dim, device=device)
+    own = generator(0, "benchmark noise", device=device)
+    z = e.noise.sigma_max * torch.randn(len(seeds), e.measure.samples, law.dim, generator=own, device=device)
     grid = karras_grid(e.teacher.steps, e.noise)
     return Contestant(lambda: flow(network, z, grid, e.teacher.solver), device)

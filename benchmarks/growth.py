@@ -14,14 +14,14 @@ from benchmarks.measure import exponent
 
 @dataclass(frozen=True)
 class Growth:
-    """Time of a cycle ~ value^slope along one axis; `error` is the slope's standard error, NaN from two points."""
+    """Time of a cycle ~ value^slope along one axis; `half`: of the slope's 95 % t-interval, NaN from two points."""
 
     base: str
     axis: str
     who: str
     values: list[int]
     slope: float
-    error: float
+    half: float
     last: float
 
 

@@ -6,15 +6,20 @@ peak of memory belongs to a process. So contestants live apart and take turns: w
 
 import gc
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from benchmarks.contestants import Contestant, Job
 from benchmarks.measure import Options
 
 R = TypeVar("R")
+
+BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""How many threads numpy's products take is asked of the environment, when numpy is imported."""
 
 _contestant: Contestant | None = None
 """In a lane: who is on it."""
@@ -32,6 +37,8 @@ class Lane:
         if not options.quick:
             spawn = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(1, spawn, initializer=_enter, initargs=(options.threads, tuned))
+            with patch.dict(os.environ, dict.fromkeys(BLAS, str(options.threads))):
+                self.pool.submit(int)  # starts the process
 
     def __enter__(self) -> "Lane":
         return self

@@ -2,12 +2,14 @@
 
 At the base points, in turns within one run: the plain loop (as it is, with the fused optimiser, in bfloat16), dmdlab's
 ensemble (float32 or TF32, bfloat16, and with glibc's allocator left as it is), a large matrix product at each
-precision, the products of one forward pass at the cycle's own shapes, and a copy. From these:
+precision, the products of one forward pass at the cycle's own shapes (the ensemble's; the plain loop's one network's),
+and a copy. From these:
 
 * share of the product rate: the counted arithmetic of the networks' products (`dmdlab.lab.cost`) per second over that
   of the large product at the same precision; and the same against forward products at the cycle's own shapes;
-* bound: how many times faster than the plain loop this could be at most, were a cycle its counted products at the large
-  product's rate and nothing else;
+* bound: how many times faster than the plain loop's median this would be, were a cycle its counted products and nothing
+  else, at the fastest rate that any round saw of the large product or of the cycle's own shapes. Backward products have
+  other shapes and a machine may have quicker moments, so this is an estimate and no law;
 * the share of a cycle that the optimisers' bytes need at the copy's rate: AdamW reads parameters, gradients and two
   states and writes three of them, 28 bytes a parameter, 1 + k times a cycle. Activations are not counted: caches may
   hold them;
@@ -15,7 +17,7 @@ precision, the products of one forward pass at the cycle's own shapes, and a cop
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -37,7 +39,7 @@ from benchmarks.rates import (
 )
 from benchmarks.throughput import line, own_ways
 from dmdlab.lab.cost import cycle_flops, forward_flops, parameters
-from dmdlab.precision import Precision, resolve, supports
+from dmdlab.precision import Precision, supports
 
 ADAM_BYTES = 28
 PEER, BF16_PEER = "plain loop", "plain loop, bf16"
@@ -51,9 +53,9 @@ class Entry:
     tuned: bool = True
 
     @property
-    def precision(self) -> Precision:
-        """The arithmetic of its networks."""
-        return resolve(self.job.experiments()[0].network.precision, torch.device(self.job.device))
+    def shapes(self) -> tuple[Precision, bool]:
+        """What its forward products are: their arithmetic, and whether they are the peer's."""
+        return self.job.precision, self.job.plain
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -89,51 +91,69 @@ def at(base: Base, options: Options, who: Sequence[str] = ()) -> list[dict[str, 
         for name, entry in taking_part.items():
             lanes[name].enter(entry.job)
         turns: dict[str, Turn] = {name: lane.seconds for name, lane in lanes.items()}
-        turns |= yardstick_turns(yardsticks, base, {e.precision for e in taking_part.values()}, options)
+        turns |= yardstick_turns(yardsticks, base, {e.shapes for e in taking_part.values()}, options)
         taken = alternate(turns, options.effort)
-        rounds = 1 if options.quick else 5
-        products = {} if who else {name: lane.call(share_of_products, 3, rounds) for name, lane in lanes.items()}
+        effort = (1, 1) if options.quick else (3, 5)
+        products = {} if who else {name: lane.call(share_of_products, *effort) for name, lane in lanes.items()}
     found = []
     for name, entry in taking_part.items():
         record = {"base": base.name, "who": name, **entry.job.about()}
         record["members"] = 1 if entry.job.plain else base.members
-        record |= shares(entry, name, taken, options)
+        record |= rounds_of(entry, name, taken, options)
+        record |= shares(record)
         if products:
             record["outside_products"] = 1 - products[name]
-        say(f"{line(record)}, {name}: {record['ratio']:.2f} of at most {record['bound']:.2f}")
+        say(f"{line(record)}, {name}: {record['ratio']:.2f}, bound {record['bound']:.2f}")
         found.append(record)
     return found
 
 
-def yardstick_turns(lane: Lane, base: Base, precisions: set[Precision], options: Options) -> dict[str, Turn]:
+def yardstick_turns(lane: Lane, base: Base, shapes: set[tuple[Precision, bool]], options: Options) -> dict[str, Turn]:
     """A turn for every product and for the copy, each for a unit of one product, forward pass or copy."""
     device, size = options.device, product_size(options)
     e = base.job("eager", device).experiments()[0]
     turns: dict[str, Turn] = {"copy": partial(lane.call, copy_seconds, copy_numbers(options), device)}
-    for p in sorted(precisions):
+    for p, plain in sorted(shapes):
         turns[f"product {p}"] = partial(lane.call, product_seconds, size, p, device)
-        turns[f"shapes {p}"] = partial(lane.call, shapes_seconds, e, base.members, p, device)
+        members = None if plain else base.members
+        turns[f"shapes {p}, plain {plain}"] = partial(lane.call, shapes_seconds, e, members, p, device)
     return turns
 
 
-def shares(entry: Entry, name: str, taken: dict[str, list[float]], options: Options) -> dict[str, Any]:
-    """Time, ratio to the plain loop, and what the time is made of, from the rounds."""
-    job, e = entry.job, entry.job.experiments()[0]
-    members = 1 if job.plain else job.members
-    own, flops = statistics.median(taken[name]), members * cycle_flops(e)
-    product = 2 * product_size(options) ** 3 / statistics.median(taken[f"product {entry.precision}"])
-    all_members = forward_flops(e, e.student.batch) * job.members
-    shapes = all_members / statistics.median(taken[f"shapes {entry.precision}"])
-    copy = 8 * copy_numbers(options) / statistics.median(taken["copy"])
-    moved = ADAM_BYTES * parameters(e) * members * (1 + e.fake_score.updates)
+def rounds_of(entry: Entry, name: str, taken: Mapping[str, list[float]], options: Options) -> dict[str, Any]:
+    """What was measured in each round, in seconds, and what was done in that time: counted operations and bytes."""
+    e, members = entry.job.experiments()[0], 1 if entry.job.plain else entry.job.members
+    precision, plain = entry.shapes
+    return {
+        "plain_s": taken[PEER],
+        "own_s": taken[name],
+        "flops": members * cycle_flops(e),
+        "adam_bytes": ADAM_BYTES * parameters(e) * members * (1 + e.fake_score.updates),
+        "product_s": taken[f"product {precision}"],
+        "product_flops": 2 * product_size(options) ** 3,
+        "shapes_s": taken[f"shapes {precision}, plain {plain}"],
+        "shapes_flops": members * forward_flops(e, e.student.batch),
+        "copy_s": taken["copy"],
+        "copy_bytes": 8 * copy_numbers(options),
+    }
+
+
+def shares(record: Mapping[str, Any]) -> dict[str, float]:
+    """From a record's rounds: time, ratio to the plain loop, and what the time is made of."""
+    own, plain = statistics.median(record["own_s"]), statistics.median(record["plain_s"])
+    product = record["product_flops"] / statistics.median(record["product_s"])
+    shapes = record["shapes_flops"] / statistics.median(record["shapes_s"])
+    fastest = max(record[f"{what}_flops"] / min(record[f"{what}_s"]) for what in ("product", "shapes"))
+    copy, rate = record["copy_bytes"] / statistics.median(record["copy_s"]), record["flops"] / own
     return {
         "ms": 1e3 * own,
-        **quotient(taken[PEER], taken[name], members),
-        "bound": members * statistics.median(taken[PEER]) / (flops / product),
-        "flops_per_s": flops / own,
+        **quotient(record["plain_s"], record["own_s"], record["members"]),
+        "floor_s": record["flops"] / fastest,
+        "bound": record["members"] * plain * fastest / record["flops"],
+        "flops_per_s": rate,
         "product_flops_per_s": product,
-        "share_of_product": flops / own / product,
-        "share_of_shapes": flops / own / shapes,
+        "share_of_product": rate / product,
+        "share_of_shapes": rate / shapes,
         "copy_bytes_per_s": copy,
-        "optimiser_bytes_share": moved / copy / own,
+        "optimiser_bytes_share": record["adam_bytes"] / copy / own,
     }

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
+
+FORM = 2
+"""Of the files of results; the report shows no other."""
 
 Turn = Callable[[int], float]
 """Seconds that so many units of work took."""
@@ -53,8 +57,8 @@ class Options:
 
 
 def alternate(turns: Mapping[str, Turn], effort: Effort) -> dict[str, list[float]]:
-    """Seconds per unit of each contestant in each round. They take turns, in reverse order every second round, so that
-    whatever else the machine does falls on all of them."""
+    """Seconds per unit of each contestant in each round, to four digits. They take turns, in reverse order every second
+    round, so that whatever else the machine does falls on all of them."""
     units, slow = {}, False
     for name, turn in turns.items():
         first = turn(1)
@@ -65,8 +69,13 @@ def alternate(turns: Mapping[str, Turn], effort: Effort) -> dict[str, list[float
     taken: dict[str, list[float]] = {name: [] for name in turns}
     for i in range(min(3, effort.rounds) if slow else effort.rounds):
         for name in list(turns) if i % 2 == 0 else list(turns)[::-1]:
-            taken[name].append(turns[name](units[name]) / units[name])
+            taken[name].append(significant(turns[name](units[name]) / units[name]))
     return taken
+
+
+def significant(value: float) -> float:
+    """To four digits, as results keep what was measured: everything else is computed from these."""
+    return float(f"{value:.4g}")
 
 
 def quotient(above: Sequence[float], below: Sequence[float], factor: float = 1.0) -> dict[str, float]:
@@ -76,32 +85,41 @@ def quotient(above: Sequence[float], below: Sequence[float], factor: float = 1.0
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
-    """The least-squares slope of log y in log x, its standard error (NaN from two points), and the slope between the
-    last two points, where small sizes no longer hide what large ones cost."""
+    """The least-squares slope of log y in log x, half the width of its 95 % t-interval (NaN from two points), and the
+    slope between the last two points, where small sizes no longer hide what large ones cost."""
     u, v = np.log(x), np.log(y)
     du = u - u.mean()
     slope = float(du @ v / (du @ du))
     rest = v - v.mean() - slope * du
-    error = math.sqrt(float(rest @ rest) / (len(u) - 2) / float(du @ du)) if len(u) > 2 else math.nan
-    return {"slope": slope, "error": error, "last": float((v[-1] - v[-2]) / (u[-1] - u[-2]))}
+    free = len(u) - 2
+    error = math.sqrt(float(rest @ rest) / free / float(du @ du)) if free else math.nan
+    return {
+        "slope": slope,
+        "half": float(stats.t.ppf(0.975, free)) * error,
+        "last": float((v[-1] - v[-2]) / (u[-1] - u[-2])),
+    }
 
 
 def header(name: str, options: Options) -> dict[str, Any]:
     """Where and how the records below it were made."""
     import torch
 
-    from dmdlab.lab.environment import commit, hardware, versions
+    from dmdlab.lab.environment import allowed_cores, commit, cpu_name, versions
+    from dmdlab.precision import PRECISIONS, supports
 
+    device = torch.device(options.device)
     flags = [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]
     return {
+        "form": FORM,
         "benchmark": name,
-        "device": options.device.split(":")[0],
-        "hardware": hardware(torch.device(options.device)),
+        "device": device.type,
+        "hardware": torch.cuda.get_device_name(device) if options.cuda else cpu_name(),
+        "cores": allowed_cores(),
         "threads": options.threads,
+        "precisions": [p for p in PRECISIONS if supports(device, p)],
         "versions": versions(),
-        "commit": commit(),
+        "commit": commit("dmdlab", "benchmarks", ":(exclude)benchmarks/results"),
         "command": " ".join(["dmdlab bench", name, f"--device {options.device} --threads {options.threads}", *flags]),
-        "seeds": "0 to members - 1",
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "quick": options.quick,
     }

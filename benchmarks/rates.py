@@ -6,8 +6,10 @@ All of these run in a lane (`benchmarks.lane`).
 import re
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
+from torch.nn.functional import linear
 
 from benchmarks.contestants import Contestant
 from benchmarks.lane import current
@@ -16,6 +18,7 @@ from dmdlab.config import Experiment
 from dmdlab.lab.cost import products
 from dmdlab.lab.profile import watch
 from dmdlab.precision import Precision
+from dmdlab.randomness import generator
 
 CPU_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
 GPU_PRODUCTS = re.compile("gemm|nvjet|cutlass|xmma|cublas", re.IGNORECASE)
@@ -34,17 +37,18 @@ def copy_numbers(options: Options) -> int:
 
 def product_seconds(size: int, precision: Precision, device: str, units: int) -> float:
     """Time of `units` products of two (size, size) matrices: 2 size^3 operations each."""
-    a, b, out = (torch.randn(size, size, device=device).to(_dtype(precision)) for _ in range(3))
+    a, b, out = (_random(precision, device, size, size) for _ in range(3))
     return _timed(lambda: torch.mm(a, b, out=out), device, precision, units)
 
 
-def shapes_seconds(e: Experiment, members: int, precision: Precision, device: str, units: int) -> float:
-    """Time of `units` times all products of one forward pass of the ensemble, at their own shapes, no biases."""
-
-    def random(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, device=device).to(_dtype(precision))
-
-    pairs = [(random(members, e.student.batch, p.inputs), random(members, p.inputs, p.outputs)) for p in products(e)]
+def shapes_seconds(e: Experiment, members: int | None, precision: Precision, device: str, units: int) -> float:
+    """Time of `units` times all products of one forward pass at their own shapes, no biases: an ensemble's of so many
+    members, or (None) those of the peer's one network."""
+    random, n = partial(_random, precision, device), e.student.batch
+    if members is None:
+        layers = [(random(n, p.inputs), random(p.outputs, p.inputs)) for p in products(e)]
+        return _timed(lambda: [linear(x, w) for x, w in layers], device, precision, units)
+    pairs = [(random(members, n, p.inputs), random(members, p.inputs, p.outputs)) for p in products(e)]
     return _timed(lambda: [torch.bmm(x, w) for x, w in pairs], device, precision, units)
 
 
@@ -55,8 +59,9 @@ def copy_seconds(numbers: int, device: str, units: int) -> float:
     return _timed(lambda: b.copy_(a), device, "float32", units)
 
 
-def _dtype(precision: Precision) -> torch.dtype:
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+def _random(precision: Precision, device: str, *shape: int) -> torch.Tensor:
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return torch.randn(shape, generator=generator(0, "benchmark", device=device), device=device).to(dtype)
 
 
 def _timed(call: Callable[[], object], device: str, precision: Precision, units: int) -> float:

@@ -1,15 +1,17 @@
 """The targets that dmdlab set itself, and whether this machine meets them: on a GPU, meant for one H200, or on a CPU.
 
-Ratios are against the plain loop in the same run and, on a GPU, in the same precision. Each row says how it was
-measured: what is extrapolated from a few hundred cycles says so, and runs in full with `--full`. A target that is not
-met is printed as not met.
+Ratios are against the plain loop in the same run: on a GPU in the same precision, on a CPU in float32, with the ratio
+against the same precision beside it. Each row keeps its rounds and says how it was measured: what is extrapolated from
+a few hundred cycles says so, and runs in full with `--full`. A target is met when every round meets it, not met when
+none does, and undecided between; an extrapolation that leaves work out is never said to meet one.
 """
 
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from benchmarks.contestants import Contestant, Ensemble
 from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, Base
 from benchmarks.lane import Lane
 from benchmarks.limits import BF16_PEER, PEER, at
-from benchmarks.measure import Options, Turn, say
+from benchmarks.measure import Options, Turn, quotient, say, significant
 from dmdlab.config import Experiment
 from dmdlab.lab.cost import cycles
 from dmdlab.lab.environment import allowed_cores
@@ -31,8 +33,8 @@ from dmdlab.laws import make_law
 from dmdlab.training.teacher import denoiser_for, train_teacher
 
 DIMENSION = Path(__file__).resolve().parents[1] / "experiments" / "dimension.toml"
-FEW = 200
-"""Cycles and iterations from which a whole run is extrapolated."""
+FEW, ROUNDS = 200, 3
+"""Cycles and iterations from which a whole run is extrapolated, so many times."""
 
 SET_UP = 8
 """Units before the clock counts: a graph is captured at the fourth call."""
@@ -77,17 +79,71 @@ def run(options: Options) -> dict[str, Any]:
     """A record for each target of this kind of device."""
     records = []
     for record in gpu_rows(options) if options.cuda else cpu_rows(options):
-        verdict = "met" if record["met"] else "NOT MET"
-        say(f"{record['target']}, {record['precision']}: {record['measured']:.3g} {record['unit']}: {verdict}")
+        told = " ... ".join(f"{record[key]:.3g}" for key in ("measured_least", "measured_most"))
+        say(f"{record['target']}, {record['precision']}: {told} {record['unit']}: {verdict(record).upper()}")
         records.append(record)
     return {"records": records}
 
 
-def row(target: Target, precision: str, measured: float, how: str) -> Row:
-    """A record: the target, what was measured, and whether that meets it."""
-    met = measured >= target.wanted if target.least else measured <= target.wanted
+def row(
+    target: Target,
+    precision: str,
+    how: str,
+    above_s: Sequence[float],
+    below_s: Sequence[float] | None = None,
+    factor: float = 1.0,
+    **more: Any,
+) -> Row:
+    """A record: the target, and what was measured in each round, factor * above_s / below_s (None: 1).
+
+    more: `partial`, True where work was left out; `same_s`, rounds of the plain loop in the same precision where
+    above_s is in another; `floor_s`, seconds of the counted products at the fastest rate seen (`benchmarks.limits`).
+    """
     about = {"target": target.text, "wanted": target.wanted, "least": target.least, "unit": target.unit}
-    return about | {"precision": precision, "measured": measured, "met": met, "how": how}
+    rounds = {"above_s": above_s, "below_s": below_s or [1.0] * len(above_s), "factor": factor}
+    record = {**about, "threads": None, "precision": precision, "how": how, "partial": False, **rounds, **more}
+    return record | figures(record)
+
+
+def figures(record: Mapping[str, Any]) -> dict[str, float]:
+    """From a record's rounds: what was measured with its least and most, and the same against the same precision."""
+    found: dict[str, float] = {}
+    for key, above in (("measured", "above_s"), ("same", "same_s")):
+        if above in record:
+            of = quotient(record[above], record["below_s"], record["factor"])
+            found |= {key: of["ratio"], f"{key}_least": of["ratio_least"], f"{key}_most": of["ratio_most"]}
+    if "floor_s" in record:
+        found["bound"] = record["factor"] * statistics.median(record["above_s"]) / record["floor_s"]
+    return found
+
+
+def verdict(record: Mapping[str, Any]) -> str:
+    """'met', 'not met' or 'undecided', by every round. Work left out shortens a time: it can be too long, not short
+    enough."""
+    rounds = (record["measured_least"], record["measured_most"])
+    good = [x >= record["wanted"] if record["least"] else x <= record["wanted"] for x in rounds]
+    if not any(good):
+        return "not met"
+    return "met" if all(good) and not record["partial"] else "undecided"
+
+
+def missing(results: Mapping[str, Any]) -> list[str]:
+    """The rows that `run` would write by now on that machine and these results lack, in words."""
+    networks = ["tf32" if "tf32" in results["precisions"] else "float32"]
+    networks += ["bf16"] if "bf16" in results["precisions"] else []
+    precisions = {RUN_GPU: networks[:1], SWEEP_GPU: ["auto"]}
+    threads = [None] if results["device"] == "cuda" else dict.fromkeys([results["threads"], results["cores"]])
+    there = [
+        (Target(r["target"], r["wanted"], r["least"], r["unit"]), r["precision"], r["threads"])
+        for r in results["records"]
+    ]
+    return [
+        f"{target.text} ({precision}{f', {n} threads' if n else ''})"
+        for target in TARGETS[results["device"]]
+        for precision in precisions.get(target, networks)
+        for n in threads
+        if (target, precision, n) not in there
+    ]
 
 
 def cpu_rows(options: Options) -> Iterator[Row]:
@@ -97,7 +153,7 @@ def cpu_rows(options: Options) -> Iterator[Row]:
     if options.quick:
         paper, quickstart = Base("paper", "smoke", TINY, 1), Base("quickstart", "smoke", TINY, 2)
     for base, target in ((paper, PAPER_CPU), (quickstart, QUICKSTART_CPU)):
-        for threads in dict.fromkeys([options.threads] if options.quick else [options.threads, allowed_cores()]):
+        for threads in dict.fromkeys([options.threads, allowed_cores()]):
             given = replace(options, threads=threads)
             for found in ratios(base, given, ("dmdlab, eager", "dmdlab, eager, bf16"), target):
                 each = f"{threads} thread{'s' if threads > 1 else ''} each"
@@ -121,28 +177,30 @@ def ratios(
 ) -> Iterator[Row]:
     """How many times the plain loop each of `who` is, and its share of the product rate if that is a target, too.
 
-    On a GPU the plain loop has the same precision; on a CPU it is in float32, as anyone would write it there.
+    On a GPU the plain loop has the same precision; on a CPU it is in float32, as anyone would write it there, and the
+    ratio to the plain loop in the same precision goes with it.
     """
     records = {r["who"]: r for r in at(base, options, (*who, BF16_PEER))}
     for found in (records[name] for name in who if name in records):  # without a precision that this device lacks
         precision = found["network.precision"]
-        peer = records[BF16_PEER if options.cuda and precision == "bf16" else PEER]
-        how = (
-            f"against the plain loop in {peer['network.precision']}; "
-            f"at most {found['bound'] / peer['ratio']:.2f} by the rate of large products"
-        )
-        yield row(target, precision, found["ratio"] / peer["ratio"], how)
+        same = records[BF16_PEER if precision == "bf16" else PEER]
+        peer = same if options.cuda else records[PEER]
+        more = {} if peer is same else {"same_s": same["own_s"]}
+        how = f"against the plain loop in {peer['network.precision']}"
+        rounds = peer["own_s"], found["own_s"]
+        yield row(target, precision, how, *rounds, base.members, floor_s=found["floor_s"], **more)
         if share is not None:
             how = f"{found['flops_per_s'] / 1e12:.3g} of {found['product_flops_per_s'] / 1e12:.3g} TFLOP/s"
-            yield row(share, precision, found["share_of_product"], how)
+            factor = found["flops"] / found["product_flops"]
+            yield row(share, precision, how, found["product_s"], found["own_s"], factor)
 
 
 def cycle_ms(base: Base, options: Options) -> Iterator[Row]:
     """Milliseconds of one cycle of the whole ensemble."""
     names = ("dmdlab, graph", "dmdlab, graph, bf16")
     for found in (r for r in at(base, options, names) if r["who"] in names):
-        how = f"{found['flops_per_s'] / 1e12:.3g} TFLOP/s, {found['ratio']:.1f} times the plain loop"
-        yield row(WIDE_GPU, found["network.precision"], found["ms"], how)
+        how = f"{found['flops_per_s'] / 1e12:.3g} TFLOP/s"
+        yield row(WIDE_GPU, found["network.precision"], how, found["own_s"], factor=1e3)
 
 
 def whole_run(base: Base, options: Options) -> Row:
@@ -153,32 +211,32 @@ def whole_run(base: Base, options: Options) -> Row:
         lane.enter(job)
         seconds, how = extrapolated(lane.seconds, wanted, options)
     how = f"cycles {how}; without teacher training and measures"
-    return row(RUN_GPU, job.about()["network.precision"], seconds, how)
+    return row(RUN_GPU, job.precision, how, seconds, partial=not options.full)
 
 
-def extrapolated(turn: Turn, wanted: int, options: Options) -> tuple[float, str]:
-    """Seconds of `wanted` units, and in words whether they all ran."""
-    few = wanted if options.full else min(wanted, 2 if options.quick else FEW)
+def extrapolated(turn: Turn, wanted: int, options: Options) -> tuple[list[float], str]:
+    """Seconds of `wanted` units in each round (in one, if they all run), and in words whether they all ran."""
+    few = wanted if options.full else 2 if options.quick else FEW
     turn(SET_UP)
-    seconds = turn(few) * wanted / few
-    return seconds, "run in full" if few == wanted else f"extrapolated from {few} to {wanted}"
+    seconds = [significant(turn(few) * wanted / few) for _ in range(1 if options.full else ROUNDS)]
+    return seconds, "run in full" if options.full else f"extrapolated from {ROUNDS} times {few} to {wanted}"
 
 
 def dimension(options: Options, file: Path, *words: str) -> Row:
     """The whole sweep: with `--full` as `dmdlab sweep` runs it, else from a few cycles of each of its ensembles."""
     if options.full:
         with tempfile.TemporaryDirectory() as folder:
-            return _dimension_row(_sweep_seconds(options, file, folder, words) / 60, "run in full")
+            return _dimension_row([significant(_sweep_seconds(options, file, folder, words))], "run in full", False)
     groups = alike(load(file, None, list(words)).experiments())
     with Lane(options, tuned=True) as lane:
         seconds = [lane.call(group_seconds, group, options) for group in groups]
-    few = f"{FEW} cycles and iterations of each of its {len(groups)} ensembles"
+    few = f"{ROUNDS} times {FEW} cycles and iterations of each of its {len(groups)} ensembles"
     how = f"extrapolated from {few}; without flows and measures"
-    return _dimension_row(sum(seconds) / 60, how)
+    return _dimension_row([sum(each) for each in zip(*seconds, strict=True)], how, True)
 
 
-def _dimension_row(minutes: float, how: str) -> Row:
-    return row(SWEEP_GPU, "auto", minutes, how)
+def _dimension_row(seconds: list[float], how: str, partial: bool) -> Row:
+    return row(SWEEP_GPU, "auto", how, seconds, factor=1 / 60, partial=partial)
 
 
 def _sweep_seconds(options: Options, file: Path, folder: str, words: Sequence[str]) -> float:
@@ -189,8 +247,8 @@ def _sweep_seconds(options: Options, file: Path, folder: str, words: Sequence[st
     return time.perf_counter() - started
 
 
-def group_seconds(group: Sequence[Experiment], options: Options) -> float:
-    """In a lane: seconds of training one ensemble, its start networks included, from a few cycles and iterations."""
+def group_seconds(group: Sequence[Experiment], options: Options) -> list[float]:
+    """In a lane: seconds of training one ensemble, its start networks included, each round from a few of both."""
     e, device = group[0], torch.device(options.device)
     seeds, law = sorted({each.seed for each in group}), make_law(e.law.model_dump()).to(device)
     loop = random_start(group, device)
@@ -199,4 +257,4 @@ def group_seconds(group: Sequence[Experiment], options: Options) -> float:
     distilling, teaching = Ensemble(loop, device), Contestant(lambda: next(teacher), device)
     trained, _ = extrapolated(teaching.seconds, e.teacher.iterations, options)
     distilled, _ = extrapolated(distilling.seconds, cycles(e), options)
-    return trained + distilled
+    return [significant(a + b) for a, b in zip(trained, distilled, strict=True)]

@@ -11,13 +11,13 @@ kernel by kernel ('eager') and replayed as a CUDA graph ('graph').
 """
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 import torch
 
-from benchmarks.contestants import Job, Way, Work
+from benchmarks.contestants import Way, Work
 from benchmarks.grid import Base, bases
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, alternate, quotient, say
@@ -62,20 +62,22 @@ def compare(
         return
     for way in jobs:
         if way != "plain":
-            record = about | {"way": way, "fits": True} | figures(jobs[way], taken["plain"], taken[way])
+            flops = jobs[way].members * FLOPS[work](jobs[way].experiments()[0])
+            record = about | {"way": way, "fits": True, "flops": flops, "plain_s": taken["plain"], "own_s": taken[way]}
+            record |= figures(record)
             say(f"{line(record)}: {record['ratio']:.2f} ({record['ratio_least']:.2f} ... {record['ratio_most']:.2f})")
             yield record
 
 
-def figures(job: Job, plain: list[float], own: list[float]) -> dict[str, Any]:
-    """Times of one unit of work in ms, the ratio, the rate and the counted arithmetic."""
-    seconds = statistics.median(own)
+def figures(record: Mapping[str, Any]) -> dict[str, float]:
+    """From a record's rounds: times of one unit of work in ms, the ratio, the rate and the counted arithmetic."""
+    members, seconds = record["members"], statistics.median(record["own_s"])
     return {
-        "plain_ms": 1e3 * statistics.median(plain),
+        "plain_ms": 1e3 * statistics.median(record["plain_s"]),
         "own_ms": 1e3 * seconds,
-        **quotient(plain, own, job.members),
-        "students_per_s": job.members / seconds,
-        "flops_per_s": job.members * FLOPS[job.work](job.experiments()[0]) / seconds,
+        **quotient(record["plain_s"], record["own_s"], members),
+        "students_per_s": members / seconds,
+        "flops_per_s": record["flops"] / seconds,
     }
 
 

@@ -89,8 +89,9 @@ def cpu_name() -> str:
 
 
 @cache
-def commit() -> str:
-    """The checkout's commit, with '+changes' when the package's files differ from it; 'none' outside a checkout."""
+def commit(*paths: str) -> str:
+    """The checkout's commit, with '+changes' when files under `paths` (git's pathspecs; by default the package) differ
+    from it; 'none' outside a checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return "none"
@@ -99,7 +100,8 @@ def commit() -> str:
         return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout
 
     try:
-        return git("rev-parse", "--short=12", "HEAD").strip() + ("+changes" if git("status", "-s", "dmdlab") else "")
+        changes = git("status", "-s", "--", *(paths or ["dmdlab"]))
+        return git("rev-parse", "--short=12", "HEAD").strip() + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return "none"
 
