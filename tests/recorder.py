@@ -4,7 +4,7 @@ What a real graph would bake in is baked in here: every Python number of the rec
 a step that keeps its state in Python (a counter, a learning rate) or makes new tensors for it shows at once.
 """
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from dmdlab import capture
 
 
 class Recording(TorchDispatchMode):
@@ -61,7 +63,7 @@ class _Stream:
 
 
 @contextmanager
-def _capture(recording: Recording):
+def _capture(recording: Recording, stream: _Stream):
     with recording:
         yield
     recording.undo()
@@ -82,7 +84,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", graph)
     monkeypatch.setattr(torch.cuda, "graph", _capture)
-    monkeypatch.setattr(torch.cuda, "Stream", _Stream)
     monkeypatch.setattr(torch.cuda, "stream", _stream)
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "current_stream", _Stream)
+    monkeypatch.setattr(capture, "_side_stream", lambda device: _Stream())
     return made

@@ -10,6 +10,7 @@ from torch.nn.functional import layer_norm, linear, silu
 
 from dmdlab.config import NetworkConfig
 from dmdlab.networks import NETWORKS, Ensemble, EnsembleLinear
+from dmdlab.networks.ensemble import ALIGNED
 from dmdlab.networks.mlp import Fourier
 from dmdlab.randomness import generator
 
@@ -156,15 +157,17 @@ def test_one_members_loss_and_one_members_nan_stay_with_it(kind: str) -> None:
 
 
 def assert_views(net: Ensemble) -> None:
-    """Each parameter is a window of `flat`, in order, without gap or overlap."""
+    """Each parameter is a window of `flat`, in order, without gap or overlap; rows start at multiples of `ALIGNED`."""
     start = 0
     for p in net.parameters():
         assert p.untyped_storage()._cdata == net.flat.untyped_storage()._cdata
         assert p.storage_offset() == start
-        assert p.stride(0) == net.flat.shape[1]
+        assert p.stride(0) == net.flat.stride(0)
         assert p.device == net.flat.device
         start += p[0].numel()
     assert start == net.flat.shape[1]
+    assert net.flat.stride() == (-(-start // ALIGNED) * ALIGNED, 1)
+    assert net.zeros().stride() == net.flat.stride()
     assert net.members == net.flat.shape[0]
 
 

@@ -53,17 +53,18 @@ class Coefficients:
     c_noise: Tensor
 
 
-def edm_coefficients(sigma: Tensor, sigma_data: float) -> Coefficients:
+def edm_coefficients(sigma: Tensor, sigma_data: Tensor | float) -> Coefficients:
     """EDM's preconditioning (EDM table 1) at levels `sigma` for data of standard deviation `sigma_data`."""
     total = sigma**2 + sigma_data**2
+    root = total.sqrt()
     return Coefficients(
         c_skip=sigma_data**2 / total,
-        c_out=sigma * sigma_data / total.sqrt(),
-        c_in=1 / total.sqrt(),
+        c_out=sigma * sigma_data / root,
+        c_in=root.reciprocal(),
         c_noise=sigma.log() / 4,
     )
 
 
 def edm_weight(sigma: Tensor, sigma_data: float) -> Tensor:
     """EDM's loss weight 1/c_out^2 = 1/sigma^2 + 1/sigma_data^2 (EDM table 1; DMD2's 'snr + 1')."""
-    return 1 / sigma**2 + 1 / sigma_data**2
+    return (sigma**2).reciprocal() + 1 / sigma_data**2

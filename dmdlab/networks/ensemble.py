@@ -33,14 +33,26 @@ class EnsembleLinear(nn.Module):
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x (e, n, in) times weight (e, in, out), plus bias (e, 1, out)."""
-    return torch.bmm(x, weight) if bias is None else torch.baddbmm(bias, x, weight)
+    if bias is None:
+        return torch.bmm(x, weight)
+    if x.is_cuda:  # where baddbmm would write the bias to all rows first; apart, it can join what follows
+        return torch.bmm(x, weight).add_(bias)
+    return torch.baddbmm(bias, x, weight)
 
 
 def aligned_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`product` on copies padded with zeros to multiples of `ALIGNED`."""
     inner, outer = -x.shape[-1] % ALIGNED, -weight.shape[-1] % ALIGNED
     wide = None if bias is None else pad(bias, (0, outer))
-    return product(pad(x, (0, inner)), pad(weight, (0, outer, 0, inner)), wide)[..., : weight.shape[-1]]
+    out = product(pad(x, (0, inner)) if inner else x, pad(weight, (0, outer, 0, inner)), wide)
+    return out[..., : weight.shape[-1]] if outer else out
+
+
+def zero_rows(like: Tensor) -> Tensor:
+    """Zeros of the shape (e, P) and on the device of `like`, every row starting at a multiple of `ALIGNED`: only from
+    such places a GPU reads, and multiplies, several numbers at a time."""
+    members, numbers = like.shape
+    return torch.zeros(members, -(-numbers // ALIGNED) * ALIGNED, device=like.device)[:, :numbers]
 
 
 class Ensemble(nn.Module):
@@ -57,8 +69,12 @@ class Ensemble(nn.Module):
         members = parameters[0].shape[0]
         self._adopt(torch.cat([p.detach().reshape(members, -1) for p in parameters], dim=1))
 
-    def _adopt(self, flat: Tensor) -> None:
-        self.flat = flat
+    def zeros(self) -> Tensor:
+        """A matrix (e, P) of zeros that lies in memory as `flat` does."""
+        return zero_rows(self.flat)
+
+    def _adopt(self, values: Tensor) -> None:
+        flat = self.flat = zero_rows(values).copy_(values)
         start = 0
         for p in self.parameters():
             stop = start + p[0].numel()
