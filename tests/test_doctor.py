@@ -34,7 +34,7 @@ HEALTHY = Machine(
     ram_bytes=8 * GIB,
     ram_available_bytes=6 * GIB,
     ram_limit_bytes=None,
-    compiler=None,
+    unfused=None,
     commit="none",
 )
 
@@ -210,6 +210,13 @@ def test_bfloat16_is_recommended_only_where_it_was_measured_to_be_much_faster() 
     assert advised(arithmetic=rates(1.2e11)) == []
     assert advised(arithmetic=rates(None)) == []
     assert advised(device="cuda", arithmetic=rates(9e11)) == []  # there TF32 is the rival
+
+
+def test_kernels_that_cannot_be_fused_are_noticed() -> None:
+    (found,) = advised(device="cuda", unfused="Failed to find C compiler")
+    assert "cannot be fused on cuda (Failed to find C compiler)" in found.text
+    assert not found.blocks
+    assert advised(device="cuda", unfused="") == []
 
 
 def test_a_cpu_build_beside_a_gpu_and_a_gpu_in_use_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from dmdlab.lab.kinds import (
     ACTIVATION,
     COPIES,
     ELEMENTWISE,
+    FUSED,
     MATRIX,
     NAMES,
     NOISE,
@@ -76,6 +77,7 @@ def test_every_name_has_one_kind() -> None:
         ("BaddbmmBackward0", OVERHEAD),
         ("autograd::engine::evaluate_function: MulBackward0", OVERHEAD),
         ("cudaLaunchKernel", OVERHEAD),
+        ("triton_poi_fused_add_silu_3", FUSED),
         ("aten::an_operator_of_next_year", UNSORTED),
     ],
 )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dmdlab.diffusion.noise import edm_coefficients
+from dmdlab.fusing import fused
 
 
 class Denoiser(Protocol):
@@ -37,5 +38,12 @@ class EDMDenoiser(nn.Module):
         """x_sigma (e, n, d), sigma a number or (e, n, 1) -> E[x0 | x_sigma], (e, n, d)."""
         # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
         level = sigma.to(x_sigma) if isinstance(sigma, Tensor) else x_sigma.new_full((), sigma)
-        c = edm_coefficients(level.expand(*x_sigma.shape[:-1], 1), self.sigma_data)  # (e, n, 1)
-        return torch.addcmul(c.c_skip * x_sigma, c.c_out, self.network(c.c_in * x_sigma, c.c_noise).to(x_sigma))
+        scale = x_sigma.new_full((), self.sigma_data, dtype=torch.float64)
+        return _denoise(self.network, x_sigma, level.expand(*x_sigma.shape[:-1], 1), scale)
+
+
+@fused
+def _denoise(network: nn.Module, x_sigma: Tensor, sigma: Tensor, sigma_data: Tensor) -> Tensor:
+    """x_sigma (e, n, d), sigma (e, n, 1), sigma_data () -> (e, n, d). Compiled, a float would be built in."""
+    c = edm_coefficients(sigma, sigma_data)  # (e, n, 1)
+    return torch.addcmul(c.c_skip * x_sigma, c.c_out, network(c.c_in * x_sigma, c.c_noise).to(x_sigma))

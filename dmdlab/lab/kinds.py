@@ -5,6 +5,7 @@ ACTIVATION = "activations and normalisation"
 OPTIMISER = "optimiser"
 NOISE = "noise draws"
 COPIES = "copies and concatenation"
+FUSED = "fused elementwise"
 ELEMENTWISE = "other elementwise and reductions"
 OVERHEAD = "Python and overhead"
 UNSORTED = "operators of no kind yet"
@@ -44,6 +45,8 @@ def kind_of(operator: str) -> str:
     """
     if operator.startswith(("aten::_foreach_", "Optimizer.")):
         return OPTIMISER
+    if operator.startswith("triton_"):  # as Inductor names what it writes, the optimiser's included
+        return FUSED
     if not operator.startswith("aten::"):
         return OVERHEAD
     name = operator.removeprefix("aten::")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from dmdlab.config import InputError
+from dmdlab.fusing import obstacle
 from dmdlab.lab.cgroups import cpu_quota, memory_limit
 from dmdlab.lab.doctor import Finding
 from dmdlab.lab.environment import (
@@ -66,7 +67,8 @@ class Threads:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there."""
+    """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there. unfused:
+    why kernels cannot be fused for it, '' when they can, None where none are: on a CPU."""
 
     torch_build: str
     gpus: list[Gpu]
@@ -79,7 +81,7 @@ class Machine:
     ram_bytes: int | None
     ram_available_bytes: int
     ram_limit_bytes: int | None
-    compiler: str | None
+    unfused: str | None
     commit: str
 
 
@@ -93,7 +95,6 @@ def examine_machine(device_name: str, seconds: float) -> tuple[Machine, list[Fin
     except InputError as error:
         why = f"{error}."
         findings.append(Finding(why, blocks=True))
-    compilers = (os.environ.get("CXX", ""), "c++", "g++", "clang++")
     machine = Machine(
         torch_build=_torch_build(),
         gpus=[_gpu(i) for i in range(torch.cuda.device_count())],
@@ -106,7 +107,7 @@ def examine_machine(device_name: str, seconds: float) -> tuple[Machine, list[Fin
         ram_bytes=total_memory(),
         ram_available_bytes=available(),
         ram_limit_bytes=memory_limit(),
-        compiler=next(filter(None, map(shutil.which, compilers)), None),
+        unfused=obstacle(device) if device is not None and device.type == "cuda" else None,
         commit=commit(),
     )
     return machine, [*findings, *advice(machine)]
@@ -178,6 +179,11 @@ def advice(machine: Machine) -> Iterator[Finding]:
         yield Finding(
             f"Products in bfloat16 ran {rates['bf16'] / rates['float32']:.1f} times as fast as in float32: "
             "network.precision=bf16 trains faster where its rounding is acceptable (docs/performance.md)."
+        )
+    if machine.unfused:
+        yield Finding(
+            f"Kernels cannot be fused on {machine.device} ({machine.unfused}): training works and is slower. Inductor "
+            "needs Triton, which comes with torch's CUDA builds for Linux, and a C compiler."
         )
     if machine.torch_build == "CPU build" and shutil.which("nvidia-smi"):
         yield Finding(

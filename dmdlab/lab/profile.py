@@ -3,7 +3,7 @@
 A cycle is timed undisturbed first, then watched by torch's profiler, which slows small operators down: shares come from
 the second, times are those shares of the first. On a CPU the time of an operator is what it spends outside of the
 operators that it calls, and what no operator accounts for is Python and overhead. On a GPU it is the time of its
-kernels, taken from the eager cycle because a replayed graph hides who launched them; the rest of the replayed cycle's
+kernels, taken from the same cycle without its graph, which hides who launched them; the rest of the replayed cycle's
 wall time is the GPU waiting.
 """
 
@@ -23,6 +23,7 @@ from torch.profiler import ProfilerActivity, record_function
 
 from dmdlab.capture import WARM_UP
 from dmdlab.config import Experiment, InputError
+from dmdlab.fusing import chosen
 from dmdlab.lab.cost import cycle_flops, teacher_flops
 from dmdlab.lab.environment import product_rate, synchronise, tune_allocator
 from dmdlab.lab.kinds import OVERHEAD, kind_of
@@ -115,10 +116,12 @@ def first_ensemble(experiments: Sequence[Experiment], device: torch.device, memb
     return wanted
 
 
-def random_start(experiments: Sequence[Experiment], device: torch.device, graph: bool | None = None) -> Distillation:
+def random_start(
+    experiments: Sequence[Experiment], device: torch.device, graph: bool | None = None, fuse: bool | None = None
+) -> Distillation:
     """The distillation of an ensemble at random networks, a network teacher included: the arithmetic of a cycle does
-    not depend on where it starts. Experiments are alike but for seed, init and learning rates; graph: `Distillation`'s.
-    """
+    not depend on where it starts. Experiments are alike but for seed, init and learning rates; graph, fuse:
+    `Distillation`'s."""
     first = experiments[0]
     law = make_law(first.law.model_dump()).to(device)
 
@@ -133,13 +136,13 @@ def random_start(experiments: Sequence[Experiment], device: torch.device, graph:
         turns = (torch.stack([rotation(e.seed, law.dim) for e in experiments]).to(device), rotated)
     teacher = law.denoise if first.teacher.kind == "exact" else network("teacher")
     student = Student(network("student"), first.noise.sigma_max, *turns)
-    return Distillation(experiments, teacher, student, network("fake"), graph=graph)
+    return Distillation(experiments, teacher, student, network("fake"), graph, fuse)
 
 
 def distilling(experiments: Sequence[Experiment], device: torch.device) -> Work:
     """Cycles of this ensemble's distillation, from `random_start`."""
     loop = random_start(experiments, device)
-    eager = random_start(experiments, device, graph=False).cycle if device.type == "cuda" else None
+    eager = random_start(experiments, device, False, loop.fuse).cycle if device.type == "cuda" else None
     flops = sum(cycle_flops(e) for e in experiments)
     return Work(len(experiments), device, loop.precision, loop.cycle, flops, loop.draws.steps, eager)
 
@@ -151,14 +154,14 @@ def teaching(experiments: Sequence[Experiment], device: torch.device) -> Work:
     first = experiments[0].model_copy(update={"teacher": enough})
     law = make_law(first.law.model_dump()).to(device)
 
-    def training(graph: bool | None) -> Callable[[], object]:
+    def training(graph: bool | None, fuse: bool | None) -> Callable[[], object]:
         denoiser = denoiser_for(len(seeds), first.network, law, device)
-        return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, graph=graph))
+        return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, graph=graph, fuse=fuse))
 
-    eager = training(False) if device.type == "cuda" else None
+    eager = training(False, chosen(device, None, None)[1]) if device.type == "cuda" else None
     block = block_steps(first.teacher.batch * first.law.dim)
     flops, precision = len(seeds) * teacher_flops(first), resolve(first.network.precision, device)
-    return Work(len(seeds), device, precision, training(None), flops, block, eager)
+    return Work(len(seeds), device, precision, training(None, None), flops, block, eager)
 
 
 def profile(work: Work, cycles: int | None = None, folder: Path | None = None, limit_s: float = 0.25) -> Profile:

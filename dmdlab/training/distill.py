@@ -20,6 +20,7 @@ from dmdlab.capture import Replayed
 from dmdlab.config import Experiment
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, levels_in
+from dmdlab.fusing import chosen, fusing
 from dmdlab.networks import Ensemble
 from dmdlab.precision import products, resolve
 from dmdlab.randomness import Ahead, block_steps, generator
@@ -109,7 +110,8 @@ class Distillation:
 
     experiments: one per member, alike in all but seed, init and learning rates. teacher: any denoiser on (e, n, d).
     student, fake: ensembles of e networks, already at their start. graph: replay the cycle as a CUDA graph; None does
-    so on a GPU. Raises `InputError` for a `network.precision` that the networks' device lacks.
+    so on a GPU. fuse: join elementwise work (`dmdlab.fusing`); None does so in a CUDA graph where that works. Raises
+    `InputError` for a `network.precision` that the networks' device lacks.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Distillation:
         student: Student,
         fake: EDMDenoiser,
         graph: bool | None = None,
+        fuse: bool | None = None,
     ) -> None:
         first = experiments[0]
         self.config, self.score, self.noise = first.student, first.fake_score, first.noise
@@ -139,7 +142,8 @@ class Distillation:
         self.iteration = torch.zeros((), dtype=torch.int64, device=self.device)
         self.sums = torch.zeros(5, len(experiments), device=self.device)  # of Cycle's numbers since the last report
         self.failed_at = torch.full((len(experiments),), -1, device=self.device)
-        self._step = Replayed(self._cycle, self.device.type == "cuda" if graph is None else graph)
+        graph, self.fuse = chosen(self.device, graph, fuse)
+        self._step = Replayed(self._cycle, graph)
 
     def _optimiser(self, network: Ensemble, rates: list[float], total: int, warmup: int) -> EnsembleAdamW:
         config = self.config
@@ -204,7 +208,7 @@ class Distillation:
 
     def _cycle(self, z: Tensor, u: Tensor, eps: Tensor) -> None:
         """A cycle from its random numbers (`_draws`); keeps the discipline of `dmdlab.capture`."""
-        with products(self.precision, self.device):
+        with products(self.precision, self.device), fusing(self.fuse):
             batches = z.unbind(1)  # updates (+ 1 when the student's batch is its own) times (e, n, d)
             x = self.student(batches[0])
             loss, dm_loss, gap = self._student_loss(x, u[:, 0], eps[:, 0])
@@ -215,9 +219,10 @@ class Distillation:
             with torch.no_grad():
                 fresh = [] if rest is None else self.student(rest).split(x.shape[1], dim=1)
             xs = [*fresh] if self.score.batches == "separate" else [x, *fresh]
+            sigmas = levels_in(u[:, 1:], self.score.levels, self.noise)  # (e, updates, n, 1)
             score = torch.zeros(2, x.shape[0], device=x.device)
-            for j, sample in enumerate(xs, start=1):  # summed in order: a reduction's order depends on the members
-                score += torch.stack(self._score_step(sample, u[:, j], eps[:, j]))
+            for j, sample in enumerate(xs):  # summed in order: a reduction's order depends on the members
+                score += torch.stack(self._score_step(sample, sigmas[:, j], eps[:, j + 1]))
         score_loss, score_norm = (score / len(xs)).unbind()
         self.iteration += self.score.updates
         self._watch(dm_loss, score_loss, x)
@@ -234,8 +239,7 @@ class Distillation:
         surrogate = dmd_surrogate(x, direction, self.config.reduction)
         return surrogate, 0.5 * direction.square().mean(dim=(1, 2)), gap
 
-    def _score_step(self, x: Tensor, u: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
-        sigma = levels_in(u, self.score.levels, self.noise)
+    def _score_step(self, x: Tensor, sigma: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         weight = edm_weight(sigma, self.sigma_data) if self.score.weight == "edm" else 1.0
         loss = denoising_loss(self.fake, x + sigma * eps, x, sigma, weight)
         return loss.detach(), self.score_optimiser.step(loss)

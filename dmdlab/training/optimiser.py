@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
+from dmdlab.fusing import fused, is_fusing
 from dmdlab.networks import Ensemble
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
 def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
@@ -42,10 +45,11 @@ class EnsembleAdamW:
         self.network, self.clip, self.weight_decay = network, clip, weight_decay
         device = network.flat.device
         self.capturable = device.type == "cuda"
-        self.gradient, self.mean, self.square = (torch.zeros_like(network.flat) for _ in range(3))  # (e, P)
+        self.gradient, self.mean, self.square = (network.zeros() for _ in range(3))  # (e, P)
         self.counts = torch.zeros(network.members, device=device)  # each row's own step count, AdamW's
         self.rates = sorted(set(learning_rates))
         self.groups = [[i for i, own in enumerate(learning_rates) if own == rate] for rate in self.rates]
+        self.group_of = torch.tensor([self.rates.index(own) for own in learning_rates], device=device)
         factors = torch.tensor([warmup_then(i, warmup, total, decay) for i in range(total)], dtype=torch.float64)
         table = torch.tensor(self.rates, dtype=torch.float64)[:, None] * factors
         self.schedule = table.to(device, torch.float32 if self.capturable else torch.float64)  # (groups, total)
@@ -55,9 +59,22 @@ class EnsembleAdamW:
     def step(self, loss: Tensor) -> Tensor:
         """One step down `loss` (e,), each member's own; returns each member's gradient norm before clipping, (e,)."""
         norms = self.network.gradient(loss, out=self.gradient).norm(dim=1)  # (e,)
-        if self.clip:
-            self.gradient.mul_((self.clip / norms).clamp(max=1.0).unsqueeze(1))
+        scale = (self.clip / norms).clamp(max=1.0).unsqueeze(1) if self.clip else None  # (e, 1)
         torch.index_select(self.schedule, 1, self.at.clamp(max=self.schedule.shape[1] - 1), out=self.now)
+        if is_fusing():
+            self.counts += 1
+            rates = self.now[self.group_of]  # (e, 1)
+            states = (self.network.flat, self.gradient, self.mean, self.square)
+            _fused_step(*states, scale, rates, 1 - rates * self.weight_decay, self.counts.unsqueeze(1))
+        else:
+            if scale is not None:
+                self.gradient.mul_(scale)
+            self._step_rows()
+        self.at += 1
+        return norms
+
+    def _step_rows(self) -> None:
+        """torch's own fused step, on each group of rows that share a learning rate."""
         rows = [t.unbind() for t in (self.network.flat, self.gradient, self.mean, self.square, self.counts)]
         for group, rate in zip(self.groups, self.now, strict=True):
             flat, gradient, mean, square, counts = ([all_[i] for i in group] for all_ in rows)
@@ -66,15 +83,13 @@ class EnsembleAdamW:
                 fused=True,
                 capturable=self.capturable,
                 amsgrad=False,
-                beta1=0.9,
-                beta2=0.999,
+                beta1=BETA1,
+                beta2=BETA2,
                 lr=rate,
                 weight_decay=self.weight_decay,
-                eps=1e-8,
+                eps=EPS,
                 maximize=False,
             )
-        self.at += 1
-        return norms
 
     def state(self) -> dict[str, Tensor]:
         """What a later run needs to go on, members first; `counts` tells the schedule's place, too."""
@@ -85,3 +100,23 @@ class EnsembleAdamW:
         for name, tensor in self.state().items():
             tensor.copy_(state[name])
         self.at.fill_(int(state["counts"][0]))
+
+
+@fused
+def _fused_step(
+    flat: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    scale: Tensor | None,
+    rates: Tensor,
+    keep: Tensor,
+    counts: Tensor,
+) -> None:
+    """AdamW on matrices (e, P) in place, clipping included: one pass over them. scale, rates, keep, counts: (e, 1)."""
+    if scale is not None:
+        gradient = gradient * scale
+    mean.copy_(torch.lerp(mean, gradient, 1 - BETA1))
+    square.copy_(BETA2 * square + (1 - BETA2) * gradient.square())
+    root = (square / (1 - BETA2**counts)).sqrt() + EPS
+    flat.copy_(keep * flat - rates / (1 - BETA1**counts) * mean / root)

@@ -17,6 +17,7 @@ from dmdlab.capture import Replayed
 from dmdlab.config import Experiment, NetworkConfig
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
+from dmdlab.fusing import chosen, fusing
 from dmdlab.laws import Law
 from dmdlab.networks import NETWORKS, Ensemble
 from dmdlab.precision import products, resolve
@@ -57,11 +58,12 @@ def train_teacher(
     denoiser: EDMDenoiser,
     report_every: int = 200,
     graph: bool | None = None,
+    fuse: bool | None = None,
 ) -> Iterator[TeacherStep]:
     """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, the last iteration included.
 
     Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
-    initialised here, each from its own seed. Device: that of the law and the denoiser. graph: as for `Distillation`.
+    initialised here, each from its own seed. Device: that of the law and the denoiser. graph, fuse: `Distillation`'s.
     """
     config, network = experiment.teacher, ensemble_of(denoiser)
     device = network.flat.device
@@ -76,17 +78,18 @@ def train_teacher(
         decay="cosine",
     )
     total = torch.zeros(len(seeds), device=device)
+    graph, fuse = chosen(device, graph, fuse)
 
     def step(x: Tensor, level: Tensor, eps: Tensor) -> None:
         x_sigma = x + level * eps  # (e, n, d)
-        with products(precision, device):
+        with products(precision, device), fusing(fuse):
             with torch.no_grad():
                 target = law.denoise(x_sigma, level) if config.target == "posterior" else x
             loss = denoising_loss(denoiser, x_sigma, target, level, edm_weight(level, law.sigma_data))
             optimiser.step(loss)
         total.add_(loss.detach())
 
-    replayed = Replayed(step, device.type == "cuda" if graph is None else graph)
+    replayed = Replayed(step, graph)
     draws = _draws(experiment, seeds, law, device)
     for i in range(1, config.iterations + 1):
         replayed(*next(draws))
