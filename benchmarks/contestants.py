@@ -24,7 +24,7 @@ from dmdlab.training.distill import Distillation
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
 
 Work = Literal["cycle", "teacher", "flow"]
-Way = Literal["plain", "plain, fused AdamW", "eager", "graph"]
+Way = Literal["plain", "plain, fused AdamW", "eager", "graph, unfused", "graph"]
 
 COSTLY = (
     *("law.name", "law.dim", "teacher.kind", "teacher.batch", "teacher.steps", "measure.samples"),
@@ -147,13 +147,14 @@ def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestan
 
 
 def _ours(job: Job, experiments: list[Experiment], law: Law, device: torch.device) -> Contestant:
-    e, graph, seeds = experiments[0], job.way == "graph", [other.seed for other in experiments]
+    e, seeds, graph = experiments[0], [other.seed for other in experiments], job.way.startswith("graph")
+    fuse = None if job.way == "graph" else False
     if job.work == "cycle":
-        return Ensemble(random_start(experiments, device, graph), device)
+        return Ensemble(random_start(experiments, device, graph, fuse), device)
     network = denoiser_for(len(experiments), e.network, law, device)
     if job.work == "teacher":
         report = 64  # iterations a call, at least the block of random numbers that is drawn ahead
-        steps = train_teacher(e, seeds, law, network, report, graph)
+        steps = train_teacher(e, seeds, law, network, report, graph, fuse)
         return Contestant(lambda: next(steps), device, report)
     ensemble_of(network).initialise([generator(seed, "benchmark") for seed in seeds])
     own = generator(0, "benchmark noise", device=device)
