@@ -20,7 +20,7 @@ types: $(STAMP)
 
 check: lint types test
 
-bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performance.md (a quarter of an hour on a CPU)
+bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performance.md (about 20 minutes on a CPU)
 	$(BIN)/dmdlab bench
 	$(BIN)/python -m benchmarks.report
 

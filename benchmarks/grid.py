@@ -59,6 +59,9 @@ LARGE: dict[str, object] = {
 }
 """experiments/dimension.toml at d = 64: an exact teacher, the residual network 256 x 4, k = 5."""
 
+WIDE = LARGE | {"student.batch": 1024}
+"""The network of experiments/dimension.toml at a batch of 1024."""
+
 TINY: dict[str, object] = {"law.dim": 2, "network.width": 8, "student.batch": 16}
 
 WIDTH, BATCH, DIM = "network.width", "student.batch", "law.dim"

@@ -157,6 +157,25 @@ def _limit(r: Record) -> list[str]:
     ]
 
 
+def counts(results: Results) -> str:
+    """What a cycle computes and moves."""
+    kinds = list(results["records"][0]["bytes_by_kind"])
+    head = ["cycle", "e", "GFLOP", "GB", *(f"{kind}, GB" for kind in kinds), "operators"]
+    return markdown(head, [_count(r) for r in results["records"]])
+
+
+def _count(r: Record) -> list[str]:
+    moved = (number(size / 1e9) for size in r["bytes_by_kind"].values())
+    return [
+        _network(r),
+        str(r["members"]),
+        number(r["flops"] / 1e9),
+        number(r["bytes"] / 1e9),
+        *moved,
+        str(r["operators"]),
+    ]
+
+
 def start(results: Results) -> str:
     """Time to first step, peak memory."""
     head = ["contestant", "e", "imports, s", "build, s", "first cycle, s", "ready, s", "peak, MiB", "planned for, MiB"]
@@ -225,6 +244,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "stages": ("throughput", stages),
     "growth": ("throughput", exponents),
     "limits": ("limits", limits),
+    "counts": ("counts", counts),
     "start": ("start", start),
     "transport": ("transport", transport),
     "targets": ("targets", lambda results: targets(results, results["device"])),
@@ -234,6 +254,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
 FIGURES: dict[str, Callable[[Record], dict[str, float]]] = {
     "throughput": throughput_of.figures,
     "limits": limits_of.shares,
+    "counts": lambda record: {"bytes": sum(record["bytes_by_kind"].values())},
     "start": start_of.medians,
     "transport": transport_of.figures,
     "targets": targets_of.figures,

@@ -8,24 +8,28 @@ from typing import Any
 
 import torch
 
-from benchmarks import limits, start, targets, throughput, transport
+from benchmarks import counts, limits, start, targets, throughput, transport
 from benchmarks.measure import Options, header, say, write
 from dmdlab.config import InputError, nearest
 
 BENCHMARKS: dict[str, Callable[[Options], dict[str, Any]]] = {
+    "counts": counts.run,
     "throughput": throughput.run,
     "limits": limits.run,
     "start": start.run,
     "transport": transport.run,
     "targets": targets.run,
 }
+APART = {"counts": "seed 0", "transport": "clouds from numpy's default_rng(0)"}
+"""What runs on a CPU whatever the device of the others, and its seeds."""
+
 RESULTS = Path(__file__).parent / "results"
 """Where the results are that docs/performance.md shows."""
 
 
 def about() -> dict[str, str]:
     """What each benchmark measures: the first sentence of its file."""
-    modules = (throughput, limits, start, transport, targets)
+    modules = (counts, throughput, limits, start, transport, targets)
     return {name: (module.__doc__ or "").split("\n\n")[0] for name, module in zip(BENCHMARKS, modules, strict=True)}
 
 
@@ -43,8 +47,8 @@ def run(names: Sequence[str], options: Options, out: Path) -> Iterator[Path]:
         for name in names or BENCHMARKS:
             say(f"--- {name}")
             own, seeds = options, "seeds 0 to members - 1 of dmdlab's, torch.manual_seed(0) in the plain loop's process"
-            if name == "transport":  # a CPU's business
-                own, seeds = replace(options, device="cpu"), "clouds from numpy's default_rng(0)"
+            if name in APART:  # a CPU's business
+                own, seeds = replace(options, device="cpu"), APART[name]
             started = time.perf_counter()
             results = header(name, own) | {"seeds": seeds} | BENCHMARKS[name](own)
             yield write(results | {"seconds": time.perf_counter() - started}, out)

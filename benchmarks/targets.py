@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.contestants import Contestant, Ensemble
-from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, Base
+from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, WIDE, Base
 from benchmarks.lane import Lane
 from benchmarks.limits import BF16_PEER, PEER, at
 from benchmarks.measure import Options, Turn, quotient, say, significant
@@ -38,14 +38,6 @@ FEW, ROUNDS = 200, 3
 
 SET_UP = 8
 """Units before the clock counts: a graph is captured at the fourth call."""
-
-WIDE: dict[str, object] = {
-    "law.dim": 64,
-    "network.width": 256,
-    "network.depth": 4,
-    "student.batch": 1024,
-    "fake_score.updates": 5,
-}
 
 Row = dict[str, Any]
 
