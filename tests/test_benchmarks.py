@@ -393,6 +393,7 @@ def quick_collection() -> Iterator[None]:
 def test_every_benchmark_runs_and_is_reported(tmp_path: Path) -> None:
     paths = list(suite.run([], Options(quick=True), tmp_path))
     assert [p.name for p in paths] == [f"{name}-cpu.json" for name in suite.BENCHMARKS]
+    free = {"outside_products", "peak_bytes"}  # below 0 by noise; growth of a process that has had its peak
     for path in paths:
         results = json.loads(path.read_text())
         assert {fault.split(" at ")[0] for fault in report.faults(results)} <= {"measured with --quick", "measured"}

@@ -16,7 +16,7 @@ app = typer.Typer()
 def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which ones; all if none.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    threads: Annotated[int, typer.Option(min=1, help="Of torch in each process; a sweep's workers have one.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of each process; a sweep's workers have one.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: that everything runs, not how fast.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Run the targets in full instead of extrapolating.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Say what there is, run nothing.")] = False,
