@@ -68,9 +68,12 @@ class Replayed:
 
     def _capture(self, step: Callable[..., object], side: torch.cuda.Stream) -> None:
         """Record the step's kernels; nothing runs."""
-        self.captured = torch.cuda.CUDAGraph()
-        with _no_collection(), torch.cuda.graph(self.captured, stream=side):
-            step(*self.inputs)
+        self.captured, main = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        try:
+            with _no_collection(), torch.cuda.graph(self.captured, stream=side):
+                step(*self.inputs)
+        finally:
+            torch.cuda.set_stream(main)  # a capture that fails may leave its own
 
 
 @cache
