@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dmdlab.config import Experiment, experiment_from
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab import cost, footprint, run
+from dmdlab.lab.calibrate import calibrate_experiment
 from dmdlab.lab.memory import LiveBytes
 from dmdlab.lab.run import run_ensemble
 from dmdlab.pairing import measure
@@ -122,10 +123,10 @@ def run_of(settings: dict[str, object], members: int) -> list[Experiment]:
 @pytest.mark.parametrize("members", [1, 3])
 @pytest.mark.parametrize("shape", [*SMALL, *LARGE])
 def test_no_run_takes_more_memory_than_estimated(shape: str, members: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of a run but its measures, whose arrays are numpy's."""
+    """All of a run but its measures and their calibration, whose arrays are numpy's."""
     es = run_of((SMALL | LARGE)[shape], members)
     monkeypatch.setattr(run, "result_of", lambda *everything: None)
-    monkeypatch.setattr(footprint, "measuring_bytes", lambda e: 0)
+    monkeypatch.setattr(footprint, "calibrating_bytes", lambda e, working: 0)
     estimate = footprint.ensemble_bytes(es[0], members, "cpu")
     with LiveBytes() as seen:
         for _ in run_ensemble(es, CPU):
@@ -146,6 +147,42 @@ def test_the_measures_take_no_more_than_estimated() -> None:
     finally:
         tracemalloc.stop()
     assert peak <= footprint.measuring_bytes(e) < 2.5 * peak
+
+
+class AllLiveBytes(LiveBytes):
+    """torch's and, whenever torch makes a tensor, numpy's too: `both` at most."""
+
+    both = 0
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        super()._note(storage)
+        self.both = max(self.both, self.live + tracemalloc.get_traced_memory()[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"law__dim": 700, "measure__samples": 20},
+        {"law__dim": 8, "measure__samples": 400},
+        {"law__dim": 64, "measure__samples": 150, "law__name": "spiral", "law__components": None},
+    ],
+    ids=["its bases", "its measures", "its flows"],
+)
+def test_a_calibration_takes_no_more_than_estimated(settings: dict[str, object]) -> None:
+    e = run_of(settings, 1)[0]
+    calibrate_experiment(run_of({"measure__samples": 20}, 1)[0], CPU)  # imports what it needs
+    working = footprint.law_size(e).denoiser.working
+    estimate = footprint.calibrating_bytes(e, working)
+    tracemalloc.start()
+    try:
+        with AllLiveBytes() as seen:
+            calibrate_experiment(e, CPU)
+        numpys = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert max(numpys, seen.both) <= estimate < 2.5 * max(numpys, seen.both)
+    on_gpu = [cost.FLOAT * (stage.each + stage.once) for stage in footprint.stages(e, "cuda")]
+    assert seen.peak <= max(on_gpu)
 
 
 def test_live_bytes_counts_what_is_held_by_name_or_by_autograd() -> None:

@@ -13,11 +13,11 @@ import torch
 from packaging.requirements import Requirement
 from typer.testing import CliRunner, Result
 
+from dmdlab import precision
 from dmdlab.cli.machine import app
 from dmdlab.lab import doctor, machine
 from dmdlab.lab.doctor import Examination, Finding, Package
 from dmdlab.lab.machine import Arithmetic, Gpu, Machine, Threads
-from dmdlab.precision import PRECISIONS, supports
 
 GIB = 2**30
 PYTHON = ".".join(map(str, sys.version_info[:3]))
@@ -125,16 +125,23 @@ def test_the_doctor_comes_without_torch() -> None:
 # --- the machine
 
 
-def test_the_facts_are_this_machines() -> None:
+@pytest.mark.parametrize(
+    ("instructions", "bf16"),
+    [
+        ("amx", Arithmetic("bf16", "have", "AMX", 1e11)),
+        ("avx512", Arithmetic("bf16", "have", "AVX512-BF16", 1e11)),
+        ("none", Arithmetic("bf16", "emulated", "", None)),
+    ],
+)
+def test_the_facts_are_this_machines(instructions: str, bf16: Arithmetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (machine, precision):
+        monkeypatch.setattr(module, "cpu_bf16", lambda: instructions)
     found, findings = machine.examine_machine("cpu", 0.0)
     assert found.device == "cpu"
-    assert [a.precision for a in found.arithmetic] == list(PRECISIONS)
-    for a in found.arithmetic:
-        has = supports(torch.device("cpu"), a.precision)  # type: ignore[arg-type]
-        assert (a.support == "have") is has
-        assert (a.rate == 1e11) is has
+    tf32 = Arithmetic("tf32", "lack", "", None)
+    assert found.arithmetic == [Arithmetic("float32", "have", "", 1e11), tf32, bf16]
     assert found.auto_precision == "float32"
-    assert found.threads.torch == torch.get_num_threads()
+    assert found.threads.torch == 1  # as `conftest.py` sets it
     assert not any(finding.blocks for finding in findings)
 
 
@@ -206,7 +213,8 @@ def test_bfloat16_is_recommended_only_where_it_was_measured_to_be_much_faster() 
 
     (found,) = advised(arithmetic=rates(2.5e11))
     assert "2.5 times as fast" in found.text
-    assert "network.precision=bf16" in found.text
+    assert "network.precision=bf16 trains wide networks faster" in found.text
+    assert "narrow ones gain little" in found.text
     assert advised(arithmetic=rates(1.2e11)) == []
     assert advised(arithmetic=rates(None)) == []
     assert advised(device="cuda", arithmetic=rates(9e11)) == []  # there TF32 is the rival

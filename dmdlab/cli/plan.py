@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 LEFT_OUT = "Roughly: the networks' training and the exact law; not the measures, calibrations and starting up."
+UNPROVEN = "Estimates of time on a GPU have not been compared with runs yet."
 
 
 @app.command()
@@ -47,7 +48,8 @@ def plan(
         facts = {"workers": planned.workers, "memory": planned.memory, "seconds": total, "device": str(chosen)}
         show.print_json({**facts, "decisions": planned.decisions, "ensembles": rows})
     else:
-        _print(planned, rows, total, hardware(chosen))
+        notes = [LEFT_OUT, *([UNPROVEN] if chosen.type == "cuda" else [])]
+        _print(planned, rows, total, hardware(chosen), notes)
 
 
 def _row(part: Any, seconds: float) -> dict[str, object]:
@@ -63,8 +65,8 @@ def _row(part: Any, seconds: float) -> dict[str, object]:
     }
 
 
-def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float, hardware: str) -> None:
-    """The table, its sum and the decisions."""
+def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float, hardware: str, notes: Sequence[str]) -> None:
+    """The table, its sum, what to know of it, and the decisions."""
     from dmdlab.lab.memory import size_text
 
     table = [
@@ -75,6 +77,6 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float, hardwa
     print(f"{planned.summary()}")
     tera = sum(r["flops"] for r in rows) / 1e12
     print(f"In all {show.number(tera)} TFLOP, about {duration(total)} on {hardware}.")
-    print(LEFT_OUT)
+    print(*notes, sep="\n")
     for sentence in planned.decisions:
         print(f"- {sentence}")

@@ -2,18 +2,22 @@
 
 The networks' arithmetic is counted (`lab.cost`). How fast this machine does it is measured in the call, on what it
 would do: one loss with its gradient of an untrained network of the part's own shape and precision, and one prediction
-of its exact law. What training adds to these, such as AdamW, random numbers and the DMD direction, is `BESIDE`. Not in
-the estimate: measures with their transport problems, calibration, and starting up.
+of its exact law; on a GPU replayed for all the part's members, as in training. What training adds to these, such as
+AdamW, random numbers and the DMD direction, is `BESIDE`. Not in the estimate: measures with their transport problems,
+calibration, and starting up.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 import torch
+from torch import Tensor
 
+from dmdlab.capture import WARM_UP, Replayed
 from dmdlab.config import Experiment
+from dmdlab.fusing import chosen, fusing
 from dmdlab.lab.cost import cycles, flow_calls, step_flops
 from dmdlab.lab.environment import synchronise, threads_each
 from dmdlab.lab.plan import Part, Plan, shape
@@ -25,10 +29,11 @@ from dmdlab.training.teacher import denoiser_for, denoising_loss, ensemble_of
 BESIDE = 1.5
 """Time of a training over that of its losses and gradients (measured on a CPU, widths 64 to 384, one to sixteen
 members: 0.9 to 2.9, the more the smaller the network). With it, estimates were 0.5 to 1.2 times what shortened
-quickstarts of 1 to 8 members took without their measures, on a machine that others used, too."""
+quickstarts of 1 to 8 members took without their measures, on a machine that others used, too. Not yet compared with
+training on a GPU."""
 
 MOST_MEMBERS = 8
-"""Members of the ensembles that are measured: the speed of larger ones hardly differs."""
+"""Members of the ensembles that are measured on a CPU, where the speed of larger ones hardly differs."""
 
 LEAST_SECONDS = 0.05
 """Time that one measurement takes at least; its median counts, so that the load of the machine does."""
@@ -36,10 +41,9 @@ LEAST_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured for one shape: operations per second of a bare matrix product and of a loss with its gradient, and
-    seconds that the exact law takes for one member's batch (0 for a network teacher)."""
+    """Measured for one shape: operations per second of a loss with its gradient, and seconds that the exact law takes
+    for one member's batch (0 for a network teacher)."""
 
-    product: float
     step: float
     law_seconds: float
 
@@ -62,32 +66,36 @@ def makespan(times: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def speed(e: Experiment, members: int, device: torch.device) -> Speed:
-    """`Speed` of an ensemble like this one, measured now."""
-    members, n, w, law = min(members, MOST_MEMBERS), e.student.batch, e.network.width, make_law(e.law.model_dump())
-    law = law.to(device)
+def speed(e: Experiment, members: int, device: torch.device, graph: bool | None = None) -> Speed:
+    """`Speed` of an ensemble like this one, measured now. graph: as for `Distillation`."""
+    graph, fuse = chosen(device, graph, None)
+    n, law, precision = e.student.batch, make_law(e.law.model_dump()).to(device), resolve(e.network.precision, device)
     denoiser = denoiser_for(members, e.network, law, device)
     network = ensemble_of(denoiser)
     network.initialise([generator(i, "speed") for i in range(members)])
-    x, sigma = torch.randn(members, n, law.dim, device=device), torch.ones(members, n, 1, device=device)
-    h, weight, gradient = x.new_zeros(members, n, w), x.new_zeros(members, w, w), torch.empty_like(network.flat)
-    with products(resolve(e.network.precision, device), device):
-        product = _seconds(lambda: torch.bmm(h, weight), device)
-        step = _seconds(lambda: network.gradient(denoising_loss(denoiser, x, x, sigma, 1.0), gradient), device)
-    exact = _seconds(lambda: law.denoise(x, sigma), device) / members if e.teacher.kind == "exact" else 0.0
-    return Speed(2 * members * n * w * w / product, members * step_flops(e, n) / step, exact)
+    gradient = torch.empty_like(network.flat)
+    batch = torch.randn(members, n, law.dim, device=device), torch.ones(members, n, 1, device=device)
+
+    def step(x: Tensor, sigma: Tensor) -> Tensor:
+        with products(precision, device), fusing(fuse):
+            return network.gradient(denoising_loss(denoiser, x, x, sigma, 1.0), gradient)
+
+    took = _seconds(Replayed(step, graph), batch)
+    exact = _seconds(Replayed(law.denoise, graph), batch) / members if e.teacher.kind == "exact" else 0.0
+    return Speed(members * step_flops(e, n) / took, exact)
 
 
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The median time of a call."""
+def _seconds(call: Replayed, inputs: tuple[Tensor, ...]) -> float:
+    """The median time of a call, once it is captured where it will be."""
 
     def timed() -> float:
         start = time.perf_counter()
-        call()
-        synchronise(device)
+        call(*inputs)
+        synchronise(inputs[0].device)
         return time.perf_counter() - start
 
-    timed()
+    for _ in range(WARM_UP + 1 if call.graph else 1):
+        timed()
     times = [timed()]
     while sum(times) < LEAST_SECONDS:
         times.append(timed())
@@ -102,7 +110,9 @@ def plan_seconds(plan: Plan, device: torch.device) -> list[float]:
         measured: dict[tuple[object, int], Speed] = {}
         times = []
         for part in plan.parts:
-            e, members = part.experiments[0], min(len(part.experiments), MOST_MEMBERS)
+            e, members = part.experiments[0], len(part.experiments)
+            if device.type == "cpu":
+                members = min(members, MOST_MEMBERS)
             key = (shape(e), members)
             if key not in measured:
                 measured[key] = speed(e, members, device)

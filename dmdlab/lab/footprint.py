@@ -3,7 +3,8 @@
 An ensemble takes something for each member, and something once, however many they are: one member at a time is sampled
 and measured. Both are maxima over the stages of a run, counted in float32 numbers: parameters with their gradients and
 moments, what autograd keeps of a row, blocks of random numbers, paired arrays. What an exact law takes for a row
-differs a hundredfold among laws, so it is not tabulated but watched, on a handful of rows.
+differs a hundredfold among laws, so it is not tabulated but watched, on a handful of rows. Of a run on a GPU only what
+lies there is estimated, not what it takes of the RAM.
 """
 
 import math
@@ -31,8 +32,9 @@ GRAPHS, CALLS = 2.2, 4
 """How often probing a Jacobian holds what autograd keeps of a denoiser's calls (measured: 0.7 to 2.0); over few calls,
 once, beside so many times what one call takes while it works (measured: up to 4.0)."""
 
-SPARE = 1.1
-"""Room for what is not counted, such as small tensors and gaps between blocks (ours)."""
+SPARE = {"cuda": 1.1, "cpu": 1.4}
+"""Room for what is not counted, such as small tensors and gaps between blocks (ours; glibc leaves more of them than
+CUDA's allocator: processes were measured to take up to 1.4 times what is counted)."""
 
 
 class Row(NamedTuple):
@@ -77,13 +79,14 @@ def stages(e: Experiment, device_type: str) -> list[Stage]:
     turn = 2 * d * d if e.student.init == "rotated" else 0
     pool = 0 if on_cpu else cycle  # a captured cycle keeps its memory
     late = PARAMETERS * parameters(e) + _cycle_block(e) + turn + pool
+    ruler = calibrating_bytes(e, working) / FLOAT if on_cpu else _calibrating_flow(e, working)
     found += [
         Stage(late, _cycle_block(e)),
         Stage(late, 14 * d * d if on_cpu and e.student.init == "rotated" else 0),  # rotations are made in float64
         Stage(late + max(cycle, own)),
         Stage(late + samples * (6 * d + net.working)),
         Stage(late + samples * 6 * d + _probes(e, net, 1)),
-        Stage(late, measuring_bytes(e) / FLOAT if on_cpu else 0),
+        Stage(late, ruler),
     ]
     kept = 10 * samples * d if on_cpu else 0  # paired arrays, and the curves' own
     return [Stage(each + kept, once + law.once) for each, once in found]
@@ -91,7 +94,7 @@ def stages(e: Experiment, device_type: str) -> list[Stage]:
 
 def ensemble_bytes(e: Experiment, members: int, device_type: str) -> int:
     """An upper estimate of the peak of an ensemble of `members` runs of this shape, in bytes."""
-    return math.ceil(SPARE * FLOAT * max(members * each + once for each, once in stages(e, device_type)))
+    return math.ceil(SPARE[device_type] * FLOAT * max(members * each + once for each, once in stages(e, device_type)))
 
 
 def member_bytes(e: Experiment, device_type: str) -> int:
@@ -101,7 +104,7 @@ def member_bytes(e: Experiment, device_type: str) -> int:
 
 def most_members(e: Experiment, memory: int, device_type: str) -> int:
     """The largest ensemble of this shape whose estimate is within `memory` bytes; 0 when not even one run fits."""
-    numbers = (memory - 1) / (SPARE * FLOAT)
+    numbers = (memory - 1) / (SPARE[device_type] * FLOAT)
     return max(0, int(min((numbers - once) // each for each, once in stages(e, device_type))))
 
 
@@ -109,6 +112,16 @@ def measuring_bytes(e: Experiment) -> int:
     """What the measures of one run take: a few matrices of all pairs, some arrays in float64, the curves of ranks."""
     n = e.measure.samples
     return FLOAT * (4 * min(n, DENSE_LIMIT) ** 2 + 16 * n * e.law.dim) + 2**21
+
+
+def calibrating_bytes(e: Experiment, working: float) -> int:
+    """What a calibration takes of the RAM with its measures and, at `working` numbers a row, its flows on a CPU: first
+    the largest of these, then for each basis its QR in float64, and the noise turned in it."""
+    n, d = e.measure.samples, e.law.dim
+    held = 16 * n * d  # noise, fresh noise, their outputs, the null's
+    turning = 2 * d * d + n * (12 * d + working)
+    once = max(_calibrating_flow(e, working), 9 * d * d, turning, 2 * d * d + n * d + measuring_bytes(e) / FLOAT)
+    return math.ceil(FLOAT * (held + once))
 
 
 def network_row(e: Experiment) -> Row:
@@ -153,6 +166,11 @@ def _law_size(spec: tuple[tuple[str, object], ...]) -> LawSize:
     kept = per_row(denoise(FEW, True), denoise(MANY, True))
     casts = max(0.0, denoise(FEW, False) / FLOAT - FEW * working)
     return LawSize(Row(working, kept), drawn, arrays + casts)
+
+
+def _calibrating_flow(e: Experiment, working: float) -> float:
+    """What the largest flow of a calibration takes: of 4 n rows of fresh noise."""
+    return 4 * e.measure.samples * (10 * e.law.dim + working)
 
 
 def _probes(e: Experiment, denoiser: Row, calls: int) -> float:

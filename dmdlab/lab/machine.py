@@ -177,8 +177,9 @@ def advice(machine: Machine) -> Iterator[Finding]:
         yield Finding(f"{machine.device} cannot multiply in {failed.precision}: {failed.by}.", blocks=True)
     if machine.device == "cpu" and rates.get("bf16", 0.0) > FASTER * rates.get("float32", float("inf")):
         yield Finding(
-            f"Products in bfloat16 ran {rates['bf16'] / rates['float32']:.1f} times as fast as in float32: "
-            "network.precision=bf16 trains faster where its rounding is acceptable (docs/performance.md)."
+            f"Large products in bfloat16 ran {rates['bf16'] / rates['float32']:.1f} times as fast as in float32: "
+            "network.precision=bf16 trains wide networks faster where its rounding is acceptable; narrow ones gain "
+            "little (docs/performance.md)."
         )
     if machine.unfused:
         yield Finding(

@@ -1,5 +1,7 @@
 """Bytes: how many a machine can spare, how many this process has taken, how many a stretch of code holds."""
 
+import ctypes
+import platform
 import re
 import sys
 import weakref
@@ -17,6 +19,10 @@ SHARE = 0.9
 
 CONTEXT = 2**29
 """What a process takes of a GPU before its first tensor, in bytes (ours: CUDA's context and cuBLAS's workspace)."""
+
+PROCESS = 2**29
+"""What a process takes of the RAM before its first ensemble, in bytes (ours; measured at the end of a tiny run: 370 MiB
+with torch's CPU build, of which all processes share 100)."""
 
 CPU_SHARE = 0.6
 """The part of the available RAM that all workers together may take by estimate (ours: a laptop is used beside it)."""
@@ -55,16 +61,25 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
-def memory(device: torch.device, workers: int = 1) -> int:
-    """Bytes that all ensembles at work on `device` together may take by estimate.
+def memory(device: torch.device, workers: int = 1, stated: int | None = None) -> int:
+    """Bytes that all ensembles at work on `device` together may take by estimate, once every process is there.
 
-    GPU: nine tenths of what is free there once every worker process has set itself up (a lone worker is this process,
-    which has). CPU: a part of the RAM that is available, within the limits of control groups.
+    stated: bytes for this process and its workers with all that they take; None measures. GPU: nine tenths of what is
+    free there, or stated. CPU: all of what is stated, or a part of the RAM that is available, within the limits of
+    control groups.
     """
-    if device.type == "cpu":
-        return int(CPU_SHARE * available())
-    free = torch.cuda.mem_get_info(device)[0] - (workers * CONTEXT if workers > 1 else 0)
-    return max(0, int(SHARE * free))
+    on_cpu, started = device.type == "cpu", workers if workers > 1 else 0  # a lone worker is this process
+    if stated is None:
+        stated = available() if on_cpu else torch.cuda.mem_get_info(device)[0]
+        share = CPU_SHARE if on_cpu else SHARE
+    else:
+        started, share = started + 1, 1.0 if on_cpu else SHARE
+    return max(0, int(share * (stated - started * process_bytes(device))))
+
+
+def process_bytes(device: torch.device) -> int:
+    """What a process takes of the device's memory beside its ensembles."""
+    return PROCESS if device.type == "cpu" else CONTEXT
 
 
 def available() -> int:
@@ -82,6 +97,22 @@ def _kilobytes(name: str, field: str) -> int | None:
     """Bytes of a line 'field: N kB' of a file in /proc."""
     found = re.search(rf"^{field}:\s+(\d+) kB", cgroups.read(cgroups.ROOT / "proc" / name), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def keep_freed(keep: bool) -> None:
+    """Whether glibc keeps large blocks that are freed, as `tune_allocator` lets it, or gives each back.
+
+    Kept, they make training faster. Where blocks of many sizes come and go among others that stay, they leave gaps that
+    hardly anything fits: while Jacobians were probed, a process took up to three times what it held.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    m_mmap_threshold, m_mmap_max = -3, -4  # malloc.h
+    libc.mallopt(m_mmap_threshold, 1 << 17)
+    libc.mallopt(m_mmap_max, 0 if keep else 1 << 16)
+    if not keep:
+        libc.malloc_trim(0)
 
 
 def taken(device: torch.device) -> int | None:

@@ -3,6 +3,9 @@
 Runs that are alike in shape can train as one ensemble. On a GPU the largest one that fits is the fastest. On a CPU, a
 process a core: an ensemble is shared among workers that would have nothing to do, but members of small networks stay
 together, since they save each other time; wide networks fill a core by themselves.
+
+Memory is the device's. What a run on a GPU takes of the RAM (its process, the arrays that it is measured by) is not
+planned.
 """
 
 import math
@@ -17,7 +20,7 @@ from dmdlab.config import Experiment, InputError, flatten
 from dmdlab.lab.cost import cycle_flops, cycles, flow_flops, teacher_flops
 from dmdlab.lab.footprint import ensemble_bytes, member_bytes, most_members
 from dmdlab.lab.memory import memory as free_memory
-from dmdlab.lab.memory import size_text
+from dmdlab.lab.memory import process_bytes, size_text
 
 MEMBER_KEYS = {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate"}
 """The keys in which members of one ensemble may differ."""
@@ -49,7 +52,8 @@ class Part:
 class Plan:
     """What will train together, the longest first.
 
-    workers: processes at work at a time. memory: bytes for all of them. decisions: sentences on what was decided.
+    workers: processes at work at a time. memory: bytes for the ensembles of all of them, beside what every process
+    takes by itself. decisions: sentences on what was decided.
     """
 
     parts: list[Part]
@@ -69,26 +73,34 @@ class Plan:
 
 
 def plan(experiments: Sequence[Experiment], device: torch.device, workers: int = 1, memory: int | None = None) -> Plan:
-    """Every experiment in one part, each part within its worker's share of `memory` bytes (measured when None).
+    """Every experiment in one part, each part within its worker's share of `memory` bytes (measured when None), from
+    which what the processes themselves take is taken off first.
 
     Raises `InputError` when a run does not fit even alone and with one worker.
     """
-    stated = memory is not None
+    stated, each = memory, process_bytes(device)
     groups = alike(experiments)
     heaviest = max((heavy(g, device.type) for g in groups), key=lambda e: member_bytes(e, device.type), default=None)
     able, memory = _able(heaviest, device, workers, memory)
     own = memory // able
+    if stated is not None and heaviest is not None and not most_members(heaviest, own, device.type):
+        left = f"{size_text(stated)} as stated leaves {size_text(own)} beside {size_text(each)} for the process"
+        raise InputError(too_large(heaviest, device, left))
     parts = [
         Part(part, ensemble_bytes(heavy(part, device.type), len(part), device.type), flops(part))
         for part in ensembles(experiments, own, device, able)
     ]
     parts.sort(key=lambda part: part.flops, reverse=True)  # the long ones first: no late straggler
-    where = "as stated" if stated else "of what is free on the GPU" if device.type == "cuda" else "of the available RAM"
-    decisions = [f"Each ensemble may take {size_text(own)} ({size_text(memory)} {where}, {_counted(able, 'worker')})."]
+    free = "of what is free on the GPU" if device.type == "cuda" else "of the available RAM"
+    where = f"{size_text(memory)} {free}" if stated is None else f"{size_text(stated)} as stated"
+    decisions = [
+        f"Each ensemble may take {size_text(own)} ({where}, {_counted(able, 'worker')}), beside {size_text(each)} that "
+        "every process takes."
+    ]
     if able < workers:
         assert heaviest is not None
         decisions.append(
-            f"{able} of {workers} workers, since one run of {_name(heaviest)} needs "
+            f"{able} of {workers} workers, since one run of {shape_name(heaviest)} needs "
             f"{size_text(member_bytes(heaviest, device.type))}."
         )
     return Plan(parts, able, memory, decisions + _splits(groups, parts, own, device))
@@ -97,10 +109,10 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
 def _able(heaviest: Experiment | None, device: torch.device, workers: int, stated: int | None) -> tuple[int, int]:
     """How many workers can each hold the heaviest run, one at least, and the bytes for all of them together."""
     for able in range(workers, 1, -1):
-        memory = free_memory(device, able) if stated is None else stated
+        memory = free_memory(device, able, stated)
         if heaviest is None or most_members(heaviest, memory // able, device.type):
             return able, memory
-    return 1, free_memory(device) if stated is None else stated
+    return 1, free_memory(device, 1, stated)
 
 
 def ensembles(
@@ -174,7 +186,7 @@ def split(group: Sequence[Experiment], parts: int, most: int) -> list[list[Exper
 def too_large(e: Experiment, device: torch.device, available: str) -> str:
     """The sentence for a run that does not fit even alone."""
     return (
-        f"one run of {_name(e)} needs {size_text(member_bytes(e, device.type))} on {device} by estimate, but "
+        f"one run of {shape_name(e)} needs {size_text(member_bytes(e, device.type))} on {device} by estimate, but "
         f"{available}: make network.width, student.batch or measure.samples smaller, or choose another --device, "
         "fewer --workers or more --memory"
     )
@@ -196,7 +208,7 @@ def _splits(
 
 def _split_sentence(group: Sequence[Experiment], sizes: Sequence[int], memory: int, device: torch.device) -> str:
     between = f"{sizes[0]}" + (f" to {sizes[-1]}" if sizes[-1] != sizes[0] else "")
-    head = f"{_name(group[0])}: {len(group)} runs as {len(sizes)} ensembles of {between}, "
+    head = f"{shape_name(group[0])}: {len(group)} runs as {len(sizes)} ensembles of {between}, "
     if most_members(heavy(group, device.type), memory, device.type) < len(group):
         return f"{head}since all together would need more than {size_text(memory)}."
     small = f"members of networks this small stay together by {COMPANY} at least"
@@ -204,7 +216,8 @@ def _split_sentence(group: Sequence[Experiment], sizes: Sequence[int], memory: i
     return f"{head}to keep all workers busy; {why}."
 
 
-def _name(e: Experiment) -> str:
+def shape_name(e: Experiment) -> str:
+    """What tells most shapes of runs apart."""
     return f"{e.law.name} d={e.law.dim} width={e.network.width}"
 
 

@@ -2,8 +2,8 @@
 
 On a CPU the ensembles are shared out among worker processes, a core or more each: small matrix products use several
 processes far better than several threads. On a GPU a few processes share it, so that one trains while others measure.
-Every worker writes its own runs; the parent only watches. An ensemble that does not fit the memory after all goes on as
-two halves.
+Every worker writes its own runs; the parent only watches. An ensemble that is refused memory after all goes on as two
+halves. A system that kills instead, as Linux does when RAM runs out, ends the sweep; the same command goes on.
 """
 
 import gc
@@ -18,8 +18,8 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.environment import environment, granted_cores, tune_allocator
-from dmdlab.lab.memory import taken
-from dmdlab.lab.plan import Plan, plan, split, too_large
+from dmdlab.lab.memory import keep_freed, taken
+from dmdlab.lab.plan import DISTILLING, START_NETWORKS, Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
@@ -92,7 +92,7 @@ def sweep(
     out/checkpoints, so that an interrupted sweep goes on where it was.
 
     Raises `InputError`, before anything is trained, when the device lacks a run's precision or a run does not fit the
-    memory by estimate; later when one does not fit after all.
+    memory by estimate; later when one does not fit after all, or a worker was killed.
     """
     check_precision(experiments, device)
     planned = plan(missing(experiments, out), device, workers, memory)
@@ -105,6 +105,8 @@ def sweep(
         return
     tune_allocator()
     for index, group in enumerate(groups):
+        if index:
+            free(device)
         for event in work(group, out, device, graph):
             yield index, event
 
@@ -143,10 +145,11 @@ def work(group: list[Experiment], out: Path, device: torch.device, graph: bool |
         if why and (left := missing(part, out)):  # here the error's traceback holds no tensors any more
             if len(part) == 1:
                 raise InputError(too_large(part[0], device, f"it ran out of memory ({why})"))
-            free(device)
             parts = split(left, 2, len(left)) if len(left) == len(part) else [left]
             yield Split(part, parts, why)
             waiting = parts + waiting
+        if waiting:
+            free(device)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -156,7 +159,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def free(device: torch.device) -> None:
-    """Give back what nobody holds any more."""
+    """Give back what nobody holds any more: an ensemble's loop refers to itself and would stay beside the next one."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -176,8 +179,13 @@ def _train(group: list[Experiment], out: Path, device: torch.device, graph: bool
     def calibrate(experiment: Experiment) -> Calibration:
         return stored_calibration(out, experiment, device)
 
+    stage = ""
+    keep_freed(True)
     for event in run_ensemble(group, device, rows, keep, clock, calibrate, checkpoint, graph):
         if isinstance(event, Progress):
+            if event.stage != stage:
+                stage = event.stage
+                keep_freed(stage in (START_NETWORKS, DISTILLING))
             yield event
             if (most := taken(device)) is not None:
                 yield Taken(os.getpid(), most)

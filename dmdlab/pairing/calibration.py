@@ -111,14 +111,18 @@ def calibrate(
     def read(student: np.ndarray) -> dict[str, float]:
         return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor).values()
 
-    drawn = [PlantedBasis.draw(d, rng) for _ in range(bases)]
+    def turned() -> list[dict[str, float]]:
+        basis = PlantedBasis.draw(d, rng)  # one at a time: it and its QR are the largest arrays here when d is
+        return [read(teacher_map(basis.turn(noise, a))) for a in angles]
+
+    planted = [list(row) for row in zip(*(turned() for _ in range(bases)), strict=True)]  # [angle][basis]
     independent = [others[rng.permutation(len(others))[:n]] for _ in range(bases)]
     return Calibration(
         n=n,
         d=d,
         angles_degrees=angles,
         shares=parts,
-        planted=_table([[read(teacher_map(basis.turn(noise, a))) for basis in drawn] for a in angles]),
+        planted=_table(planted),
         mixture=_table([[read(_mixed(P, other, s, rng)) for other in independent] for s in parts]),
         null={key: values[0] for key, values in _table([[read(other) for other in independent]]).items()},
         collapsed=read(np.broadcast_to(P.mean(axis=0), P.shape)),
