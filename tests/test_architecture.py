@@ -11,18 +11,30 @@ import pytest
 import dmdlab
 
 PACKAGE = Path(dmdlab.__file__).parent
-CORE = {"config", "randomness", "precision", "capture", "laws", "diffusion", "networks", "training", "pairing"}
+CORE = {
+    "config",
+    "randomness",
+    "precision",
+    "fusing",
+    "capture",
+    "laws",
+    "diffusion",
+    "networks",
+    "training",
+    "pairing",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "randomness": set(),
     "precision": {"config"},
+    "fusing": set(),
     "capture": set(),
     "pairing": {"config"},
     "laws": {"config", "randomness", "precision"},
-    "diffusion": {"config", "randomness", "precision", "laws"},
+    "diffusion": {"config", "randomness", "precision", "fusing", "laws"},
     "theory": {"laws", "diffusion"},
     "networks": {"config", "randomness", "precision", "laws", "diffusion"},
-    "training": {"config", "randomness", "precision", "capture", "laws", "diffusion", "networks"},
+    "training": {"config", "randomness", "precision", "fusing", "capture", "laws", "diffusion", "networks"},
     "plots": {"config", "pairing"},
     "lab": CORE | {"theory"},
     "cli": CORE | {"theory", "lab", "plots"},

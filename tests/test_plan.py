@@ -443,6 +443,21 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeyp
         do(experiments(), tmp_path)
 
 
+def test_memory_that_ran_out_in_a_capture_is_found_behind_its_error() -> None:
+    def failing(cause: Exception) -> BaseException:
+        try:
+            try:
+                raise cause
+            finally:
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        except RuntimeError as error:
+            return error
+
+    for cause in (ERRORS[0], RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
+        assert sweep.out_of_memory(failing(cause))
+    assert not sweep.out_of_memory(failing(ValueError("a size")))
+
+
 def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
     wanted = experiments("seed=[0, 1]")
     events = [sweep.Started(wanted), sweep.Taken(3, 2**30), sweep.Split(wanted, [wanted[:1], wanted[1:]], "full")]

@@ -152,10 +152,17 @@ def work(group: list[Experiment], out: Path, device: torch.device, graph: bool |
             free(device)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: on a GPU, in torch's allocator on the CPU (a plain RuntimeError), or in numpy."""
-    told = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in told
+TOLD = ("DefaultCPUAllocator: can't allocate", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How memory's end is told where it is not an error of its own: by torch on the CPU, by CUDA, by cuBLAS."""
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, here or in what led here: a capture that fails says only that it did."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in TOLD):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def free(device: torch.device) -> None:

@@ -17,7 +17,6 @@ from dmdlab.config import Experiment
 from dmdlab.lab.kinds import OVERHEAD, kind_of
 from dmdlab.lab.profile import random_start
 
-
 OVERWRITES = {"copy_", "fill_", "zero_", "normal_", "uniform_"}
 """Operators that write in place without a look at what was there."""
 
