@@ -185,7 +185,8 @@ def start(results: Results) -> str:
 def _start(r: Record) -> list[str]:
     seconds = (f"{r[key]:.2f}" for key in ("import_s", "build_s", "first_s", "ready_s"))
     planned = _mib(r["planned_bytes"]) if "planned_bytes" in r else ""
-    return [f"{r['way']}: {_network(r)}", str(r["members"]), *seconds, _mib(r["peak_bytes"]), planned]
+    peak = _mib(r["peak_bytes"]) if "peak_bytes" in r else ""  # not every system tells
+    return [f"{r['way']}: {_network(r)}", str(r["members"]), *seconds, peak, planned]
 
 
 def _mib(size: float) -> str:

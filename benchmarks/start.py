@@ -21,7 +21,6 @@ from benchmarks.grid import bases
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, say, significant
 from benchmarks.throughput import line, own_ways
-from dmdlab.config import InputError
 from dmdlab.lab.footprint import ensemble_bytes
 
 READY = 5
@@ -42,7 +41,7 @@ def run(options: Options) -> dict[str, Any]:
             if not job.plain:  # the planner's, for the whole run, its measures included
                 kind = torch.device(options.device).type
                 record["planned_bytes"] = ensemble_bytes(job.experiments()[0], members, kind)
-            say(f"{line(record)}: ready after {record['ready_s']:.1f} s, {record['peak_bytes'] / 2**20:.0f} MiB")
+            say(f"{line(record)}: ready after {record['ready_s']:.1f} s")
             records.append(record)
     return {"records": records}
 
@@ -65,13 +64,15 @@ def once(job: Job, options: Options) -> dict[str, float]:
         lane.seconds(READY - 1)
         ready = time.perf_counter()
         after = lane.call(_resident, job.device, "VmHWM")
-    return {
+    found = {
         "import_s": significant(imported - start),
         "build_s": significant(build),
         "first_s": significant(first),
         "ready_s": significant(ready - start),
-        "peak_bytes": after if options.cuda else after - before,
     }
+    if before is not None and after is not None:
+        found["peak_bytes"] = after if options.cuda else after - before
+    return found
 
 
 def _first_optimiser() -> None:
@@ -79,14 +80,14 @@ def _first_optimiser() -> None:
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
 
 
-def _resident(device: str, key: str) -> int:
+def _resident(device: str, key: str) -> int | None:
     """In a lane: bytes of the device's allocator at their peak; on a CPU the process's own now ('VmRSS') or at their
     peak ('VmHWM'). (`getrusage` would not do: a process inherits its parent's peak there.)"""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
     status = Path("/proc/self/status")
     if not status.is_file():
-        raise InputError("only Linux tells a process how much memory it takes; run the other benchmarks by their names")
+        return None  # only Linux tells
     if key == "VmRSS":
         with contextlib.suppress(OSError):  # a container may forbid it; then the imports' peak counts, too
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew

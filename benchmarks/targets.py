@@ -153,7 +153,7 @@ def cpu_rows(options: Options) -> Iterator[Row]:
 
 
 def gpu_rows(options: Options) -> Iterator[Row]:
-    """The five targets for one H200; `--quick` takes tiny sizes."""
+    """The targets for one H200; `--quick` takes tiny sizes."""
     one = Base("paper", "smoke" if options.quick else "paper", TINY if options.quick else PAPER, 1)
     many, best = one.at(MEMBERS, 2 if options.quick else 64), ("dmdlab, graph", "dmdlab, graph, bf16")
     yield from ratios(one, options, best, PAPER_GPU)

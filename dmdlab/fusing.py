@@ -2,7 +2,8 @@
 
 Between its matrix products a network passes over its activations again and again (preconditioning, biases, SiLU, norms,
 and all of them backwards), and on a GPU every pass costs about what a product does. `torch.compile` writes kernels that
-do neighbouring passes in one. They are compiled once for all sizes: a sweep over d would otherwise compile for each.
+do neighbouring passes in one. They are compiled once for all sizes but 1 and those that need padding: a sweep over d
+would otherwise compile for each.
 On a CPU that gains little (docs/log.md).
 """
 
@@ -22,7 +23,7 @@ R = TypeVar("R")
 
 BACKEND: Any = "inductor"
 SETTINGS: dict[str, dict[str, object]] = {
-    "torch._dynamo.config": {"force_parameter_static_shapes": False, "recompile_limit": 64},
+    "torch._dynamo.config": {"force_parameter_static_shapes": False, "cache_size_limit": 64},
     "torch.fx.experimental._config": {"use_duck_shape": False},  # sizes that are equal once need not always be
 }
 
@@ -59,7 +60,8 @@ def fused(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if not _wanted:
             return function(*args, **kwargs)
-        with _settings():
+        with _settings(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Inductor tells of itself and advises on products
             return _compiled(function, BACKEND)(*args, **kwargs)
 
     return call
@@ -90,16 +92,16 @@ def works(device: torch.device) -> bool:
 @cache
 def obstacle(device: torch.device) -> str:
     """Why kernels cannot be compiled for `device`: without a compiler, Triton or a driver. Nothing when they can."""
-    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
-        return "TORCH_COMPILE_DISABLE is 1"
+    for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE"):
+        if os.environ.get(name) == "1":
+            return f"{name} is 1"
 
     @fused
     def trial(x: Tensor) -> Tensor:
         return (torch.nn.functional.silu(x) + 1).sum()
 
     try:
-        with fusing(True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch tells its own developers
+        with fusing(True):
             trial(torch.ones(8, 8, device=device, requires_grad=True)).backward()
     except Exception as error:  # each of them has its own
         return " ".join(str(error).split())[:200] or type(error).__name__

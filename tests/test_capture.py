@@ -19,7 +19,7 @@ from dmdlab.config import Experiment
 from dmdlab.laws import Law
 from dmdlab.networks import ensemble
 from dmdlab.networks.ensemble import aligned_product, product
-from dmdlab.training import distill
+from dmdlab.training import distill, optimiser
 from dmdlab.training.distill import Distillation, Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
 
@@ -69,6 +69,29 @@ def test_a_replayed_cycle_is_the_eager_one_member_by_member(case: str, monkeypat
             assert torch.equal(a, b), count
     assert [g.replays for g in graphs] == [20 - WARM_UP]
     assert graph.iteration == eager.iteration == 20 * graph.score.updates
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_the_fused_optimiser_can_be_replayed(decay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its formula as it stands, since a recording does not look into what is compiled."""
+    monkeypatch.setattr(optimiser, "is_fusing", lambda: True)
+    graphs = pretend(monkeypatch)
+    settings = {"student__weight_decay": decay, "student__decay": "cosine", "fake_score__updates": 2}
+    eager, graph = distillation(members(**settings)), replayed(members(**settings))
+    for count in range(1, 11):
+        assert torch.equal(cycle(graph), cycle(eager)), count
+    for a, b in zip(parameters(eager), parameters(graph), strict=True):
+        assert torch.equal(a, b)
+    assert [g.replays for g in graphs] == [10 - WARM_UP]
+
+
+def test_whoever_owns_a_step_does_not_keep_its_graph_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch)
+    loop = replayed(members())
+    for _ in range(WARM_UP + 1):
+        loop.cycle()
+    assert loop._step.captured is not None
+    assert loop._step.step is None
 
 
 def test_a_failure_inside_a_graph_is_dated_and_stays_with_its_member(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -465,6 +465,7 @@ def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
     assert str(pickle.loads(pickle.dumps(InputError("too large")))) == "too large"
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
 def test_a_worker_that_is_killed_ends_the_sweep_with_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
     """As Linux does when memory runs out; the shorter of two runs is finished by then."""
     wanted = experiments("student.iterations=[20, 1000000]")

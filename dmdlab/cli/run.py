@@ -32,7 +32,9 @@ Workers = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    typer.Option(help="Memory for all workers, as in 8GiB; default: what the device can spare.", metavar="SIZE"),
+    typer.Option(
+        help="Memory for all processes together, as in 8GiB; default: what the device can spare.", metavar="SIZE"
+    ),
 ]
 Eager = Annotated[bool, typer.Option("--eager", help="On a GPU: no CUDA graph, no fused kernels; to find an error.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]

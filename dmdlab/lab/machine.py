@@ -184,7 +184,7 @@ def advice(machine: Machine) -> Iterator[Finding]:
     if machine.unfused:
         yield Finding(
             f"Kernels cannot be fused on {machine.device} ({machine.unfused}): training works and is slower. Inductor "
-            "needs Triton, which comes with torch's CUDA builds for Linux, and a C compiler."
+            "needs Triton, which comes with torch's CUDA builds for Linux, a C compiler and Python's headers."
         )
     if machine.torch_build == "CPU build" and shutil.which("nvidia-smi"):
         yield Finding(

@@ -84,7 +84,8 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
     able, memory = _able(heaviest, device, workers, memory)
     own = memory // able
     if stated is not None and heaviest is not None and not most_members(heaviest, own, device.type):
-        left = f"{size_text(stated)} as stated leaves {size_text(own)} beside {size_text(each)} for the process"
+        spared = "" if device.type == "cpu" else " and a tenth to spare"
+        left = f"{size_text(stated)} as stated leaves {size_text(own)} beside {size_text(each)} for the process{spared}"
         raise InputError(too_large(heaviest, device, left))
     parts = [
         Part(part, ensemble_bytes(heavy(part, device.type), len(part), device.type), flops(part))

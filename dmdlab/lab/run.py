@@ -98,11 +98,13 @@ def run_ensemble(
     yield from _distil(first, distillation, curves, checkpoint)
     clock.lap("distillation")
 
+    yield Progress("measuring", 0, len(experiments))
     noise = pairs["noise"][member]
     outputs = apply(student, noise)
     student_shares = asymmetries([e.seed for e in experiments], student, noise.to(device))
     for i, experiment in enumerate(experiments):
-        yield Progress("measuring", i, len(experiments))
+        if i:
+            yield Progress("measuring", i, len(experiments))
         own = {name: array[member[i]].numpy() for name, array in pairs.items()}
         start_risk = float(excess[member[i]])
         weights = student.network.member_state(i)
@@ -131,6 +133,7 @@ def _distil(
         distillation.restore(kept)
         curves.restore(kept)
     last = distillation.cycles * first.fake_score.updates
+    yield Progress("distilling", distillation.done * first.fake_score.updates, last)
     pulses = [last * i // PULSES for i in range(1, PULSES + 1)]
     due = [at for at in checkpoints(first) if at > distillation.done * first.fake_score.updates]
     for iteration in distillation.run(sorted({*due, *pulses})):

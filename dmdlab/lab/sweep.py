@@ -152,8 +152,8 @@ def work(group: list[Experiment], out: Path, device: torch.device, graph: bool |
             free(device)
 
 
-TOLD = ("DefaultCPUAllocator: can't allocate", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How memory's end is told where it is not an error of its own: by torch on the CPU, by CUDA, by cuBLAS."""
+TOLD = ("DefaultCPUAllocator: can't allocate", "]: out of memory", "error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""How memory's end is told where it is not an error of its own: by torch on the CPU, Triton, CUDA and cuBLAS."""
 
 
 def out_of_memory(error: BaseException | None) -> bool:

@@ -37,7 +37,11 @@ class Traffic(TorchDispatchMode):
         if kind != OVERHEAD and not func.is_view:
             given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
             # AdamW writes its gradients only to unscale them, which nobody asks for here
-            written = [given.get(a.name) for a in func._schema.arguments if a.is_write and a.name != "grads"]
+            written = [
+                given.get(a.name)
+                for a in func._schema.arguments
+                if a.alias_info and a.alias_info.is_write and a.name != "grads"
+            ]
             unread = {"self"} if name in OVERWRITES else set()
             read = [given.get(a.name) for a in func._schema.arguments if not a.is_out and a.name not in unread]
             made = [] if written else [result]

@@ -89,6 +89,7 @@ def _enter(events: Any, threads: int) -> None:
     global _events
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(threads))  # else a process for each core of the machine
     torch.set_num_threads(threads)
     tune_allocator()
     _events = events
