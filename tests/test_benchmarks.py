@@ -1,12 +1,11 @@
-"""The peer does dmdlab's arithmetic, and the benchmarks run and have what the tables need. Nothing is timed."""
+"""The benchmarks run and have what the tables need. Nothing is timed."""
 
 import gc
-import itertools
 import json
 import math
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,190 +14,18 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from small import CPU, experiment, law_of, start_denoiser
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from small import CPU
 
-from benchmarks import limits, measure, plain_loop, rates, report, suite, targets, throughput, transport
+from benchmarks import measure, rates, report, suite, targets, throughput, transport
 from benchmarks.contestants import Contestant, Ensemble, Job
 from benchmarks.grid import MEMBERS, bases
 from benchmarks.lane import Lane, current
 from benchmarks.limits import PEER, Entry, rounds_of, shares
 from benchmarks.measure import Effort, Options, alternate, exponent, quotient
-from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
+from benchmarks.plain_loop import denoiser
 from dmdlab.cli.bench import bench
-from dmdlab.config import Experiment, InputError
-from dmdlab.diffusion import EDMDenoiser, flow, karras_grid
+from dmdlab.config import InputError
 from dmdlab.lab import environment
-from dmdlab.lab.cost import cycle_flops
-from dmdlab.laws import Law
-from dmdlab.training import teacher
-from dmdlab.training.distill import Distillation, Student
-from dmdlab.training.teacher import ensemble_of
-
-CYCLES = 6
-
-# --- the peer does the same arithmetic (in float64, where several steps of Adam do not amplify the last bit)
-
-
-@pytest.fixture
-def double() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def own(e: Experiment, ours: EDMDenoiser) -> Preconditioned:
-    """The plain network with member 0's weights: the same layers in the same order, each weight transposed."""
-    plain = denoiser(e.network, e.law.dim, ours.sigma_data)
-    with torch.no_grad():
-        for p, (name, q) in zip(plain.parameters(), ours.network.named_parameters(), strict=True):
-            p.copy_(q[0].T if name.endswith("weight") else q[0, 0])
-    return plain
-
-
-def as_row(plain: nn.Module) -> Tensor:
-    """Its parameters in the order and layout of dmdlab's `flat`."""
-    return torch.cat([(p.T if p.dim() == 2 else p).reshape(-1) for p in plain.parameters()]).detach()
-
-
-def moved(after: Tensor, before: Tensor, theirs: Tensor) -> float:
-    """How far `theirs` is from `after`, relative to how far training went."""
-    return float((after - theirs).norm() / (after - before).norm())
-
-
-class Fed:
-    """Stands in for torch's random functions and deals out given numbers instead."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **streams: list[Tensor]) -> None:
-        self.streams = {name: iter(numbers) for name, numbers in streams.items()}
-        for name in streams:
-            monkeypatch.setattr(torch, name, lambda *shape, name=name, **_: next(self.streams[name]))
-
-    def nothing_left(self) -> bool:
-        return all(next(rest, None) is None for rest in self.streams.values())
-
-
-def loops(e: Experiment) -> tuple[Distillation, Distillation, PlainDMD]:
-    """Ours, another of ours for its draws, and the plain one, all at the same start."""
-
-    def ours() -> Distillation:
-        judge = start_denoiser([e], "teacher") if e.teacher.kind == "network" else law_of(e).denoise
-        return Distillation([e], judge, Student(start_denoiser([e]), e.noise.sigma_max), start_denoiser([e], "fake"))
-
-    loop = ours()
-    judge = own(e, loop.teacher) if isinstance(loop.teacher, EDMDenoiser) else loop.teacher
-    return loop, ours(), PlainDMD(e, judge, own(e, loop.student.denoiser), own(e, loop.fake))
-
-
-OPTIONS: dict[str, dict[str, object]] = {
-    "residual": {},
-    "mlp": {"network__kind": "mlp", "network__depth": 3},
-    "network teacher": {"network__kind": "mlp", "teacher__kind": "network", "network__depth": 2},
-    "own batch": {"fake_score__batches": "separate", "fake_score__updates": 2},
-    "tight clipping": {"student__clip": 0.01},
-    "no clipping, no warm-up": {"student__clip": 0.0, "student__warmup": 0},
-    "cosine": {"student__decay": "cosine", "student__weight_decay": 0.3, "fake_score__learning_rate": 1e-3},
-}
-
-
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.usefixtures("double")
-def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    e = experiment(**options)
-    loop, dealer, plain = loops(e)
-    starts = [loop.student.network.flat[0].clone(), ensemble_of(loop.fake).flat[0].clone()]
-    draws = [[t[0].double() for t in next(dealer.draws)] for _ in range(CYCLES)]
-    for _ in range(CYCLES):
-        loop.cycle()
-    fed = Fed(
-        monkeypatch,
-        randn=[b / e.noise.sigma_max for z, _, _ in draws for b in z],
-        rand=[each for _, u, _ in draws for each in u],
-        randn_like=[each for _, _, eps in draws for each in eps],
-    )
-    for _ in range(CYCLES):
-        plain.cycle()
-    assert fed.nothing_left()
-    ends = [loop.student.network.flat[0].detach(), ensemble_of(loop.fake).flat[0].detach()]
-    for end, start, theirs in zip(ends, starts, (plain.student, plain.fake), strict=True):
-        assert moved(end, start, as_row(theirs)) < 1e-6
-
-
-@pytest.mark.usefixtures("double")
-def test_the_plain_flow_makes_the_same_pairs() -> None:
-    e = experiment(network__kind="mlp", teacher__steps=5)
-    ours = start_denoiser([e])
-    z = e.noise.sigma_max * torch.randn(1, 7, e.law.dim, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(plain_flow(own(e, ours), z[0], e), flow(ours, z, karras_grid(5, e.noise))[0])
-
-
-@pytest.mark.parametrize("kind", ["mlp", "residual"])
-@pytest.mark.parametrize("batches", ["shared", "separate"])
-def test_the_arithmetic_that_is_counted_is_what_the_plain_loop_does(kind: str, batches: str) -> None:
-    options = {"network__kind": kind, "teacher__kind": "network", "fake_score__batches": batches}
-    e = experiment(**options, fake_score__updates=3)
-    *_, plain = loops(e)
-    with FlopCounterMode(display=False) as counted:
-        plain.cycle()
-    assert counted.get_total_flops() == cycle_flops(e)
-
-
-class Shelf:
-    """A law whose samples are given; it denoises as the law that it stands for."""
-
-    def __init__(self, law: Law, batches: list[Tensor]) -> None:
-        self.denoise, self.sigma_data, self.batches = law.denoise, law.sigma_data, iter(batches)
-
-    def sample(self, n: int, generator: object) -> Tensor:
-        return next(self.batches)
-
-
-@pytest.mark.parametrize("target", ["data", "posterior"])
-@pytest.mark.usefixtures("double")
-def test_the_plain_teacher_trains_the_same_network(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    e = experiment(teacher__iterations=CYCLES, teacher__warmup=2, teacher__target=target, teacher__batch=16)
-    law, ours = law_of(e), start_denoiser([e])
-    draws = [[t[0].double() for t in step] for step in itertools.islice(teacher._draws(e, [e.seed], law, CPU), CYCLES)]
-    network = own(e, ours)
-    start = as_row(network)
-    for _ in teacher.train_teacher(e, [e.seed], law, ours):
-        pass
-    shelf: Any = Shelf(law, [x for x, _, _ in draws])
-    plain = PlainTeacher(e, shelf, network, torch.Generator())
-    levels = iter([sigma for _, sigma, _ in draws])
-    monkeypatch.setattr(plain_loop, "karras", lambda u, e: next(levels))
-    fed = Fed(monkeypatch, randn_like=[eps for _, _, eps in draws])
-    for _ in range(CYCLES):
-        plain.step()
-    assert fed.nothing_left()
-    assert moved(ensemble_of(ours).flat[0].detach(), start, as_row(network)) < 1e-6
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"student__normaliser": "none"},
-        {"student__reduction": "sum"},
-        {"fake_score__weight": "uniform"},
-        {"student__init": "rotated"},
-    ],
-)
-def test_the_plain_loop_refuses_what_it_would_do_otherwise(options: dict[str, object]) -> None:
-    with pytest.raises(InputError, match="plain loop knows"):
-        loops(experiment(**options))
-
-
-def test_the_plain_loop_in_bfloat16_is_near_the_one_in_float32() -> None:
-    e = experiment(network__kind="mlp")
-    x, sigma = torch.randn(2, 9, e.law.dim, generator=torch.Generator().manual_seed(0))[0], torch.ones(9, 1)
-    plain = own(e, start_denoiser([e]))
-    exact = plain(x, sigma)
-    plain.autocast = True
-    error = (plain(x, sigma) - exact).abs().max()
-    assert plain(x, sigma).dtype == torch.float32
-    assert 0 < error < 0.02 * exact.abs().max()
-
 
 # --- how it is timed
 
@@ -505,101 +332,6 @@ def test_transport_figures_worked_out_by_hand_and_an_unknown_peak_of_memory() ->
     shown = report.transport({"records": [record | found], "certified": [certified]})
     assert "| c | 5 | 2 | 2 | 1000.0 | 3000.0 (3.0) | 5000.0 (5.0) | 500.0 (0.5) |" in shown
     assert "GiB" not in shown
-
-
-# --- targets
-
-
-@pytest.mark.parametrize(
-    ("seconds", "partial", "said"),
-    [
-        ([29.0, 30.0], False, "met"),
-        ([29.0, 30.1], False, "undecided"),
-        ([31.0, 30.1], False, "not met"),
-        ([29.0, 30.0], True, "undecided"),  # what was left out might take it beyond 30
-        ([31.0, 30.1], True, "not met"),
-    ],
-)
-def test_a_target_is_met_by_every_round_by_none_or_undecided(seconds: list[float], partial: bool, said: str) -> None:
-    less, more = targets.Target("time", 30.0, False, "s"), targets.Target("speed", 1 / 30)
-    assert targets.verdict(targets.row(less, "tf32", "", seconds, partial=partial)) == said
-    turned = targets.row(more, "tf32", "", [1.0, 1.0], seconds, partial=partial)
-    assert targets.verdict(turned) == said
-
-
-def test_the_report_judges_by_what_the_results_hold() -> None:
-    rounds = {"above_s": [2.0, 6.0, 8.0], "below_s": [2.0, 2.0, 2.0], "factor": 0.5}
-    row = targets.row(targets.PAPER_CPU, "bf16", "so", **rounds, same_s=[1.0, 2.0, 3.0], floor_s=0.6)
-    assert (row["measured"], row["wanted"]) == (1.5, 1.4)
-    row["wanted"] = 0.1
-    shown = report.targets({"records": [row]}, "cpu")
-    assert (
-        "| at least 0.1 x | bf16 | 1.50 (0.500 ... 2.00) x | met | so; 0.50 (0.25 ... 0.75) against it in bf16" in shown
-    )
-    assert "; bound 5.00 |" in shown  # 0.5 x 6 / 0.6
-    assert shown.count("not measured yet") == len(targets.TARGETS["cpu"]) - 1
-
-
-GPU = {"dmdlab, graph": "tf32", "dmdlab, graph, bf16": "bf16", limits.PEER: "tf32", limits.BF16_PEER: "bf16"}
-
-
-def measured(base: Any, options: Options, who: Sequence[str]) -> list[dict[str, Any]]:
-    """Stands in for `limits.at`: rounds that each took twice as long as the one before."""
-    seconds = {"dmdlab, graph": 6.4, "dmdlab, graph, bf16": 3.2, limits.PEER: 0.64, limits.BF16_PEER: 0.96}
-    common = {"floor_s": 0.5, "flops": 1e14, "product_flops": 1e14, "flops_per_s": 1e14, "product_flops_per_s": 4e14}
-    names = {n: p for n, p in GPU.items() if n == PEER or n in who}
-    return [
-        common | {"who": n, "network.precision": p, "own_s": [seconds[n], 2 * seconds[n]], "product_s": [1.6, 3.2]}
-        for n, p in names.items()
-    ]
-
-
-def test_every_gpu_target_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "at", measured)
-    monkeypatch.setattr(targets, "whole_run", lambda base, options: targets.row(targets.RUN_GPU, "tf32", "", [80.0]))
-    monkeypatch.setattr(targets, "dimension", lambda options, file: targets._dimension_row([1200.0], "", True))
-    rows = list(targets.gpu_rows(Options("cuda")))
-    assert not targets.missing({"device": "cuda", "precisions": ["float32", "tf32", "bf16"], "records": rows})
-    by = {(r["target"], r["precision"]): (r["measured_least"], r["measured_most"]) for r in rows}
-    assert by[targets.MANY_GPU.text, "tf32"] == pytest.approx((6.4, 6.4))  # 64 x 0.64 / 6.4 in every round
-    assert by[targets.MANY_GPU.text, "bf16"] == pytest.approx((19.2, 19.2))  # against the plain loop in bf16
-    assert by[targets.RATE_GPU.text, "tf32"] == pytest.approx((0.25, 0.25))  # 1e14 / 6.4 of 1e14 / 1.6
-    assert by[targets.WIDE_GPU.text, "tf32"] == pytest.approx((6400, 12800))
-    assert by[targets.SWEEP_GPU.text, "auto"] == pytest.approx((20.0, 20.0))
-    assert not any("same" in r for r in rows)
-    assert [targets.verdict(r) for r in rows if r["target"] == targets.SWEEP_GPU.text] == ["undecided"]
-
-
-def test_on_a_cpu_a_bf16_row_tells_the_ratio_to_the_plain_loop_in_bf16_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "at", measured)
-    base, who = bases(Options())[0].at(MEMBERS, 10), ("dmdlab, graph", "dmdlab, graph, bf16")
-    plain, bf16 = targets.ratios(base, Options(), who, targets.PAPER_CPU)
-    assert "same" not in plain
-    assert [bf16["measured"], bf16["same"]] == pytest.approx([2.0, 3.0])  # 10 x 0.64 / 3.2, 10 x 0.96 / 3.2
-
-
-def test_a_whole_run_is_extrapolated_from_a_few_cycles_or_run_in_full() -> None:
-    asked: list[int] = []
-
-    def turn(n: int) -> float:
-        asked.append(n)
-        return 0.5 * n
-
-    few = ([5000.0] * 3, "extrapolated from 3 times 200 to 10000")
-    assert targets.extrapolated(turn, 10_000, Options()) == few
-    assert targets.extrapolated(turn, 10_000, Options(full=True)) == ([5000.0], "run in full")
-    assert asked[1:4] + asked[5:] == [200, 200, 200, 10_000]
-
-
-def test_a_sweep_is_extrapolated_over_all_its_ensembles(tmp_path: Path) -> None:
-    file = tmp_path / "two.toml"
-    file.write_text(
-        'preset = "smoke"\n[sweep]\n"law.dim" = [2, 3]\n"student.init" = ["teacher", "rotated"]\n'
-        "seed = { start = 0, stop = 2 }\n"
-    )
-    row = targets.dimension(Options(quick=True), file)
-    assert row["measured"] > 0
-    assert "its 2 ensembles" in row["how"]
 
 
 # --- the command

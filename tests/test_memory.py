@@ -1,0 +1,249 @@
+"""Bytes of the machine and of a process, and what happens when the memory does not suffice after all."""
+
+import os
+import pickle
+import platform
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import CPU, do, experiments
+
+from dmdlab.config import Experiment, InputError
+from dmdlab.lab import environment, footprint, memory, plan, sweep
+from dmdlab.lab.run import run_ensemble
+from dmdlab.lab.store import load_records
+
+Command = Callable[..., tuple[int, str, str]]
+PLENTY = 2**40
+GPU = torch.device("cuda")  # simulated: nothing below asks the device itself
+
+
+# --- bytes of the machine
+
+
+@pytest.mark.parametrize(("workers", "left"), [(1, 8.0), (2, 7.0), (3, 6.5), (40, 0.0)])
+def test_workers_that_share_a_gpu_leave_room_for_each_others_setup(
+    workers: int, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8 * 2**30, 80 * 2**30))
+    assert memory.memory(GPU, workers) == int(memory.SHARE * left * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "left"),
+    [(CPU, 1, 7.5), (CPU, 2, 6.5), (CPU, 16, 0.0), (GPU, 1, 0.9 * 7.5), (GPU, 3, 0.9 * 6.0), (GPU, 40, 0.0)],
+)
+def test_every_process_takes_half_a_gibibyte_of_what_is_stated(device: torch.device, workers: int, left: float) -> None:
+    """The workers, and the process that started them."""
+    assert memory.memory(device, workers, 8 * 2**30) == int(left * 2**30)
+
+
+@pytest.mark.parametrize(("workers", "left"), [(1, 6.0), (4, 4.8), (20, 0.0)])
+def test_workers_take_half_a_gibibyte_each_of_the_ram_that_is_free(
+    workers: int, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 10 * 2**30)
+    assert memory.memory(CPU, workers) == int(left * 2**30)
+
+
+def test_a_gpu_too_small_to_be_shared_has_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = experiments("seed={ stop = 8 }")
+    alone = footprint.member_bytes(wanted[0], "cuda")
+    free = memory.CONTEXT + 2 * alone
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
+    found = plan.plan(wanted, GPU, 3)
+    assert (found.workers, found.memory) == (1, int(memory.SHARE * free))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("8GiB", 8 * 2**30), ("500 MB", 5 * 10**8), ("0.5tib", 2**39), ("1.5GB", 15 * 10**8)]
+)
+def test_a_size_is_a_number_and_a_unit(text: str, size: int) -> None:
+    assert memory.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8", "8G", "GiB", "-1GiB", "0MiB", "1e3MiB", "8 gigabytes", "nan GiB"])
+def test_other_words_are_no_size(text: str) -> None:
+    with pytest.raises(InputError, match="expected a number and a unit, as in 8GiB"):
+        memory.parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (2048, "2.0 KiB"), (12 * 2**20, "12 MiB"), (2**40, "1.0 TiB")]
+)
+def test_sizes_are_told_in_the_unit_that_fits(size: int, text: str) -> None:
+    assert memory.size_text(size) == text
+
+
+def test_this_process_has_taken_some_memory() -> None:
+    most = memory.taken(CPU)
+    assert most is None or most > 10 * 2**20
+
+
+def resident() -> int:
+    """MiB of RAM that this process takes now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="there is no glibc to tell what to keep")
+def test_freed_blocks_are_kept_or_given_back_as_told() -> None:
+    def use() -> None:
+        blocks = [torch.ones(2**22) for _ in range(16)]  # 256 MiB
+        del blocks
+
+    environment.tune_allocator()
+    memory.keep_freed(False)
+    before = resident()
+    use()
+    assert resident() < before + 128
+    memory.keep_freed(True)
+    use()
+    kept = resident()
+    assert kept > before + 192
+    memory.keep_freed(False)
+    assert resident() < kept - 192
+
+
+# --- out of memory
+
+
+class Narrow:
+    """`run_ensemble` on a machine that holds `most` members at a time; remembers what was tried."""
+
+    def __init__(self, most: int, error: Exception, after: int = 0) -> None:
+        self.most, self.error, self.after = most, error, after
+        self.stage = "measuring" if after else "distilling"
+        self.tried: list[list[int]] = []
+        self.started: list[list[int]] = []
+
+    def __call__(self, group: Sequence[Experiment], device: torch.device, rows: Any, *rest: Any, **named: Any) -> Any:
+        self.tried.append([e.seed for e in group])
+        self.started.append(sorted(rows))
+        return self._events(group, device, rows, rest, named)
+
+    def _events(self, group: Sequence[Experiment], device: torch.device, rows: Any, rest: Any, named: Any) -> Iterator:
+        results = 0
+        for event in run_ensemble(group, device, rows, *rest, **named):
+            large = len(group) > self.most
+            if large and results == self.after and getattr(event, "stage", "") == self.stage:
+                raise self.error
+            results += not hasattr(event, "stage")
+            yield event
+
+
+CPU_ERROR = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
+)
+ERRORS = [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore"), CPU_ERROR, MemoryError()]
+
+
+def numbers(out: Path) -> dict[str, np.ndarray]:
+    return {r.summary["id"]: r.arrays()["student"] for r in load_records(out)}
+
+
+FIVE = experiments("seed={ stop = 5 }")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+    """What five runs give together."""
+    out = tmp_path_factory.mktemp("whole")
+    do(FIVE, out)
+    return numbers(out)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=["cuda", "cpu", "numpy"])
+def test_an_ensemble_that_runs_out_of_memory_goes_on_by_halves_to_the_same_records(
+    error: Exception, whole: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = Narrow(2, error)
+    monkeypatch.setattr(sweep, "run_ensemble", narrow)
+    events = [event for _, event in sweep.sweep(FIVE, tmp_path, CPU)]
+    assert narrow.tried == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4]]
+    assert narrow.started[0] == []
+    assert narrow.started[1:] == narrow.tried[1:]  # start networks are not trained again
+    splits = [e for e in events if isinstance(e, sweep.Split)]
+    assert [[len(part) for part in e.parts] for e in splits] == [[2, 3], [1, 2]]
+    assert all(e.why and "\n" not in e.why for e in splits)
+    found = numbers(tmp_path)
+    assert whole.keys() == found.keys()
+    for key, array in whole.items():
+        np.testing.assert_allclose(found[key], array, rtol=1e-4, atol=1e-5)
+
+
+def test_finished_runs_are_kept_when_memory_runs_out_while_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = Narrow(2, MemoryError(), after=2)
+    monkeypatch.setattr(sweep, "run_ensemble", narrow)
+    records = do(experiments("seed={ stop = 4 }"), tmp_path)
+    assert narrow.tried == [[0, 1, 2, 3], [2, 3]]
+    assert [r.config["seed"] for r in records] == [0, 1, 2, 3]
+
+
+def test_a_run_that_does_not_fit_alone_ends_the_sweep_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, CPU_ERROR))
+    with pytest.raises(InputError, match=r"one run of .* ran out of memory \(.*can't allocate memory.*\): make"):
+        do(experiments("seed=[0, 1]"), tmp_path)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, RuntimeError("CUDA error: an illegal memory access")))
+    with pytest.raises(RuntimeError, match="illegal"):
+        do(experiments(), tmp_path)
+
+
+def test_memory_that_ran_out_in_a_capture_is_found_behind_its_error() -> None:
+    def failing(cause: Exception) -> BaseException:
+        try:
+            try:
+                raise cause
+            finally:
+                raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+        except RuntimeError as error:
+            return error
+
+    for cause in (ERRORS[0], RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
+        assert sweep.out_of_memory(failing(cause))
+    assert not sweep.out_of_memory(failing(ValueError("a size")))
+
+
+def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
+    wanted = experiments("seed=[0, 1]")
+    events = [sweep.Started(wanted), sweep.Taken(3, 2**30), sweep.Split(wanted, [wanted[:1], wanted[1:]], "full")]
+    assert pickle.loads(pickle.dumps(events)) == events
+    assert str(pickle.loads(pickle.dumps(InputError("too large")))) == "too large"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
+def test_a_worker_that_is_killed_ends_the_sweep_with_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
+    """As Linux does when memory runs out; the shorter of two runs is finished by then."""
+    wanted = experiments("student.iterations=[20, 1000000]")
+    told = ""
+    try:
+        processes: dict[int, int] = {}
+        finished = killed = False
+        for index, event in sweep.sweep(wanted, tmp_path, CPU, 2, PLENTY):
+            if isinstance(event, sweep.Taken):
+                processes[index] = event.process
+            finished |= isinstance(event, sweep.Finished)
+            if finished and not killed and 0 in processes:
+                os.kill(processes[0], signal.SIGKILL)
+                killed = True
+    except InputError as error:
+        told = str(error)
+    for words in (
+        "a worker was killed, probably because memory ran out",
+        f"1 of 2 runs are finished and kept in {tmp_path}",
+        "unfinished ensembles: mixture d=2 width=8 (lacks 1 of 1 runs)",
+        "the same command goes on: give it fewer --workers or a smaller --memory",
+    ):
+        assert words in told
+    assert [e.student.iterations for e in sweep.missing(wanted, tmp_path)] == [1000000]
