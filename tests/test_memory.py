@@ -38,15 +38,19 @@ def test_workers_that_share_a_gpu_leave_room_for_each_others_setup(
     ("device", "workers", "left"),
     [(CPU, 1, 7.5), (CPU, 2, 6.5), (CPU, 16, 0.0), (GPU, 1, 0.9 * 7.5), (GPU, 3, 0.9 * 6.0), (GPU, 40, 0.0)],
 )
-def test_every_process_takes_half_a_gibibyte_of_what_is_stated(device: torch.device, workers: int, left: float) -> None:
+def test_every_process_takes_its_part_of_what_is_stated(
+    device: torch.device, workers: int, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The workers, and the process that started them."""
+    monkeypatch.setattr(memory, "PROCESS", 2**29)
     assert memory.memory(device, workers, 8 * 2**30) == int(left * 2**30)
 
 
 @pytest.mark.parametrize(("workers", "left"), [(1, 6.0), (4, 4.8), (20, 0.0)])
-def test_workers_take_half_a_gibibyte_each_of_the_ram_that_is_free(
+def test_workers_take_their_part_of_the_ram_that_is_free(
     workers: int, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "PROCESS", 2**29)
     monkeypatch.setattr(memory, "available", lambda: 10 * 2**30)
     assert memory.memory(CPU, workers) == int(left * 2**30)
 

@@ -20,9 +20,9 @@ SHARE = 0.9
 CONTEXT = 2**29
 """What a process takes of a GPU before its first tensor, in bytes (ours: CUDA's context and cuBLAS's workspace)."""
 
-PROCESS = 2**29
+PROCESS = 2**29 if torch.version.cuda is None else 2**30
 """What a process takes of the RAM before its first ensemble, in bytes (ours; measured at the end of a tiny run: 370 MiB
-with torch's CPU build, of which all processes share 100)."""
+with torch's CPU build, of which all processes share 100, and 730 MiB with its CUDA build, on a CPU, too)."""
 
 CPU_SHARE = 0.6
 """The part of the available RAM that all workers together may take by estimate (ours: a laptop is used beside it)."""
