@@ -265,7 +265,7 @@ SMOKE = ["--preset", "smoke", "seed={ start = 0, stop = 8 }", "law.dim=[2, 3]", 
 
 def test_plan_shows_a_table_and_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(planning, [*SMOKE, "--memory", "2GiB"])
+    result = CliRunner().invoke(planning, [*SMOKE, "--memory", "8GiB"])
     assert result.exit_code == 0
     assert "16 runs in 2 ensembles of up to 8, 2 workers" in result.stdout
     assert "(2.0 GiB as stated, 2 workers)" in result.stdout

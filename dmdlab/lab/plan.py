@@ -102,7 +102,7 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
         assert heaviest is not None
         decisions.append(
             f"{able} of {workers} workers, since one run of {shape_name(heaviest)} needs "
-            f"{size_text(member_bytes(heaviest, device.type))}."
+            f"{size_text(member_bytes(heaviest, device.type))} and its process {size_text(each)}."
         )
     return Plan(parts, able, memory, decisions + _splits(groups, parts, own, device))
 
