@@ -268,7 +268,7 @@ def test_plan_shows_a_table_and_trains_nothing(tmp_path: Path, monkeypatch: pyte
     result = CliRunner().invoke(planning, [*SMOKE, "--memory", "8GiB"])
     assert result.exit_code == 0
     assert "16 runs in 2 ensembles of up to 8, 2 workers" in result.stdout
-    assert "(2.0 GiB as stated, 2 workers)" in result.stdout
+    assert "(8.0 GiB as stated, 2 workers)" in result.stdout
     assert "TFLOP" in result.stdout
     assert "not the measures" in result.stdout
     assert list(tmp_path.iterdir()) == []
