@@ -41,6 +41,8 @@ def run(names: Sequence[str], options: Options, out: Path) -> Iterator[Path]:
     for name in names:
         if name not in BENCHMARKS:
             raise InputError(f"no benchmark {name!r}{nearest(name, BENCHMARKS)}")
+    if options.quick:
+        say("Quick: tiny sizes whatever the names say, to see that everything runs. The numbers mean nothing.")
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)  # of what runs in this process: all of it when quick
     try:

@@ -176,3 +176,21 @@ def test_checkpoints_are_as_rare_as_asked(tmp_path: Path, monkeypatch: pytest.Mo
         now[0] = float(second)
         keeper.offer(dict)
     assert saved == [12.0, 24.0, 36.0]
+
+
+def test_checkpoints_that_take_long_are_rarer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing takes three seconds here, which is a twentieth of sixty."""
+    now, saved = [0.0], []
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    keeper = Checkpoint(tmp_path, SOME, CPU)
+
+    def save(state: object) -> None:
+        saved.append(now[0])
+        now[0] += 3.0
+        keeper.last = now[0]
+
+    monkeypatch.setattr(keeper, "save", save)
+    while now[0] < 200:
+        now[0] += 1.0
+        keeper.offer(dict)
+    assert saved == [15.0, 78.0, 141.0]

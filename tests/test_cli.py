@@ -17,6 +17,7 @@ from small import TINY, do, experiments
 
 from dmdlab import __version__
 from dmdlab.cli import run as running
+from dmdlab.cli import show
 from dmdlab.cli.run import _draw as draw_figures
 from dmdlab.config import known_keys
 from dmdlab.lab.store import load_records
@@ -242,6 +243,18 @@ def test_version_and_help(dmdlab: Command) -> None:
         assert command in out
     for words in (["run"], ["sweep"], ["table"], ["plot"], ["laws"], ["metrics"], ["config"], ["config", "show"]):
         assert dmdlab(*words, "--help")[0] == 0
+
+
+def test_a_table_of_numbers_is_whole_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    show.plain_table(["one measure", "another measure", "a third one"], [[0.123, 4.56, 78.9]], whole=True)
+    assert [cell.strip() for cell in capsys.readouterr().out.splitlines()[3].strip("│").split("│")] == [
+        "0.123",
+        "4.56",
+        "78.9",
+    ]
 
 
 def test_the_list_of_commands_cuts_no_sentence_in_a_terminal(dmdlab: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,14 @@ def test_nothing_is_told_before_it_means_something() -> None:
     assert pace.seconds_left(MEANINGFUL_SECONDS) is not None
 
 
+def test_no_time_is_left_when_all_parts_are_done() -> None:
+    pace = Pace(total=1.0, students=1, start=0.0)
+    for second in range(1, 11):
+        pace.advance(0.1, float(second))  # ten tenths are not quite one
+    assert pace.total != pace.done
+    assert pace.seconds_left(10.0) == 0.0
+
+
 def test_the_rate_is_that_of_late() -> None:
     """A slow first minute is forgotten once there is enough after it; a stop slows the rate down as it lasts."""
     pace = Pace(total=1e6, students=1, start=0.0)

@@ -1,9 +1,12 @@
 """A sweep behind progress bars: one for all runs, one for each ensemble at work. Into a file, a line now and then."""
 
 import shlex
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,19 +32,38 @@ def follow(
     memory: int | None = None,
     graph: bool | None = None,
 ) -> None:
-    """Run what `out` lacks; Ctrl-C says what is kept and how to go on, and exits with status 130."""
+    """Run what `out` lacks. Ctrl-C, and a scheduler's SIGTERM, say what is kept and how to go on; exit status 130."""
     from dmdlab.lab.sweep import missing, sweep
 
     try:
-        with show.bars() as bars:
+        with _terminated_as_interrupted(), show.bars() as bars:
             board = Board(bars)
             for index, event in sweep(experiments, out, device, workers, memory, graph):
                 board.show(index, event)
     except KeyboardInterrupt:
         kept = len(experiments) - len(missing(experiments, out))
         show.err().print(f"\nInterrupted: {kept} of {len(experiments)} runs are finished and kept in {out}.")
+        if any((out / "checkpoints").glob("*.safetensors")):
+            show.err().print("What was training goes on from its last checkpoint.")
         show.err().print(f"Go on with: {shlex.join(['dmdlab', *sys.argv[1:]])}", soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Within it, SIGTERM does what Ctrl-C does."""
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # where no signal can be heard
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Board:

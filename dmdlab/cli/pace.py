@@ -54,8 +54,8 @@ class Pace:
 
     def seconds_left(self, now: float) -> float | None:
         """Time to the end at that rate."""
-        rate = self.rate(now)
-        return None if rate is None else max(0.0, self.total - self.done) / rate
+        rate, left = self.rate(now), self.total - self.done
+        return None if rate is None else left / rate if left > 1e-9 * self.total else 0.0  # sums of parts round
 
 
 class Ensemble:

@@ -51,7 +51,9 @@ def table(
             *varying(records, also=("law.name", "law.dim", "student.init", "seed")),
             *show.CELL_METRICS,
         ]
-        show.plain_table([show.SHORT.get(c, c) for c in columns], [[row.get(c) for c in columns] for row in rows])
+        show.plain_table(
+            [show.SHORT.get(c, c) for c in columns], [[row.get(c) for c in columns] for row in rows], whole=True
+        )
 
 
 @app.command()

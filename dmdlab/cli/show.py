@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
     from dmdlab.lab.summary import Cell
 
@@ -87,11 +88,20 @@ def cell_table(cells: Sequence["Cell"], title: str) -> None:
         marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
         values = [cell_value(cell, metric) for metric in CELL_METRICS]
         table.add_row(*[number(v) for v in cell.keys.values()], f"{cell.seeds}{marks}", *values)
-    out().print(table)
+    _print_whole(table)
 
 
-def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table of short texts and numbers."""
+def _print_whole(table: "Table") -> None:
+    """A table of numbers, beyond the terminal's edge if need be: half a number is worse than a broken line."""
+    from rich.measure import Measurement
+
+    console = out()
+    natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.print(table, width=max(console.width, natural), soft_wrap=natural > console.width)
+
+
+def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole: bool = False) -> None:
+    """A table of short texts and numbers. whole: rather beyond the terminal's edge than folded."""
     from rich.table import Table
     from rich.text import Text
 
@@ -100,7 +110,10 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*[Text(number(v)) for v in row])
-    out().print(table)
+    if whole:
+        _print_whole(table)
+    else:
+        out().print(table)
 
 
 def csv_table(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -120,11 +133,12 @@ def bars() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = err()
+    wide = console.width >= 120  # elsewhere numbers come first
     return Progress(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        *([BarColumn(bar_width=24)] if wide else []),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        *([TimeElapsedColumn()] if wide else []),
         TextColumn("{task.fields[text]}"),
         console=console,
         disable=not console.is_terminal,

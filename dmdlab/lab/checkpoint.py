@@ -20,8 +20,11 @@ from dmdlab.config import RESULT_VERSION, Experiment, fingerprint
 from dmdlab.lab.environment import versions
 from dmdlab.lab.store import finished
 
-EVERY_SECONDS = 120.0
-"""Time between two checkpoints of one ensemble (ours: shorter trainings never write one)."""
+EVERY_SECONDS = 15.0
+"""Time between two checkpoints of one ensemble at least (ours: shorter trainings never write one)."""
+
+COST = 0.05
+"""Part of that time which writing may take; what takes longer is written less often (ours)."""
 
 State = dict[str, Tensor]
 
@@ -37,7 +40,7 @@ class Checkpoint:
         self.ids = [e.id for e in experiments]
         self.path = self.folder / f"{fingerprint(dict.fromkeys(self.ids))}.safetensors"
         self.maker = json.dumps({"result_version": RESULT_VERSION, "device": device.type, **versions()}, sort_keys=True)
-        self.last = time.monotonic()
+        self.last, self.wait = time.monotonic(), every
 
     def load(self) -> State | None:
         """What was kept of these runs, a row for each in their order; None when nothing usable was."""
@@ -46,8 +49,10 @@ class Checkpoint:
 
     def offer(self, state: Callable[[], State]) -> None:
         """Keep `state()` if the last one is old enough."""
-        if time.monotonic() - self.last >= self.every:
+        if time.monotonic() - self.last >= self.wait:
+            started = time.monotonic()
             self.save(state())
+            self.wait = self.every * max(1.0, (self.last - started) / (COST * EVERY_SECONDS))
 
     def save(self, state: State) -> None:
         """Keep this state, whole or not at all."""

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -88,11 +89,19 @@ def _enter(events: Any, threads: int) -> None:
     """A worker's start: Ctrl-C is the parent's business, and the cores are shared."""
     global _events
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(threads))  # else a process for each core of the machine
     torch.set_num_threads(threads)
     tune_allocator()
     _events = events
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it has: killed by a scheduler, it can tell nobody."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _work(index: int, group: list[Experiment], out: Path, device: torch.device, graph: bool | None) -> None:
