@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.installed
 
 .PHONY: demo test lint types check bench figures clean
 
-demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (under 4 minutes on 2 cores)
+demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (about 4 minutes on 2 cores)
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
 
 test: $(STAMP)  ## the whole default test run (no GPU needed)

@@ -23,8 +23,6 @@ from benchmarks.lane import Lane, current
 from benchmarks.limits import PEER, Entry, rounds_of, shares
 from benchmarks.measure import Effort, Options, alternate, exponent, quotient
 from benchmarks.plain_loop import denoiser
-from dmdlab.cli.bench import bench
-from dmdlab.config import InputError
 from dmdlab.lab import environment
 
 # --- how it is timed
@@ -332,32 +330,3 @@ def test_transport_figures_worked_out_by_hand_and_an_unknown_peak_of_memory() ->
     shown = report.transport({"records": [record | found], "certified": [certified]})
     assert "| c | 5 | 2 | 2 | 1000.0 | 3000.0 (3.0) | 5000.0 (5.0) | 500.0 (0.5) |" in shown
     assert "GiB" not in shown
-
-
-# --- the command
-
-
-def call(names: list[str], **given: Any) -> None:
-    settings = {"device": "cpu", "threads": 1, "quick": False, "full": False, "listing": False, "out": None}
-    bench(names, **(settings | given))
-
-
-def test_the_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
-    call([], listing=True)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(suite.BENCHMARKS)
-
-
-def test_bad_words_are_refused_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no benchmark 'troughput'; did you mean 'throughput'"):
-        call(["limits", "troughput"], out=tmp_path)
-    with pytest.raises(InputError, match="--quick needs --out"):
-        call(["transport"], quick=True)
-    with pytest.raises(InputError, match="--device cuda:99"):
-        call([], device="cuda:99")
-    assert not list(tmp_path.iterdir())
-
-
-def test_without_a_checkout_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("dmdlab.cli.bench.__file__", str(tmp_path / "site" / "dmdlab" / "cli" / "bench.py"))
-    with pytest.raises(InputError, match="clone the repository"):
-        call([])

@@ -14,7 +14,7 @@ import torch
 from small import CPU, do, experiments
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab import environment, footprint, memory, plan, sweep
+from dmdlab.lab import allocator, footprint, memory, plan, sweep
 from dmdlab.lab.run import run_ensemble
 from dmdlab.lab.store import load_records
 
@@ -100,16 +100,16 @@ def test_freed_blocks_are_kept_or_given_back_as_told() -> None:
         blocks = [torch.ones(2**22) for _ in range(16)]  # 256 MiB
         del blocks
 
-    environment.tune_allocator()
-    memory.keep_freed(False)
+    allocator.tune_allocator()
+    allocator.keep_freed(False)
     before = resident()
     use()
     assert resident() < before + 128
-    memory.keep_freed(True)
+    allocator.keep_freed(True)
     use()
     kept = resident()
     assert kept > before + 192
-    memory.keep_freed(False)
+    allocator.keep_freed(False)
     assert resident() < kept - 192
 
 

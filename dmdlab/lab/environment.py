@@ -1,6 +1,5 @@
 """Where a result was made: versions, commit, hardware. And which device to use, and how much of the machine is ours."""
 
-import ctypes
 import math
 import os
 import platform
@@ -64,18 +63,6 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{cpu_name()}, {torch.get_num_threads()} of {os.cpu_count()} threads"
-
-
-def tune_allocator() -> None:
-    """Let glibc keep freed memory for reuse: a training step allocates and frees arrays of a megabyte or so, which
-    glibc would map and unmap each time (`dmdlab bench limits` measures what it saves)."""
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # malloc.h
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
-    libc.mallopt(m_top_pad, 1 << 26)
 
 
 @cache

@@ -1,7 +1,5 @@
 """Bytes: how many a machine can spare, how many this process has taken, how many a stretch of code holds."""
 
-import ctypes
-import platform
 import re
 import sys
 import weakref
@@ -97,22 +95,6 @@ def _kilobytes(name: str, field: str) -> int | None:
     """Bytes of a line 'field: N kB' of a file in /proc."""
     found = re.search(rf"^{field}:\s+(\d+) kB", cgroups.read(cgroups.ROOT / "proc" / name), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
-
-
-def keep_freed(keep: bool) -> None:
-    """Whether glibc keeps large blocks that are freed, as `tune_allocator` lets it, or gives each back.
-
-    Kept, they make training faster. Where blocks of many sizes come and go among others that stay, they leave gaps that
-    hardly anything fits: while Jacobians were probed, a process took up to three times what it held.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    libc = ctypes.CDLL(None)
-    m_mmap_threshold, m_mmap_max = -3, -4  # malloc.h
-    libc.mallopt(m_mmap_threshold, 1 << 17)
-    libc.mallopt(m_mmap_max, 0 if keep else 1 << 16)
-    if not keep:
-        libc.malloc_trim(0)
 
 
 def taken(device: torch.device) -> int | None:

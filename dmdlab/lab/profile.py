@@ -24,8 +24,9 @@ from torch.profiler import ProfilerActivity, record_function
 from dmdlab.capture import WARM_UP
 from dmdlab.config import Experiment, InputError
 from dmdlab.fusing import chosen
+from dmdlab.lab.allocator import tune_allocator
 from dmdlab.lab.cost import cycle_flops, teacher_flops
-from dmdlab.lab.environment import product_rate, synchronise, tune_allocator
+from dmdlab.lab.environment import product_rate, synchronise
 from dmdlab.lab.kinds import OVERHEAD, kind_of
 from dmdlab.lab.memory import memory, size_text
 from dmdlab.lab.plan import ensembles

@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.lab.allocator import keep_freed, tune_allocator
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.checkpoint import Checkpoint
-from dmdlab.lab.environment import environment, granted_cores, tune_allocator
-from dmdlab.lab.memory import keep_freed, taken
+from dmdlab.lab.environment import environment, granted_cores
+from dmdlab.lab.memory import taken
 from dmdlab.lab.plan import DISTILLING, START_NETWORKS, Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab.environment import threads_each, tune_allocator
+from dmdlab.lab.allocator import tune_allocator
+from dmdlab.lab.environment import threads_each
 from dmdlab.lab.plan import shape_name
 
 if TYPE_CHECKING:
