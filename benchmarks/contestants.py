@@ -14,11 +14,11 @@ import torch
 
 from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
 from dmdlab.config import Experiment, flatten
+from dmdlab.device.precision import Precision, resolve
 from dmdlab.diffusion import flow, karras_grid
-from dmdlab.lab.files import load
+from dmdlab.experiments import load
 from dmdlab.lab.profile import random_start
 from dmdlab.laws import Law, make_law
-from dmdlab.precision import Precision, resolve
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher

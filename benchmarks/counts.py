@@ -1,7 +1,7 @@
 """What a cycle of an ensemble computes and moves, counted and not timed, at the points that the targets name.
 
 Products by their operations (`dmdlab.lab.cost`), bytes by a watch on every operator of one member's cycle on a CPU,
-eager and in float32 (`dmdlab.lab.traffic`). A machine's rates turn both into times that no eager ensemble too large for
+eager and in float32 (`benchmarks.traffic`). A machine's rates turn both into times that no eager ensemble too large for
 its caches goes below.
 """
 
@@ -11,9 +11,9 @@ import torch
 
 from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, WIDE, Base
 from benchmarks.measure import Options, say
+from benchmarks.operator_kinds import ACTIVATION, MATRIX, OPTIMISER
+from benchmarks.traffic import cycle_traffic
 from dmdlab.lab.cost import cycle_flops
-from dmdlab.lab.kinds import ACTIVATION, MATRIX, OPTIMISER
-from dmdlab.lab.traffic import cycle_traffic
 
 CPU = torch.device("cpu")
 

@@ -75,7 +75,7 @@ def current() -> Contestant:
 def _enter(threads: int, tuned: bool) -> None:
     import torch
 
-    from dmdlab.lab.allocator import tune_allocator
+    from dmdlab.device.allocator import tune_allocator
 
     torch.set_num_threads(threads)
     if tuned:

@@ -38,8 +38,8 @@ from benchmarks.rates import (
     share_of_products,
 )
 from benchmarks.throughput import line, own_ways
+from dmdlab.device.precision import Precision, supports
 from dmdlab.lab.cost import cycle_flops, forward_flops, parameters
-from dmdlab.precision import Precision, supports
 
 ADAM_BYTES = 28
 PEER, BF16_PEER = "plain loop", "plain loop, bf16"

@@ -104,8 +104,8 @@ def header(name: str, options: Options) -> dict[str, Any]:
     """Where and how the records below it were made."""
     import torch
 
-    from dmdlab.lab.environment import allowed_cores, commit, cpu_name, versions
-    from dmdlab.precision import PRECISIONS, supports
+    from dmdlab.device.environment import allowed_cores, commit, cpu_name, versions
+    from dmdlab.device.precision import PRECISIONS, supports
 
     device = torch.device(options.device)
     flags = [f"--{flag}" for flag in ("quick", "full") if getattr(options, flag)]

@@ -15,9 +15,9 @@ from benchmarks.contestants import Contestant
 from benchmarks.lane import current
 from benchmarks.measure import Options
 from dmdlab.config import Experiment
+from dmdlab.device.precision import Precision
 from dmdlab.lab.cost import products
 from dmdlab.lab.profile import watch
-from dmdlab.precision import Precision
 from dmdlab.randomness import generator
 
 CPU_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}

@@ -24,9 +24,9 @@ from benchmarks.lane import Lane
 from benchmarks.limits import BF16_PEER, PEER, at
 from benchmarks.measure import Options, Turn, quotient, say, significant
 from dmdlab.config import Experiment
+from dmdlab.device.environment import allowed_cores
+from dmdlab.experiments import load
 from dmdlab.lab.cost import cycles
-from dmdlab.lab.environment import allowed_cores
-from dmdlab.lab.files import load
 from dmdlab.lab.plan import alike
 from dmdlab.lab.profile import random_start
 from dmdlab.laws import make_law

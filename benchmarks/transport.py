@@ -92,7 +92,7 @@ def figures(record: Mapping[str, Any]) -> dict[str, float]:
 
 def certify(n: int, d: int, relative_gap: float) -> dict[str, Any]:
     """The certified interval, with the process's peak memory so far, None where the system does not say."""
-    from dmdlab.lab.memory import process_peak
+    from dmdlab.device.limits import process_peak
     from dmdlab.pairing import assignment
 
     P, G = np.random.default_rng(0).standard_normal((2, n, d), dtype=np.float32)

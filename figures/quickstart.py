@@ -11,8 +11,8 @@ from pathlib import Path
 
 from dmdlab.cli.show import CELL_METRICS, cell_value
 from dmdlab.lab.store import load_records
-from dmdlab.lab.summary import cells
 from dmdlab.plots import draw, save
+from dmdlab.records.cells import cells
 
 HERE = Path(__file__).resolve().parent
 RUNS, README = HERE.parent / "runs" / "quickstart", HERE.parent / "README.md"

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dmdlab import capture
+from dmdlab.device import capture
 
 
 class Recording(TorchDispatchMode):
@@ -75,7 +75,7 @@ def _stream(stream: _Stream):
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
-    """Let `dmdlab.capture` find these instead of CUDA; returns the graphs made from now on."""
+    """Let `dmdlab.device.capture` find these instead of CUDA; returns the graphs made from now on."""
     made: list[Recording] = []
 
     def graph() -> Recording:

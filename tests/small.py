@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dmdlab.config import Experiment, experiment_from
 from dmdlab.diffusion import EDMDenoiser
-from dmdlab.lab.files import load
+from dmdlab.experiments import load
 from dmdlab.lab.store import Record, load_records
 from dmdlab.lab.sweep import sweep
 from dmdlab.laws import Law, make_law

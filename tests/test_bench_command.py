@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks import suite
-from dmdlab.cli.bench import bench
+from benchmarks.__main__ import bench
 from dmdlab.config import InputError
 
 
@@ -31,6 +31,6 @@ def test_bad_words_are_refused_before_anything_runs(tmp_path: Path) -> None:
 
 
 def test_without_a_checkout_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("dmdlab.cli.bench.__file__", str(tmp_path / "site" / "dmdlab" / "cli" / "bench.py"))
+    monkeypatch.setattr("benchmarks.__main__.__file__", str(tmp_path / "site" / "dmdlab" / "cli" / "bench.py"))
     with pytest.raises(InputError, match="clone the repository"):
         call([])

@@ -23,7 +23,7 @@ from benchmarks.lane import Lane, current
 from benchmarks.limits import PEER, Entry, rounds_of, shares
 from benchmarks.measure import Effort, Options, alternate, exponent, quotient
 from benchmarks.plain_loop import denoiser
-from dmdlab.lab import environment
+from dmdlab.device import environment
 
 # --- how it is timed
 

@@ -10,6 +10,7 @@ import torch
 from small import CPU, TINY, do, experiments
 
 from dmdlab.config import Experiment, InputError, experiment_from
+from dmdlab.experiments import load
 from dmdlab.lab import calibrate as lab
 from dmdlab.lab.calibrate import (
     calibrate_experiment,
@@ -22,7 +23,6 @@ from dmdlab.lab.calibrate import (
     teacher_map,
 )
 from dmdlab.lab.evaluate import teacher_pairs
-from dmdlab.lab.files import load
 from dmdlab.laws import make_law
 from dmdlab.pairing import measure
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dmdlab.capture import WARM_UP, Replayed
 from dmdlab.config import Experiment
+from dmdlab.device.capture import WARM_UP, Replayed
 from dmdlab.laws import Law
 from dmdlab.networks import ensemble
 from dmdlab.networks.ensemble import aligned_product, product

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dmdlab.lab import cgroups, memory
+from dmdlab.device import cgroups
+from dmdlab.device import limits as memory
 
 KINDS = [2, 1]
 """The versions of the system."""

@@ -22,7 +22,7 @@ from dmdlab.config import (
     nearest,
     nest,
 )
-from dmdlab.lab.files import resolve
+from dmdlab.experiments import resolve
 
 OTHER: dict[str, Any] = {
     "law.name": "gaussian",

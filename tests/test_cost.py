@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmdlab.config import Experiment, experiment_from
+from dmdlab.device.limits import LiveBytes
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab import cost, footprint, run
 from dmdlab.lab.calibrate import calibrate_experiment
-from dmdlab.lab.memory import LiveBytes
 from dmdlab.lab.run import run_ensemble
 from dmdlab.pairing import measure
 from dmdlab.randomness import rotation

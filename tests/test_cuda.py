@@ -10,9 +10,9 @@ from test_capture import CASES, members
 from test_laws import INSTANCES
 from torch import Tensor
 
-from dmdlab import fusing
-from dmdlab.capture import WARM_UP, Replayed
 from dmdlab.config import Experiment
+from dmdlab.device import fusing
+from dmdlab.device.capture import WARM_UP, Replayed
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.run import Progress, run_ensemble
 from dmdlab.laws import Law

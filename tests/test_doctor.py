@@ -13,11 +13,10 @@ import torch
 from packaging.requirements import Requirement
 from typer.testing import CliRunner, Result
 
-from dmdlab import precision
 from dmdlab.cli.machine import app
-from dmdlab.lab import doctor, machine
-from dmdlab.lab.doctor import Examination, Finding, Package
-from dmdlab.lab.machine import Arithmetic, Gpu, Machine, Threads
+from dmdlab.device import doctor, machine, precision
+from dmdlab.device.doctor import Examination, Finding, Package
+from dmdlab.device.machine import Arithmetic, Gpu, Machine, Threads
 
 GIB = 2**30
 PYTHON = ".".join(map(str, sys.version_info[:3]))
@@ -156,7 +155,7 @@ def test_a_device_that_is_not_there_blocks_and_the_rest_is_still_told() -> None:
 
 def test_without_affinity_proc_or_sysconf_it_still_examines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As on macOS and on Windows."""
-    from dmdlab.lab import cgroups
+    from dmdlab.device import cgroups
 
     monkeypatch.setattr(cgroups, "ROOT", tmp_path / "nowhere")
     monkeypatch.delattr("os.sched_getaffinity", raising=False)

@@ -8,8 +8,8 @@ import torch
 from small import CPU
 
 from dmdlab.config import InputError
-from dmdlab.lab import environment
-from dmdlab.precision import PRECISIONS, supports
+from dmdlab.device import environment
+from dmdlab.device.precision import PRECISIONS, supports
 
 # --- cores, memory, devices
 

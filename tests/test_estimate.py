@@ -9,7 +9,7 @@ from recorder import pretend
 from small import CPU, experiment, experiments
 from torch import Tensor
 
-from dmdlab.capture import Replayed
+from dmdlab.device.capture import Replayed
 from dmdlab.lab import estimate, plan
 
 PLENTY = 2**40

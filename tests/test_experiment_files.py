@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from dmdlab import experiments as files
 from dmdlab.config import Experiment, InputError, experiment_from
-from dmdlab.lab import files
-from dmdlab.lab.files import load, parse_words, resolve
+from dmdlab.experiments import load, parse_words, resolve
 from dmdlab.laws import LAWS, law_parameters
 
 FILE = """

@@ -9,11 +9,11 @@ from small import CPU, cycle, distillation, experiment, law_of, parameters
 from test_capture import members
 from torch import Tensor
 
-from dmdlab import fusing
 from dmdlab.config import Experiment
-from dmdlab.fusing import chosen, fused, is_fusing
+from dmdlab.device import fusing
+from dmdlab.device.fusing import chosen, fused, is_fusing
+from dmdlab.device.precision import supports
 from dmdlab.networks import Ensemble
-from dmdlab.precision import supports
 from dmdlab.training import optimiser
 from dmdlab.training.distill import Distillation
 from dmdlab.training.optimiser import EnsembleAdamW

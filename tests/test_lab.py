@@ -12,8 +12,9 @@ import torch
 from small import CPU, do, experiments
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.device import environment
 from dmdlab.diffusion import flow, karras_grid
-from dmdlab.lab import check, environment
+from dmdlab.lab import check
 from dmdlab.lab.run import Progress, run_ensemble
 from dmdlab.lab.store import RunResult
 from dmdlab.lab.sweep import missing

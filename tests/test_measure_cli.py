@@ -13,16 +13,16 @@ import torch
 from small import TINY
 
 from dmdlab.cli import measure as command
-from dmdlab.cli.analyses import analyses
-from dmdlab.cli.page import directions, lines_of
 from dmdlab.config import NoiseConfig
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.laws import make_law
+from dmdlab.pages.report import directions, lines_of
 from dmdlab.pairing import METRICS, Calibration, calibrate, measure
 from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.files import read_calibration
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.resolve import resolvable
+from dmdlab.pairing.resolution import resolvable
+from dmdlab.pairing.words import analyses
 
 Command = Callable[..., tuple[int, str, str]]
 

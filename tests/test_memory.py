@@ -14,7 +14,9 @@ import torch
 from small import CPU, do, experiments
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab import allocator, footprint, memory, plan, sweep
+from dmdlab.device import allocator
+from dmdlab.device import limits as memory
+from dmdlab.lab import footprint, plan, sweep
 from dmdlab.lab.run import run_ensemble
 from dmdlab.lab.store import load_records
 

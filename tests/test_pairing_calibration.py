@@ -8,7 +8,7 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Measured, measure
-from dmdlab.pairing.calibration import Calibration, PlantedBasis, calibrate, planted_rotation, remap_angle
+from dmdlab.pairing.planted import Calibration, PlantedBasis, calibrate, planted_rotation, remap_angle
 
 
 def bent(z):

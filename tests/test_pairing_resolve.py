@@ -9,7 +9,7 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import measure, resolvable
-from dmdlab.pairing.resolve import angle_degrees
+from dmdlab.pairing.resolution import angle_degrees
 from dmdlab.pairing.verdict import PAIRING_KEYS
 
 

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from dmdlab.cli.plan import app as planning
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab import environment, footprint, memory, plan, sweep
+from dmdlab.device import environment
+from dmdlab.device import limits as memory
+from dmdlab.lab import footprint, plan, sweep
 from dmdlab.lab.run import run_ensemble
 
 Command = Callable[..., tuple[int, str, str]]
@@ -164,7 +166,8 @@ IN_A_PROCESS = """
 import sys
 from pathlib import Path
 from small import CPU, do, experiments
-from dmdlab.lab import memory, sweep
+from dmdlab.lab import sweep
+from dmdlab.device import limits as memory
 out = Path(sys.argv[1])
 do(experiments(), out / "first")  # loads all that a process needs
 before = memory.process_peak()

@@ -6,9 +6,9 @@ import pytest
 import torch
 from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
 
-from dmdlab import precision as module
 from dmdlab.config import InputError
-from dmdlab.precision import PRECISIONS, Precision, products, resolve, supports
+from dmdlab.device import precision as module
+from dmdlab.device.precision import PRECISIONS, Precision, products, resolve, supports
 from dmdlab.randomness import rotation
 from dmdlab.training.distill import Student
 

@@ -12,11 +12,8 @@ from torch import Tensor
 from torch.autograd import DeviceType
 from typer.testing import CliRunner, Result
 
-from dmdlab.cli.machine import app
-from dmdlab.config import InputError, experiment_from
-from dmdlab.lab import kinds, profile
-from dmdlab.lab.cost import cycle_flops, teacher_flops
-from dmdlab.lab.kinds import (
+from benchmarks import operator_kinds as kinds
+from benchmarks.operator_kinds import (
     ACTIVATION,
     COPIES,
     ELEMENTWISE,
@@ -29,10 +26,14 @@ from dmdlab.lab.kinds import (
     UNSORTED,
     kind_of,
 )
+from dmdlab.cli.machine import app
+from dmdlab.config import InputError, experiment_from
+from dmdlab.device.precision import supports
+from dmdlab.lab import profile
+from dmdlab.lab.cost import cycle_flops, teacher_flops
 from dmdlab.lab.profile import Profile, Work
 from dmdlab.laws import LAWS
 from dmdlab.networks import NETWORKS
-from dmdlab.precision import supports
 from dmdlab.training.distill import Distillation
 from dmdlab.training.teacher import ensemble_of
 

@@ -15,13 +15,14 @@ from small import CPU, do, experiments
 from dmdlab.config import InputError, experiment_from, flatten
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab import run as lab_run
-from dmdlab.lab import store, summary
+from dmdlab.lab import store
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.store import Record, load_record, load_records, select
 from dmdlab.lab.sweep import missing, sweep
 from dmdlab.laws import make_law
 from dmdlab.pairing import assignment, measure
 from dmdlab.randomness import latents
+from dmdlab.records import cells as summary
 from dmdlab.training.distill import Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of
 

@@ -7,9 +7,9 @@ import torch
 from small import CPU, experiment
 from torch import Tensor
 
-from dmdlab.lab.kinds import COPIES, ELEMENTWISE, MATRIX, OPTIMISER
+from benchmarks.operator_kinds import COPIES, ELEMENTWISE, MATRIX, OPTIMISER
+from benchmarks.traffic import Traffic, cycle_traffic
 from dmdlab.lab.profile import random_start
-from dmdlab.lab.traffic import Traffic, cycle_traffic
 
 
 def matrices(*shapes: tuple[int, ...]) -> list[Tensor]:

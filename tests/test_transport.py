@@ -10,7 +10,8 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from dmdlab.config import InputError
-from dmdlab.pairing import TransportError, assignment, distances, exact, squared_distances, transport_cost, weighted
+from dmdlab.pairing import TransportError, assignment, squared_distances, transport_cost
+from dmdlab.transport import distances, exact, weighted
 
 
 def clouds(structure, n, d, rng):

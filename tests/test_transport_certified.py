@@ -6,9 +6,11 @@ import pytest
 from test_transport import STRUCTURES, clouds
 
 from dmdlab.config import InputError
-from dmdlab.pairing import TransportError, assignment, certified, measure, metrics, transport
-from dmdlab.pairing.certified import Engine, certified_interval, nearest_reduced, soft_minimum
-from dmdlab.pairing.weighted import repeated_points
+from dmdlab.pairing import TransportError, assignment, measure, metrics
+from dmdlab.transport import certified
+from dmdlab.transport import solve as transport
+from dmdlab.transport.certified import Engine, certified_interval, nearest_reduced, soft_minimum
+from dmdlab.transport.weighted import repeated_points
 
 
 def instances():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from dmdlab.lab import transport
-from dmdlab.lab.transport import torch_engine
 from dmdlab.pairing import assignment
-from dmdlab.pairing.certified import NUMPY, certified_interval
+from dmdlab.transport import on_gpu as transport
+from dmdlab.transport.certified import NUMPY, certified_interval
+from dmdlab.transport.on_gpu import torch_engine
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 DEVICES = [

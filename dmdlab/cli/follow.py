@@ -107,7 +107,7 @@ class Board:
 
     def state(self) -> str:
         """'2.4 students/min, 3 min left, 1.2 GiB': what is known of it."""
-        from dmdlab.lab.memory import size_text
+        from dmdlab.device.limits import size_text
 
         now = self.clock()
         rate, left = self.pace.students_per_second(now), self.pace.seconds_left(now)

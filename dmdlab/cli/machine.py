@@ -11,8 +11,8 @@ from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
 from dmdlab.config import Experiment
 
 if TYPE_CHECKING:
-    from dmdlab.lab.doctor import Examination
-    from dmdlab.lab.machine import Machine
+    from dmdlab.device.doctor import Examination
+    from dmdlab.device.machine import Machine
     from dmdlab.lab.profile import Profile, Share, Work
 
 app = typer.Typer()
@@ -31,7 +31,7 @@ def doctor(device: Device = "auto", as_json: AsJson = False) -> None:
     Ends with what deserves action. Paste its output into a bug report. Exit status 2 when a package or the device asked
     for is missing.
     """
-    from dmdlab.lab.doctor import examine
+    from dmdlab.device.doctor import examine
 
     show.err().print("Examining packages and measuring matrix products; a few seconds.")
     found = examine(device)
@@ -64,7 +64,7 @@ def _tell(found: "Examination") -> None:
 
 
 def _tell_machine(machine: "Machine") -> None:
-    from dmdlab.lab.memory import size_text
+    from dmdlab.device.limits import size_text
 
     _fact("torch", machine.torch_build)
     for i, gpu in enumerate(machine.gpus):
@@ -119,8 +119,8 @@ def profile(
     Says how far its matrix products are from what the machine can do, too. Takes the file's first ensemble at random
     networks; trains nothing to the end. Ends with tables and writes a trace.
     """
-    from dmdlab.lab.environment import choose_device
-    from dmdlab.lab.files import load
+    from dmdlab.device.environment import choose_device
+    from dmdlab.experiments import load
     from dmdlab.lab.profile import distilling, first_ensemble, teaching
     from dmdlab.lab.profile import profile as profiled
     from dmdlab.lab.store import prepare
@@ -165,7 +165,7 @@ def _tell_profile(found: "Profile", unit: str, block: int) -> None:
 
 def _sentences(found: "Profile", unit: str, block: int) -> list[str]:
     """The distance to the limit, what to know about the numbers, and the traces."""
-    from dmdlab.lab.kinds import MATRIX
+    from benchmarks.operator_kinds import MATRIX
 
     multiplying = next((kind.ms for kind in found.kinds if kind.name == MATRIX), 0.0)
     said = [

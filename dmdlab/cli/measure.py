@@ -13,7 +13,7 @@ from dmdlab.config import Experiment, InputError
 if TYPE_CHECKING:
     from dmdlab.lab.calibrate import Calibrated
     from dmdlab.pairing import Calibration, PairingReport, Pairs
-    from dmdlab.pairing.certified import Engine
+    from dmdlab.transport.certified import Engine
 
 app = typer.Typer()
 
@@ -54,9 +54,9 @@ def measure(
     It reads the outputs of both: row i of every array comes from the same noise; any trailing shape. Ends with a
     reading in plain words and every measure with its interval, chance level and whether this n and d can resolve it.
     """
-    from dmdlab.cli.analyses import analyses
     from dmdlab.pairing.files import read_pairs
     from dmdlab.pairing.metrics import measure_pairs
+    from dmdlab.pairing.words import analyses
 
     _writable(report)
     found = _calibration(calibration)
@@ -84,12 +84,12 @@ def measure(
 
 def _engine(device_name: str, n: int) -> "Engine | None":
     """The GPU for the transport of a large sample, where there is one; otherwise numpy."""
-    from dmdlab.pairing.transport import DENSE_LIMIT
+    from dmdlab.transport.solve import DENSE_LIMIT
 
     if device_name == "cpu" or (n <= DENSE_LIMIT and device_name == "auto"):
         return None  # and torch is not even imported
-    from dmdlab.lab.environment import choose_device
-    from dmdlab.lab.transport import torch_engine
+    from dmdlab.device.environment import choose_device
+    from dmdlab.transport.on_gpu import torch_engine
 
     device = choose_device(device_name)
     return torch_engine(device) if device.type == "cuda" else None
@@ -114,7 +114,7 @@ def _with_intervals(measured: "PairingReport", pairs: "Pairs", found: "Calibrati
 
 def _tell(measured: "PairingReport", words: Sequence[str]) -> None:
     """The reading, the notes and the table."""
-    from dmdlab.cli.page import lines_of, resolution_in_words
+    from dmdlab.pages.report import lines_of, resolution_in_words
 
     notes = [f"Note: {note}" for note in measured.notes]
     for sentence in [*measured.in_words(), *resolution_in_words(measured), *words, *notes]:
@@ -127,7 +127,7 @@ def _write_page(
     path: Path, sources: Sequence[Path], pairs: "Pairs", measured: "PairingReport", words: Sequence[str]
 ) -> None:
     """The page of --report, written whole or not at all."""
-    from dmdlab.cli.page import page
+    from dmdlab.pages.report import page
 
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -169,7 +169,7 @@ def resolve(
     """
     import numpy as np
 
-    from dmdlab.pairing.resolve import CORRELATIONS, angle_degrees, resolvable
+    from dmdlab.pairing.resolution import CORRELATIONS, angle_degrees, resolvable
 
     if not theory:
         show.err().print(f"Simulating {draws * (len(CORRELATIONS) + 1)} samples of {n} pairs; --theory leaves it out.")
@@ -207,8 +207,8 @@ def calibrate(
     It covers the laws and dimensions of an experiment and trains no student. Kept in OUT/calibration, where a sweep
     finds it; ends with a table and the calibration figure of each law.
     """
-    from dmdlab.lab.environment import choose_device
-    from dmdlab.lab.files import load
+    from dmdlab.device.environment import choose_device
+    from dmdlab.experiments import load
     from dmdlab.lab.store import prepare
 
     path, overrides = split_words(words, preset, "calibrate")

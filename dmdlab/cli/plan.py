@@ -31,9 +31,9 @@ def plan(
 
     Says which runs would train together, in how many processes, and roughly how long; trains nothing.
     """
-    from dmdlab.lab.environment import choose_device, hardware
+    from dmdlab.device.environment import choose_device, hardware
+    from dmdlab.experiments import load
     from dmdlab.lab.estimate import makespan, plan_seconds
-    from dmdlab.lab.files import load
     from dmdlab.lab.plan import plan as make_plan
     from dmdlab.lab.sweep import check_precision, default_workers
 
@@ -67,7 +67,7 @@ def _row(part: Any, seconds: float) -> dict[str, object]:
 
 def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float, hardware: str, notes: Sequence[str]) -> None:
     """The table, its sum, what to know of it, and the decisions."""
-    from dmdlab.lab.memory import size_text
+    from dmdlab.device.limits import size_text
 
     table = [
         [r["law"], r["dim"], r["width"], r["members"], size_text(r["bytes"]), r["flops"] / 1e12, duration(r["seconds"])]

@@ -21,7 +21,7 @@ FORMATS = ("table", "csv", "json")
 
 def wanted(words: Sequence[str] | None) -> dict[str, Any]:
     """`key=value` words as a filter."""
-    from dmdlab.lab.files import parse_words
+    from dmdlab.experiments import parse_words
 
     return parse_words(words or ())
 
@@ -34,7 +34,7 @@ def table(
 ) -> None:
     """One row a run: config keys with dots, metrics under their keys."""
     from dmdlab.lab.store import load_records, select
-    from dmdlab.lab.summary import varying
+    from dmdlab.records.cells import varying
 
     if format not in FORMATS:
         raise InputError(f"--format {format}{nearest(format, FORMATS)}")
@@ -120,7 +120,7 @@ def config_show(words: Settings = None, preset: Preset = None, as_json: AsJson =
 
     The value is that after defaults, preset, file and key=value.
     """
-    from dmdlab.lab.files import load
+    from dmdlab.experiments import load
 
     path, overrides = split_words(words)
     found = load(path, preset, overrides)

@@ -12,7 +12,7 @@ from dmdlab.cli.follow import follow
 from dmdlab.config import Experiment, InputError, flatten
 
 if TYPE_CHECKING:
-    from dmdlab.lab.files import Sweep
+    from dmdlab.experiments import Sweep
     from dmdlab.lab.plan import Plan
     from dmdlab.lab.store import Record
 
@@ -76,7 +76,7 @@ def run(
     Ends with its reading in words and its figures. The axes of a file's [sweep] take their first value unless key=value
     sets them.
     """
-    from dmdlab.lab.files import load
+    from dmdlab.experiments import load
 
     path, overrides = split_words(words)
     found = load(path, preset, overrides)
@@ -114,7 +114,7 @@ def sweep(
 
     Ends with a table and figures. Interrupt it at any time: finished runs are kept, and the same command goes on.
     """
-    from dmdlab.lab.files import load
+    from dmdlab.experiments import load
 
     path, overrides = split_words(words, preset, "sweep")
     found = load(path, preset, overrides)
@@ -131,7 +131,7 @@ def sweep(
 
 def bytes_of(memory: str | None) -> int | None:
     """What --memory says, in bytes."""
-    from dmdlab.lab.memory import parse_size
+    from dmdlab.device.limits import parse_size
 
     return None if memory is None else parse_size(memory)
 
@@ -147,7 +147,7 @@ def _compute(
     as_json: bool,
 ) -> "list[Record]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
-    from dmdlab.lab.environment import choose_device
+    from dmdlab.device.environment import choose_device
     from dmdlab.lab.plan import plan
     from dmdlab.lab.store import folder_name, load_record, prepare
     from dmdlab.lab.sweep import check_precision, default_workers, missing
@@ -188,7 +188,7 @@ def _explain(
 
 def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
-    from dmdlab.lab.summary import cells, paired
+    from dmdlab.records.cells import cells, paired
 
     show.cell_table(cells(records), title)
     print("Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random.")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from dmdlab.lab.summary import Cell
+    from dmdlab.records.cells import Cell
 
 CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
 SHORT = {"law.name": "law", "law.dim": "d", "student.init": "init"}

@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dmdlab.device.fusing import fused
 from dmdlab.diffusion.noise import edm_coefficients
-from dmdlab.fusing import fused
 
 
 class Denoiser(Protocol):

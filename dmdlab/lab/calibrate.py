@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError, fingerprint, flatten
+from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, flow, karras_grid
-from dmdlab.lab.environment import commit, hardware
 from dmdlab.lab.store import read_start, start_path, write_start
 from dmdlab.laws import Law, make_law
 from dmdlab.pairing import Calibration, calibrate

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from dmdlab.config import RESULT_VERSION, Experiment, fingerprint
-from dmdlab.lab.environment import versions
+from dmdlab.device.environment import versions
 from dmdlab.lab.store import finished
 
 EVERY_SECONDS = 15.0

@@ -15,14 +15,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from dmdlab.capture import WARM_UP, Replayed
 from dmdlab.config import Experiment
-from dmdlab.fusing import chosen, fusing
+from dmdlab.device.capture import WARM_UP, Replayed
+from dmdlab.device.environment import synchronise, threads_each
+from dmdlab.device.fusing import chosen, fusing
+from dmdlab.device.precision import products, resolve
 from dmdlab.lab.cost import cycles, flow_calls, step_flops
-from dmdlab.lab.environment import synchronise, threads_each
 from dmdlab.lab.plan import Part, Plan, shape
 from dmdlab.laws import make_law
-from dmdlab.precision import products, resolve
 from dmdlab.randomness import generator
 from dmdlab.training.teacher import denoiser_for, denoising_loss, ensemble_of
 

@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 
 from dmdlab.config import Experiment
+from dmdlab.device.limits import LiveBytes
 from dmdlab.lab.cost import FLOAT, flow_calls, parameters
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS
-from dmdlab.lab.memory import LiveBytes
 from dmdlab.laws import make_law
-from dmdlab.pairing.transport import DENSE_LIMIT
 from dmdlab.randomness import block_steps
+from dmdlab.transport.solve import DENSE_LIMIT
 
 FEW, MANY = 32, 96
 """Rows on which a law is watched; the difference is what 64 rows take."""

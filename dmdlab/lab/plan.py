@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from dmdlab.config import Experiment, InputError, flatten
+from dmdlab.device.limits import memory as free_memory
+from dmdlab.device.limits import process_bytes, size_text
 from dmdlab.lab.cost import cycle_flops, cycles, flow_flops, teacher_flops
 from dmdlab.lab.footprint import ensemble_bytes, member_bytes, most_members
-from dmdlab.lab.memory import memory as free_memory
-from dmdlab.lab.memory import process_bytes, size_text
 
 MEMBER_KEYS = {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate"}
 """The keys in which members of one ensemble may differ."""

@@ -21,17 +21,17 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, record_function
 
-from dmdlab.capture import WARM_UP
+from benchmarks.operator_kinds import OVERHEAD, kind_of
 from dmdlab.config import Experiment, InputError
-from dmdlab.fusing import chosen
-from dmdlab.lab.allocator import tune_allocator
+from dmdlab.device.allocator import tune_allocator
+from dmdlab.device.capture import WARM_UP
+from dmdlab.device.environment import product_rate, synchronise
+from dmdlab.device.fusing import chosen
+from dmdlab.device.limits import memory, size_text
+from dmdlab.device.precision import Precision, resolve
 from dmdlab.lab.cost import cycle_flops, teacher_flops
-from dmdlab.lab.environment import product_rate, synchronise
-from dmdlab.lab.kinds import OVERHEAD, kind_of
-from dmdlab.lab.memory import memory, size_text
 from dmdlab.lab.plan import ensembles
 from dmdlab.laws import make_law
-from dmdlab.precision import Precision, resolve
 from dmdlab.randomness import block_steps, generator, rotation
 from dmdlab.training.distill import Distillation, Student
 from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher

@@ -15,16 +15,16 @@ from pathlib import Path
 import torch
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab.allocator import keep_freed, tune_allocator
+from dmdlab.device.allocator import keep_freed, tune_allocator
+from dmdlab.device.environment import environment, granted_cores
+from dmdlab.device.limits import taken
+from dmdlab.device.precision import resolve
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.checkpoint import Checkpoint
-from dmdlab.lab.environment import environment, granted_cores
-from dmdlab.lab.memory import taken
 from dmdlab.lab.plan import DISTILLING, START_NETWORKS, Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
-from dmdlab.precision import resolve
 
 SHARING = 3
 """Workers that share a GPU at most by default (ours): two may measure at a time, more would divide its memory."""
@@ -100,7 +100,7 @@ def sweep(
     yield 0, Planned(planned)
     groups = [part.experiments for part in planned.parts]
     if min(planned.workers, len(groups)) > 1:
-        from dmdlab.lab.workers import share_out
+        from dmdlab.lab.engines import share_out
 
         yield from share_out(groups, out, device, min(planned.workers, len(groups)), graph)
         return

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
-from dmdlab.precision import products
+from dmdlab.device.precision import products
 
 
 class Law(torch.nn.Module):
@@ -83,7 +83,7 @@ class Law(torch.nn.Module):
         """E[x0 | x_sigma], Eq. (2), of noised points (..., d); returns their shape, dtype and device.
 
         sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]. It computes in its own
-        precision whatever surrounds it (`dmdlab.precision`).
+        precision whatever surrounds it (`dmdlab.device.precision`).
 
         Raises:
             InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.distances import distance_blocks, matched_distances
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
-from dmdlab.pairing.solved import Transport
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
-from dmdlab.pairing.transport import assignment
+from dmdlab.transport.distances import distance_blocks, matched_distances
+from dmdlab.transport.solution import Transport
+from dmdlab.transport.solve import assignment
 
 # A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire
 # et al., "Why diffusion models don't memorize", 2025).

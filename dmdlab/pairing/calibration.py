@@ -1,160 +1,163 @@
-"""Calibration by planted remaps: what every measure reads when the amount of remapping is known.
+"""The remap angle: how much a student scrambled the noise, in degrees that mean the same at every dimension.
 
-`G_theta(z) = Phi_K(R_theta z)`, with R_theta turning by theta in floor(d/2) random planes. The prior is
-invariant under rotations, so the outputs have exactly the teacher's law whatever theta is: only the pairing
-is damaged, and by a known amount. No training is involved. For a linear teacher of isotropic covariance S the
-shared-noise cost is `e_dt = 2 tr(S) (1 - tr(R) / d)`, and pair_cosine is tr(R) / d.
-
-Next to the planted angles stand the null (the teacher at independent noise), the partial mixture (a share of
-the rows at independent noise), the collapsed student, and the floor (e_ot between two samples of the
-teacher's law).
+A calibration holds what every measure reads when the truth is known: the student is the teacher after turning
+the noise by a known angle. `remap_angle` inverts its pair_cosine curve, which does not depend on n and does
+not saturate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.glossary import METRICS
-from dmdlab.pairing.metrics import measure_pairs
-from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.remap import Calibration, remap_angle
-from dmdlab.pairing.transport import transport_cost
+from dmdlab.pairing.measured import Measured
+from dmdlab.pairing.statistics import student_quantile
 
-__all__ = ["ANGLES_DEGREES", "SHARES", "Calibration", "PlantedBasis", "calibrate", "planted_rotation", "remap_angle"]
-
-TeacherMap = Callable[[np.ndarray], np.ndarray]
-
-# 5 degrees is there for teachers whose map has edges, where pair_cosine falls linearly from the start.
-ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 120.0, 150.0, 180.0)
-SHARES = (0.1, 0.25, 0.5, 0.75)
+# Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point
+# reflection).
+_RIGHT_ANGLE = 90.0
+_FINE_ANGLES = np.linspace(0.0, _RIGHT_ANGLE, 1801)
 
 
 @dataclass(frozen=True, eq=False)
-class PlantedBasis:
-    """A random orthonormal basis whose consecutive axes span the planes to turn; the last one rests when d is
-    odd.
+class Calibration:
+    """What every measure reads under known truth, for one teacher map, n and d.
 
     Attributes:
-        axes: (d, d), columns are the axes, Haar distributed.
+        n, d: rows and dimension it was made at.
+        angles_degrees: (a,) planted angles, increasing, 0 and 90 among them.
+        shares: (s,) shares of rows at other noise in the partial mixtures.
+        planted: key -> (a, bases), the student is the teacher after the planted rotation of the noise.
+        mixture: key -> (s, bases), the student is the teacher, but a share of its rows comes from other
+            noise.
+        null: key -> (bases,), the student is the teacher at independent noise: its law, nothing of its
+            pairing.
+        collapsed: key -> value for the student that always answers the teacher's mean.
+        floor: e_ot between two samples of the teacher's own law, the denominator of fidelity.
     """
 
-    axes: np.ndarray
+    n: int
+    d: int
+    angles_degrees: np.ndarray
+    shares: np.ndarray
+    planted: dict[str, np.ndarray]
+    mixture: dict[str, np.ndarray]
+    null: dict[str, np.ndarray]
+    collapsed: dict[str, float]
+    floor: float
+
+    def curve(self, key: str) -> np.ndarray:
+        """Mean over bases of a measure at each angle, (a,); NaN where any basis left it unresolved."""
+        return self.planted[key].mean(axis=1)
+
+    def at(self, key: str, angle_degrees: float) -> float:
+        """The mean of a measure at one angle between the planted ones, linearly interpolated."""
+        return float(np.interp(angle_degrees, self.angles_degrees, self.curve(key)))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """A flat dict of numeric arrays for `np.savez`, keys joined by slashes; no pickles."""
+        flat = {"n": np.array(self.n), "d": np.array(self.d), "floor": np.array(self.floor)}
+        flat |= {"angles_degrees": self.angles_degrees, "shares": self.shares}
+        for group in ("planted", "mixture", "null", "collapsed"):
+            flat |= {f"{group}/{key}": np.asarray(value) for key, value in getattr(self, group).items()}
+        return flat
 
     @staticmethod
-    def draw(d: int, generator: np.random.Generator) -> "PlantedBasis":
-        """A Haar distributed basis of R^d: QR of a Gaussian matrix with positive diagonal (Mezzadri 2007)."""
-        q, r = np.linalg.qr(generator.standard_normal((d, d)))
-        return PlantedBasis(q * np.where(np.diag(r) < 0, -1.0, 1.0))
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> "Calibration":
+        """The inverse of `to_arrays`, also from an opened npz file.
 
-    def turn(self, z: np.ndarray, theta_degrees: float) -> np.ndarray:
-        """R_theta z for each row of z (n, d), in the dtype of z."""
-        if theta_degrees == 0.0:  # the same numbers, not their rounding through the basis
-            return z.copy()
-        d = len(self.axes)
-        w = z.astype(np.float64) @ self.axes  # (n, d) coordinates in the basis
-        first, second = w[:, 0 : d - 1 : 2].copy(), w[:, 1:d:2].copy()
-        cos, sin = np.cos(np.radians(theta_degrees)), np.sin(np.radians(theta_degrees))
-        w[:, 0 : d - 1 : 2], w[:, 1:d:2] = cos * first - sin * second, sin * first + cos * second
-        return (w @ self.axes.T).astype(z.dtype)
+        Raises:
+            InputError: a missing key.
+        """
+        if missing := {"n", "d", "floor", "angles_degrees", "shares", "planted/pair_cosine"} - set(arrays):
+            raise InputError(f"this is no calibration: {', '.join(sorted(missing))} missing; make it anew.")
+        groups: dict[str, dict[str, np.ndarray]] = {"planted": {}, "mixture": {}, "null": {}, "collapsed": {}}
+        for name in arrays:
+            group, _, key = name.partition("/")
+            if key and group in groups:
+                groups[group][key] = np.asarray(arrays[name])
+        return Calibration(
+            n=int(arrays["n"]),
+            d=int(arrays["d"]),
+            angles_degrees=np.asarray(arrays["angles_degrees"]),
+            shares=np.asarray(arrays["shares"]),
+            planted=groups["planted"],
+            mixture=groups["mixture"],
+            null=groups["null"],
+            collapsed={key: float(value) for key, value in groups["collapsed"].items()},
+            floor=float(arrays["floor"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: lists, NaN as null."""
+        return {key: _listed(value) for key, value in self.to_arrays().items()}
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> "Calibration":
+        """The inverse of `to_dict`."""
+        return Calibration.from_arrays({key: np.array(value, dtype=float) for key, value in record.items()})
 
 
-def planted_rotation(d: int, theta_degrees: float, generator: np.random.Generator) -> np.ndarray:
-    """An orthogonal matrix (d, d) that turns by `theta_degrees` in floor(d/2) planes of a random basis.
-
-    Its trace is 2 floor(d/2) cos(theta) + (d mod 2): the last axis rests when d is odd, and d = 1 has no
-    plane.
-
-    Raises:
-        InputError: d < 1.
-    """
-    if d < 1:
-        raise InputError(f"a rotation needs d >= 1, got {d}.")
-    return PlantedBasis.draw(d, generator).turn(np.eye(d), theta_degrees).T
+def _listed(value: Any) -> Any:
+    """An array as nested lists with None for NaN."""
+    if np.ndim(value):
+        return [_listed(item) for item in value]
+    return None if np.isnan(value) else np.asarray(value).item()
 
 
-def calibrate(
-    teacher_map: TeacherMap,
-    noise: np.ndarray,
-    *,
-    fresh_noise: np.ndarray,
-    rng: np.random.Generator,
-    angles_degrees: Sequence[float] = ANGLES_DEGREES,
-    shares: Sequence[float] = SHARES,
-    bases: int = 4,
-) -> Calibration:
-    """Every measure of the glossary under known truth, for one teacher map and sample size.
+def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Measured:
+    """The planted angle, in degrees, that lowers pair_cosine as much as this student did.
 
     Args:
-        teacher_map: Phi_K, from (n, d) noise to (n, ...) outputs, deterministic.
-        noise: (n, d) draws z_i of a rotation-invariant prior.
-        fresh_noise: (m, d) further draws, m >= 2 n: n rows make the reference, the others the null.
-        rng: for the bases, and for which fresh rows meet which pairs in the null and the mixtures.
-        angles_degrees: planted angles; 0 and 90 must be among them.
-        shares: shares of rows at independent noise in the partial mixtures, in (0, 1].
-        bases: random bases to average over, and draws of the null and of each mixture.
+        calibration: at the student's dimension.
+        pair_cosine: the student's, with its sampling interval where a Measured is given.
 
-    Raises:
-        InputError: too little fresh noise, angles without 0 and 90, shares outside (0, 1], no bases, or a
-            teacher map whose outputs are no (n, ...) arrays of finite numbers.
-        TransportError: an assignment solver failed.
+    Returns:
+        A Measured in 0..90. Its interval joins the spread over the random bases (95 %, Student) with the
+        sampling interval of pair_cosine. 90 with a reason means "90 or more". NaN with a reason where the
+        curve cannot tell 0 from 90 degrees, as in one dimension, where there is no plane to turn.
     """
-    angles, parts = np.unique(np.asarray(angles_degrees, float)), np.asarray(shares, float)
-    _check(noise, fresh_noise, angles, parts, bases)
-    n, d = noise.shape
-    outputs = Pairs.of(teacher_map(noise), teacher_map(fresh_noise[:n]), data=teacher_map(fresh_noise[n:]))
-    assert outputs.data is not None
-    P, Q, others = outputs.teacher, outputs.student, outputs.data  # (n, D), (n, D), (m - n, D)
-    floor = transport_cost(Q, P)
-
-    def read(student: np.ndarray) -> dict[str, float]:
-        return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor).values()
-
-    def turned() -> list[dict[str, float]]:
-        basis = PlantedBasis.draw(d, rng)  # one at a time: it and its QR are the largest arrays here when d is
-        return [read(teacher_map(basis.turn(noise, a))) for a in angles]
-
-    planted = [list(row) for row in zip(*(turned() for _ in range(bases)), strict=True)]  # [angle][basis]
-    independent = [others[rng.permutation(len(others))[:n]] for _ in range(bases)]
-    return Calibration(
-        n=n,
-        d=d,
-        angles_degrees=angles,
-        shares=parts,
-        planted=_table(planted),
-        mixture=_table([[read(_mixed(P, other, s, rng)) for other in independent] for s in parts]),
-        null={key: values[0] for key, values in _table([[read(other) for other in independent]]).items()},
-        collapsed=read(np.broadcast_to(P.mean(axis=0), P.shape)),
-        floor=floor.cost,
-    )
-
-
-def _mixed(P: np.ndarray, other: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """P (n, D) with a random `share` of its rows replaced by rows of `other`, which has the same law."""
-    rows = rng.permutation(len(P))[: round(share * len(P))]
-    mixed = P.copy()
-    mixed[rows] = other[rows]
-    return mixed
-
-
-def _table(readings: list[list[dict[str, float]]]) -> dict[str, np.ndarray]:
-    """key -> (settings, bases) from the values of each setting and basis."""
-    return {key: np.array([[values[key] for values in row] for row in readings]) for key in METRICS}
-
-
-def _check(noise: np.ndarray, fresh_noise: np.ndarray, angles: np.ndarray, shares: np.ndarray, bases: int) -> None:
-    """Raises InputError unless a calibration can be made of these."""
-    if noise.ndim != 2 or fresh_noise.ndim != 2 or noise.shape[1] != fresh_noise.shape[1]:
-        raise InputError(f"noise and fresh_noise must be (n, d) and (m, d), got {noise.shape}, {fresh_noise.shape}.")
-    if len(fresh_noise) < 2 * len(noise):
-        raise InputError(
-            f"fresh_noise has {len(fresh_noise)} rows for {len(noise)} pairs; give at least {2 * len(noise)}: "
-            "one half makes the reference, the other the student without memory."
+    given = pair_cosine if isinstance(pair_cosine, Measured) else Measured(float(pair_cosine))
+    if not given.resolved:
+        return Measured.unresolved(f"pair_cosine is unresolved: {given.reason or 'it is NaN'}")
+    low = given.value if given.low is None else given.low
+    high = given.value if given.high is None else given.high
+    curve, spread = _monotone_curve(calibration)
+    if curve[0] - curve[-1] <= 2.0 * (spread.max() + 0.5 * (high - low)):
+        return Measured.unresolved(
+            f"turning the noise by 90 degrees lowers pair_cosine only from {curve[0]:.2f} to {curve[-1]:.2f} at "
+            f"d = {calibration.d}, n = {calibration.n}, within what bases and sampling vary by"
         )
-    if not {0.0, 90.0} <= set(angles.tolist()):
-        raise InputError(f"angles_degrees must hold 0 and 90 to be inverted, got {angles.tolist()}.")
-    if len(shares) and not (shares.min() > 0 and shares.max() <= 1):
-        raise InputError(f"shares of re-paired rows must lie in (0, 1], got {shares.tolist()}.")
-    if bases < 1:
-        raise InputError(f"bases must be at least 1, got {bases}; 4 is usual.")
+    # A lower curve gives a smaller angle for the same cosine, and so does a larger cosine.
+    angle_low, angle_high = _invert(curve - spread, high), _invert(curve + spread, low)
+    if given.value <= curve[-1]:
+        reason = "90 degrees or more: nothing is left that a rotation by 90 degrees would destroy"
+        return Measured(_RIGHT_ANGLE, angle_low, None, reason)
+    angle = _invert(curve, given.value)
+    return Measured(angle, min(angle, angle_low), max(angle, angle_high))
+
+
+def _monotone_curve(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """pair_cosine and its half-width over bases on a fine grid of 0..90 degrees, made non-increasing."""
+    from scipy.interpolate import PchipInterpolator
+
+    inside = calibration.angles_degrees <= _RIGHT_ANGLE
+    angles = calibration.angles_degrees[inside]
+    values = calibration.planted["pair_cosine"][inside]  # (a, bases)
+    bases = values.shape[1]
+    error = values.std(axis=1, ddof=1) / np.sqrt(bases) if bases > 1 else np.zeros(len(angles))
+    half = student_quantile(0.975, bases - 1) * error if bases > 1 else error
+    # In 1 - cos(theta) the curve of a linear teacher is a straight line, and a smooth teacher's nearly one.
+    curve = PchipInterpolator(_haversine(angles), values.mean(axis=1))(_haversine(_FINE_ANGLES))
+    return np.minimum.accumulate(curve), np.interp(_FINE_ANGLES, angles, half)
+
+
+def _haversine(angles_degrees: np.ndarray) -> np.ndarray:
+    return 1.0 - np.cos(np.radians(angles_degrees))
+
+
+def _invert(curve: np.ndarray, value: float) -> float:
+    """The angle at which a non-increasing curve on the fine grid takes `value`, clipped to 0..90."""
+    return float(np.interp(-value, -curve, _FINE_ANGLES))

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from dmdlab.pairing.distances import squared_distances
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.solved import TransportError
+from dmdlab.transport.distances import squared_distances
+from dmdlab.transport.solution import TransportError
 
 _SINKHORN_ITERATIONS = 5_000
 _SINKHORN_TOLERANCE = 1e-4  # of the masses; the cost is then wrong by its square, 1e-8 eps

@@ -19,9 +19,9 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.images import image_names, read_images
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.remap import Calibration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.certified import Engine
+from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Metric
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
-from dmdlab.pairing.remap import Calibration, remap_angle
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
-from dmdlab.pairing.transport import DENSE_LIMIT, Transport, assignment, transport_cost
+from dmdlab.transport.certified import Engine
+from dmdlab.transport.solve import DENSE_LIMIT, Transport, assignment, transport_cost
 
 __all__ = ["METRICS", "Measured", "Metric", "PairingReport", "measure"]
 

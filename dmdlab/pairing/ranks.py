@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dmdlab.pairing.distances import distance_blocks
-from dmdlab.pairing.exact import cost_dtype
+from dmdlab.transport.distances import distance_blocks
+from dmdlab.transport.exact import cost_dtype
 
 # Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,
 # above the rounding of the blocked inner products and far below what float32 inputs can tell apart.

@@ -7,8 +7,8 @@ from typing import Any
 
 from dmdlab.pairing.glossary import POOR_FIDELITY
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.transport import Transport
 from dmdlab.pairing.verdict import Verdict, verdicts
+from dmdlab.transport.solve import Transport
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.remap import Calibration
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import student_quantile
-from dmdlab.pairing.transport import transport_cost
+from dmdlab.transport.solve import transport_cost
 
 _RANGES = {"copy_index": (-math.inf, 1.0), "identity_fraction": (0.0, 1.0)}
 

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
-from dmdlab.pairing.remap import Calibration
+from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots.axes import LINEAR_BELOW, name_line, zero_log_axis
 from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
 

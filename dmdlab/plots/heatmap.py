@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 
-from dmdlab.pairing.transport import assignment, squared_distances
 from dmdlab.plots.records import Record
 from dmdlab.plots.samples import Sample, samples_of, squares
 from dmdlab.plots.style import VERMILLION, Drawing, Size, settle, size_of, styled
+from dmdlab.transport.solve import assignment, squared_distances
 
 ROWS = 100
 """Pairs shown (paper); the optimal assignment is that of these pairs among themselves."""

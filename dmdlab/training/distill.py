@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dmdlab.capture import Replayed
 from dmdlab.config import Experiment
+from dmdlab.device.capture import Replayed
+from dmdlab.device.fusing import chosen, fusing
+from dmdlab.device.precision import products, resolve
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, levels_in
-from dmdlab.fusing import chosen, fusing
 from dmdlab.networks import Ensemble
-from dmdlab.precision import products, resolve
 from dmdlab.randomness import Ahead, block_steps, generator
 from dmdlab.training.optimiser import EnsembleAdamW
 from dmdlab.training.teacher import denoising_loss, ensemble_of
@@ -110,8 +110,8 @@ class Distillation:
 
     experiments: one per member, alike in all but seed, init and learning rates. teacher: any denoiser on (e, n, d).
     student, fake: ensembles of e networks, already at their start. graph: replay the cycle as a CUDA graph; None does
-    so on a GPU. fuse: join elementwise work (`dmdlab.fusing`); None does so in a CUDA graph where that works. Raises
-    `InputError` for a `network.precision` that the networks' device lacks.
+    so on a GPU. fuse: join elementwise work (`dmdlab.device.fusing`); None does so in a CUDA graph where that works.
+    Raises `InputError` for a `network.precision` that the networks' device lacks.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Distillation:
             optimiser.restore({key: state[f"{name}.{key}"] for key in optimiser.state()})
 
     def _cycle(self, z: Tensor, u: Tensor, eps: Tensor) -> None:
-        """A cycle from its random numbers (`_draws`); keeps the discipline of `dmdlab.capture`."""
+        """A cycle from its random numbers (`_draws`); keeps the discipline of `dmdlab.device.capture`."""
         with products(self.precision, self.device), fusing(self.fuse):
             batches = z.unbind(1)  # updates (+ 1 when the student's batch is its own) times (e, n, d)
             x = self.student(batches[0])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from dmdlab.fusing import fused, is_fusing
+from dmdlab.device.fusing import fused, is_fusing
 from dmdlab.networks import Ensemble
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -28,7 +28,7 @@ class EnsembleAdamW:
     learning_rates: one per member. clip: limit on each member's own gradient norm, 0 for none. total: steps of the
     schedule; later ones keep its last learning rate. The update is elementwise, so a member's step does not depend on
     the others. All that changes from step to step is on the device, learning rates included: a captured step
-    (`dmdlab.capture`) must not bake one in.
+    (`dmdlab.device.capture`) must not bake one in.
     """
 
     def __init__(

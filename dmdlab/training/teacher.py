@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dmdlab.capture import Replayed
 from dmdlab.config import Experiment, NetworkConfig
+from dmdlab.device.capture import Replayed
+from dmdlab.device.fusing import chosen, fusing
+from dmdlab.device.precision import products, resolve
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
-from dmdlab.fusing import chosen, fusing
 from dmdlab.laws import Law
 from dmdlab.networks import NETWORKS, Ensemble
-from dmdlab.precision import products, resolve
 from dmdlab.randomness import Ahead, block_steps, generator
 from dmdlab.training.optimiser import EnsembleAdamW
 

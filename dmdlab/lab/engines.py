@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab.allocator import tune_allocator
-from dmdlab.lab.environment import threads_each
+from dmdlab.device.allocator import tune_allocator
+from dmdlab.device.environment import threads_each
 from dmdlab.lab.plan import shape_name
 
 if TYPE_CHECKING:

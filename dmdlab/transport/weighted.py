@@ -9,8 +9,8 @@ import warnings
 
 import numpy as np
 
-from dmdlab.pairing.distances import squared_distances
-from dmdlab.pairing.solved import Transport, TransportError
+from dmdlab.transport.distances import squared_distances
+from dmdlab.transport.solution import Transport, TransportError
 
 _ITERATIONS = 10**8  # POT's default of 10^5 stops early: costs up to 4 % too high, with only a warning
 _LARGEST_GAP = 1e-6

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dmdlab.config import InputError
 
 if TYPE_CHECKING:
-    from dmdlab.lab.machine import Machine
+    from dmdlab.device.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def examine(device_name: str = "auto", seconds: float = 0.25) -> Examination:
     findings = [Finding(package.problem, blocks=True) for package in packages if package.problem]
     machine: Machine | None = None
     if all(package.works for package in packages):
-        from dmdlab.lab.machine import examine_machine
+        from dmdlab.device.machine import examine_machine
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch would warn of, such as an old driver, becomes words

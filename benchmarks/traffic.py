@@ -1,8 +1,8 @@
 """What a cycle moves between memory and arithmetic, counted operator by operator.
 
 Each operator reads its inputs and writes its outputs once, whoever used them last: that is what happens when they are
-too large for caches and nothing is fused (`dmdlab.fusing`). Beside a copy's rate these bytes are a time, as the counted
-arithmetic (`dmdlab.lab.cost`) is one beside a large product's rate.
+too large for caches and nothing is fused (`dmdlab.device.fusing`). Beside a copy's rate these bytes are a time, as the
+counted arithmetic is one beside a large product's rate.
 """
 
 from collections import Counter
@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.operator_kinds import OVERHEAD, kind_of
 from dmdlab.config import Experiment
-from dmdlab.lab.kinds import OVERHEAD, kind_of
 from dmdlab.lab.profile import random_start
 
 OVERWRITES = {"copy_", "fill_", "zero_", "normal_", "uniform_"}
@@ -22,7 +22,7 @@ OVERWRITES = {"copy_", "fill_", "zero_", "normal_", "uniform_"}
 
 
 class Traffic(TorchDispatchMode):
-    """Within it, counts bytes by kind of operator (`dmdlab.lab.kinds`), and operators that move any."""
+    """Within it, counts bytes by kind of operator (`benchmarks.operator_kinds`), and operators that move any."""
 
     def __init__(self) -> None:
         super().__init__()

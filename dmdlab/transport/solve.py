@@ -9,11 +9,11 @@ certified interval. Every answer says which solver gave it and how far from the 
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.certified import Engine, certified_interval
-from dmdlab.pairing.distances import matched_distances, squared_distances
-from dmdlab.pairing.exact import best_pairing, identity_is_optimal
-from dmdlab.pairing.solved import Transport, TransportError
-from dmdlab.pairing.weighted import repeated_points, unequal_sizes
+from dmdlab.transport.certified import Engine, certified_interval
+from dmdlab.transport.distances import matched_distances, squared_distances
+from dmdlab.transport.exact import best_pairing, identity_is_optimal
+from dmdlab.transport.solution import Transport, TransportError
+from dmdlab.transport.weighted import repeated_points, unequal_sizes
 
 __all__ = ["DENSE_LIMIT", "Transport", "TransportError", "assignment", "squared_distances", "transport_cost"]
 

@@ -12,8 +12,8 @@ convex cost (Santambrogio, "Optimal Transport for Applied Mathematicians", Theor
 
 import numpy as np
 
-from dmdlab.pairing.distances import squared_distances
-from dmdlab.pairing.solved import TransportError, is_permutation
+from dmdlab.transport.distances import squared_distances
+from dmdlab.transport.solution import TransportError, is_permutation
 
 # Above this n the matrix is stored in float32: distances are still summed in float64 and then rounded, so a
 # permutation that is optimal for the rounded matrix is optimal for the true one up to the ratio (1 + u) / (1

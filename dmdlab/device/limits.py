@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dmdlab.config import InputError
-from dmdlab.lab import cgroups
+from dmdlab.device import cgroups
 
 SHARE = 0.9
 """The part of a GPU's free memory that an ensemble may take by estimate (ours: the rest is for torch and cuBLAS)."""

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.distances import matched_distances
-from dmdlab.pairing.solved import Transport, TransportError, is_permutation
+from dmdlab.transport.distances import matched_distances
+from dmdlab.transport.solution import Transport, TransportError, is_permutation
 
 # (rows (n, d), columns (m, d), potential (m,), eps) -> (n,); see `soft_minimum`.
 SoftMinimum = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
@@ -38,7 +38,7 @@ NearestReduced = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.nd
 @dataclass(frozen=True)
 class Engine:
     """The two passes over all pairs, which are nearly all of the work. `NUMPY` is the plain one; a faster one, on a GPU
-    say, computes the same (`dmdlab.lab.transport`)."""
+    say, computes the same (`dmdlab.transport.on_gpu`)."""
 
     soft: SoftMinimum
     nearest: NearestReduced

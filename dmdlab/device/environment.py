@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from dmdlab.config import InputError
-from dmdlab.lab.cgroups import cpu_quota
-from dmdlab.lab.memory import taken
-from dmdlab.precision import Precision, products
+from dmdlab.device.cgroups import cpu_quota
+from dmdlab.device.limits import taken
+from dmdlab.device.precision import Precision, products
 
 PACKAGES = ("dmdlab", "torch", "numpy", "scipy", "POT", "lapx")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dmdlab.cli import show
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.report import PairingReport
-from dmdlab.pairing.resolve import angle_degrees, resolvable
+from dmdlab.pairing.resolution import angle_degrees, resolvable
 from dmdlab.pairing.verdict import chance_values
 
 if TYPE_CHECKING:

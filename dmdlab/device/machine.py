@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from dmdlab.config import InputError
-from dmdlab.fusing import obstacle
-from dmdlab.lab.cgroups import cpu_quota, memory_limit
-from dmdlab.lab.doctor import Finding
-from dmdlab.lab.environment import (
+from dmdlab.device.cgroups import cpu_quota, memory_limit
+from dmdlab.device.doctor import Finding
+from dmdlab.device.environment import (
     allowed_cores,
     choose_device,
     commit,
@@ -22,9 +21,10 @@ from dmdlab.lab.environment import (
     total_memory,
     why_no_gpu,
 )
-from dmdlab.lab.memory import available
+from dmdlab.device.fusing import obstacle
+from dmdlab.device.limits import available
+from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, resolve, supports
 from dmdlab.lab.sweep import default_workers
-from dmdlab.precision import PRECISIONS, Precision, cpu_bf16, resolve, supports
 
 FASTER = 1.3
 """How many times float32's rate bfloat16 must reach before it is recommended (ours: casts and the rest eat some)."""

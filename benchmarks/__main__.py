@@ -32,7 +32,7 @@ def bench(
             typer.echo(f"{name:<12}{' '.join(what.split())}")
         return
     from benchmarks.measure import Options
-    from dmdlab.lab.environment import choose_device
+    from dmdlab.device.environment import choose_device
 
     where = str(choose_device(device))
     options = Options(where, threads, quick, full)

@@ -1,0 +1,1 @@
+"""Runs read back from their folders, and combined over seeds: numpy only."""
