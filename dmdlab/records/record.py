@@ -1,0 +1,237 @@
+"""A finished run, read back from its folder.
+
+    OUT/runs/<law>-d<dim>-<init>-s<seed>-<id>/
+        experiment.json       the resolved configuration, every key
+        environment.json      versions, commit, hardware, device, threads, seconds
+        curve.csv             the training curve, a row a checkpoint
+        student.npy           the student's outputs, (n, d) float32
+        student.safetensors   the student's weights
+        summary.json          status, measurements, and the names of what the run shares with others:
+    OUT/pairs/<name>.npz        noise, teacher, one_step, reference, data, each (n, d) float32: once for all students
+                                of one teacher
+    OUT/calibration/<name>.npz  what every measure reads on this teacher under known remaps
+
+A folder without summary.json is no run. There is no database: a catalogue of runs is a scan of folders, which no
+network file system can corrupt. Format 1 kept all six arrays in the run's own pairs.npz; it is read, too.
+"""
+
+import csv
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig
+from dmdlab.pairing import Calibration, Pairs
+from dmdlab.pairing.files import read_calibration
+
+FORMAT = 2
+"""Version of the folder's layout."""
+
+READABLE = (1, FORMAT)
+
+ARRAYS = ("noise", "teacher", "student", "one_step", "reference", "data")
+"""A run's paired arrays, in the order of `Record.arrays`."""
+
+SHARED = tuple(name for name in ARRAYS if name != "student")
+"""Those that all students of one teacher share."""
+
+INITS: tuple[str, ...] = get_args(StudentConfig.model_fields["init"].annotation)
+"""The students' starts, in the order of every table and figure."""
+
+
+def folder_name(experiment: Experiment) -> str:
+    """Readable first, unique last: mixture-d8-teacher-s0-1a2b3c4d5e."""
+    e = experiment
+    return f"{e.law.name}-d{e.law.dim}-{e.student.init}-s{e.seed}-{e.id}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run read back from its folder. Small parts are read at once, arrays and curve when asked for."""
+
+    folder: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether the run came to its end: a failed one has neither student nor metrics."""
+        return bool(self.summary["status"] == "done")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What determines the result: the configuration, and the version of the code's results."""
+        return {"result_version": self.summary["result_version"], **self.config}
+
+    @cached_property
+    def row(self) -> dict[str, Any]:
+        """One flat row: id, status, config keys with dots, metrics under their keys (None when unresolved)."""
+        metrics = {key: m["value"] for key, m in self.summary.get("metrics", {}).items()}
+        teacher = {f"teacher_{key}": v for key, v in self.summary["teacher"].items()}
+        return {
+            "id": self.summary["id"],
+            "status": self.summary["status"],
+            "failed_at": self.summary["failed_at"],
+            **self.settings,
+            **metrics,
+            **teacher,
+            **{f"student_{key}": v for key, v in self.summary.get("student", {}).items()},
+            "start_excess_risk": self.summary.get("start_excess_risk"),
+            "calibration": self.summary.get("calibration"),
+            "seconds": self.environment["seconds"],
+            "device": self.environment["device"],
+            "hardware": self.environment["hardware"],
+            "commit": self.environment["commit"],
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays named in `ARRAYS`, each (n, d); empty for a failed run. Raises `InputError` where one is lost."""
+        if not self.done:
+            return {}
+        if self.summary["format"] == 1:
+            return _read_npz(self.folder / "pairs.npz", ARRAYS)
+        found = _read_npz(self._out / "pairs" / self.summary["pairs"], SHARED)
+        with _whole(path := self.folder / "student.npy"):
+            found["student"] = np.load(path, allow_pickle=False)
+        return {name: found[name] for name in ARRAYS}
+
+    def pairs(self) -> Pairs:
+        """The same arrays as they are measured. Raises `InputError` for a failed run."""
+        if not self.done:
+            raise InputError(f"{self.folder}: this run failed and left no student; choose a finished one")
+        return Pairs.of(**self.arrays())
+
+    def calibration(self) -> Calibration | None:
+        """What every measure reads under known remaps of this run's teacher, at its n and d; None without one."""
+        name = self.summary.get("calibration")
+        path = self._out / "calibration" / str(name)
+        return read_calibration(path) if name and path.is_file() else None
+
+    def curve(self) -> dict[str, np.ndarray]:
+        """The training curve by column. Raises `InputError` where it is lost."""
+        with _whole(path := self.folder / "curve.csv"), path.open(newline="", encoding="utf-8") as file:
+            columns, *rows = list(csv.reader(file))
+            table = np.array(rows, dtype=float).reshape(-1, len(columns))
+        return {name: table[:, i] for i, name in enumerate(columns)}
+
+    @property
+    def _out(self) -> Path:
+        """The sweep's folder."""
+        return self.folder.resolve().parent.parent
+
+
+def load_record(folder: Path) -> Record:
+    """Read one run's folder. Raises `InputError` for a missing, damaged or foreign one."""
+    try:
+        summary, config, environment = (
+            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("summary", "experiment", "environment")
+        )
+    except FileNotFoundError as error:
+        raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
+    except ValueError as error:  # no JSON, or no text at all
+        raise InputError(f"{folder}: damaged ({error}); delete the folder and run the sweep again") from None
+    if not all(isinstance(part, dict) for part in (summary, config, environment)):
+        raise InputError(f"{folder}: a JSON file in it holds no object; delete the folder and run the sweep again")
+    layout, version = summary.get("format"), summary.get("result_version")
+    if layout not in READABLE or version not in range(1, RESULT_VERSION + 1):
+        raise InputError(
+            f"{folder}: written by another version (format {layout}, results {version}; this one reads formats "
+            f"{READABLE[0]} to {FORMAT}, results 1 to {RESULT_VERSION}); read it with the commit in its "
+            "environment.json, or run the sweep into a new folder"
+        )
+    return Record(folder, summary, config, environment)
+
+
+def load_records(directory: Path) -> list[Record]:
+    """Every finished run below `directory` (a sweep's folder, or a run's own), ordered by configuration.
+
+    A run that lies there twice, as in a copied folder, counts once, with a warning.
+    Raises `InputError` when there is none, or when one was written by another version.
+    """
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder; expected one that `dmdlab sweep` or `dmdlab run` wrote")
+    files = sorted(p for p in directory.rglob("summary.json") if not _hidden(p.relative_to(directory)))
+    if not files:
+        raise InputError(f"{directory}: no finished run below it; `dmdlab sweep FILE --out {directory}` makes some")
+    found: dict[str, Record] = {}
+    for record in (load_record(path.parent) for path in files):
+        first = found.setdefault(record.summary["id"], record)
+        if first is not record:
+            warnings.warn(f"{record.folder} is the same run as {first.folder}; it counts once", stacklevel=2)
+    return sorted(found.values(), key=lambda r: _order(r.config))
+
+
+def select(records: Sequence[Record], wanted: Mapping[str, Any]) -> list[Record]:
+    """The records whose row equals `wanted` in each of its keys; raises `InputError` for a key no record has."""
+    for key in wanted:
+        if all(key not in r.row for r in records):
+            raise InputError(f"unknown column {key!r}; `dmdlab table DIR --format csv` shows the columns")
+    return [r for r in records if all(r.row.get(k) == v for k, v in wanted.items())]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A stored calibration with what determines it, as a `Record` is of a run.
+
+    Attributes:
+        row: flat: 'calibration' (its id), the configuration keys it depends on, 'hardware', 'commit'.
+        found: the calibration.
+    """
+
+    row: dict[str, Any]
+    found: Calibration
+
+    def calibration(self) -> Calibration:
+        """The calibration, under the name that a run's record has for its own."""
+        return self.found
+
+
+def load_calibrated(path: Path) -> Calibrated:
+    """One calibration that a sweep keeps. Raises `InputError` for a file that is none, or a damaged one."""
+    found = read_calibration(path)
+    with np.load(path, allow_pickle=False) as stored:
+        if "about" not in stored:
+            raise InputError(f"{path}: a calibration without its settings; delete it, a sweep makes it anew.")
+        return Calibrated(json.loads(str(stored["about"])), found)
+
+
+def _order(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    init = INITS.index(config["student.init"])
+    return config["law.name"], config["law.dim"], init, config["seed"], json.dumps(config)
+
+
+def _hidden(path: Path) -> bool:
+    """Whether a name on the way begins with a dot: something that is still being written."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    with _whole(path), np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in names}
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turn whatever reading a lost or damaged file of a run raises into a sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not there, though a finished run needs it; copy the sweep's folder whole, or run the sweep again"
+        ) from None
+    except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path}: damaged or cut short ({error}); copy it again, or delete it and the runs that need it and run "
+            "the sweep again"
+        ) from None
