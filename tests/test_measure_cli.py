@@ -16,7 +16,6 @@ from dmdlab.cli import measure as command
 from dmdlab.config import NoiseConfig
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.laws import make_law
-from dmdlab.pages.report import directions, lines_of
 from dmdlab.pairing import METRICS, Calibration, calibrate, measure
 from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.files import read_calibration
@@ -182,11 +181,11 @@ def test_the_number_of_directions_is_that_of_the_spectrum(k: int, d: int) -> Non
     rng = np.random.default_rng(k)
     teacher = np.pad(rng.normal(size=(800, k)), ((0, 0), (0, d - k)))
     student = np.pad(rng.normal(size=(800, k)), ((0, 0), (0, d - k)))
-    assert directions(measure(teacher, student)) == pytest.approx(k, rel=0.1)
+    assert measure(teacher, student).directions() == pytest.approx(k, rel=0.1)
 
 
 def test_every_line_of_the_table_is_of_the_glossary(arrays: dict[str, np.ndarray]) -> None:
-    lines = lines_of(measure(arrays["teacher"], arrays["teacher"]))
+    lines = measure(arrays["teacher"], arrays["teacher"]).lines()
     assert [line.key for line in lines] == list(METRICS)
     by_key = {line.key: line for line in lines}
     assert by_key["fidelity"].verdict == "unresolved"

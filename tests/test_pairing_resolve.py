@@ -9,8 +9,8 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import measure, resolvable
-from dmdlab.pairing.resolution import angle_degrees
-from dmdlab.pairing.verdict import PAIRING_KEYS
+from dmdlab.pairing.glossary import PAIRING_KEYS
+from dmdlab.pairing.thresholds import angle_degrees
 
 
 def correlated(n, d, rho, seed=0):

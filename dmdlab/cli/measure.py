@@ -114,12 +114,10 @@ def _with_intervals(measured: "PairingReport", pairs: "Pairs", found: "Calibrati
 
 def _tell(measured: "PairingReport", words: Sequence[str]) -> None:
     """The reading, the notes and the table."""
-    from dmdlab.pages.report import lines_of, resolution_in_words
-
     notes = [f"Note: {note}" for note in measured.notes]
-    for sentence in [*measured.in_words(), *resolution_in_words(measured), *words, *notes]:
+    for sentence in [*measured.in_words(), measured.resolution_in_words(), *words, *notes]:
         print(f"- {sentence}")
-    rows = [(line.key, line.value, line.interval, line.chance, line.best, line.verdict) for line in lines_of(measured)]
+    rows = [(line.key, line.value, line.interval, line.chance, line.best, line.verdict) for line in measured.lines()]
     show.plain_table(["measure", "value", "95 % interval", "random pairing", "perfect copy", "verdict"], rows)
 
 
@@ -169,7 +167,8 @@ def resolve(
     """
     import numpy as np
 
-    from dmdlab.pairing.resolution import CORRELATIONS, angle_degrees, resolvable
+    from dmdlab.pairing.resolution import CORRELATIONS, resolvable
+    from dmdlab.pairing.thresholds import angle_degrees
 
     if not theory:
         show.err().print(f"Simulating {draws * (len(CORRELATIONS) + 1)} samples of {n} pairs; --theory leaves it out.")

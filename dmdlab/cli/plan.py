@@ -68,6 +68,7 @@ def _row(part: Any, seconds: float) -> dict[str, object]:
 def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float, hardware: str, notes: Sequence[str]) -> None:
     """The table, its sum, what to know of it, and the decisions."""
     from dmdlab.device.limits import size_text
+    from dmdlab.pairing.words import number
 
     table = [
         [r["law"], r["dim"], r["width"], r["members"], size_text(r["bytes"]), r["flops"] / 1e12, duration(r["seconds"])]
@@ -76,7 +77,7 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float, hardwa
     show.plain_table(["law", "d", "width", "members", "memory", "TFLOP", "time"], table)
     print(f"{planned.summary()}")
     tera = sum(r["flops"] for r in rows) / 1e12
-    print(f"In all {show.number(tera)} TFLOP, about {duration(total)} on {hardware}.")
+    print(f"In all {number(tera)} TFLOP, about {duration(total)} on {hardware}.")
     print(*notes, sep="\n")
     for sentence in planned.decisions:
         print(f"- {sentence}")

@@ -188,13 +188,14 @@ def _explain(
 
 def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
+    from dmdlab.pairing.words import interval
     from dmdlab.records.cells import cells, paired
 
     show.cell_table(cells(records), title)
     print("Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random.")
     differences = paired(records, "student.init", "teacher", "rotated", "pair_cosine")
     if differences:
-        told = [f"{name}: {show.interval(i.mean, i.low, i.high)}" for name, i in differences]
+        told = [f"{name}: {interval(i.mean, i.low, i.high)}" for name, i in differences]
         print(f"pair_cosine, teacher start less rotated start, paired over seeds: {'; '.join(told)}.")
     dims = {r.config["law.dim"] for r in records}
     _draw(["dimension" if len(dims) > 1 else "panels", "curve"], records, out / "figures")

@@ -1,7 +1,6 @@
 """What commands print: tables for people on stdout, progress on stderr, JSON for programs."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,32 +35,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-def number(value: object) -> str:
-    """A number for a table: three digits, '–' for none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def interval(mean: float, low: float, high: float) -> str:
-    """'0.71 ± 0.04', or the mean alone when there is no interval."""
-    if math.isnan(low) or math.isnan(mean):
-        return number(mean)
-    half = (high - low) / 2
-    if not half:
-        return f"{number(mean)} ± 0"
-    places = max(0, min(3, 1 - math.floor(math.log10(half))))
-    return f"{mean:.{places}f} ± {half:.{places}f}"
-
-
 def cell_value(cell: "Cell", metric: str) -> str:
     """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
     and '(poor)' for a fidelity that no claim should rest on."""
     from dmdlab.pairing import POOR_FIDELITY
+    from dmdlab.pairing.words import interval
 
     i = cell.metrics[metric]
     text = ("≥ " if metric in cell.bounded else "") + interval(i.mean, i.low, i.high)
@@ -73,6 +51,8 @@ def cell_value(cell: "Cell", metric: str) -> str:
 def cell_table(cells: Sequence["Cell"], title: str) -> None:
     """The table a sweep ends with: a row a cell, mean and 95 % interval over seeds."""
     from rich.table import Table
+
+    from dmdlab.pairing.words import number
 
     table = Table(title=title, title_justify="left")
     for key in cells[0].keys:
@@ -104,6 +84,8 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole:
     """A table of short texts and numbers. whole: rather beyond the terminal's edge than folded."""
     from rich.table import Table
     from rich.text import Text
+
+    from dmdlab.pairing.words import number
 
     table = Table()
     for column in columns:

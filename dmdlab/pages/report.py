@@ -3,100 +3,28 @@
 import base64
 import html
 import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dmdlab.cli import show
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.report import PairingReport
-from dmdlab.pairing.resolution import angle_degrees, resolvable
-from dmdlab.pairing.verdict import chance_values
+from dmdlab.pairing.words import Line, dimensions
 
 if TYPE_CHECKING:
     from dmdlab.pairing.pairs import Pairs
     from dmdlab.plots.style import Drawing
 
-VERDICTS = {"chance": "at chance", "inside": "within its range", "saturated": "saturated"}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One measure as the table shows it; every field but the first is text for people."""
-
-    key: str
-    value: str
-    interval: str
-    chance: str
-    best: str
-    verdict: str
-    reason: str
-
-
-def lines_of(report: PairingReport) -> list[Line]:
-    """Every measure, in the glossary's order."""
-    verdicts, values = report.verdicts(), report.values()
-    chance = chance_values(values, report.n)
-    lines = []
-    for key, measured in report.metrics.items():
-        interval = "–"
-        if measured.low is not None or measured.high is not None:
-            interval = f"{_limit(measured.low)} to {_limit(measured.high)}"
-        verdict = VERDICTS[verdicts[key]] if key in verdicts else "" if measured.resolved else "unresolved"
-        at_random = show.number(chance[key]) if key in chance else "–"
-        best = METRICS[key].best
-        lines.append(
-            Line(
-                key=key,
-                value=show.number(measured.value),
-                interval=interval,
-                chance=at_random,
-                best="–" if best is None else f"{best:g}",
-                verdict=verdict,
-                reason=measured.reason or "",
-            )
-        )
-    return lines
-
-
-def _limit(value: float | None) -> str:
-    return "…" if value is None else show.number(value)
-
-
-def directions(report: PairingReport) -> int:
-    """Over how many directions of equal variance the outputs spread, at most d.
-
-    Random re-pairing moves pair_cosine by sqrt(tr(S_P S_G) / (tr S_P tr S_G (n - 1))), S the covariances of the sample;
-    where both are alike, that share is one over the participation ratio of the spectrum, (tr S)^2 / tr S^2.
-    """
-    spread = report.chance_sd
-    if not (math.isfinite(spread) and spread > 0):
-        return report.d
-    return max(1, min(report.d, round(1.0 / ((report.n - 1) * spread**2))))
-
-
-def resolution_in_words(report: PairingReport) -> list[str]:
-    """What this many pairs can tell at all, from the theory of planted matchings."""
-    spread = directions(report)
-    found = resolvable(report.n, spread)
-    return [
-        f"These outputs spread over about {spread} direction{'s' if spread > 1 else ''} of equal variance "
-        f"(participation ratio); with {report.n} pairs of Gaussians in as many, delta_e is near 0 from a correlation "
-        f"of {found.almost_all:.2g} on ({angle_degrees(found.almost_all):.0f} degrees)."
-    ]
-
 
 def page(source: str, pairs: "Pairs", report: PairingReport, analyses: Sequence[str] = ()) -> str:
     """The whole page as text, with the sentences of further `analyses`; pictures are embedded PNG."""
-    words = [*report.in_words(), *resolution_in_words(report), *analyses]
+    words = [*report.in_words(), report.resolution_in_words(), *analyses]
     figures = "\n".join(_figure(drawing) for drawing in _drawings(pairs))
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
     return _PAGE.format(
         source=html.escape(source),
-        shape=f"{report.n} pairs in {report.d} dimension{'s' if report.d > 1 else ''}",
+        shape=f"{report.n} pairs in {dimensions(report.d)}",
         words="".join(f"<li>{html.escape(sentence)}</li>" for sentence in words),
-        rows="\n".join(_row(line) for line in lines_of(report)),
+        rows="\n".join(_row(line) for line in report.lines()),
         figures=figures,
         notes=f"<h2>Notes on the arrays</h2><ul>{notes}</ul>" if notes else "",
         solvers=html.escape("; ".join(_solver(key, report) for key in report.transport)),

@@ -6,8 +6,7 @@ transport solver, and the reading in plain words. `calibrate` says what each mea
 `mean_interval` and `paired_difference` combine runs over seeds.
 """
 
-from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, POOR_FIDELITY, Metric
-from dmdlab.pairing.measured import Measured
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, LOW_FIDELITY, METRICS, POOR_FIDELITY, Measured, Metric
 from dmdlab.pairing.metrics import measure, measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.planted import Calibration, calibrate, planted_rotation, remap_angle
@@ -15,10 +14,11 @@ from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.resampling import with_intervals
 from dmdlab.pairing.resolution import Resolution, resolvable
 from dmdlab.pairing.statistics import Interval, mean_interval, paired_difference
-from dmdlab.transport.solve import Transport, TransportError, assignment, squared_distances, transport_cost
+from dmdlab.transport import Transport, TransportError, assignment, squared_distances, transport_cost
 
 __all__ = [
     "COLLAPSED_VARIANCE_RATIO",
+    "LOW_FIDELITY",
     "METRICS",
     "POOR_FIDELITY",
     "Calibration",

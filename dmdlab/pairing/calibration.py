@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.measured import Measured
+from dmdlab.pairing.glossary import Measured
 from dmdlab.pairing.statistics import student_quantile
 
 # Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point

@@ -1,22 +1,70 @@
-"""The glossary: what each measure is, and how it reads. Axis labels, `dmdlab metrics` and the docs come from
-here.
+"""The glossary: what each measure is, the range it lives in, what chance gives, and how it reads and is drawn.
 
-P are the teacher's outputs, G the student's, Q the teacher's at fresh noise; rows are samples at the same
-noise. All costs are squared Euclidean, summed over coordinates and averaged over rows.
+Axis labels, guide lines, verdicts, `dmdlab metrics` and the docs come from here. P are the teacher's outputs, G the
+student's, Q the teacher's at fresh noise; rows are samples at the same noise. All costs are squared Euclidean, summed
+over coordinates and averaged over rows.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
-# A student whose variance is below this share of the teacher's is *collapsed*. Pairing enters a cost only
-# through the cross term 2 <P, G>, so at variance ratio v no pairing can move the cost by more than a share 2
-# sqrt(v) / (1 + v) of it: one fifth at v = 0.01, where the student's standard deviation is a tenth of the
-# teacher's. Below that, delta_e is near 0 for every pairing and would read "perfect copy".
+import numpy as np
+
+# A student whose variance is below this share of the teacher's is *collapsed*. Pairing enters a cost only through the
+# cross term 2 <P, G>, so at variance ratio v no pairing can move the cost by more than a share 2 sqrt(v) / (1 + v) of
+# it: one fifth at v = 0.01, where the student's standard deviation is a tenth of the teacher's. Below that, delta_e is
+# near 0 for every pairing and would read "perfect copy".
 COLLAPSED_VARIANCE_RATIO = 0.01
 
-# From here on a fidelity counts as poor: the student's law costs half as much again as the teacher's own
-# sampling noise, and a statement about its pairing is a statement about another law. A convention, drawn as
-# hollow marks.
+# Outside these two a fidelity counts as poor, and a statement about the student's pairing is a statement about another
+# law. Above, its law costs half as much again as the teacher's own sampling noise (a convention). Below, it costs
+# *less* to match than the teacher's own fresh samples do, as a student that shrinks towards the mean does (a constant
+# one about half, in high dimension) and no student of the right law beyond sampling noise.
 POOR_FIDELITY = 1.5
+LOW_FIDELITY = 0.8
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One measure of one sample.
+
+    Attributes:
+        value: the estimate, NaN where the sample cannot resolve it.
+        low, high: 95 % interval over draws of the noise, None where none was computed.
+        reason: why the value is NaN, or in which sense it is only a bound (a remap angle of 90 or more); else None.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+    @staticmethod
+    def unresolved(reason: str) -> "Measured":
+        """A value that this sample cannot resolve."""
+        return Measured(math.nan, reason=reason)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value)
+
+    def to_dict(self) -> dict[str, float | str | None]:
+        """JSON-ready: NaN becomes null."""
+        return jsonable({"value": self.value, "low": self.low, "high": self.high, "reason": self.reason})
+
+
+def jsonable(value: Any) -> Any:
+    """The same in what JSON knows: mappings, lists, text and numbers; arrays as lists, NaN and infinity as None."""
+    if isinstance(value, Mapping):
+        return {key: jsonable(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return jsonable(value.tolist())
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -28,26 +76,34 @@ class Metric:
         label: axis label.
         definition: formula in plain text.
         reads_as: what a value says.
-        best: the value of a perfect copy, None where there is none.
         chance: the value of a student with the teacher's law and no memory of the pairing, in words.
-        needs: the arrays of `measure` that it is computed from.
+        best: the value of a perfect copy, None where there is none.
+        lowest, highest: the range of possible values.
+        chance_level: chance as a number, where it is the same for every law and sample size.
+        chance_rows: for a share of recognised rows, how many of the n chance recognises: on average, and at most in
+            98 % of the samples (their number is nearly Poisson).
+        title: how to read it in a few words, over a panel.
+        guides: values that a figure marks by a line, each with the line's name.
+        scale: of a figure's axis; "zero_log" is logarithmic and ends in a linear part that holds 0.
     """
 
     key: str
     label: str
     definition: str
     reads_as: str
-    best: float | None
     chance: str
-    needs: tuple[str, ...] = ("teacher", "student")
+    best: float | None = None
+    lowest: float = 0.0
+    highest: float = math.inf
+    chance_level: float | None = None
+    chance_rows: tuple[int, int] | None = None
+    title: str = ""
+    guides: tuple[tuple[float, str], ...] = ()
+    scale: Literal["linear", "zero_log"] = "linear"
 
     def chance_at(self, n: int) -> float | None:
         """The chance level as a number at sample size `n`, None where it depends on the laws."""
-        try:
-            return float(self.chance)
-        except ValueError:
-            numerator, _, denominator = self.chance.partition("/")
-            return min(1.0, float(numerator) / n) if denominator == "n" else None
+        return min(1.0, self.chance_rows[0] / n) if self.chance_rows else self.chance_level
 
 
 METRICS: dict[str, Metric] = {
@@ -58,31 +114,32 @@ METRICS: dict[str, Metric] = {
             "$E_{DT}$",
             "mean_i |P_i - G_i|^2",
             "cost of the shared-noise pairing",
-            0.0,
             "e_independent",
+            best=0.0,
         ),
         Metric(
             "e_ot",
             "$E_{OT}$",
             "min over permutations pi of mean_i |P_pi(i) - G_i|^2, exact",
             "cost of the best pairing of these n points",
-            0.0,
             "depends on n and d",
+            best=0.0,
         ),
         Metric(
             "delta_e",
             r"pairing inefficiency $\Delta_E$",
             "e_dt / e_ot - 1 (0 if both are 0)",
             "0 = no pairing of these points is cheaper than the shared noise; read it against its ceiling",
-            0.0,
             "delta_e_ceiling",
+            best=0.0,
+            title="0 = as good as optimal",
+            scale="zero_log",
         ),
         Metric(
             "e_independent",
             "cost of a random pairing",
             "mean over i != j of |P_j - G_i|^2",
             "cost if the student paired at random",
-            None,
             "itself",
         ),
         Metric(
@@ -90,90 +147,136 @@ METRICS: dict[str, Metric] = {
             r"ceiling of $\Delta_E$",
             "e_independent / e_ot - 1",
             "the delta_e that a student with no memory of the pairing gets at this n and d",
-            None,
             "itself",
+            scale="zero_log",
         ),
         Metric(
             "copy_index",
             "copy index",
             "(e_independent - e_dt) / (e_independent - e_ot)",
             "1 = optimal pairing, 0 = random, below 0 = worse than random",
-            1.0,
             "0",
+            best=1.0,
+            lowest=-math.inf,
+            highest=1.0,
+            chance_level=0.0,
+            title="1 = optimal, 0 = random",
+            guides=((1.0, "optimal"), (0.0, "random")),
         ),
         Metric(
             "pair_cosine",
             "pair cosine",
             "<Pc, Gc> / (|Pc| |Gc|), c = column-centred, all entries as one vector",
             "pairing agreement whatever the amplitude; meaningful for a collapsed student too",
-            1.0,
             "0",
+            best=1.0,
+            lowest=-1.0,
+            highest=1.0,
+            chance_level=0.0,
+            title="1 = same pairing, 0 = none",
+            guides=((1.0, ""), (0.0, "chance")),
         ),
         Metric(
             "pair_auc",
             "pair AUC",
             "mean over i and j != i of [|P_j - G_i| > |P_i - G_i|], ties count 1/2",
             "0.5 = random (a constant student too), 1 = every output is nearest to its own teacher output",
-            1.0,
             "0.5",
+            best=1.0,
+            highest=1.0,
+            chance_level=0.5,
+            title="1 = partner nearest",
+            guides=((1.0, ""), (0.5, "chance")),
         ),
         Metric(
             "recall_at_1",
             "recall at 1",
             "share of i whose own teacher output is the nearest to G_i",
             "how often the partner is recognised at first sight; chance is 1/n",
-            1.0,
             "1/n",
+            best=1.0,
+            highest=1.0,
+            chance_rows=(1, 3),
         ),
         Metric(
             "recall_at_10",
             "recall at 10",
             "share of i whose own teacher output is among the 10 nearest to G_i",
             "how often the partner is on the short list; chance is 10/n",
-            1.0,
             "10/n",
+            best=1.0,
+            highest=1.0,
+            chance_rows=(10, 17),
         ),
         Metric(
             "identity_fraction",
             "identity fraction",
             "share of i that the optimal assignment leaves in place",
             "how many pairs the best pairing keeps; chance is 1/n",
-            1.0,
             "1/n",
+            best=1.0,
+            highest=1.0,
+            chance_rows=(1, 3),
         ),
         Metric(
             "r2",
             "$R^2$",
             "1 - sum |P - G|^2 / sum |P - mean P|^2",
             "share of the teacher's variance explained at equal noise; -1 = random pairing, same law",
-            1.0,
             "-1",
+            best=1.0,
+            lowest=-math.inf,
+            highest=1.0,
+            chance_level=-1.0,
         ),
         Metric(
             "fidelity",
             "fidelity",
             "e_ot(Q, G) / e_ot(Q, P)",
             "1 = the student's law is indistinguishable at this n; a copying claim needs fidelity near 1",
-            1.0,
             "1",
-            ("teacher", "student", "reference"),
+            best=1.0,
+            chance_level=1.0,
+            guides=((LOW_FIDELITY, ""), (1.0, "the teacher's law"), (POOR_FIDELITY, "poor")),
         ),
         Metric(
             "variance_ratio",
             "variance ratio",
             "trace cov G / trace cov P",
             "below 1: shrinking or dropped modes",
-            1.0,
             "1",
+            best=1.0,
+            chance_level=1.0,
+            guides=((1.0, ""),),
         ),
         Metric(
             "remap_angle",
             "remap angle (degrees)",
             "the angle by which turning the noise in floor(d/2) random planes gives the same pair_cosine",
             "0 = a copy, 90 and more = nothing of the pairing left; means the same at every dimension",
-            0.0,
             "90",
-            ("teacher", "student", "calibration"),
+            best=0.0,
+            highest=90.0,
+            chance_level=90.0,
+            guides=((0.0, ""), (90.0, "nothing left")),
         ),
     )
 }
+
+# The measures that depend on the pairing through <Pc, Gc> alone, and all measures of the pairing.
+THROUGH_THE_COSINE = ("delta_e", "copy_index", "pair_cosine", "r2")
+PAIRING_KEYS = (*THROUGH_THE_COSINE, "pair_auc", "recall_at_1", "recall_at_10", "identity_fraction")
+
+
+def chance_values(value: Mapping[str, float], n: int) -> dict[str, float]:
+    """What each pairing measure reads on average when these very points are paired at random.
+
+    Args:
+        value: key -> value of the sample as it is paired.
+        n: its pairs.
+    """
+    chance = {key: METRICS[key].chance_at(n) for key in PAIRING_KEYS}
+    spread = value["e_dt"] / (1.0 - value["r2"]) if value["r2"] < 1 else None  # mean |P_i - mean P|^2
+    r2 = 1.0 - value["e_independent"] / spread if spread else -value["variance_ratio"]
+    known = chance | {"delta_e": value["delta_e_ceiling"], "r2": r2}
+    return {key: math.nan if x is None else x for key, x in known.items()}

@@ -12,8 +12,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration, remap_angle
-from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Metric
-from dmdlab.pairing.measured import Measured
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Measured, Metric
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks

@@ -1,14 +1,23 @@
-"""What `measure` returns: numbers with an interval or a reason, and how to read them."""
+"""What `measure` returns: numbers with an interval or a reason, and whether the sample can resolve them.
+
+Re-pairing the same points at random moves <Pc, Gc> with mean 0 and variance `sum_ij <p_i, g_j>^2 / (n - 1)`, exactly
+(Hoeffding, Annals of Mathematical Statistics 22, 1951). A pair_cosine within 1.96 of these standard deviations is at
+chance, and with it everything that depends on the pairing through <Pc, Gc> alone. A measure is saturated when it has
+come within one hundredth of its best value while pair_cosine has not: it would say the same of a perfect copy.
+"""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from dmdlab.pairing.glossary import POOR_FIDELITY
-from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.verdict import Verdict, verdicts
-from dmdlab.transport.solve import Transport
+from dmdlab.pairing import words
+from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, THROUGH_THE_COSINE, Measured, chance_values, jsonable
+from dmdlab.transport import Transport
+
+Verdict = Literal["chance", "inside", "saturated"]
+
+# Share of the way from chance to the best value that counts as having arrived.
+SATURATED_SHARE = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +26,7 @@ class PairingReport:
 
     Attributes:
         metrics: key -> Measured.
-        transport: "e_ot" (P to G) and, with a reference, "e_ot_reference_student" and
-            "e_ot_reference_teacher".
+        transport: "e_ot" (P to G) and, with a reference, "e_ot_reference_student" and "e_ot_reference_teacher".
         notes: what was converted and what is unusual about the arrays.
         n, d: pairs and dimension.
         chance_sd: standard deviation of pair_cosine over random pairings of these very points.
@@ -31,13 +39,41 @@ class PairingReport:
     d: int
     chance_sd: float
 
-    def verdicts(self) -> dict[str, Verdict]:
-        """Whether each resolved measure of the pairing is at "chance", "inside" its range or "saturated"."""
-        return verdicts(self.metrics, self.n, self.chance_sd)
-
     def values(self) -> dict[str, float]:
         """key -> value; NaN where unresolved."""
         return {key: measured.value for key, measured in self.metrics.items()}
+
+    def verdicts(self) -> dict[str, Verdict]:
+        """Whether each resolved measure of the pairing is at "chance", "inside" its range or "saturated"."""
+        chance = chance_values(self.values(), self.n)
+        return {key: self._verdict(key, chance[key]) for key in PAIRING_KEYS if self.metrics[key].resolved}
+
+    def _verdict(self, key: str, chance: float) -> Verdict:
+        if self._at_chance(key, chance):
+            return "chance"
+        faint = self.metrics["pair_cosine"].value < SATURATED_SHARE
+        return "saturated" if faint and _arrived(key, self.metrics[key].value, chance) else "inside"
+
+    def _at_chance(self, key: str, chance: float) -> bool:
+        """Whether random pairing would produce such a value."""
+        measured, recognised = self.metrics[key], METRICS[key].chance_rows
+        if key in THROUGH_THE_COSINE:
+            return abs(self.metrics["pair_cosine"].value) <= 1.96 * self.chance_sd
+        if recognised is not None:
+            return measured.value * self.n <= recognised[1]
+        low = measured.value if measured.low is None else measured.low
+        high = measured.value if measured.high is None else measured.high
+        return low <= chance <= high
+
+    def directions(self) -> int:
+        """Over how many directions of equal variance the outputs spread, at most d.
+
+        Random re-pairing moves pair_cosine by sqrt(tr(S_P S_G) / (tr S_P tr S_G (n - 1))), S the covariances of the
+        sample; where both are alike, that share is one over the participation ratio of the spectrum, (tr S)^2 / tr S^2.
+        """
+        if not (math.isfinite(self.chance_sd) and self.chance_sd > 0):
+            return self.d
+        return max(1, min(self.d, round(1.0 / ((self.n - 1) * self.chance_sd**2))))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: metrics, verdicts, solver statuses, notes, n, d; NaN becomes null."""
@@ -47,103 +83,28 @@ class PairingReport:
             "metrics": {key: measured.to_dict() for key, measured in self.metrics.items()},
             "transport": {key: solved.to_dict() for key, solved in self.transport.items()},
             "verdicts": self.verdicts(),
-            "chance_sd": self.chance_sd if math.isfinite(self.chance_sd) else None,
+            "chance_sd": jsonable(self.chance_sd),
             "notes": list(self.notes),
         }
 
     def in_words(self) -> list[str]:
         """The reading in sentences: delta_e with its ceiling, copying with fidelity, what is unresolved."""
-        return read_aloud(self)
+        return words.read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd)
+
+    def resolution_in_words(self) -> str:
+        """What this many pairs can tell at all, from the theory of planted matchings."""
+        return words.resolution_in_words(self.n, self.directions())
+
+    def lines(self) -> list[words.Line]:
+        """Every measure as a table shows it."""
+        return words.lines_of(self.metrics, self.verdicts(), self.n)
 
 
-def read_aloud(report: PairingReport) -> list[str]:
-    """The sentences of `PairingReport.in_words`."""
-    metrics, n, d = report.metrics, report.n, report.d
-    value, verdict = report.values(), report.verdicts()
-    sentences = [f"Measured on {n} pairs in {d} dimension{'s' if d > 1 else ''}."]
-    sentences += _strength(value, verdict, report.chance_sd)
-    sentences += _optimality(value, verdict)
-    sentences += _recognition(value, n)
-    sentences.append(_law(metrics["fidelity"], value["variance_ratio"]))
-    groups: dict[str, list[str]] = {}
-    for key, measured in metrics.items():
-        if not measured.resolved and measured.reason and key != "fidelity":
-            groups.setdefault(measured.reason, []).append(key)
-    sentences += [f"Unresolved: {', '.join(keys)}: {reason}." for reason, keys in groups.items()]
-    return sentences
-
-
-def _strength(value: Mapping[str, float], verdict: Mapping[str, Verdict], chance_sd: float) -> list[str]:
-    """How much of the pairing there is: pair_cosine, r2 and remap_angle, which do not saturate."""
-    cosine, r2, angle = value["pair_cosine"], value["r2"], value["remap_angle"]
-    if math.isnan(cosine):
-        return []
-    if verdict["pair_cosine"] == "chance":
-        share = f"The pairing cannot be told from a random one (a random pairing varies by {chance_sd:.2g})"
-    elif r2 > 0:
-        share = f"The student explains {_percent(r2)} of the teacher's variance at equal noise"
-    else:
-        share = "At equal noise the student predicts the teacher no better than the teacher's mean does"
-    sentences = [f"{share}: r2 {r2:.2f}; pair_cosine {cosine:.2f}, where 1 is a copy and 0 is chance."]
-    if not math.isnan(angle):
-        size = "90 degrees or more" if angle >= 90 else f"{angle:.0f} degrees"
-        sentences.append(f"It scrambled the noise as much as turning it by {size} would (remap_angle).")
-    return sentences
-
-
-def _optimality(value: Mapping[str, float], verdict: Mapping[str, Verdict]) -> list[str]:
-    """Whether the pairing is as good as any: delta_e, never without its ceiling."""
-    delta_e, ceiling, index = value["delta_e"], value["delta_e_ceiling"], value["copy_index"]
-    if math.isnan(delta_e):
-        return []
-    if math.isnan(ceiling):
-        limit = "the best pairing costs nothing, so there is no finite ceiling to read it against"
-    else:
-        limit = f"a student that pairs at random gets {ceiling:.2g} at this n and d"
-    if verdict["delta_e"] == "saturated":
-        limit += ", but it is saturated: so faint a pairing already is the best one, and delta_e says no more"
-    elif ceiling < 1:
-        limit += ", so a small value says little"
-    sentences = [f"delta_e is {delta_e:.2g}; {limit}."]
-    if not math.isnan(index):
-        sentences.append(
-            f"The shared noise realises {_percent(index)} of what the best pairing of these points saves "
-            f"over a random one (copy_index {index:.2f}): whether it is optimal, not how strong it is."
-        )
-    return sentences
-
-
-def _recognition(value: Mapping[str, float], n: int) -> list[str]:
-    """How well a partner is recognised, with the chance level."""
-    auc, recall = value["pair_auc"], value["recall_at_1"]
-    if math.isnan(auc) or math.isnan(recall):
-        return []
-    return [
-        f"A student output is nearest to its own teacher output in {_percent(recall)} of the cases "
-        f"(chance {100 / n:.2g} %), and nearer to it than to a random one in {_percent(auc)} (chance 50 %)."
-    ]
-
-
-def _law(fidelity: Measured, variance_ratio: float) -> str:
-    """What the fidelity allows to be said about copying."""
-    spread = "" if math.isnan(variance_ratio) else f"; variance ratio {variance_ratio:.2f}"
-    if not fidelity.resolved:
-        return (
-            f"Fidelity is unknown: {fidelity.reason}{spread}. Until it is known to be near 1, none of this "
-            "shows that the student copies: it may have another law."
-        )
-    if fidelity.value > POOR_FIDELITY:
-        return (
-            f"The student's outputs cost {fidelity.value:.2f} times as much to match with fresh teacher "
-            f"samples as the teacher's own do (fidelity, 1 is indistinguishable{spread}): its law is not that "
-            "of the teacher's outputs, so this is not yet evidence of copying or of remapping."
-        )
-    return (
-        f"The student's law is close to the teacher's (fidelity {fidelity.value:.2f}, 1 is "
-        f"indistinguishable at this n{spread}); a claim of copying also needs a control started from a "
-        "rotated teacher."
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+def _arrived(key: str, value: float, chance: float) -> bool:
+    """Whether the value has gone nearly all the way from chance to a perfect copy."""
+    best = METRICS[key].best
+    if best is None or key in ("pair_cosine", "r2"):  # these do not saturate
+        return False
+    if math.isnan(chance):  # an infinite ceiling: only the best value itself has arrived
+        return value == best
+    return best != chance and (value - chance) / (best - chance) >= SATURATED_SHARE

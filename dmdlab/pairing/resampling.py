@@ -16,8 +16,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration
-from dmdlab.pairing.glossary import METRICS
-from dmdlab.pairing.measured import Measured
+from dmdlab.pairing.glossary import METRICS, Measured
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.report import PairingReport

@@ -1,10 +1,6 @@
 """How many samples does a question need: which correlations and angles can be told from chance and from a copy.
 
-For correlated Gaussians, G = rho P + sqrt(1 - rho^2) E with isotropic P and E, the identity is the optimal assignment
-of almost all rows once rho^2 > 1 - n^(-2/d), and of all rows once rho^2 > 1 - n^(-4/d) (the planted matching: Kunisky
-and Niles-Weed, "Strong recovery of geometric planted matchings", 2022). From there on delta_e is 0 and says no more. At
-the other end a pair_cosine is told from 0 beyond 1.96 / sqrt(n d). For a teacher that is linear, rho is the cosine of
-the planted angle. d counts directions of about equal variance: data of intrinsic dimension k saturates as d = k does.
+The closed forms are those of `thresholds`; the windows of single measures come from simulated Gaussian pairs.
 """
 
 import math
@@ -15,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.glossary import METRICS
+from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, jsonable
 from dmdlab.pairing.metrics import measure
-from dmdlab.pairing.verdict import PAIRING_KEYS, SATURATED_SHARE
+from dmdlab.pairing.report import SATURATED_SHARE
+from dmdlab.pairing.thresholds import all_optimal, almost_all_optimal, angle_degrees, told_from_chance
+from dmdlab.pairing.words import dimensions
 
 CORRELATIONS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
@@ -63,15 +61,12 @@ class Resolution:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; NaN becomes null."""
-        record = asdict(self)
-        for window in record["windows"].values():
-            window |= {key: None if x != x else x for key, x in window.items()}
-        return record
+        return jsonable(asdict(self))
 
     def in_words(self) -> list[str]:
         """Sentences for someone who is to choose n."""
         sentences = [
-            f"With {self.n} pairs in {self.d} dimension{'s' if self.d > 1 else ''}, pair_cosine is told from 0 "
+            f"With {self.n} pairs in {dimensions(self.d)}, pair_cosine is told from 0 "
             f"beyond {_near_one(self.chance)}, and delta_e is already 0 from a correlation of {_near_one(self.every)} "
             f"on ({angle_degrees(self.every):.0f} degrees); almost so from {_near_one(self.almost_all)}."
         ]
@@ -85,11 +80,6 @@ class Resolution:
                 f"up to {window.from_copy:.3g}: angles of {low:.0f} to {high:.0f} degrees."
             )
         return sentences
-
-
-def angle_degrees(correlation: float) -> float:
-    """The planted angle of a linear teacher that leaves this pair_cosine."""
-    return math.degrees(math.acos(min(1.0, max(-1.0, correlation))))
 
 
 def _near_one(correlation: float) -> str:
@@ -125,9 +115,9 @@ def resolvable(
     return Resolution(
         n=n,
         d=d,
-        chance=min(1.0, 1.96 / math.sqrt(n * d)),
-        almost_all=math.sqrt(-math.expm1(-2.0 / d * math.log(n))),
-        every=math.sqrt(-math.expm1(-4.0 / d * math.log(n))),
+        chance=told_from_chance(n, d),
+        almost_all=almost_all_optimal(n, d),
+        every=all_optimal(n, d),
         windows=windows,
     )
 

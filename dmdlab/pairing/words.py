@@ -1,16 +1,193 @@
-"""What the optional arrays of `dmdlab measure` are good for: analyses by sample and by direction, told in words."""
+"""Results told in words: numbers as text, the reading of a report, its table, and the analyses of the optional arrays.
+
+Everything here is a function of plain values: a report hands over its measures, and knows this file; not the other way.
+"""
 
 import math
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from dmdlab.cli.show import number
 from dmdlab.config import InputError
 from dmdlab.pairing.analysis import Correlation, boundary, by_component, memorisation, monge_gap
+from dmdlab.pairing.glossary import METRICS, POOR_FIDELITY, Measured, chance_values, jsonable
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.thresholds import almost_all_optimal, angle_degrees
 
+VERDICTS = {"chance": "at chance", "inside": "within its range", "saturated": "saturated"}
 COMPONENTS = 5
 """Principal components of the teacher that are looked at."""
+
+
+def number(value: object) -> str:
+    """A number for a table: three digits, '–' for none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def interval(mean: float, low: float, high: float) -> str:
+    """'0.71 ± 0.04', or the mean alone when there is no interval."""
+    if math.isnan(low) or math.isnan(mean):
+        return number(mean)
+    half = (high - low) / 2
+    if not half:
+        return f"{number(mean)} ± 0"
+    places = max(0, min(3, 1 - math.floor(math.log10(half))))
+    return f"{mean:.{places}f} ± {half:.{places}f}"
+
+
+def percent(share: float) -> str:
+    """A share in percent: whole from ten percent on, two digits below, '–' for none."""
+    if math.isnan(share):
+        return "–"
+    if abs(share) < 1e-6:
+        return "0 %"
+    return f"{100 * share:.0f} %" if abs(share) >= 0.1 else f"{100 * share:.2g} %"
+
+
+def dimensions(d: int) -> str:
+    """'1 dimension', '3 dimensions'."""
+    return f"{d} dimension{'s' if d > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure as the table shows it; every field but the first is text for people."""
+
+    key: str
+    value: str
+    interval: str
+    chance: str
+    best: str
+    verdict: str
+    reason: str
+
+
+def lines_of(metrics: Mapping[str, Measured], verdicts: Mapping[str, str], n: int) -> list[Line]:
+    """Every measure of a report on n pairs, in the glossary's order."""
+    chance = chance_values({key: measured.value for key, measured in metrics.items()}, n)
+    return [
+        Line(
+            key=key,
+            value=number(measured.value),
+            interval=_limits(measured),
+            chance=number(chance.get(key)),
+            best="–" if METRICS[key].best is None else f"{METRICS[key].best:g}",
+            verdict=VERDICTS[verdicts[key]] if key in verdicts else "" if measured.resolved else "unresolved",
+            reason=measured.reason or "",
+        )
+        for key, measured in metrics.items()
+    ]
+
+
+def _limits(measured: Measured) -> str:
+    """'0.1 to 0.2', an ellipsis for an end that is open."""
+    if measured.low is None and measured.high is None:
+        return "–"
+    low, high = ("…" if end is None else number(end) for end in (measured.low, measured.high))
+    return f"{low} to {high}"
+
+
+def read_aloud(
+    metrics: Mapping[str, Measured], verdicts: Mapping[str, str], n: int, d: int, chance_sd: float
+) -> list[str]:
+    """A report in sentences: strength, delta_e with its ceiling, copying with fidelity, and what is unresolved."""
+    value = {key: measured.value for key, measured in metrics.items()}
+    sentences = [f"Measured on {n} pairs in {dimensions(d)}."]
+    sentences += _strength(value, verdicts, chance_sd)
+    sentences += _optimality(value, verdicts)
+    sentences += _recognition(value, n)
+    sentences.append(_law(metrics["fidelity"], value["variance_ratio"]))
+    keys_by_reason: dict[str, list[str]] = {}
+    for key, measured in metrics.items():
+        if not measured.resolved and measured.reason and key != "fidelity":
+            keys_by_reason.setdefault(measured.reason, []).append(key)
+    return sentences + [f"Unresolved: {', '.join(keys)}: {reason}." for reason, keys in keys_by_reason.items()]
+
+
+def _strength(value: Mapping[str, float], verdicts: Mapping[str, str], chance_sd: float) -> list[str]:
+    """How much of the pairing there is: pair_cosine, r2 and remap_angle, which do not saturate."""
+    cosine, r2, angle = value["pair_cosine"], value["r2"], value["remap_angle"]
+    if math.isnan(cosine):
+        return []
+    if verdicts["pair_cosine"] == "chance":
+        share = f"The pairing cannot be told from a random one (a random pairing varies by {chance_sd:.2g})"
+    elif r2 > 0:
+        share = f"The student explains {percent(r2)} of the teacher's variance at equal noise"
+    else:
+        share = "At equal noise the student predicts the teacher no better than the teacher's mean does"
+    sentences = [f"{share}: r2 {r2:.2f}; pair_cosine {cosine:.2f}, where 1 is a copy and 0 is chance."]
+    if not math.isnan(angle):
+        size = "90 degrees or more" if angle >= 90 else f"{angle:.0f} degrees"
+        sentences.append(f"It scrambled the noise as much as turning it by {size} would (remap_angle).")
+    return sentences
+
+
+def _optimality(value: Mapping[str, float], verdicts: Mapping[str, str]) -> list[str]:
+    """Whether the pairing is as good as any: delta_e, never without its ceiling."""
+    delta_e, ceiling, index = value["delta_e"], value["delta_e_ceiling"], value["copy_index"]
+    if math.isnan(delta_e):
+        return []
+    if math.isnan(ceiling):
+        limit = "the best pairing costs nothing, so there is no finite ceiling to read it against"
+    else:
+        limit = f"a student that pairs at random gets {ceiling:.2g} at this n and d"
+    if verdicts["delta_e"] == "saturated":
+        limit += ", but it is saturated: so faint a pairing already is the best one, and delta_e says no more"
+    elif ceiling < 1:
+        limit += ", so a small value says little"
+    sentences = [f"delta_e is {delta_e:.2g}; {limit}."]
+    if not math.isnan(index):
+        sentences.append(
+            f"The shared noise realises {percent(index)} of what the best pairing of these points saves "
+            f"over a random one (copy_index {index:.2f}): whether it is optimal, not how strong it is."
+        )
+    return sentences
+
+
+def _recognition(value: Mapping[str, float], n: int) -> list[str]:
+    """How well a partner is recognised, with the chance level."""
+    auc, recall = value["pair_auc"], value["recall_at_1"]
+    if math.isnan(auc) or math.isnan(recall):
+        return []
+    return [
+        f"A student output is nearest to its own teacher output in {percent(recall)} of the cases "
+        f"(chance {percent(1 / n)}), and nearer to it than to a random one in {percent(auc)} (chance 50 %)."
+    ]
+
+
+def _law(fidelity: Measured, variance_ratio: float) -> str:
+    """What the fidelity allows to be said about copying."""
+    spread = "" if math.isnan(variance_ratio) else f"; variance ratio {variance_ratio:.2f}"
+    if not fidelity.resolved:
+        return (
+            f"Fidelity is unknown: {fidelity.reason}{spread}. Until it is known to be near 1, none of this "
+            "shows that the student copies: it may have another law."
+        )
+    if fidelity.value > POOR_FIDELITY:
+        return (
+            f"The student's outputs cost {fidelity.value:.2f} times as much to match with fresh teacher "
+            f"samples as the teacher's own do (fidelity, 1 is indistinguishable{spread}): its law is not that "
+            "of the teacher's outputs, so this is not yet evidence of copying or of remapping."
+        )
+    return (
+        f"The student's law is close to the teacher's (fidelity {fidelity.value:.2f}, 1 is "
+        f"indistinguishable at this n{spread}); a claim of copying also needs a control started from a "
+        "rotated teacher."
+    )
+
+
+def resolution_in_words(n: int, directions: int) -> str:
+    """What n pairs can tell at all when the outputs spread over so many directions of equal variance."""
+    threshold = almost_all_optimal(n, directions)
+    return (
+        f"These outputs spread over about {directions} direction{'s' if directions > 1 else ''} of equal variance "
+        f"(participation ratio); with {n} pairs of Gaussians in as many, delta_e is near 0 from a correlation "
+        f"of {threshold:.2g} on ({angle_degrees(threshold):.0f} degrees)."
+    )
 
 
 def analyses(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
@@ -20,7 +197,7 @@ def analyses(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
     gap `noise` of the outputs' dimension.
     """
     numbers: dict[str, Any] = {}
-    words: list[str] = []
+    sentences: list[str] = []
     for name, analyse in (
         ("components", _components),
         ("boundary", _boundary),
@@ -29,9 +206,9 @@ def analyses(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
     ):
         found = analyse(pairs)
         if found is not None:
-            numbers[name] = _finite(found[0])
-            words.append(found[1])
-    return numbers, words
+            numbers[name] = jsonable(found[0])
+            sentences.append(found[1])
+    return numbers, sentences
 
 
 def _components(pairs: Pairs) -> tuple[Any, str] | None:
@@ -41,12 +218,11 @@ def _components(pairs: Pairs) -> tuple[Any, str] | None:
     except InputError:  # a constant teacher has none
         return None
     told = ", ".join(number(c.value) for c in found.correlation)
-    share = 100 * float(found.variance_share.sum())
-    columns = zip(found.variance_share.tolist(), found.correlation, found.amplitude.tolist(), strict=True)
+    columns = zip(found.variance_share, found.correlation, found.amplitude, strict=True)
     record = [{"variance_share": v, "correlation": asdict(c), "amplitude": a} for v, c, a in columns]
     return record, (
-        f"Along the teacher's first {len(found.correlation)} principal components ({share:.0f} % of its variance) the "
-        f"student correlates with it by {told}."
+        f"Along the teacher's first {len(found.correlation)} principal components "
+        f"({percent(float(found.variance_share.sum()))} of its variance) the student correlates with it by {told}."
     )
 
 
@@ -73,8 +249,8 @@ def _memorisation(pairs: Pairs) -> tuple[Any, str] | None:
     }
     return record, (
         "Memorised (the nearest row of data is within a third of the distance of the next): teacher "
-        f"{_percent(teacher.share)}, student {_percent(student.share)}; {_percent(teacher.chance)} by chance in "
-        f"{pairs.d} dimension{'s' if pairs.d > 1 else ''}."
+        f"{percent(teacher.share)}, student {percent(student.share)}; {percent(teacher.chance)} by chance in "
+        f"{dimensions(pairs.d)}."
     )
 
 
@@ -84,23 +260,10 @@ def _monge_gap(pairs: Pairs) -> tuple[Any, str] | None:
         return None
     teacher, student = (monge_gap(pairs.noise, outputs).relative for outputs in (pairs.teacher, pairs.student))
     return {"teacher": teacher, "student": student}, (
-        f"As transport from the noise, the teacher's map misses {_percent(teacher)} of what the best pairing of these "
-        f"points saves over a random one, the student's {_percent(student)} (relative Monge gap; 0: optimal at this n)."
+        f"As transport from the noise, the teacher's map misses {percent(teacher)} of what the best pairing of these "
+        f"points saves over a random one, the student's {percent(student)} (relative Monge gap; 0: optimal at this n)."
     )
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{100 * share:.2g} %" if share >= 1e-4 else "0 %"
 
 
 def _told(correlation: Correlation) -> str:
     return f"{number(correlation.value)} ({number(correlation.low)} to {number(correlation.high)})"
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for numbers that are none."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return value if math.isfinite(value) else None

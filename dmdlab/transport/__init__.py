@@ -1,1 +1,18 @@
 """Optimal transport between two samples: numpy, exact or certified; `on_gpu` alone knows torch."""
+
+from dmdlab.transport.certified import Engine
+from dmdlab.transport.distances import distance_blocks, matched_distances, squared_distances
+from dmdlab.transport.solution import Transport, TransportError
+from dmdlab.transport.solve import DENSE_LIMIT, assignment, transport_cost
+
+__all__ = [
+    "DENSE_LIMIT",
+    "Engine",
+    "Transport",
+    "TransportError",
+    "assignment",
+    "distance_blocks",
+    "matched_distances",
+    "squared_distances",
+    "transport_cost",
+]
