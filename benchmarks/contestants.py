@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
 from dmdlab.config import Experiment, flatten
-from dmdlab.device.precision import Precision, resolve
+from dmdlab.device.precision import Precision, precision_on
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.experiments import load
 from dmdlab.lab.profile import random_start
@@ -53,7 +53,7 @@ class Job:
     def precision(self) -> Precision:
         """The arithmetic of its networks' products; flows are always in float32."""
         wanted = "float32" if self.work == "flow" else self.experiments()[0].network.precision
-        return resolve(wanted, torch.device(self.device))
+        return precision_on(torch.device(self.device), wanted)
 
     def experiments(self) -> list[Experiment]:
         """One per member."""

@@ -104,7 +104,8 @@ def header(name: str, options: Options) -> dict[str, Any]:
     """Where and how the records below it were made."""
     import torch
 
-    from dmdlab.device.environment import allowed_cores, commit, cpu_name, versions
+    from dmdlab.device.environment import commit, cpu_name, versions
+    from dmdlab.device.limits import allowed_cores
     from dmdlab.device.precision import PRECISIONS, supports
 
     device = torch.device(options.device)

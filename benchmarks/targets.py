@@ -24,7 +24,7 @@ from benchmarks.lane import Lane
 from benchmarks.limits import BF16_PEER, PEER, at
 from benchmarks.measure import Options, Turn, quotient, say, significant
 from dmdlab.config import Experiment
-from dmdlab.device.environment import allowed_cores
+from dmdlab.device.limits import allowed_cores
 from dmdlab.experiments import load
 from dmdlab.lab.cost import cycles
 from dmdlab.lab.plan import alike

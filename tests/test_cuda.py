@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from dmdlab.lab.checkpoint import Checkpoint
 from small import cycle, distillation, experiment, experiments, law_of, parameters
 from test_capture import CASES, members
 from test_laws import INSTANCES
@@ -13,7 +14,6 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.device import fusing
 from dmdlab.device.capture import WARM_UP, Replayed
-from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.run import Progress, run_ensemble
 from dmdlab.laws import Law
 from dmdlab.training.distill import Distillation, Student
@@ -67,7 +67,7 @@ def test_every_exact_denoiser_can_be_captured(law: Law) -> None:
 
 
 def test_kernels_can_be_compiled_here() -> None:
-    assert fusing.works(GPU)
+    assert fusing.can_fuse(GPU)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")

@@ -8,7 +8,7 @@ import torch
 from small import CPU
 
 from dmdlab.config import InputError
-from dmdlab.device import environment
+from dmdlab.device import environment, limits
 from dmdlab.device.precision import PRECISIONS, supports
 
 # --- cores, memory, devices
@@ -17,15 +17,15 @@ from dmdlab.device.precision import PRECISIONS, supports
 def test_cores_are_those_of_the_affinity_and_all_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
-    assert environment.allowed_cores() == 3
+    assert limits.allowed_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert environment.allowed_cores() == 12
+    assert limits.allowed_cores() == 12
 
 
 def test_total_memory_is_unknown_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (environment.total_memory() or 0) > 2**28
+    assert (limits.total_memory() or 0) > 2**28
     monkeypatch.delattr(os, "sysconf")
-    assert environment.total_memory() is None
+    assert limits.total_memory() is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.device import fusing
-from dmdlab.device.fusing import chosen, fused, is_fusing
+from dmdlab.device.fusing import fused, graph_and_fusing, is_fusing
 from dmdlab.device.precision import supports
 from dmdlab.networks import Ensemble
 from dmdlab.training import optimiser
@@ -128,17 +128,17 @@ def _step(net: Ensemble, way: EnsembleAdamW, x: Tensor, level: Tensor, formula: 
 
 
 def test_a_cpu_neither_replays_nor_fuses_unless_asked() -> None:
-    assert chosen(CPU, None, None) == (False, False)
-    assert chosen(CPU, True, None) == (True, False)
-    assert chosen(CPU, False, True) == (False, True)
+    assert graph_and_fusing(CPU, None, None) == (False, False)
+    assert graph_and_fusing(CPU, True, None) == (True, False)
+    assert graph_and_fusing(CPU, False, True) == (False, True)
 
 
 def test_a_gpu_does_both_where_kernels_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     for able in (True, False):
-        monkeypatch.setattr(fusing, "works", lambda device, able=able: able)
-        assert chosen(gpu, None, None) == (True, able)
-        assert chosen(gpu, False, None) == (False, False)
+        monkeypatch.setattr(fusing, "can_fuse", lambda device, able=able: able)
+        assert graph_and_fusing(gpu, None, None) == (True, able)
+        assert graph_and_fusing(gpu, False, None) == (False, False)
 
 
 def test_without_a_compiler_it_is_said_and_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,18 +146,18 @@ def test_without_a_compiler_it_is_said_and_done_without(monkeypatch: pytest.Monk
         raise RuntimeError("Failed to find C compiler")
 
     monkeypatch.setattr(fusing, "BACKEND", broken)
-    fusing.obstacle.cache_clear()
+    fusing.why_not_fused.cache_clear()
     with pytest.warns(UserWarning, match="without fused kernels.*Failed to find C compiler"):
-        assert not fusing.works(CPU)
-    fusing.obstacle.cache_clear()
+        assert not fusing.can_fuse(CPU)
+    fusing.why_not_fused.cache_clear()
     assert not is_fusing()
 
 
 def test_torchs_own_switch_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
-    fusing.obstacle.cache_clear()
-    assert fusing.obstacle(CPU) == "TORCH_COMPILE_DISABLE is 1"
-    fusing.obstacle.cache_clear()
+    fusing.why_not_fused.cache_clear()
+    assert fusing.why_not_fused(CPU) == "TORCH_COMPILE_DISABLE is 1"
+    fusing.why_not_fused.cache_clear()
 
 
 def test_a_marked_function_is_itself_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,4 +188,4 @@ def test_inductors_code_is_the_plain_cycle(kind: str, precision: str) -> None:
             torch.testing.assert_close(cycle(fast), cycle(plain), rtol=3e-2, atol=1e-3)
     else:
         agree(members(network__kind=kind, student__weight_decay=0.1), 8)
-    assert fusing.works(CPU)
+    assert fusing.can_fuse(CPU)

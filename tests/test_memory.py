@@ -217,8 +217,8 @@ def test_memory_that_ran_out_in_a_capture_is_found_behind_its_error() -> None:
             return error
 
     for cause in (ERRORS[0], RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
-        assert sweep.out_of_memory(failing(cause))
-    assert not sweep.out_of_memory(failing(ValueError("a size")))
+        assert memory.out_of_memory(failing(cause))
+    assert not memory.out_of_memory(failing(ValueError("a size")))
 
 
 def test_what_workers_tell_survives_the_way_to_the_parent() -> None:

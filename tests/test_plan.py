@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 from dmdlab.cli.plan import app as planning
 from dmdlab.config import Experiment, InputError
-from dmdlab.device import environment
 from dmdlab.device import limits as memory
 from dmdlab.lab import footprint, plan, sweep
 from dmdlab.lab.run import run_ensemble
@@ -242,9 +241,9 @@ def test_a_plan_says_what_it_decided() -> None:
 def test_workers_by_default_are_as_many_as_there_is_time_for(
     cores: int, quota: float | None, on_cpu: int, on_gpu: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "allowed_cores", lambda: cores)
-    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
-    assert (sweep.default_workers(CPU), sweep.default_workers(GPU)) == (on_cpu, on_gpu)
+    monkeypatch.setattr(memory, "allowed_cores", lambda: cores)
+    monkeypatch.setattr(memory.cgroups, "cpu_quota", lambda: quota)
+    assert (memory.default_workers(CPU), memory.default_workers(GPU)) == (on_cpu, on_gpu)
 
 
 @pytest.mark.parametrize(
@@ -255,9 +254,9 @@ def test_workers_share_the_threads_that_get_time(
     threads: int, cores: int, quota: float | None, workers: int, each: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(environment, "allowed_cores", lambda: cores)
-    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
-    assert environment.threads_each(workers) == each
+    monkeypatch.setattr(memory, "allowed_cores", lambda: cores)
+    monkeypatch.setattr(memory.cgroups, "cpu_quota", lambda: quota)
+    assert memory.threads_each(workers) == each
 
 
 # --- on the command line

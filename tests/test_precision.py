@@ -8,7 +8,7 @@ from small import CPU, cycle, distillation, experiment, law_of, parameters, star
 
 from dmdlab.config import InputError
 from dmdlab.device import precision as module
-from dmdlab.device.precision import PRECISIONS, Precision, products, resolve, supports
+from dmdlab.device.precision import PRECISIONS, Precision, arithmetic, precision_on, supports
 from dmdlab.randomness import rotation
 from dmdlab.training.distill import Student
 
@@ -29,13 +29,13 @@ def test_a_gpu_has_what_its_generation_has(
 ) -> None:
     fake_gpu(monkeypatch, capability)
     assert {p for p in PRECISIONS if supports(GPU, p)} == has
-    assert resolve("auto", GPU) == auto
+    assert precision_on(GPU, "auto") == auto
     for p in PRECISIONS:
         if p in has:
-            assert resolve(p, GPU) == p
+            assert precision_on(GPU, p) == p
         else:
             with pytest.raises(InputError, match=f"network.precision is '{p}'.*set it to auto or one of float32"):
-                resolve(p, GPU)
+                precision_on(GPU, p)
 
 
 @pytest.mark.parametrize(("amx", "avx512", "has"), [(1, 1, "amx"), (0, 1, "avx512"), (0, 0, "none")])
@@ -44,9 +44,9 @@ def test_a_cpu_has_bf16_by_its_instructions(amx: int, avx512: int, has: str, mon
     monkeypatch.setattr(module.torch, "cpu", cpu)
     assert module.cpu_bf16() == has
     assert supports(CPU, "bf16") == (has != "none")
-    assert resolve("auto", CPU) == "float32"
+    assert precision_on(CPU, "auto") == "float32"
     with pytest.raises(InputError, match="'tf32', which the device cpu does not have"):
-        resolve("tf32", CPU)
+        precision_on(CPU, "tf32")
 
 
 def test_torch_still_has_the_names_that_tell_a_cpus_instructions() -> None:
@@ -58,13 +58,13 @@ def test_the_switches_are_put_back_whatever_happens() -> None:
     before = torch.backends.cuda.matmul.allow_tf32
     for outer in PRECISIONS:
         for inner in PRECISIONS:
-            with products(outer, CPU):
+            with arithmetic(outer, CPU):
                 state = torch.backends.cuda.matmul.allow_tf32, torch.is_autocast_enabled("cpu")
                 assert state == (outer == "tf32", outer == "bf16")
-                with products(inner, CPU):
+                with arithmetic(inner, CPU):
                     assert torch.backends.cuda.matmul.allow_tf32 == (inner == "tf32")
                     assert torch.is_autocast_enabled("cpu") == (inner == "bf16")
-                with pytest.raises(ZeroDivisionError), products(inner, CPU):
+                with pytest.raises(ZeroDivisionError), arithmetic(inner, CPU):
                     raise ZeroDivisionError
                 assert (torch.backends.cuda.matmul.allow_tf32, torch.is_autocast_enabled("cpu")) == state
     assert torch.backends.cuda.matmul.allow_tf32 == before
@@ -89,7 +89,7 @@ def test_a_bf16_cycle_is_a_float32_one_to_bf16s_rounding(kind: str) -> None:
 @needs_bf16
 def test_laws_run_in_full_whatever_surrounds_them() -> None:
     law, x = law_of(experiment()), torch.randn(2, 9, 4)
-    with products("bf16", CPU):
+    with arithmetic("bf16", CPU):
         found = law.denoise(x, 0.5)
     assert torch.equal(found, law.denoise(x, 0.5))
 
@@ -105,7 +105,7 @@ def test_the_noise_is_turned_in_full_and_measured_outputs_are_float32() -> None:
     z = 80 * torch.randn(1, 9, 4)
     student.denoiser.forward = lambda z, sigma: seen.append(z) or z  # type: ignore[method-assign]
     student(z)
-    with products("bf16", CPU):
+    with arithmetic("bf16", CPU):
         student(z)
     assert torch.equal(seen[0], seen[1])
     loop = distillation([experiment(network__precision="bf16")])

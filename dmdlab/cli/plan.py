@@ -32,10 +32,11 @@ def plan(
     Says which runs would train together, in how many processes, and roughly how long; trains nothing.
     """
     from dmdlab.device.environment import choose_device, hardware
+    from dmdlab.device.limits import default_workers
     from dmdlab.experiments import load
     from dmdlab.lab.estimate import makespan, plan_seconds
     from dmdlab.lab.plan import plan as make_plan
-    from dmdlab.lab.sweep import check_precision, default_workers
+    from dmdlab.lab.sweep import check_precision
 
     path, overrides = split_words(words, preset, "plan")
     experiments, chosen = load(path, preset, overrides).experiments(), choose_device(device)

@@ -148,9 +148,10 @@ def _compute(
 ) -> "list[Record]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
     from dmdlab.device.environment import choose_device
+    from dmdlab.device.limits import default_workers
     from dmdlab.lab.plan import plan
     from dmdlab.lab.store import folder_name, load_record, prepare
-    from dmdlab.lab.sweep import check_precision, default_workers, missing
+    from dmdlab.lab.sweep import check_precision, missing
 
     experiments, most = found.experiments(), bytes_of(memory)
     device = choose_device(device_name)

@@ -1,4 +1,4 @@
-"""Where a result was made: versions, commit, hardware. And which device to use, and how much of the machine is ours."""
+"""Where a result was made: versions, commit, hardware. And which device to use."""
 
 import math
 import os
@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 from dmdlab.config import InputError
-from dmdlab.device.cgroups import cpu_quota
 from dmdlab.device.limits import taken
-from dmdlab.device.precision import Precision, products
+from dmdlab.device.precision import Precision, arithmetic
 
 PACKAGES = ("dmdlab", "torch", "numpy", "scipy", "POT", "lapx")
 
@@ -105,32 +104,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def allowed_cores() -> int:
-    """Cores on which this process may run: its affinity where the system has such a thing, else all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def granted_cores() -> int:
-    """Cores whose time is ours: the allowed ones, as far as control groups grant their time, and one at least."""
-    quota = cpu_quota()
-    return allowed_cores() if quota is None else max(1, min(allowed_cores(), int(quota)))
-
-
-def threads_each(workers: int) -> int:
-    """Threads for each of so many worker processes: this process's own, shared, but no more than get time."""
-    return max(1, min(torch.get_num_threads(), granted_cores()) // workers)
-
-
-def total_memory() -> int | None:
-    """Bytes of RAM in this machine, whoever uses them; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows; names that a system lacks
-        return None
-
-
 def synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was asked to do, so that a clock means something."""
     if device.type == "cuda":
@@ -149,7 +122,7 @@ def product_rate(device: torch.device, precision: Precision, seconds: float = 0.
     own = torch.Generator(device).manual_seed(0)  # random numbers: a GPU multiplies constant ones faster than real ones
     a, b = (torch.randn(size, size, generator=own, device=device).to(dtype) for _ in range(2))
     out, best, end = torch.empty_like(a), math.inf, time.perf_counter() + seconds
-    with products("tf32" if precision == "tf32" else "float32", device), torch.inference_mode():
+    with arithmetic("tf32" if precision == "tf32" else "float32", device), torch.inference_mode():
         torch.mm(a, b, out=out)  # libraries set themselves up
         while True:
             synchronise(device)

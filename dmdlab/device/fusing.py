@@ -46,11 +46,11 @@ def is_fusing() -> bool:
     return _wanted
 
 
-def chosen(device: torch.device, graph: bool | None, fuse: bool | None) -> tuple[bool, bool]:
+def graph_and_fusing(device: torch.device, graph: bool | None, fuse: bool | None) -> tuple[bool, bool]:
     """Whether to replay a step on `device` as a CUDA graph, and whether to fuse it: as given, and where that is None, a
     graph on a GPU, fused if kernels can be compiled for it."""
     graph = device.type == "cuda" if graph is None else graph
-    return graph, graph and device.type == "cuda" and works(device) if fuse is None else fuse
+    return graph, graph and device.type == "cuda" and can_fuse(device) if fuse is None else fuse
 
 
 def fused(function: Callable[P, R]) -> Callable[P, R]:
@@ -81,16 +81,16 @@ def _settings() -> Iterator[None]:
         yield
 
 
-def works(device: torch.device) -> bool:
+def can_fuse(device: torch.device) -> bool:
     """Whether kernels can be compiled for `device`; warns when they cannot."""
-    found = obstacle(device)
+    found = why_not_fused(device)
     if found:
         warnings.warn(f"trains without fused kernels, which is slower: {found}", stacklevel=2)
     return not found
 
 
 @cache
-def obstacle(device: torch.device) -> str:
+def why_not_fused(device: torch.device) -> str:
     """Why kernels cannot be compiled for `device`: without a compiler, Triton or a driver. Nothing when they can."""
     for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE"):
         if os.environ.get(name) == "1":

@@ -1,5 +1,7 @@
-"""Bytes: how many a machine can spare, how many this process has taken, how many a stretch of code holds."""
+"""How many cores are ours, how many bytes a machine can spare and this process has taken, and when memory ran out."""
 
+import gc
+import os
 import re
 import sys
 import weakref
@@ -24,6 +26,14 @@ with torch's CPU build, of which all processes share 100, and 730 MiB with its C
 
 CPU_SHARE = 0.6
 """The part of the available RAM that all workers together may take by estimate (ours: a laptop is used beside it)."""
+
+SHARING = 3
+"""Workers that share a GPU at most by default (ours): two may measure at a time, more would divide its memory."""
+
+OUT_OF_MEMORY_TEXTS = (
+    *("DefaultCPUAllocator: can't allocate", "]: out of memory", "error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
+)
+"""How memory's end is told where it is not an error of its own: by torch on the CPU, Triton, CUDA and cuBLAS."""
 
 UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -57,6 +67,34 @@ class LiveBytes(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.live -= size
+
+
+def allowed_cores() -> int:
+    """Cores on which this process may run: its affinity where the system has such a thing, else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def granted_cores() -> int:
+    """Cores whose time is ours: the allowed ones, as far as control groups grant their time, and one at least."""
+    quota = cgroups.cpu_quota()
+    return allowed_cores() if quota is None else max(1, min(allowed_cores(), int(quota)))
+
+
+def threads_each(workers: int) -> int:
+    """Threads for each of so many worker processes: this process's own, shared, but no more than get time."""
+    return max(1, min(torch.get_num_threads(), granted_cores()) // workers)
+
+
+def default_workers(device: torch.device) -> int:
+    """One for each core whose time is ours on a CPU; on a GPU up to `SHARING`, with two such cores for each.
+
+    One ensemble fills a GPU while it trains. Then its runs are measured in numpy on the CPU, about a second each at a
+    thousand samples, and a lone worker would leave the GPU idle for as long.
+    """
+    cores = granted_cores()
+    return cores if device.type == "cpu" else max(1, min(SHARING, cores // 2))
 
 
 def memory(device: torch.device, workers: int = 1, stated: int | None = None) -> int:
@@ -97,6 +135,14 @@ def _kilobytes(name: str, field: str) -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
+def total_memory() -> int | None:
+    """Bytes of RAM in this machine, whoever uses them; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows; names that a system lacks
+        return None
+
+
 def taken(device: torch.device) -> int | None:
     """Bytes at their peak so far: of torch's tensors on a GPU, of this whole process on a CPU; None if unknown."""
     if device.type == "cuda":
@@ -115,6 +161,22 @@ def process_peak() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory ran out, here or in what led here: a capture that fails says only that it did."""
+    while error is not None:
+        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(t in str(error) for t in OUT_OF_MEMORY_TEXTS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def release_memory(device: torch.device) -> None:
+    """Give back what nobody holds any more: an ensemble's loop refers to itself and would stay beside the next one."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def parse_size(text: str, source: str = "--memory") -> int:

@@ -11,20 +11,16 @@ from dmdlab.config import InputError
 from dmdlab.device.cgroups import cpu_quota, memory_limit
 from dmdlab.device.doctor import Finding
 from dmdlab.device.environment import (
-    allowed_cores,
     choose_device,
     commit,
     cpu_name,
     hardware,
     product_rate,
-    threads_each,
-    total_memory,
     why_no_gpu,
 )
-from dmdlab.device.fusing import obstacle
-from dmdlab.device.limits import available
-from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, resolve, supports
-from dmdlab.lab.sweep import default_workers
+from dmdlab.device.fusing import why_not_fused
+from dmdlab.device.limits import allowed_cores, available, default_workers, threads_each, total_memory
+from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, precision_on, supports
 
 FASTER = 1.3
 """How many times float32's rate bfloat16 must reach before it is recommended (ours: casts and the rest eat some)."""
@@ -101,13 +97,13 @@ def examine_machine(device_name: str, seconds: float) -> tuple[Machine, list[Fin
         device=None if device is None else str(device),
         why=why,
         arithmetic=[] if device is None else [_arithmetic(device, p, seconds) for p in PRECISIONS],
-        auto_precision=None if device is None else resolve("auto", device),
+        auto_precision=None if device is None else precision_on(device, "auto"),
         cpu=cpu_name(),
         threads=_threads(device or torch.device("cpu")),
         ram_bytes=total_memory(),
         ram_available_bytes=available(),
         ram_limit_bytes=memory_limit(),
-        unfused=obstacle(device) if device is not None and device.type == "cuda" else None,
+        unfused=why_not_fused(device) if device is not None and device.type == "cuda" else None,
         commit=commit(),
     )
     return machine, [*findings, *advice(machine)]

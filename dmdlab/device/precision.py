@@ -1,7 +1,7 @@
 """In which arithmetic the networks' matrix products run: float32, TF32 or bfloat16.
 
 Parameters, optimiser states, losses and everything but products are float32 in all three. TF32 is a switch of torch
-that holds for the whole process and bfloat16 its autocast, so `products` sets them for a stretch of code, a training
+that holds for the whole process and bfloat16 its autocast, so `arithmetic` sets them for a stretch of code, a training
 cycle, and puts them back. What a run is measured by (flows, students' outputs, transport) never runs in either, nor do
 the laws within a cycle: |x|^2 - 2 xy + |y|^2 would cancel there.
 """
@@ -32,7 +32,7 @@ def cpu_bf16() -> Literal["amx", "avx512", "none"]:
     return "avx512" if torch.cpu._is_avx512_bf16_supported() else "none"
 
 
-def resolve(wanted: str, device: torch.device) -> Precision:
+def precision_on(device: torch.device, wanted: str) -> Precision:
     """The arithmetic that 'auto' or a name means on `device`: 'auto' is TF32 on a GPU that has it, else float32.
 
     Raises `InputError` for an arithmetic that the device lacks.
@@ -50,7 +50,7 @@ def resolve(wanted: str, device: torch.device) -> Precision:
 
 
 @contextmanager
-def products(precision: Precision, device: torch.device) -> Iterator[None]:
+def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Within it, products of float32 tensors on `device` run in this arithmetic, those of autograd included."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

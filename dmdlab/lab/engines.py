@@ -15,7 +15,7 @@ import torch
 
 from dmdlab.config import Experiment, InputError
 from dmdlab.device.allocator import tune_allocator
-from dmdlab.device.environment import threads_each
+from dmdlab.device.limits import release_memory, threads_each
 from dmdlab.lab.plan import shape_name
 
 if TYPE_CHECKING:
@@ -106,8 +106,8 @@ def _leave_with_parent() -> None:
 
 
 def _work(index: int, group: list[Experiment], out: Path, device: torch.device, graph: bool | None) -> None:
-    from dmdlab.lab.sweep import free, work
+    from dmdlab.lab.sweep import work
 
-    free(device)
+    release_memory(device)
     for event in work(group, out, device, graph):
         _events.put((index, event))

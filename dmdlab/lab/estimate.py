@@ -17,9 +17,10 @@ from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP, Replayed
-from dmdlab.device.environment import synchronise, threads_each
-from dmdlab.device.fusing import chosen, fusing
-from dmdlab.device.precision import products, resolve
+from dmdlab.device.environment import synchronise
+from dmdlab.device.fusing import fusing, graph_and_fusing
+from dmdlab.device.limits import threads_each
+from dmdlab.device.precision import arithmetic, precision_on
 from dmdlab.lab.cost import cycles, flow_calls, step_flops
 from dmdlab.lab.plan import Part, Plan, shape
 from dmdlab.laws import make_law
@@ -68,8 +69,9 @@ def makespan(times: Sequence[float], workers: int) -> float:
 
 def speed(e: Experiment, members: int, device: torch.device, graph: bool | None = None) -> Speed:
     """`Speed` of an ensemble like this one, measured now. graph: as for `Distillation`."""
-    graph, fuse = chosen(device, graph, None)
-    n, law, precision = e.student.batch, make_law(e.law.model_dump()).to(device), resolve(e.network.precision, device)
+    graph, fuse = graph_and_fusing(device, graph, None)
+    n, law = e.student.batch, make_law(e.law.model_dump()).to(device)
+    precision = precision_on(device, e.network.precision)
     denoiser = denoiser_for(members, e.network, law, device)
     network = ensemble_of(denoiser)
     network.initialise([generator(i, "speed") for i in range(members)])
@@ -77,7 +79,7 @@ def speed(e: Experiment, members: int, device: torch.device, graph: bool | None 
     batch = torch.randn(members, n, law.dim, device=device), torch.ones(members, n, 1, device=device)
 
     def step(x: Tensor, sigma: Tensor) -> Tensor:
-        with products(precision, device), fusing(fuse):
+        with arithmetic(precision, device), fusing(fuse):
             return network.gradient(denoising_loss(denoiser, x, x, sigma, 1.0), gradient)
 
     took = _seconds(Replayed(step, graph), batch)

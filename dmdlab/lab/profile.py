@@ -26,9 +26,9 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.device.allocator import tune_allocator
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.environment import product_rate, synchronise
-from dmdlab.device.fusing import chosen
+from dmdlab.device.fusing import graph_and_fusing
 from dmdlab.device.limits import memory, size_text
-from dmdlab.device.precision import Precision, resolve
+from dmdlab.device.precision import Precision, precision_on
 from dmdlab.lab.cost import cycle_flops, teacher_flops
 from dmdlab.lab.plan import ensembles
 from dmdlab.laws import make_law
@@ -159,9 +159,9 @@ def teaching(experiments: Sequence[Experiment], device: torch.device) -> Work:
         denoiser = denoiser_for(len(seeds), first.network, law, device)
         return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, graph=graph, fuse=fuse))
 
-    eager = training(False, chosen(device, None, None)[1]) if device.type == "cuda" else None
+    eager = training(False, graph_and_fusing(device, None, None)[1]) if device.type == "cuda" else None
     block = block_steps(first.teacher.batch * first.law.dim)
-    flops, precision = len(seeds) * teacher_flops(first), resolve(first.network.precision, device)
+    flops, precision = len(seeds) * teacher_flops(first), precision_on(device, first.network.precision)
     return Work(len(seeds), device, precision, training(None, None), flops, block, eager)
 
 

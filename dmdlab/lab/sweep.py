@@ -6,7 +6,6 @@ Every worker writes its own runs; the parent only watches. An ensemble that is r
 halves. A system that kills instead, as Linux does when RAM runs out, ends the sweep; the same command goes on.
 """
 
-import gc
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,18 +15,15 @@ import torch
 
 from dmdlab.config import Experiment, InputError
 from dmdlab.device.allocator import keep_freed, tune_allocator
-from dmdlab.device.environment import environment, granted_cores
-from dmdlab.device.limits import taken
-from dmdlab.device.precision import resolve
+from dmdlab.device.environment import environment
+from dmdlab.device.limits import out_of_memory, release_memory, taken
+from dmdlab.device.precision import precision_on
 from dmdlab.lab.calibrate import stored_calibration
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.plan import DISTILLING, START_NETWORKS, Plan, plan, split, too_large
 from dmdlab.lab.run import Clock, Progress, Rows, run_ensemble
 from dmdlab.lab.store import finished, read_start, start_path, write_run, write_start
 from dmdlab.pairing import Calibration
-
-SHARING = 3
-"""Workers that share a GPU at most by default (ours): two may measure at a time, more would divide its memory."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ def sweep(
     tune_allocator()
     for index, group in enumerate(groups):
         if index:
-            free(device)
+            release_memory(device)
         for event in work(group, out, device, graph):
             yield index, event
 
@@ -115,17 +111,7 @@ def sweep(
 def check_precision(experiments: Sequence[Experiment], device: torch.device) -> None:
     """Raise `InputError` for a `network.precision` that the device lacks."""
     for wanted in {e.network.precision for e in experiments}:
-        resolve(wanted, device)
-
-
-def default_workers(device: torch.device) -> int:
-    """One for each core whose time is ours on a CPU; on a GPU up to `SHARING`, with two such cores for each.
-
-    One ensemble fills a GPU while it trains. Then its runs are measured in numpy on the CPU, about a second each at a
-    thousand samples, and a lone worker would leave the GPU idle for as long.
-    """
-    cores = granted_cores()
-    return cores if device.type == "cpu" else max(1, min(SHARING, cores // 2))
+        precision_on(device, wanted)
 
 
 def work(group: list[Experiment], out: Path, device: torch.device, graph: bool | None = None) -> Iterator[Event]:
@@ -150,33 +136,13 @@ def work(group: list[Experiment], out: Path, device: torch.device, graph: bool |
             yield Split(part, parts, why)
             waiting = parts + waiting
         if waiting:
-            free(device)
-
-
-TOLD = ("DefaultCPUAllocator: can't allocate", "]: out of memory", "error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How memory's end is told where it is not an error of its own: by torch on the CPU, Triton, CUDA and cuBLAS."""
-
-
-def out_of_memory(error: BaseException | None) -> bool:
-    """Whether memory ran out, here or in what led here: a capture that fails says only that it did."""
-    while error is not None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in TOLD):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def free(device: torch.device) -> None:
-    """Give back what nobody holds any more: an ensemble's loop refers to itself and would stay beside the next one."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+            release_memory(device)
 
 
 def _train(group: list[Experiment], out: Path, device: torch.device, graph: bool | None) -> Iterator[Event]:
     """One attempt at an ensemble; start networks, checkpoints and finished runs stay whatever happens."""
     clock, checkpoint = Clock(), Checkpoint(out, group, device)
-    precision = resolve(group[0].network.precision, device)
+    precision = precision_on(device, group[0].network.precision)
     stored = {e.seed: start_path(out, e) for e in group}
     rows = {seed: read_start(path) for seed, path in stored.items() if path.is_file()}
 

@@ -21,10 +21,10 @@ its input and is meant for sigma from 0.002 to 1000 at any d up to 4096. TF32 an
 from typing import ClassVar
 
 import torch
+from dmdlab.config import InputError
 from torch import Tensor
 
-from dmdlab.config import InputError
-from dmdlab.device.precision import products
+from dmdlab.device.precision import arithmetic
 
 
 class Law(torch.nn.Module):
@@ -91,7 +91,7 @@ class Law(torch.nn.Module):
         """
         dtype = torch.promote_types(x_sigma.dtype, torch.float32)
         x, level = self._noised(x_sigma, sigma, dtype)
-        with products("float32", x.device):
+        with arithmetic("float32", x.device):
             return self._denoise(x, level).to(x_sigma.dtype)
 
     def log_density(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class Law(torch.nn.Module):
             InputError: as for `denoise`.
         """
         x, level = self._noised(x_sigma, sigma, torch.float64)
-        with products("float32", x.device):
+        with arithmetic("float32", x.device):
             return self._log_density(x, level).to(x_sigma.dtype)
 
     def _noised(self, x_sigma: Tensor, sigma: float | Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

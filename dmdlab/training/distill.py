@@ -14,17 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-
 from dmdlab.config import Experiment
 from dmdlab.device.capture import Replayed
-from dmdlab.device.fusing import chosen, fusing
-from dmdlab.device.precision import products, resolve
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import Ensemble
 from dmdlab.randomness import Ahead, block_steps, generator
 from dmdlab.training.optimiser import EnsembleAdamW
+from torch import Tensor, nn
+
+from dmdlab.device.fusing import fusing, graph_and_fusing
+from dmdlab.device.precision import arithmetic, precision_on
 from dmdlab.training.teacher import denoising_loss, ensemble_of
 
 DIVERGED = 1e3
@@ -56,7 +56,7 @@ class Student(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """z (e, n, d) -> G(z) (e, n, d)."""
         if self.rotation is not None and self.rotated is not None:
-            with products("float32", z.device):
+            with arithmetic("float32", z.device):
                 z = torch.where(self.rotated[:, None, None], torch.bmm(z, self.rotation), z)
         return self.denoiser(z, self.sigma_max)
 
@@ -128,7 +128,7 @@ class Distillation:
         self.teacher, self.student, self.fake = teacher, student, fake
         self.sigma_data = fake.sigma_data
         self.device = student.network.flat.device
-        self.precision = resolve(first.network.precision, self.device)
+        self.precision = precision_on(self.device, first.network.precision)
         k = self.score.updates
         self.cycles = -(-self.config.iterations // k)
         student_rates = [e.student.learning_rate for e in experiments]
@@ -142,7 +142,7 @@ class Distillation:
         self.iteration = torch.zeros((), dtype=torch.int64, device=self.device)
         self.sums = torch.zeros(5, len(experiments), device=self.device)  # of Cycle's numbers since the last report
         self.failed_at = torch.full((len(experiments),), -1, device=self.device)
-        graph, self.fuse = chosen(self.device, graph, fuse)
+        graph, self.fuse = graph_and_fusing(self.device, graph, fuse)
         self._step = Replayed(self._cycle, graph)
 
     def _optimiser(self, network: Ensemble, rates: list[float], total: int, warmup: int) -> EnsembleAdamW:
@@ -208,7 +208,7 @@ class Distillation:
 
     def _cycle(self, z: Tensor, u: Tensor, eps: Tensor) -> None:
         """A cycle from its random numbers (`_draws`); keeps the discipline of `dmdlab.device.capture`."""
-        with products(self.precision, self.device), fusing(self.fuse):
+        with arithmetic(self.precision, self.device), fusing(self.fuse):
             batches = z.unbind(1)  # updates (+ 1 when the student's batch is its own) times (e, n, d)
             x = self.student(batches[0])
             loss, dm_loss, gap = self._student_loss(x, u[:, 0], eps[:, 0])

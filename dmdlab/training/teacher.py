@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
 from dmdlab.config import Experiment, NetworkConfig
 from dmdlab.device.capture import Replayed
-from dmdlab.device.fusing import chosen, fusing
-from dmdlab.device.precision import products, resolve
 from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
-from dmdlab.laws import Law
 from dmdlab.networks import NETWORKS, Ensemble
 from dmdlab.randomness import Ahead, block_steps, generator
 from dmdlab.training.optimiser import EnsembleAdamW
+from torch import Tensor
+
+from dmdlab.device.fusing import fusing, graph_and_fusing
+from dmdlab.device.precision import arithmetic, precision_on
+from dmdlab.laws import Law
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def train_teacher(
     """
     config, network = experiment.teacher, ensemble_of(denoiser)
     device = network.flat.device
-    precision = resolve(experiment.network.precision, device)
+    precision = precision_on(device, experiment.network.precision)
     network.initialise([generator(s, "network") for s in seeds])
     optimiser = EnsembleAdamW(
         network,
@@ -78,11 +78,11 @@ def train_teacher(
         decay="cosine",
     )
     total = torch.zeros(len(seeds), device=device)
-    graph, fuse = chosen(device, graph, fuse)
+    graph, fuse = graph_and_fusing(device, graph, fuse)
 
     def step(x: Tensor, level: Tensor, eps: Tensor) -> None:
         x_sigma = x + level * eps  # (e, n, d)
-        with products(precision, device), fusing(fuse):
+        with arithmetic(precision, device), fusing(fuse):
             with torch.no_grad():
                 target = law.denoise(x_sigma, level) if config.target == "posterior" else x
             loss = denoising_loss(denoiser, x_sigma, target, level, edm_weight(level, law.sigma_data))
