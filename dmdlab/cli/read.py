@@ -1,14 +1,18 @@
 """Commands that read: `table`, `plot`, `laws`, `metrics`, `config show`."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.run import AsJson, Preset, Settings, first_of, save_plot, split_words
-from dmdlab.config import InputError, describe, flatten, nearest
+from dmdlab.cli.run import AsJson, Preset, Settings, first_of, split_words
+from dmdlab.config import InputError, nearest
+
+if TYPE_CHECKING:
+    from dmdlab.records.record import Record
 
 app = typer.Typer()
 config_app = typer.Typer(help="Settings: what can be set, and what a file resolves to.", no_args_is_help=True)
@@ -19,11 +23,17 @@ Filters = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="
 FORMATS = ("table", "csv", "json")
 
 
-def wanted(words: Sequence[str] | None) -> dict[str, Any]:
-    """`key=value` words as a filter."""
+def _chosen(directory: Path, filters: Sequence[str] | None) -> "list[Record]":
+    """The runs below a folder with these values; what is odd about the folder goes to stderr."""
     from dmdlab.experiments import parse_words
+    from dmdlab.records.record import load_records, select
 
-    return parse_words(words or ())
+    with warnings.catch_warnings(record=True) as odd:
+        warnings.simplefilter("always")
+        records = load_records(directory)
+    for warning in odd:
+        show.err().print(f"Note: {warning.message}")
+    return select(records, parse_words(filters or ()))
 
 
 @app.command()
@@ -33,27 +43,20 @@ def table(
     format: Annotated[str, typer.Option(help="table, csv or json; csv and json hold every key.")] = "table",
 ) -> None:
     """One row a run: config keys with dots, metrics under their keys."""
-    from dmdlab.lab.store import load_records, select
-    from dmdlab.records.cells import varying
+    from dmdlab.records.cells import CELL_METRICS, SHORT, varying
 
     if format not in FORMATS:
         raise InputError(f"--format {format}{nearest(format, FORMATS)}")
-    records = select(load_records(directory), wanted(filters))
-    rows = [r.row for r in records]
+    records = _chosen(directory, filters)
     if format == "json":
-        show.print_json(rows)
+        show.print_json([r.row for r in records])
     elif format == "csv":
-        show.csv_table(rows)
+        show.csv_table([r.row for r in records])
     else:
-        columns = [
-            "id",
-            "status",
-            *varying(records, also=("law.name", "law.dim", "student.init", "seed")),
-            *show.CELL_METRICS,
-        ]
-        show.plain_table(
-            [show.SHORT.get(c, c) for c in columns], [[row.get(c) for c in columns] for row in rows], whole=True
-        )
+        settings = varying(records, also=("law.name", "law.dim", "student.init", "seed"))
+        columns = ["id", "status", *settings, *CELL_METRICS]
+        rows = [[r.row.get(c) for c in columns] for r in records]
+        show.plain_table([SHORT.get(c, c) for c in columns], rows, whole=True)
 
 
 @app.command()
@@ -68,13 +71,9 @@ def plot(
 
     Its caption lies beside it.
     """
-    from dmdlab.lab.store import load_records, select
-    from dmdlab.plots import PLOTS
+    from dmdlab.plots import save_plot
 
-    if name not in PLOTS:
-        raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
-    records = select(load_records(directory), wanted(filters))
-    for path in save_plot(name, records, out or directory / "figures" / name, size):
+    for path in save_plot(name, _chosen(directory, filters), out or directory / "figures" / name, size):
         print(path)
 
 
@@ -120,22 +119,23 @@ def config_show(words: Settings = None, preset: Preset = None, as_json: AsJson =
 
     The value is that after defaults, preset, file and key=value.
     """
-    from dmdlab.experiments import load
+    from dmdlab.experiments import load, meanings, spelled_out
 
     path, overrides = split_words(words)
     found = load(path, preset, overrides)
-    flat = flatten(first_of(found).experiments()[0])
+    first = first_of(found).experiments()[0]
+    settings = spelled_out(first)
     if as_json:
-        show.print_json({"question": found.question, "settings": flat, "sweep": found.axes})
+        show.print_json({"question": found.question, "settings": settings, "sweep": found.axes})
         return
-    meaning = {key: text for key, _, text in describe()}
+    meaning = meanings(first)
     rows = [
         (
-            k,
-            str(found.axes.get(k, v)),
-            "swept" if k in found.axes else "",
-            meaning.get(k, "a parameter of the law"),
+            key,
+            str(found.axes.get(key, value)),
+            "swept" if key in found.axes else "",
+            meaning.get(key, "a parameter of the law"),
         )
-        for k, v in flat.items()
+        for key, value in settings.items()
     ]
     show.plain_table(["key", "value", "", "meaning"], rows)

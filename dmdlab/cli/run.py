@@ -204,6 +204,8 @@ def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
 
 def _draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:
     """Draw figures into `folder` and say where they lie; a figure that cannot be drawn says why."""
+    from dmdlab.plots import save_plot
+
     for name in names:
         try:
             paths = save_plot(name, records, folder / name)
@@ -211,19 +213,6 @@ def _draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> No
             show.err().print(f"No {name} figure: {error}")
             continue
         print(f"Figure: {'  '.join(str(p) for p in paths)}")
-
-
-def save_plot(name: str, records: "Sequence[Record]", path: Path, size: str = "paper") -> list[Path]:
-    """Draw one figure to `path` with the suffixes .pdf and .png, and its caption to .txt."""
-    from dmdlab.lab.store import prepare, write_atomically
-    from dmdlab.plots import draw
-    from dmdlab.plots.style import save
-
-    drawing = draw(name, records, size=size)
-    prepare(path.parent)
-    caption = path.parent / f"{path.name}.txt"
-    write_atomically(caption, drawing.caption + "\n")
-    return [*save(drawing.figure, path), caption]
 
 
 def _exit_on_failures(records: "Sequence[Record]") -> None:

@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from dmdlab.records.cells import Cell
 
-CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
-SHORT = {"law.name": "law", "law.dim": "d", "student.init": "init"}
-
 
 def err() -> "Console":
     """The console for everything that is not a result."""
@@ -31,43 +28,27 @@ def out() -> "Console":
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=2))
+    """One JSON document on stdout; null for numbers that are none."""
+    from dmdlab.records.writing import json_text
 
-
-def cell_value(cell: "Cell", metric: str) -> str:
-    """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
-    and '(poor)' for a fidelity that no claim should rest on."""
-    from dmdlab.pairing import POOR_FIDELITY
-    from dmdlab.pairing.words import interval
-
-    i = cell.metrics[metric]
-    text = ("≥ " if metric in cell.bounded else "") + interval(i.mean, i.low, i.high)
-    if i.missing:
-        text += f" (n = {i.n})"
-    return f"{text} (poor)" if metric == "fidelity" and i.mean > POOR_FIDELITY else text
+    print(json_text(value))
 
 
 def cell_table(cells: Sequence["Cell"], title: str) -> None:
     """The table a sweep ends with: a row a cell, mean and 95 % interval over seeds."""
     from rich.table import Table
 
-    from dmdlab.pairing.words import number
+    from dmdlab.records.cells import CELL_METRICS, SHORT, cell_row
 
     table = Table(title=title, title_justify="left")
     for key in cells[0].keys:
         table.add_column(SHORT.get(key, key), justify="right" if key == "law.dim" else "left")
-    table.add_column("seeds", justify="right")
-    for metric in CELL_METRICS:
-        table.add_column("ceiling" if metric == "delta_e_ceiling" else metric, justify="right")
-    previous = None
-    for cell in cells:
-        if previous is not None and cell.keys.get("law.dim") != previous:
+    for name in ("seeds", *CELL_METRICS):
+        table.add_column("ceiling" if name == "delta_e_ceiling" else name, justify="right")
+    for before, cell in zip([cells[0], *cells], cells, strict=False):
+        if cell.dim != before.dim:
             table.add_section()
-        previous = cell.keys.get("law.dim")
-        marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
-        values = [cell_value(cell, metric) for metric in CELL_METRICS]
-        table.add_row(*[number(v) for v in cell.keys.values()], f"{cell.seeds}{marks}", *values)
+        table.add_row(*cell_row(cell))
     _print_whole(table)
 
 

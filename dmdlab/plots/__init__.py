@@ -1,10 +1,11 @@
 """Figures from records: numpy and matplotlib in, a figure and its caption out, never torch.
 
-`PLOTS` is the catalogue; `draw(name, records)` makes one, `style.save` writes it.
+`PLOTS` is the catalogue; `draw(name, records)` makes one, `save` writes it, `save_plot` does both.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dmdlab.config import InputError, nearest
 from dmdlab.plots.calibration import calibration_figure
@@ -14,10 +15,10 @@ from dmdlab.plots.displacement import displacement_figure
 from dmdlab.plots.heatmap import heatmap_figure
 from dmdlab.plots.panels import panels_figure
 from dmdlab.plots.ranks import ranks_figure
-from dmdlab.plots.records import Record
 from dmdlab.plots.style import Drawing, save
+from dmdlab.records.record import Record
 
-__all__ = ["PLOTS", "Drawing", "Plot", "Record", "draw", "save"]
+__all__ = ["PLOTS", "Drawing", "Plot", "draw", "save", "save_plot"]
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,11 @@ def draw(name: str, records: Sequence[Record], size: str = "paper") -> Drawing:
     if name not in PLOTS:
         raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
     return PLOTS[name].function(records, size=size)
+
+
+def save_plot(name: str, records: Sequence[Record], path: Path, size: str = "paper") -> list[Path]:
+    """Draw one figure to `path` with the suffixes .pdf and .png, and its caption to .txt; returns the three paths.
+
+    Raises `InputError` as `draw`, and where the folder is not writable.
+    """
+    return save(draw(name, records, size), path)

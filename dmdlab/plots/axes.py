@@ -1,4 +1,4 @@
-"""Axes that several figures share: dimension, values with an honest zero, named reference lines."""
+"""Axes that several figures share: dimension, values with an honest zero, a measure's guide lines."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,28 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from dmdlab.pairing.glossary import Metric
 from dmdlab.plots.style import GREY, Size
 
 LINEAR_BELOW = 0.1
 """`zero_log_axis` is logarithmic above this value and linear from there down to 0, which a logarithm cannot show."""
 
 
-def name_line(axes: Axes, value: float, name: str, scale: Size) -> None:
-    """A thin horizontal reference line with its name at the right end; an empty name draws the line alone."""
-    axes.axhline(value, color=GREY, linewidth=scale.line * 0.5, zorder=1, gid="guide")
-    if name:
+def guide_lines(axes: Axes, metric: Metric, scale: Size) -> None:
+    """The measure's guides, each a thin line with its name at the right end: above the best value, else below, since
+    values that mean nothing gather on the line of chance."""
+    for value, name in metric.guides:
+        axes.axhline(value, color=GREY, linewidth=scale.line * 0.5, zorder=1, gid="guide")
+        above = value == metric.best
         axes.annotate(
             name,
             (1, value),
-            (0, 0.12 * scale.font),
+            (0, (0.12 if above else -0.35) * scale.font),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
             color=GREY,
             ha="right",
-            va="bottom",
+            va="bottom" if above else "top",
             fontsize=0.8 * scale.font,
         )
 
@@ -36,7 +39,7 @@ def octaves(dims: Sequence[int]) -> float:
 
 def dimension_axis(axes: Axes, dims: Sequence[int]) -> None:
     """A base-2 logarithmic x axis with a tick at each of `dims` (ascending) and nowhere else."""
-    margin = 2.0 ** (0.1 * octaves(dims))
+    margin = 2.0 ** (0.19 * octaves(dims))
     labelled = labelled_dims(dims)
     axes.set_xscale("log", base=2)
     axes.set_xlim(dims[0] / margin, dims[-1] * margin)
@@ -66,12 +69,17 @@ def zero_log_axis(axes: Axes, largest: float) -> None:
     axes.axhspan(-0.012, LINEAR_BELOW, color="#F2F2F2", zorder=0, linewidth=0, gid="linear part")
 
 
-def value_axis(axes: Axes, values: np.ndarray, always: Sequence[float] = ()) -> None:
-    """A linear y axis that holds every finite value and every number in `always`, with a margin.
+def value_axis(axes: Axes, metric: Metric, values: np.ndarray, ends: np.ndarray) -> None:
+    """A linear y axis that holds every finite value, the measure's guides, and the ends of intervals.
 
-    A long interval may leave the panel; a value never does.
+    An end counts up to the measure's range, and no further than half the extent of the values beyond them: a long
+    interval may leave the panel, a value never does.
     """
-    shown = np.append(values[np.isfinite(values)], always)
-    if len(shown):
-        margin = 0.1 * float(np.ptp(shown)) or 0.1
-        axes.set_ylim(shown.min() - margin, shown.max() + margin)
+    shown = np.append(values[np.isfinite(values)], [value for value, _ in metric.guides])
+    if not len(shown):
+        return
+    beyond = 0.5 * float(np.ptp(shown))
+    lowest, highest = max(metric.lowest, shown.min() - beyond), min(metric.highest, shown.max() + beyond)
+    shown = np.append(shown, np.clip(ends[np.isfinite(ends)], lowest, highest))
+    margin = 0.1 * float(np.ptp(shown)) or 0.1
+    axes.set_ylim(shown.min() - margin, shown.max() + margin)

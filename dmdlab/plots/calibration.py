@@ -6,8 +6,7 @@ their spread, the *drift*, is what a sweep over d would mistake for an effect.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,10 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from dmdlab.config import InputError
-from dmdlab.pairing import METRICS
+from dmdlab.pairing import METRICS, Metric
 from dmdlab.pairing.calibration import Calibration
-from dmdlab.plots.axes import LINEAR_BELOW, name_line, zero_log_axis
+from dmdlab.plots import captions
+from dmdlab.plots.axes import LINEAR_BELOW, guide_lines, zero_log_axis
 from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.records.record import Calibrated, Record
 
 LEVELS_DEGREES = (90.0, 15.0, 30.0, 60.0)
 """Planted angles that a figure over dimension shows behind its values; 0 degrees is the best value itself.
@@ -28,36 +29,12 @@ DRIFT_DEGREES = 90.0
 """The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One measure, and the values to read it against, each with its name."""
-
-    key: str
-    guides: tuple[tuple[float, str], ...]
-
-
-PANELS = (
-    Panel("delta_e", ()),
-    Panel("copy_index", ((1.0, "optimal"), (0.0, "random"))),
-    Panel("pair_cosine", ((1.0, ""), (0.0, "chance"))),
-    Panel("pair_auc", ((1.0, ""), (0.5, "chance"))),
-    Panel("recall_at_1", ()),
-    Panel("identity_fraction", ()),
+PANELS = tuple(
+    METRICS[key] for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc", "recall_at_1", "identity_fraction")
 )
 
 
-class Calibrated(Protocol):
-    """A run, or a calibration by itself, as this figure sees it."""
-
-    @property
-    def row(self) -> dict[str, Any]:
-        """Flat: 'calibration' (the id of the calibration, None without one), config keys with dots."""
-
-    def calibration(self) -> Calibration | None:
-        """The calibration of the run's teacher at its n and d, None where there is none."""
-
-
-def calibration_figure(records: Sequence[Calibrated], *, size: str = "paper") -> Drawing:
+def calibration_figure(records: Sequence[Record | Calibrated], *, size: str = "paper") -> Drawing:
     """Six measures against the planted angle for one law, a line a dimension, the band from basis to basis.
 
     Raises `InputError`: no calibration among `records`, or more than one law, flow or sample size.
@@ -69,20 +46,20 @@ def calibration_figure(records: Sequence[Calibrated], *, size: str = "paper") ->
     with styled(scale):
         figure = new_figure(scale.double, min(scale.height, 0.62 * scale.double), scale)
         grid = figure.subplots(2, 3, sharex=True)
-        for axes, panel, letter in zip(grid.flat, PANELS, "abcdef", strict=True):
-            _draw(axes, panel, found, scale)
-            axes.set_title(f"({letter}) drift over $d$: {100 * drift(panel.key, found):.0f} %", loc="left")
+        for axes, metric, letter in zip(grid.flat, PANELS, "abcdef", strict=True):
+            _draw(axes, metric, found, scale)
+            axes.set_title(f"({letter}) drift over $d$: {100 * drift(metric.key, found):.0f} %", loc="left")
         for axes in grid[-1]:
             axes.set_xlabel(r"planted angle $\theta$ (degrees)")
         handles = [Line2D([], [], color=colour, label=f"$d = {d}$") for d, colour in _colours(found).items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=9, handlelength=1.1, columnspacing=1.0)
         settle(figure)
-    return Drawing(figure, _caption([r.row for r in distinct], found))
+    return Drawing(figure, _caption(distinct, found))
 
 
-def draw_levels(axes: Axes, records: Sequence[Calibrated], key: str, scale: Size) -> None:
+def draw_levels(axes: Axes, records: Sequence[Record | Calibrated], key: str, scale: Size) -> None:
     """The values of a measure at `LEVELS_DEGREES` over an axis of dimensions, a dotted line each with its angle at the
-    right end: what a sweep's values would be under known remaps. Nothing where no record holds a calibration.
+    right: what a sweep's values would be under known remaps. Nothing where no record holds a calibration.
 
     Call it when the axis has its scale and limits: an angle whose place another one takes stays without a name. Where
     chance is a number, the right angle is that number's own line and is left out.
@@ -100,15 +77,16 @@ def draw_levels(axes: Axes, records: Sequence[Calibrated], key: str, scale: Size
         height = float(axes.transData.transform((dims[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
         if all(abs(height - other) > 0.7 * scale.font for other in named):
             named.append(height)
-            _name_level(axes, angle, (dims[-1], values[-1]), scale)
+            _name_level(axes, angle, values[-1], scale)
 
 
-def _name_level(axes: Axes, angle: float, end: tuple[float, float], scale: Size) -> None:
-    """The angle beside the end of its line."""
+def _name_level(axes: Axes, angle: float, height: float, scale: Size) -> None:
+    """The angle at the height of its line's end, right of the panel."""
     axes.annotate(
         f"{angle:g}°",
-        end,
-        (0.6 * scale.font, 0),
+        (1, height),
+        (0.2 * scale.font, 0),
+        xycoords=("axes fraction", "data"),
         textcoords="offset points",
         color=GREY,
         fontsize=0.65 * scale.font,
@@ -117,7 +95,7 @@ def _name_level(axes: Axes, angle: float, end: tuple[float, float], scale: Size)
     )
 
 
-def levels_in_words(records: Sequence[Calibrated]) -> str:
+def levels_in_words(records: Sequence[Record | Calibrated]) -> str:
     """What the lines of `draw_levels` are, for the caption; empty where there are none."""
     if all(r.row.get("calibration") is None for r in records):
         return ""
@@ -128,7 +106,7 @@ def levels_in_words(records: Sequence[Calibrated]) -> str:
     )
 
 
-def once(records: Sequence[Calibrated]) -> list[Calibrated]:
+def once(records: Sequence[Record | Calibrated]) -> list[Record | Calibrated]:
     """The records that hold a calibration, one for each, by dimension. Raises `InputError` when there is none."""
     distinct = {r.row["calibration"]: r for r in records if r.row.get("calibration") is not None}
     if not distinct:
@@ -138,7 +116,7 @@ def once(records: Sequence[Calibrated]) -> list[Calibrated]:
     return sorted(distinct.values(), key=lambda r: int(r.row["law.dim"]))
 
 
-def by_dimension(records: Sequence[Calibrated]) -> dict[int, list[Calibration]]:
+def by_dimension(records: Sequence[Record | Calibrated]) -> dict[int, list[Calibration]]:
     """Calibrations by dimension, ascending: one each, or one for each trained teacher."""
     found: dict[int, list[Calibration]] = {}
     for record in sorted(records, key=lambda r: int(r.row["law.dim"])):
@@ -163,7 +141,7 @@ def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
     return float(np.nanmax(np.nanmax(means, axis=0) - np.nanmin(means, axis=0)) / whole) if whole > 0 else 0.0
 
 
-def _same_setting(records: Sequence[Calibrated]) -> None:
+def _same_setting(records: Sequence[Record | Calibrated]) -> None:
     """Raises InputError unless the calibrations differ in dimension and seed only."""
     for key in ("law.name", "measure.samples", "teacher.kind", "teacher.steps", "teacher.solver", "noise.sigma_max"):
         values = list(dict.fromkeys(str(r.row.get(key)) for r in records))
@@ -180,41 +158,33 @@ def _colours(found: Mapping[int, object]) -> dict[int, Any]:
     return dict(zip(found, shades, strict=True))
 
 
-def _draw(axes: Axes, panel: Panel, found: Mapping[int, Sequence[Calibration]], scale: Size) -> None:
+def _draw(axes: Axes, metric: Metric, found: Mapping[int, Sequence[Calibration]], scale: Size) -> None:
     """One measure: the mean over bases with the band from the lowest to the highest, for every dimension."""
-    for value, name in panel.guides:
-        name_line(axes, value, name, scale)
+    guide_lines(axes, metric, scale)
     largest = 0.0
     for d, colour in _colours(found).items():
         angles = found[d][0].angles_degrees
-        low, mean, high = curve(panel.key, found[d])
+        low, mean, high = curve(metric.key, found[d])
         axes.fill_between(angles, low, high, color=colour, alpha=0.2, linewidth=0, gid="bases")
         axes.plot(angles, mean, color=colour, gid=f"d = {d}")
         largest = max(largest, float(np.nanmax(high, initial=0.0)))
-    if panel.key == "delta_e":
+    if metric.scale == "zero_log":
         zero_log_axis(axes, largest)
-    axes.set_ylabel(METRICS[panel.key].label)
+    axes.set_ylabel(metric.label)
     axes.set_xlim(0, 180)
     axes.set_xticks([0, 30, 60, 90, 120, 150, 180])
     axes.axvline(DRIFT_DEGREES, color="#BBBBBB", lw=0.5 * scale.line, zorder=0, gid="right angle")
 
 
-def _caption(rows: Sequence[Mapping[str, Any]], found: Mapping[int, Sequence[Calibration]]) -> str:
-    first, row = next(iter(found.values())), rows[0]
-    bases = sum(c.planted["delta_e"].shape[1] for c in first)
-    kind = {"exact": "the exact denoiser", "network": "a trained network"}.get(row["teacher.kind"], "unknown")
-
-    def shared(key: str) -> str:
-        return " or ".join(dict.fromkeys(str(row[key]) for row in rows if row.get(key))) or "unknown"
-
+def _caption(records: Sequence[Record | Calibrated], found: Mapping[int, Sequence[Calibration]]) -> str:
+    bases = sum(c.planted["delta_e"].shape[1] for c in next(iter(found.values())))
     return (
-        f"Calibration by planted remaps, law {row['law.name']}, no student trained: the student is the teacher after "
-        "turning the noise by theta in d/2 random planes, so its law is the teacher's at every theta. Lines: mean over "
-        f"{bases} random bases; bands: lowest to highest. Drift over d: the largest difference between dimensions at "
-        f"one angle up to {DRIFT_DEGREES:.0f} degrees, as a share of the measure's range; 0 % means that the measure "
-        "says the same at every dimension. remap_angle reads the angle off the curve of pair_cosine at the run's own "
-        f"d, so it has no drift. The delta_e axis is linear below {LINEAR_BELOW:g}. Teacher: {kind}, its flow takes "
-        f"K = {row['teacher.steps']} steps from sigma_max = {row['noise.sigma_max']:g}; n = {first[0].n} pairs. "
-        f"Made on {shared('hardware')}, commit {shared('commit')}. Calibrations: "
-        f"{' '.join(str(row['calibration']) for row in rows)}."
+        f"Calibration by planted remaps, law {captions.shared(records, 'law.name')}, no student trained: the student "
+        "is the teacher after turning the noise by theta in d/2 random planes, so its law is the teacher's at every "
+        f"theta. Lines: mean over {bases} random bases; bands: lowest to highest. Drift over d: the largest difference "
+        f"between dimensions at one angle up to {DRIFT_DEGREES:.0f} degrees, as a share of the measure's range; 0 % "
+        "means that the measure says the same at every dimension. remap_angle reads the angle off the curve of "
+        "pair_cosine at the run's own d, so it has no drift. The delta_e axis is linear below "
+        f"{LINEAR_BELOW:g}. {captions.setting(records)} {captions.made_on(records)} Calibrations: "
+        f"{' '.join(str(r.row['calibration']) for r in records)}."
     )

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from dmdlab.plots.records import Cell, Record
+from dmdlab.records.cells import Cell
+from dmdlab.records.record import Calibrated, Record
 
 
-def common(records: Iterable[Record], key: str) -> Mapping[str, int]:
+def common(records: Iterable[Record | Calibrated], key: str) -> Mapping[str, int]:
     """How often each value of a column occurs, as text, in order of first appearance."""
     counts: dict[str, int] = {}
     for record in records:
@@ -16,12 +17,12 @@ def common(records: Iterable[Record], key: str) -> Mapping[str, int]:
     return counts
 
 
-def shared(records: Sequence[Record], key: str) -> str:
+def shared(records: Sequence[Record | Calibrated], key: str) -> str:
     """A column's value; when it varies its values, joined by 'or'."""
     return " or ".join(common(records, key)) or "unknown"
 
 
-def setting(records: Sequence[Record]) -> str:
+def setting(records: Sequence[Record | Calibrated]) -> str:
     """Teacher, flow, prior and sample size, in one sentence."""
     kinds = {"exact": "the exact denoiser", "network": "a trained network"}
     teachers = " or ".join(kinds.get(kind, kind) for kind in common(records, "teacher.kind")) or "unknown"
@@ -36,7 +37,7 @@ def setting(records: Sequence[Record]) -> str:
 
 def flagged(records: Iterable[Record]) -> str:
     """A warning where a teacher failed its own check, else nothing."""
-    count = sum(record.row.get("teacher_ok") is False for record in records)
+    count = sum(not record.teacher_ok for record in records)
     return f"The teacher failed its own check in {count} of these runs. " if count else ""
 
 
@@ -51,17 +52,12 @@ def seeds(groups: Sequence[Cell]) -> str:
 def provenance(records: Sequence[Record]) -> str:
     """Hardware, commit and run ids."""
     ids = [str(record.row["id"]) for record in records]
-    plural = "s" if len(ids) > 1 else ""
-    return (
-        f"Made on {shared(records, 'hardware')}, commit {shared(records, 'commit')}. "
-        f"{len(ids)} run{plural}: {' '.join(ids)}."
-    )
+    return f"{made_on(records)} {len(ids)} run{'s' if len(ids) > 1 else ''}: {' '.join(ids)}."
 
 
-def experiment_name(records: Sequence[Record]) -> str:
-    """'experiment quickstart, ' where the records name their experiment, else nothing."""
-    names = common(records, "experiment")
-    return f"experiment {' and '.join(names)}, " if names else ""
+def made_on(records: Sequence[Record | Calibrated]) -> str:
+    """Hardware and commit."""
+    return f"Made on {shared(records, 'hardware')}, commit {shared(records, 'commit')}."
 
 
 def left_out(failures: int) -> str:

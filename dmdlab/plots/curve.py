@@ -13,13 +13,14 @@ from matplotlib.lines import Line2D
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import captions
-from dmdlab.plots.records import Cell, Record, cells, dims_of, finished, inits_of, laws_of
-from dmdlab.plots.style import GREY, INIT_STYLES, VERMILLION, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.plots.axes import guide_lines
+from dmdlab.plots.style import INIT_STYLES, VERMILLION, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.records.cells import Cell, cells_of_starts, dims_of, inits_of, laws_of
+from dmdlab.records.record import Record
 
 ROWS = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")
 LABELS = {"dm_loss": "DM loss", "score_loss": "fake-score loss"}
 LOGARITHMIC = ("dm_loss", "score_loss")
-IDEAL = {"variance_ratio": 1.0, "pair_cosine": 0.0}
 MOST = 6
 """Columns (dimensions) that stay legible on a page."""
 
@@ -31,7 +32,7 @@ def curve_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
     laws, or more dimensions than fit.
     """
     scale = size_of(size)
-    groups = cells(finished(records))
+    groups = cells_of_starts(records)
     laws, dims = laws_of(groups), dims_of(groups)
     if len(laws) > 1:
         raise InputError(f"training curves of {len(laws)} laws ({', '.join(laws)}); choose one with law.name=NAME")
@@ -86,8 +87,8 @@ def _finish_axes(axes: Axes, key: str, scale: Size) -> None:
     axes.set_xscale("log")
     if key in LOGARITHMIC:
         axes.set_yscale("log")
-    if key in IDEAL:
-        axes.axhline(IDEAL[key], color=GREY, linewidth=scale.line * 0.5, zorder=1, gid="guide")
+    if key in METRICS:
+        guide_lines(axes, METRICS[key], scale)
 
 
 def _caption(groups: Sequence[Cell], rows: Sequence[str]) -> str:

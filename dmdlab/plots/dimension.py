@@ -6,65 +6,45 @@ collapsed student has delta_e = 0, the range of delta_e shrinks with d, and copy
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWN, CARETUP
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from dmdlab.config import InputError
-from dmdlab.pairing import METRICS, POOR_FIDELITY
+from dmdlab.pairing import METRICS, POOR_FIDELITY, Metric
+from dmdlab.pairing.glossary import LOW_FIDELITY
 from dmdlab.plots import captions
-from dmdlab.plots.axes import LINEAR_BELOW, dimension_axis, name_line, octaves, value_axis, zero_log_axis
+from dmdlab.plots.axes import LINEAR_BELOW, dimension_axis, guide_lines, value_axis, zero_log_axis
 from dmdlab.plots.calibration import draw_levels, levels_in_words
-from dmdlab.plots.records import Cell, Record, cells, dims_of, failed, finished, inits_of, laws_of
 from dmdlab.plots.style import GREY, INIT_STYLES, PALE, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.records.cells import Cell, cells_of_starts, dims_of, failures, inits_of, laws_of
+from dmdlab.records.record import Record
 
-LOW_FIDELITY = 0.8
-"""Mean fidelity below which a student's law counts as not reached, too. A student that shrinks towards the mean costs
-*less* to match than the teacher's own fresh samples (a constant one about half, in high dimension), which no student
-of the right law does beyond sampling noise. The upper limit is the glossary's `POOR_FIDELITY`."""
+PANELS = tuple(METRICS[key] for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc"))
 
-DODGE = 0.022
-"""Shift between neighbouring inits, as a share of the axis: their error bars stand side by side."""
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One measure: how to read it, and the values to read it against, each with its name."""
-
-    key: str
-    reading: str
-    guides: tuple[tuple[float, str], ...]
-
-
-PANELS = (
-    Panel("delta_e", "0 = as good as optimal", ()),
-    Panel("copy_index", "1 = optimal, 0 = random", ((1.0, "optimal"), (0.0, "random"))),
-    Panel("pair_cosine", "1 = same pairing, 0 = none", ((1.0, ""), (0.0, "chance"))),
-    Panel("pair_auc", "1 = partner nearest", ((1.0, ""), (0.5, "chance"))),
-)
-
-
-def reached(cell: Cell) -> bool:
-    """Whether the students' law is close enough to the teacher's to speak of copying: mean fidelity resolved and
-    between `LOW_FIDELITY` and `POOR_FIDELITY`."""
-    return LOW_FIDELITY <= cell.interval("fidelity").mean <= POOR_FIDELITY
+DODGE, ASIDE = 1.3, 0.85
+"""In marks: the shift from one init to the next, whose error bars stand side by side, and of the seeds from their mean,
+away from the other inits."""
 
 
 def dimension_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
     """Draw `records` as one row of panels a law.
 
-    Marks: mean over seeds with its 95 % t-interval; faint dots: the seeds. Hollow: not `reached`. Crossed out: a
-    teacher that failed its own check. Failed runs and unresolved values are not drawn, and counted in a note.
+    Marks: mean over seeds with its 95 % t-interval, ended by an arrow where it leaves the measure's range or the panel;
+    dots beside them: the seeds. Hollow: poor or unknown fidelity. Crossed out: a teacher that failed its own check.
+    Failed runs and unresolved values are not drawn, and counted in a note.
 
     Raises `InputError`: no finished run, more laws than fit, runs of one cell that differ in more than the seed, or
     sample sizes that differ within a law (delta_e and its ceiling depend on n).
     """
     scale = size_of(size)
-    groups = cells(finished(records))
+    records = list(records)
+    groups = cells_of_starts(records)
     laws = laws_of(groups)
     if len(laws) > scale.rows:
         raise InputError(
@@ -77,8 +57,8 @@ def dimension_figure(records: Sequence[Record], *, size: str = "paper") -> Drawi
         figure, grid = _grid(len(laws), size, scale)
         for axes_row, law in zip(grid, laws, strict=True):
             _draw_law(axes_row, [cell for cell in groups if cell.law == law], scale)
-        _finish(figure, grid, groups, _note(groups, failed(records)), scale)
-    return Drawing(figure, _caption(groups, failed(records)))
+        _finish(figure, grid, groups, _note(groups, failures(records)), scale)
+    return Drawing(figure, _caption(groups, failures(records)))
 
 
 def _same_sample_size(groups: Sequence[Cell]) -> None:
@@ -102,22 +82,17 @@ def _grid(laws: int, size: str, scale: Size) -> tuple[Figure, list[list[Axes]]]:
 
 def _draw_law(row: Sequence[Axes], groups: Sequence[Cell], scale: Size) -> None:
     """The four panels of one law."""
-    for axes, panel in zip(row, PANELS, strict=True):
-        for value, name in panel.guides:
-            name_line(axes, value, name, scale)
-        if panel.key == "delta_e":
+    for axes, metric in zip(row, PANELS, strict=True):
+        _scale_axes(axes, metric, groups)
+        guide_lines(axes, metric, scale)
+        if metric.key == "delta_e":
             _draw_ceiling(axes, groups, scale)
         for init in inits_of(groups):
-            _draw_init(axes, panel.key, [cell for cell in groups if cell.init == init], _shift(init, groups), scale)
-        axes.set_ylabel(METRICS[panel.key].label)
-        dimension_axis(axes, dims_of(groups))
-        values = np.concatenate([cell.column(panel.key) for cell in groups])
-        if panel.key == "delta_e":
-            ceilings = np.concatenate([cell.column("delta_e_ceiling") for cell in groups])
-            zero_log_axis(axes, float(np.nanmax([*values, *ceilings, 0.0])))
-        else:
-            value_axis(axes, values, [value for value, _ in panel.guides])
-        draw_levels(axes, [record for cell in groups for record in cell.records], panel.key, scale)
+            _draw_init(
+                axes, metric, [cell for cell in groups if cell.init == init], _beside(axes, init, groups, scale), scale
+            )
+        axes.set_ylabel(metric.label)
+        draw_levels(axes, [record for cell in groups for record in cell.records], metric.key, scale)
     row[0].annotate(
         groups[0].law,
         (0, 0.5),
@@ -131,11 +106,30 @@ def _draw_law(row: Sequence[Axes], groups: Sequence[Cell], scale: Size) -> None:
     )
 
 
-def _shift(init: str, groups: Sequence[Cell]) -> float:
-    """Factor on d that sets this init beside the others."""
+def _scale_axes(axes: Axes, metric: Metric, groups: Sequence[Cell]) -> None:
+    """Axes that hold every seed, and the intervals as far as they mean something."""
+    dimension_axis(axes, dims_of(groups))
+    values = np.concatenate([cell.column(metric.key) for cell in groups])
+    intervals = [cell.interval(metric.key) for cell in groups]
+    ends = np.array([(i.low, i.high) for i in intervals]).ravel()
+    if metric.scale == "zero_log":
+        ceilings = [cell.column("delta_e_ceiling") for cell in groups]
+        zero_log_axis(axes, float(np.nanmax(np.concatenate([values, *ceilings, [0.0]]))))
+    else:
+        value_axis(axes, metric, values, ends)
+
+
+def _beside(axes: Axes, init: str, groups: Sequence[Cell], scale: Size) -> tuple[Transform, Transform]:
+    """Where this init's marks stand, beside those of the others, and its seeds, beside its marks."""
     present = inits_of(groups)
-    steps = present.index(init) - (len(present) - 1) / 2
-    return float(2.0 ** (steps * DODGE * octaves(dims_of(groups))))
+    steps = DODGE * (present.index(init) - (len(present) - 1) / 2)
+    seeds = steps + (ASIDE if steps > 0 else -ASIDE)
+    dots_per_inch = axes.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
+
+    def shifted(marks: float) -> Transform:
+        return axes.transData + ScaledTranslation(marks * scale.marker / 72, 0, dots_per_inch)
+
+    return shifted(steps), shifted(seeds)
 
 
 def _draw_ceiling(axes: Axes, groups: Sequence[Cell], scale: Size) -> None:
@@ -151,37 +145,42 @@ def _draw_ceiling(axes: Axes, groups: Sequence[Cell], scale: Size) -> None:
     axes.plot(dims, mean, color="black", ls=(0, (5, 2)), lw=scale.line * 0.8, zorder=2, gid="ceiling")
 
 
-def _draw_init(axes: Axes, key: str, groups: Sequence[Cell], shift: float, scale: Size) -> None:
+def _draw_init(
+    axes: Axes, metric: Metric, groups: Sequence[Cell], places: tuple[Transform, Transform], scale: Size
+) -> None:
     """Seeds, intervals, line and marks of one init in one panel."""
     init, style = groups[0].init, INIT_STYLES[groups[0].init]
-    drawn = [(cell, cell.dim * shift, interval) for cell in groups if (interval := cell.interval(key)).n]
-    x = [position for _, position, _ in drawn]
-    axes.plot(x, [i.mean for *_, i in drawn], color=style.colour, ls=style.line, zorder=3, gid=f"{init} line")
-    axes.vlines(
-        x,
-        [i.low for *_, i in drawn],
-        [i.high for *_, i in drawn],
-        color=style.colour,
-        linewidth=scale.line * 0.9,
-        zorder=3,
-        gid=f"{init} intervals",
-    )
-    for cell, position, interval in drawn:
-        seeds = cell.column(key)
-        dots: dict[str, Any] = {"color": style.colour, "alpha": 0.35, "mew": 0, "ms": scale.marker * 0.8, "zorder": 2}
-        axes.plot(np.full(len(seeds), position), seeds, ".", gid=f"{init} seeds", **dots)
-        kind, face = ("solid", style.colour) if reached(cell) else ("hollow", "white")
-        mark: dict[str, Any] = {"color": style.colour, "mfc": face, "mew": scale.line * 0.8, "zorder": 4}
-        axes.plot(position, interval.mean, style.marker, gid=f"{init} {kind}", **mark)
-        if cell.teacher_failed:
-            cross: dict[str, Any] = {"color": "black", "mew": scale.line, "ms": scale.marker * 1.8, "zorder": 5}
-            axes.plot(position, interval.mean, "x", gid=f"{init} teacher failed", **cross)
+    drawn = [(cell, interval) for cell in groups if (interval := cell.interval(metric.key)).n]
+    here: dict[str, Any] = {"color": style.colour, "transform": places[0], "zorder": 3}
+    dots: dict[str, Any] = here | {"transform": places[1], "mew": 0, "ms": 0.42 * scale.marker}
+    axes.plot([c.dim for c, _ in drawn], [i.mean for _, i in drawn], ls=style.line, gid=f"{init} line", **here)
+    for cell, interval in drawn:
+        _draw_interval(axes, metric, cell, here | {"clip_on": False}, scale)
+        seeds = cell.column(metric.key)
+        axes.plot(np.full(len(seeds), cell.dim), seeds, "o", gid=f"{init} seeds", **dots)
+        kind, face = ("hollow", "white") if cell.poor else ("solid", style.colour)
+        mark = here | {"mfc": face, "mew": scale.line * 0.8, "zorder": 4}
+        axes.plot(cell.dim, interval.mean, style.marker, gid=f"{init} {kind}", **mark)
+        if cell.flagged:
+            cross = here | {"color": "black", "mew": scale.line, "ms": scale.marker * 1.8, "zorder": 5}
+            axes.plot(cell.dim, interval.mean, "x", gid=f"{init} teacher failed", **cross)
+
+
+def _draw_interval(axes: Axes, metric: Metric, cell: Cell, style: dict[str, Any], scale: Size) -> None:
+    """An interval as far as the measure's range and the panel go; an arrow where it goes on."""
+    interval, (bottom, top) = cell.interval(metric.key), axes.get_ylim()
+    ends = np.array([interval.low, interval.high])
+    shown = np.clip(ends, max(metric.lowest, bottom), min(metric.highest, top))
+    axes.vlines(cell.dim, *shown, linewidth=scale.line * 0.9, gid=f"{cell.init} interval", **style)
+    for end, stop, arrow in zip(ends, shown, (CARETDOWN, CARETUP), strict=True):
+        if end != stop and not np.isnan(end):
+            axes.plot(cell.dim, stop, marker=arrow, ms=0.8 * scale.marker, mew=0, gid=f"{cell.init} arrow", **style)
 
 
 def _finish(figure: Figure, grid: Sequence[Sequence[Axes]], groups: Sequence[Cell], note: str, scale: Size) -> None:
     """Titles over the first row, the axis label under the last, legend above, note below."""
-    for axes, panel, letter in zip(grid[0], PANELS, "abcd", strict=True):
-        axes.set_title(f"({letter}) {panel.reading}", loc="left")
+    for axes, metric, letter in zip(grid[0], PANELS, "abcd", strict=True):
+        axes.set_title(f"({letter}) {metric.title}", loc="left")
     for axes in grid[0][2:] if _is_square(grid) else grid[-1]:
         axes.set_xlabel("dimension $d$")
     figure.legend(handles=_legend(groups, scale), loc="outside upper center", ncols=6, columnspacing=1.4)
@@ -202,10 +201,10 @@ def _legend(groups: Sequence[Cell], scale: Size) -> list[Line2D]:
     ]
     ceiling: dict[str, Any] = {"color": "black", "ls": (0, (5, 2)), "lw": scale.line * 0.8}
     entries.append(Line2D([], [], label=r"ceiling of $\Delta_E$: no memory", **ceiling))
-    if not all(reached(cell) for cell in groups):
+    if any(cell.poor for cell in groups):
         hollow: dict[str, Any] = {"marker": "o", "mfc": "white", "mew": scale.line * 0.8, "ls": "none"}
         entries.append(Line2D([], [], color="black", label="poor fidelity", **hollow))
-    if any(cell.teacher_failed for cell in groups):
+    if any(cell.flagged for cell in groups):
         crossed: dict[str, Any] = {"marker": "x", "mew": scale.line, "ms": scale.marker * 1.8, "ls": "none"}
         entries.append(Line2D([], [], color="black", label="teacher failed its check", **crossed))
     return entries
@@ -214,11 +213,11 @@ def _legend(groups: Sequence[Cell], scale: Size) -> list[Line2D]:
 def _note(groups: Sequence[Cell], failures: int) -> str:
     """What is not drawn: failed runs, and unresolved values with their place."""
     parts = [captions.left_out(failures)] if failures else []
-    for panel in PANELS:
-        gaps = [(cell, missing) for cell in groups if (missing := cell.interval(panel.key).missing)]
+    for metric in PANELS:
+        gaps = [(cell, missing) for cell in groups if (missing := cell.interval(metric.key).missing)]
         if gaps:
             places = ", ".join(dict.fromkeys(f"{cell.init} d = {cell.dim}" for cell, _ in gaps))
-            parts.append(f"{sum(m for _, m in gaps)} unresolved {METRICS[panel.key].key} not drawn ({places})")
+            parts.append(f"{sum(m for _, m in gaps)} unresolved {metric.key} not drawn ({places})")
     return "; ".join(parts)
 
 
@@ -227,11 +226,12 @@ def _caption(groups: Sequence[Cell], failures: int) -> str:
     records = [record for cell in groups for record in cell.records]
     inits = ", ".join(INIT_STYLES[init].label for init in inits_of(groups))
     laws = ", ".join(laws_of(groups))
-    crossed = "Crossed out: the teacher failed its own check. " if any(c.teacher_failed for c in groups) else ""
+    crossed = "Crossed out: the teacher failed its own check. " if any(c.flagged for c in groups) else ""
     note = _note(groups, failures)
     return (
-        f"Copying against dimension: {captions.experiment_name(records)}law {laws}; {inits}. "
-        f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval; faint dots: the seeds. "
+        f"Copying against dimension: law {laws}; {inits}. "
+        f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval, ended by an arrow where it goes beyond "
+        "the measure's range or the panel; dots beside them: the seeds. "
         "Dashed: the delta_e of a student with no memory of the pairing (band: over the runs). The delta_e axis is "
         f"linear below {LINEAR_BELOW:g}. Hollow marks: mean fidelity unresolved or outside {LOW_FIDELITY:g} to "
         f"{POOR_FIDELITY:g}: the student's law is not close enough to that of the teacher's flow, or this n "

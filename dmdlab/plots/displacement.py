@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 
 from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
-from dmdlab.plots.records import Record
 from dmdlab.plots.samples import Sample, distances, samples_of, squares
 from dmdlab.plots.style import GREY, Drawing, Size, settle, size_of, styled
+from dmdlab.records.record import Record
 
 MOST = 6
 _POINTS = 2000

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 
-from dmdlab.plots.records import Record
 from dmdlab.plots.samples import Sample, samples_of, squares
 from dmdlab.plots.style import VERMILLION, Drawing, Size, settle, size_of, styled
+from dmdlab.records.record import Record
 from dmdlab.transport.solve import assignment, squared_distances
 
 ROWS = 100

@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from dmdlab.plots import captions
-from dmdlab.plots.records import Record, cells, finished
 from dmdlab.plots.style import INIT_STYLES, VERMILLION, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.records.cells import cells_of_starts
+from dmdlab.records.record import Record
 
 PLANAR = ("ring", "chessboard", "moons", "spiral")
 """Laws whose first two coordinates are their plane when `law.embedding` is 'axes'."""
@@ -28,7 +29,7 @@ def panels_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
     Raises `InputError`: no finished run, or runs of one row that differ in more than the seed.
     """
     scale = size_of(size)
-    groups = cells(finished(records))[: MOST if size == "paper" else 2]
+    groups = cells_of_starts(records)[: MOST if size == "paper" else 2]
     first = [cell.records[0] for cell in groups]
     with styled(scale):
         side = scale.double / 4
@@ -72,7 +73,7 @@ def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
     values = record.row
     row[0].set_ylabel(f"{values['law.name']}, $d = {values['law.dim']}$\n{INIT_STYLES[values['student.init']].label}")
     row[0].set_xlabel(name)
-    if values.get("teacher_ok") is False:
+    if not record.teacher_ok:
         row[1].set_xlabel("failed its own check", color=VERMILLION)
     row[2].set_xlabel(f"magnified {zoom:.0f} times" if zoom > 1 else "")
     row[3].set_xlabel(_reading(values), fontsize=0.9 * scale.font)

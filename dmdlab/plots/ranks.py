@@ -13,9 +13,9 @@ from matplotlib.ticker import PercentFormatter
 
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.ranks import Ranks
-from dmdlab.plots.records import Record
 from dmdlab.plots.samples import Sample, samples_of
 from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.records.record import Record
 
 BINS = 20
 MOST = 6

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.plots import captions
-from dmdlab.plots.records import Record, cells, finished
 from dmdlab.plots.style import INIT_STYLES, Size, new_figure
+from dmdlab.records.cells import cells_of_starts
+from dmdlab.records.record import Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ def samples_of(records: Sequence[Record], most: int) -> tuple[list[Sample], str]
     Raises:
         InputError: no finished run, runs that differ in more than the seed, or more than `most` panels.
     """
-    groups = cells(finished(records))
+    groups = cells_of_starts(records)
     if len(groups) > most:
         dims = ", ".join(str(dim) for dim in sorted({cell.dim for cell in groups}))
         raise InputError(
@@ -48,15 +49,9 @@ def samples_of(records: Sequence[Record], most: int) -> tuple[list[Sample], str]
     for cell in groups:
         style = INIT_STYLES[cell.init]
         name = f"{cell.law}, $d = {cell.dim}$, {style.label}"
-        samples.append(Sample(_pairs(cell.records[0]), name, style.colour))
+        samples.append(Sample(cell.records[0].pairs(), name, style.colour))
     seeds = captions.shared(first, "seed")
     return samples, f"{captions.setting(first)} Seed {seeds}. {captions.provenance(first)}"
-
-
-def _pairs(record: Record) -> Pairs:
-    arrays = record.arrays()
-    names = ("teacher", "student", "noise", "one_step", "reference", "data")
-    return Pairs.of(**{name: arrays[name] for name in names if name in arrays})
 
 
 def squares(count: int, scale: Size, share: float) -> tuple[Figure, list[Axes]]:

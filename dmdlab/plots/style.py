@@ -5,7 +5,6 @@ meaning of a colour is fixed, and a marker and a line style always say the same,
 Type is STIX, which matplotlib ships, embedded as TrueType (Type 42): many journals refuse matplotlib's default Type 3.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dmdlab.config import InputError
+from dmdlab.records.writing import prepare, replacing, write_text
 
 SizeName = Literal["paper", "slide"]
 
@@ -138,27 +138,23 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write `path`.pdf and `path`.png (a suffix .pdf or .png is dropped first); returns both paths.
+def save(drawing: Drawing, path: Path) -> list[Path]:
+    """Write a drawing as `path`.pdf, `path`.png and `path`.txt, its caption; returns these paths.
 
-    The same figure gives the same bytes: no dates are stored. Each file is written beside its place and renamed, so a
-    reader never sees half of one. Raises `InputError` when the folder is missing or not writable.
+    A suffix .pdf or .png is dropped first; a missing folder is made. The same figure gives the same bytes: no dates are
+    stored. Raises `InputError` when the folder is not writable.
     """
     stem = path.with_suffix("") if path.suffix in (".pdf", ".png") else path
+    prepare(stem.parent)
     metadata: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-    written = []
-    for kind, fields in metadata.items():
-        target = stem.with_name(f"{stem.name}.{kind}")
-        partial = stem.with_name(f".{stem.name}.{os.getpid()}.{kind}")
-        try:
-            with matplotlib.rc_context(_FILES):
+    figure, written = drawing.figure, []
+    try:
+        for kind, fields in metadata.items():
+            written.append(stem.with_name(f"{stem.name}.{kind}"))
+            with replacing(written[-1]) as partial, matplotlib.rc_context(_FILES):
                 figure.savefig(partial, format=kind, dpi=figure.dpi, metadata=fields)
-            os.replace(partial, target)
-        except OSError as error:
-            raise InputError(
-                f"cannot write {target}: {error.strerror}; choose an existing folder that you own"
-            ) from None
-        finally:
-            partial.unlink(missing_ok=True)
-        written.append(target)
+        written.append(stem.with_name(f"{stem.name}.txt"))
+        write_text(written[-1], drawing.caption + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {written[-1]}: {error.strerror}; choose a folder that you own") from None
     return written

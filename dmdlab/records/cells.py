@@ -1,45 +1,129 @@
-"""Many records as few numbers: which keys vary, and each cell's mean and interval over seeds."""
+"""Many runs as few numbers: which settings vary, and each cell's mean and interval over seeds."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dmdlab.lab.store import Record
-from dmdlab.pairing import METRICS, Interval, mean_interval, paired_difference
+from dmdlab.config import InputError
+from dmdlab.pairing import POOR_FIDELITY, Interval, mean_interval, paired_difference
+from dmdlab.pairing.glossary import LOW_FIDELITY
+from dmdlab.pairing.words import interval, number
+from dmdlab.records.record import INITS, Record, ordered
+
+CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
+"""The measures that every table shows."""
+
+SHORT = {"law.name": "law", "law.dim": "d", "student.init": "init"}
+"""Column heads that are shorter than their keys."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Runs that differ in their seed only.
+    """Runs that differ in their seed only: what a mean and an interval are taken over.
 
-    keys: the varying keys' values; seeds: runs; failed: how many of them failed; flagged: how many teachers failed
-    their check; metrics: each metric's interval over seeds; bounded: metrics with a value that is only a bound, as
-    ">= 90" of remap_angle, so that their mean is one, too.
+    Attributes:
+        keys: the values of the settings in which this cell may differ from others.
+        records: its runs, seeds ascending, failed ones among them.
     """
 
     keys: dict[str, Any]
-    seeds: int
-    failed: int
-    flagged: int
-    metrics: dict[str, Interval]
-    bounded: frozenset[str] = frozenset()
+    records: tuple[Record, ...]
+
+    @property
+    def law(self) -> str:
+        """The law's name."""
+        return str(self.keys["law.name"])
+
+    @property
+    def dim(self) -> int:
+        """The ambient dimension d."""
+        return int(self.keys["law.dim"])
+
+    @property
+    def init(self) -> str:
+        """The students' start."""
+        return str(self.keys["student.init"])
+
+    @property
+    def failed(self) -> int:
+        """How many runs did not come to their end."""
+        return sum(not record.done for record in self.records)
+
+    @property
+    def flagged(self) -> int:
+        """How many runs have a teacher that failed its own check."""
+        return sum(not record.teacher_ok for record in self.records)
+
+    @property
+    def poor(self) -> bool:
+        """Whether the students' law is not seen to be close enough to the teacher's to speak of copying: mean fidelity
+        unresolved, or outside `LOW_FIDELITY` to `POOR_FIDELITY`."""
+        return not LOW_FIDELITY <= self.interval("fidelity").mean <= POOR_FIDELITY
+
+    def column(self, key: str) -> np.ndarray:
+        """(runs,) one column of the finished runs, NaN where the sample could not resolve it."""
+        values = [record.row.get(key) for record in self.records if record.done]
+        return np.array([v if v is not None and math.isfinite(v) else math.nan for v in values], dtype=float)
+
+    def interval(self, key: str) -> Interval:
+        """Mean and 95 % t-interval over the seeds that have a value."""
+        return mean_interval(self.column(key))
+
+    def bounded(self, key: str) -> bool:
+        """Whether one of the values is only a bound, as remap_angle's 90 and more, so that their mean is one, too."""
+        measured = [record.summary.get("metrics", {}).get(key, {}) for record in self.records]
+        return any(m.get("value") is not None and m.get("reason") for m in measured)
 
 
 def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
-    """The config keys in which the records differ, `also` among them, in the order of the configuration."""
-    keys = list(dict.fromkeys(key for record in records for key in record.config))
-    return [k for k in keys if k in also or len({repr(r.config.get(k)) for r in records}) > 1]
+    """The settings in which the records differ, `also` among them, in the order of the configuration."""
+    keys = list(dict.fromkeys(key for record in records for key in record.settings))
+    return [k for k in keys if k in also or len({repr(r.settings.get(k)) for r in records}) > 1]
 
 
 def cells(records: Sequence[Record]) -> list[Cell]:
-    """The records grouped by everything but the seed, in their order."""
+    """The records grouped by everything but the seed, in order of first appearance."""
     keys = [k for k in varying(records, also=("law.name", "law.dim", "student.init")) if k != "seed"]
-    groups: dict[tuple[str, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault(tuple(repr(record.config.get(k)) for k in keys), []).append(record)
-    return [_cell(keys, group) for group in groups.values()]
+    groups: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda r: int(r.config["seed"])):
+        groups.setdefault(_values(record, keys), []).append(record)
+    firsts = dict.fromkeys(_values(record, keys) for record in records)
+    return [Cell({k: groups[g][0].settings.get(k) for k in keys}, tuple(groups[g])) for g in firsts]
+
+
+def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
+    """The finished runs, one cell for each law, dimension and start, in this order: what a figure can tell apart.
+
+    A run that is given twice counts once. Raises `InputError` when no run is finished, and when two cells share law,
+    dimension and start: their mean would be a mean over different experiments.
+    """
+    given = list(records)
+    finished = {record.row["id"]: record for record in given if record.done}
+    if not finished:
+        raise InputError(
+            f"nothing to draw: none of the {len(given)} runs given is finished (status 'done'); "
+            "run the sweep first, or look at the failed runs with `dmdlab table`"
+        )
+    found = cells(ordered(finished.values()))
+    for cell in found:
+        start = (cell.law, cell.dim, cell.init)
+        alike = [other.keys for other in found if (other.law, other.dim, other.init) == start]
+        for key in cell.keys:
+            values = sorted({repr(keys[key]) for keys in alike})
+            if len(values) > 1:
+                raise InputError(
+                    f"runs of {cell.law}, d = {cell.dim}, {cell.init} init differ in {key} ({', '.join(values)}); "
+                    f"a figure averages over seeds only: choose one with {key}=VALUE"
+                )
+    return found
+
+
+def failures(records: Iterable[Record]) -> int:
+    """How many different runs did not come to their end."""
+    return len({record.row["id"] for record in records if not record.done})
 
 
 def paired(records: Sequence[Record], key: str, a: object, b: object, metric: str) -> list[tuple[str, Interval]]:
@@ -50,7 +134,7 @@ def paired(records: Sequence[Record], key: str, a: object, b: object, metric: st
     """
     sides: dict[tuple[str, str], dict[object, dict[int, float]]] = {}
     for r in records:
-        rest = {k: v for k, v in r.config.items() if k not in (key, "seed")}
+        rest = {k: v for k, v in r.settings.items() if k not in (key, "seed")}
         value = r.row.get(metric)
         side = sides.setdefault((f"{rest['law.name']} d={rest['law.dim']}", repr(rest)), {})
         side.setdefault(r.config[key], {})[r.config["seed"]] = np.nan if value is None else float(value)
@@ -63,22 +147,38 @@ def paired(records: Sequence[Record], key: str, a: object, b: object, metric: st
     return found
 
 
-def _cell(keys: Sequence[str], group: Sequence[Record]) -> Cell:
-    rows = [r.row for r in group if r.summary["status"] == "done"]
-
-    def interval(key: str) -> Interval:
-        return mean_interval(np.array([np.nan if row[key] is None else row[key] for row in rows], dtype=float))
-
-    return Cell(
-        keys={k: group[0].config.get(k) for k in keys},
-        seeds=len(group),
-        failed=len(group) - len(rows),
-        flagged=sum(not r.summary["teacher"]["ok"] for r in group),
-        metrics={key: interval(key) for key in METRICS},
-        bounded=frozenset(key for r in group for key, m in r.summary.get("metrics", {}).items() if _is_bound(m)),
-    )
+def laws_of(found: Iterable[Cell]) -> list[str]:
+    """The laws present, in order."""
+    return list(dict.fromkeys(cell.law for cell in found))
 
 
-def _is_bound(measured: Mapping[str, Any]) -> bool:
-    """Whether a stored measurement has a value and a reason to read it as a bound."""
-    return measured["value"] is not None and bool(measured.get("reason"))
+def dims_of(found: Iterable[Cell]) -> list[int]:
+    """The dimensions present, ascending."""
+    return sorted({cell.dim for cell in found})
+
+
+def inits_of(found: Iterable[Cell]) -> list[str]:
+    """The starts present, in the order of `INITS`."""
+    present = {cell.init for cell in found}
+    return [init for init in INITS if init in present]
+
+
+def cell_value(cell: Cell, metric: str) -> str:
+    """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
+    and '(poor)' for a fidelity that no claim should rest on."""
+    i = cell.interval(metric)
+    text = ("≥ " if cell.bounded(metric) else "") + interval(i.mean, i.low, i.high)
+    if i.missing:
+        text += f" (n = {i.n})"
+    return f"{text} (poor)" if metric == "fidelity" and i.n and cell.poor else text
+
+
+def cell_row(cell: Cell) -> list[str]:
+    """A cell's line in a table: its keys, the number of runs with what is wrong with them, and `CELL_METRICS`."""
+    marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
+    keys = [number(value) for value in cell.keys.values()]
+    return [*keys, f"{len(cell.records)}{marks}", *(cell_value(cell, metric) for metric in CELL_METRICS)]
+
+
+def _values(record: Record, keys: Sequence[str]) -> str:
+    return repr([record.settings.get(k) for k in keys])

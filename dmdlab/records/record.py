@@ -20,7 +20,7 @@ import json
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,6 +69,11 @@ class Record:
         return bool(self.summary["status"] == "done")
 
     @property
+    def teacher_ok(self) -> bool:
+        """Whether the teacher passed its own check."""
+        return bool(self.summary["teacher"]["ok"])
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What determines the result: the configuration, and the version of the code's results."""
         return {"result_version": self.summary["result_version"], **self.config}
@@ -99,8 +104,8 @@ class Record:
         if not self.done:
             return {}
         if self.summary["format"] == 1:
-            return _read_npz(self.folder / "pairs.npz", ARRAYS)
-        found = _read_npz(self._out / "pairs" / self.summary["pairs"], SHARED)
+            return read_npz(self.folder / "pairs.npz", ARRAYS)
+        found = read_npz(self._out / "pairs" / self.summary["pairs"], SHARED)
         with _whole(path := self.folder / "student.npy"):
             found["student"] = np.load(path, allow_pickle=False)
         return {name: found[name] for name in ARRAYS}
@@ -169,7 +174,12 @@ def load_records(directory: Path) -> list[Record]:
         first = found.setdefault(record.summary["id"], record)
         if first is not record:
             warnings.warn(f"{record.folder} is the same run as {first.folder}; it counts once", stacklevel=2)
-    return sorted(found.values(), key=lambda r: _order(r.config))
+    return ordered(found.values())
+
+
+def ordered(records: Iterable[Record]) -> list[Record]:
+    """Records by law, dimension, start and seed."""
+    return sorted(records, key=lambda r: _order(r.config))
 
 
 def select(records: Sequence[Record], wanted: Mapping[str, Any]) -> list[Record]:
@@ -206,6 +216,12 @@ def load_calibrated(path: Path) -> Calibrated:
         return Calibrated(json.loads(str(stored["about"])), found)
 
 
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of these names. Raises `InputError` for a lost or damaged file."""
+    with _whole(path), np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in names}
+
+
 def _order(config: Mapping[str, Any]) -> tuple[Any, ...]:
     init = INITS.index(config["student.init"])
     return config["law.name"], config["law.dim"], init, config["seed"], json.dumps(config)
@@ -214,11 +230,6 @@ def _order(config: Mapping[str, Any]) -> tuple[Any, ...]:
 def _hidden(path: Path) -> bool:
     """Whether a name on the way begins with a dot: something that is still being written."""
     return any(part.startswith(".") for part in path.parts)
-
-
-def _read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    with _whole(path), np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in names}
 
 
 @contextmanager

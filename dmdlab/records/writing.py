@@ -4,18 +4,16 @@ What is being made has a name that begins with a dot and holds the process id; n
 """
 
 import json
-import math
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from dmdlab.config import InputError
+from dmdlab.pairing.glossary import jsonable
 
 
 @contextmanager
@@ -49,7 +47,7 @@ def write_json(path: Path, value: object) -> None:
 
 def json_text(value: object) -> str:
     """A JSON document, indented; numbers that are none (NaN, infinity) become null, as JSON has no word for them."""
-    return json.dumps(_finite(value), indent=2, allow_nan=False)
+    return json.dumps(jsonable(value), indent=2, allow_nan=False)
 
 
 def prepare(out: Path) -> Path:
@@ -63,16 +61,6 @@ def prepare(out: Path) -> Path:
     except OSError as error:
         raise InputError(f"--out {out}: cannot write there ({error.strerror}); choose a folder you own") from None
     return out
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _finite(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _beside(path: Path) -> Path:
