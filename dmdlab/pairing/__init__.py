@@ -6,10 +6,12 @@ transport solver, and the reading in plain words. `calibrate` says what each mea
 `mean_interval` and `paired_difference` combine runs over seeds.
 """
 
+from dmdlab.pairing.bases import planted_rotation
+from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, LOW_FIDELITY, METRICS, POOR_FIDELITY, Measured, Metric
 from dmdlab.pairing.metrics import measure, measure_pairs
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.planted import Calibration, calibrate, planted_rotation, remap_angle
+from dmdlab.pairing.planted import calibrate
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.resampling import with_intervals
 from dmdlab.pairing.resolution import Resolution, resolvable

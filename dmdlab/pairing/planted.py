@@ -1,77 +1,31 @@
 """Calibration by planted remaps: what every measure reads when the amount of remapping is known.
 
-`G_theta(z) = Phi_K(R_theta z)`, with R_theta turning by theta in floor(d/2) random planes. The prior is
-invariant under rotations, so the outputs have exactly the teacher's law whatever theta is: only the pairing
-is damaged, and by a known amount. No training is involved. For a linear teacher of isotropic covariance S the
-shared-noise cost is `e_dt = 2 tr(S) (1 - tr(R) / d)`, and pair_cosine is tr(R) / d.
+`G_theta(z) = Phi_K(R_theta z)`, with R_theta turning by theta in floor(d/2) random planes (see `bases`). The prior is
+invariant under rotations, so the outputs have exactly the teacher's law whatever theta is: only the pairing is damaged,
+and by a known amount. No training is involved. For a linear teacher of isotropic covariance S the shared-noise cost is
+`e_dt = 2 tr(S) (1 - tr(R) / d)`, and pair_cosine is tr(R) / d.
 
-Next to the planted angles stand the null (the teacher at independent noise), the partial mixture (a share of
-the rows at independent noise), the collapsed student, and the floor (e_ot between two samples of the
-teacher's law).
+Next to the planted angles stand the null (the teacher at independent noise), the partial mixture (a share of the rows
+at independent noise), the collapsed student, and the floor (e_ot between two samples of the teacher's law).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.calibration import Calibration, remap_angle
+from dmdlab.pairing.bases import PlantedBasis
+from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.transport.solve import transport_cost
-
-__all__ = ["ANGLES_DEGREES", "SHARES", "Calibration", "PlantedBasis", "calibrate", "planted_rotation", "remap_angle"]
+from dmdlab.transport import transport_cost
 
 TeacherMap = Callable[[np.ndarray], np.ndarray]
 
 # 5 degrees is there for teachers whose map has edges, where pair_cosine falls linearly from the start.
 ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 120.0, 150.0, 180.0)
 SHARES = (0.1, 0.25, 0.5, 0.75)
-
-
-@dataclass(frozen=True, eq=False)
-class PlantedBasis:
-    """A random orthonormal basis whose consecutive axes span the planes to turn; the last one rests when d is
-    odd.
-
-    Attributes:
-        axes: (d, d), columns are the axes, Haar distributed.
-    """
-
-    axes: np.ndarray
-
-    @staticmethod
-    def draw(d: int, generator: np.random.Generator) -> "PlantedBasis":
-        """A Haar distributed basis of R^d: QR of a Gaussian matrix with positive diagonal (Mezzadri 2007)."""
-        q, r = np.linalg.qr(generator.standard_normal((d, d)))
-        return PlantedBasis(q * np.where(np.diag(r) < 0, -1.0, 1.0))
-
-    def turn(self, z: np.ndarray, theta_degrees: float) -> np.ndarray:
-        """R_theta z for each row of z (n, d), in the dtype of z."""
-        if theta_degrees == 0.0:  # the same numbers, not their rounding through the basis
-            return z.copy()
-        d = len(self.axes)
-        w = z.astype(np.float64) @ self.axes  # (n, d) coordinates in the basis
-        first, second = w[:, 0 : d - 1 : 2].copy(), w[:, 1:d:2].copy()
-        cos, sin = np.cos(np.radians(theta_degrees)), np.sin(np.radians(theta_degrees))
-        w[:, 0 : d - 1 : 2], w[:, 1:d:2] = cos * first - sin * second, sin * first + cos * second
-        return (w @ self.axes.T).astype(z.dtype)
-
-
-def planted_rotation(d: int, theta_degrees: float, generator: np.random.Generator) -> np.ndarray:
-    """An orthogonal matrix (d, d) that turns by `theta_degrees` in floor(d/2) planes of a random basis.
-
-    Its trace is 2 floor(d/2) cos(theta) + (d mod 2): the last axis rests when d is odd, and d = 1 has no
-    plane.
-
-    Raises:
-        InputError: d < 1.
-    """
-    if d < 1:
-        raise InputError(f"a rotation needs d >= 1, got {d}.")
-    return PlantedBasis.draw(d, generator).turn(np.eye(d), theta_degrees).T
 
 
 def calibrate(
@@ -96,8 +50,8 @@ def calibrate(
         bases: random bases to average over, and draws of the null and of each mixture.
 
     Raises:
-        InputError: too little fresh noise, angles without 0 and 90, shares outside (0, 1], no bases, or a
-            teacher map whose outputs are no (n, ...) arrays of finite numbers.
+        InputError: too little fresh noise, angles without 0 and 90, shares outside (0, 1], no bases, or a teacher map
+            whose outputs are no (n, ...) arrays of finite numbers.
         TransportError: an assignment solver failed.
     """
     angles, parts = np.unique(np.asarray(angles_degrees, float)), np.asarray(shares, float)
@@ -112,7 +66,7 @@ def calibrate(
         return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor).values()
 
     def turned() -> list[dict[str, float]]:
-        basis = PlantedBasis.draw(d, rng)  # one at a time: it and its QR are the largest arrays here when d is
+        basis = PlantedBasis.draw(d, rng)
         return [read(teacher_map(basis.turn(noise, a))) for a in angles]
 
     planted = [list(row) for row in zip(*(turned() for _ in range(bases)), strict=True)]  # [angle][basis]

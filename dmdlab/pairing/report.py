@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from dmdlab.pairing import words
 from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, THROUGH_THE_COSINE, Measured, chance_values, jsonable
+from dmdlab.pairing.words import Line, lines_of, read_aloud, resolution_in_words
 from dmdlab.transport import Transport
 
 Verdict = Literal["chance", "inside", "saturated"]
@@ -89,15 +89,15 @@ class PairingReport:
 
     def in_words(self) -> list[str]:
         """The reading in sentences: delta_e with its ceiling, copying with fidelity, what is unresolved."""
-        return words.read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd)
+        return read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd)
 
     def resolution_in_words(self) -> str:
         """What this many pairs can tell at all, from the theory of planted matchings."""
-        return words.resolution_in_words(self.n, self.directions())
+        return resolution_in_words(self.n, self.directions())
 
-    def lines(self) -> list[words.Line]:
+    def lines(self) -> list[Line]:
         """Every measure as a table shows it."""
-        return words.lines_of(self.metrics, self.verdicts(), self.n)
+        return lines_of(self.metrics, self.verdicts(), self.n)
 
 
 def _arrived(key: str, value: float, chance: float) -> bool:

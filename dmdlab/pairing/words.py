@@ -1,10 +1,10 @@
 """Results told in words: numbers as text, the reading of a report, its table, and the analyses of the optional arrays.
 
-Everything here is a function of plain values: a report hands over its measures, and knows this file; not the other way.
+Everything here is a function of plain values: a report hands over its measures and knows this file, not the other way.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -188,6 +188,14 @@ def resolution_in_words(n: int, directions: int) -> str:
         f"(participation ratio); with {n} pairs of Gaussians in as many, delta_e is near 0 from a correlation "
         f"of {threshold:.2g} on ({angle_degrees(threshold):.0f} degrees)."
     )
+
+
+def run_in_words(transport_ratio: float, teacher_reasons: Sequence[str]) -> list[str]:
+    """What a run adds to its report: how near the student is to fresh data, and why its teacher cannot be trusted."""
+    found = [f"Its outputs cost {transport_ratio:.2g} times as much to match with data as other data does."]
+    if teacher_reasons:
+        found.append(f"Beware: the teacher failed its own check: {'; '.join(teacher_reasons)}.")
+    return found
 
 
 def analyses(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
