@@ -21,7 +21,7 @@ types: $(STAMP)
 check: lint types test
 
 bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performance.md (about 20 minutes on a CPU)
-	$(BIN)/dmdlab bench
+	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.report
 
 clean:

@@ -1,15 +1,17 @@
-"""`dmdlab bench`: measured speed, against the plain loop and the machine's limits. The benchmarks are in a checkout."""
+"""`python -m benchmarks`: measured speed, against the plain loop and the machine's limits."""
 
-import importlib
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from benchmarks import suite
+from benchmarks.measure import Options
 from dmdlab.config import InputError
+from dmdlab.device.environment import choose_device
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None, pretty_exceptions_show_locals=False, add_completion=False)
 
 
 @app.command()
@@ -22,34 +24,26 @@ def bench(
     listing: Annotated[bool, typer.Option("--list", help="Say what there is, run nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; else benchmarks/results.")] = None,
 ) -> None:
-    """Measure speed, in a checkout only.
-
-    Keeps the results as JSON; `python -m benchmarks.report` makes tables of them.
-    """
-    suite = _suite()
+    """Measure speed; keeps the results as JSON, of which `python -m benchmarks.report` makes tables."""
     if listing:
         for name, what in suite.about().items():
             typer.echo(f"{name:<12}{' '.join(what.split())}")
         return
-    from benchmarks.measure import Options
-    from dmdlab.device.environment import choose_device
-
-    where = str(choose_device(device))
-    options = Options(where, threads, quick, full)
+    options = Options(str(choose_device(device)), threads, quick, full)
     if quick and out is None:
         raise InputError("--quick needs --out FOLDER: its numbers are not to take the place of measured ones")
     for path in suite.run(names or [], options, out or suite.RESULTS):
         typer.echo(path)
 
 
-def _suite() -> Any:
-    """The checkout's `benchmarks.suite`, which a wheel does not hold."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / "benchmarks" / "suite.py").is_file():
-        raise InputError(
-            "the benchmarks are not part of the installed package: clone the repository, install it with "
-            "pip install --editable . and run dmdlab bench there"
-        )
-    if str(root) not in sys.path:
-        sys.path.append(str(root))
-    return importlib.import_module("benchmarks.suite")
+def main() -> None:
+    """Entry point; exit status 2 and one sentence for bad input."""
+    try:
+        app(prog_name="python -m benchmarks")
+    except InputError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

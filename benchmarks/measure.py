@@ -120,7 +120,9 @@ def header(name: str, options: Options) -> dict[str, Any]:
         "precisions": [p for p in PRECISIONS if supports(device, p)],
         "versions": versions(),
         "commit": commit("dmdlab", "benchmarks", ":(exclude)benchmarks/results"),
-        "command": " ".join(["dmdlab bench", name, f"--device {options.device} --threads {options.threads}", *flags]),
+        "command": " ".join(
+            ["python -m benchmarks", name, f"--device {options.device} --threads {options.threads}", *flags]
+        ),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "quick": options.quick,
     }

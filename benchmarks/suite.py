@@ -1,4 +1,4 @@
-"""All benchmarks by name: `dmdlab bench [NAME ...]` runs them and keeps their results as JSON."""
+"""All benchmarks by name: `python -m benchmarks [NAME ...]` runs them and keeps their results as JSON."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,36 +1,48 @@
-"""`dmdlab bench`: what it lists and what it refuses."""
+"""`python -m benchmarks`: what it lists and what it refuses; `dmdlab bench` says where it went."""
 
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from benchmarks import __main__ as command
 from benchmarks import suite
-from benchmarks.__main__ import bench
+from dmdlab.cli.bench import app as old
 from dmdlab.config import InputError
 
 
-def call(names: list[str], **given: Any) -> None:
-    settings = {"device": "cpu", "threads": 1, "quick": False, "full": False, "listing": False, "out": None}
-    bench(names, **(settings | given))
+def test_the_list_names_every_benchmark() -> None:
+    done = CliRunner().invoke(command.app, ["--list"])
+    assert [line.split()[0] for line in done.stdout.splitlines()] == list(suite.BENCHMARKS)
 
 
-def test_the_list_names_every_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
-    call([], listing=True)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(suite.BENCHMARKS)
-
-
-def test_bad_words_are_refused_before_anything_runs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no benchmark 'troughput'; did you mean 'throughput'"):
-        call(["limits", "troughput"], out=tmp_path)
-    with pytest.raises(InputError, match="--quick needs --out"):
-        call(["transport"], quick=True)
-    with pytest.raises(InputError, match="--device cuda:99"):
-        call([], device="cuda:99")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["limits", "troughput", "--device", "cpu"], "no benchmark 'troughput'; did you mean 'throughput'"),
+        (["transport", "--device", "cuda:99"], "--device cuda:99: "),
+    ],
+)
+def test_bad_words_are_refused_before_anything_runs(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words, "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert f"benchmarks: {said}" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_without_a_checkout_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("benchmarks.__main__.__file__", str(tmp_path / "site" / "dmdlab" / "cli" / "bench.py"))
-    with pytest.raises(InputError, match="clone the repository"):
-        call([])
+def test_quick_numbers_do_not_take_the_place_of_measured_ones() -> None:
+    done = CliRunner().invoke(command.app, ["transport", "--quick", "--device", "cpu"])
+    assert isinstance(done.exception, InputError)
+    assert "--quick needs --out" in str(done.exception)
+
+
+def test_the_command_of_version_0_1_says_what_took_its_place() -> None:
+    for words in ([], ["limits", "--quick", "--out", "x"]):
+        done = CliRunner().invoke(old, words)
+        assert isinstance(done.exception, InputError)  # which the application turns into status 2
+        assert "python -m benchmarks" in str(done.exception)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.__main__ import app as timing
+from dmdlab.cli.bench import app as timing
 from dmdlab.cli.machine import app as machine
 from dmdlab.cli.measure import app as measuring
 from dmdlab.cli.plan import app as planning

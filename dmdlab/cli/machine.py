@@ -8,11 +8,10 @@ import typer
 
 from dmdlab.cli import show
 from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
-from dmdlab.config import Experiment
+from dmdlab.config import Experiment, InputError
 
 if TYPE_CHECKING:
-    from dmdlab.device.doctor import Examination
-    from dmdlab.device.machine import Machine
+    from dmdlab.device.doctor import Examination, Machine
     from dmdlab.lab.profile import Profile, Share, Work
 
 app = typer.Typer()
@@ -31,9 +30,12 @@ def doctor(device: Device = "auto", as_json: AsJson = False) -> None:
     Ends with what deserves action. Paste its output into a bug report. Exit status 2 when a package or the device asked
     for is missing.
     """
-    from dmdlab.device.doctor import examine
+    try:
+        from dmdlab.device.doctor import examine
+    except (ImportError, OSError) as error:  # as of a torch that is missing, or built for another system
+        raise InputError(f"torch or numpy cannot be imported ({error}): install dmdlab again with pip") from error
 
-    show.err().print("Examining packages and measuring matrix products; a few seconds.")
+    show.err().print("Importing packages and measuring matrix products; a few seconds.")
     found = examine(device)
     if as_json:
         show.print_json({"usable": found.usable, **asdict(found)})
@@ -44,17 +46,16 @@ def doctor(device: Device = "auto", as_json: AsJson = False) -> None:
 
 
 def _tell(found: "Examination") -> None:
-    """The report: packages, the machine, and at the end what deserves action."""
+    """The report: versions, the machine, and at the end what deserves action."""
     from dmdlab import __version__
 
-    place = {"none": "not a checkout"}.get(found.machine.commit, found.machine.commit) if found.machine else ""
-    _fact("dmdlab", f"{__version__}{f' ({place})' if place else ''}")
+    place = {"none": "not a checkout"}.get(found.machine.commit, found.machine.commit)
+    python, _, *packages = found.versions.items()  # the second is dmdlab itself
+    _fact("dmdlab", f"{__version__} ({place})")
     _fact("system", found.system)
-    _fact("python", found.python)
-    rows = [(p.name, p.version or "missing", p.wanted, "no" if p.problem else "yes") for p in found.packages]
-    show.plain_table(["package", "version", "asked for", "ok"], rows)
-    if found.machine:
-        _tell_machine(found.machine)
+    _fact("python", f"{python[1]}, {found.python}")
+    _fact("packages", ", ".join(f"{name} {version}" for name, version in packages))
+    _tell_machine(found.machine)
     for finding in found.findings:
         print(wrapped("- ", finding.text))
     if found.usable:

@@ -1,35 +1,94 @@
 """What this machine offers, what dmdlab will use of it and why, and what deserves action.
 
-`examine` returns plain data: facts, and findings as sentences. Packages come first, from the list that dmdlab's own
-metadata holds; until each of them can be imported nothing else is looked at, because nothing else would work. That is
-why this module imports none of them at its top.
+`examine` returns plain data: facts, with a measured rate for each precision, and findings as sentences.
 """
 
 import importlib
 import os
 import platform
+import shutil
 import sys
 import warnings
-from dataclasses import dataclass, field
-from importlib import metadata
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
 
 from dmdlab.config import InputError
+from dmdlab.device.cgroups import cpu_quota, memory_limit
+from dmdlab.device.environment import (
+    choose_device,
+    commit,
+    cpu_name,
+    hardware,
+    product_rate,
+    versions,
+    why_no_gpu,
+)
+from dmdlab.device.fusing import why_not_fused
+from dmdlab.device.limits import allowed_cores, available, default_workers, threads_each, total_memory
+from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, precision_on, supports
 
-if TYPE_CHECKING:
-    from dmdlab.device.machine import Machine
+MODULES = {"POT": "ot", "lapx": "lap"}
+"""The module of a package that is not called like it."""
+
+FASTER = 1.3
+"""How many times float32's rate bfloat16 must reach before it is recommended (ours: casts and the rest eat some)."""
 
 
 @dataclass(frozen=True)
-class Package:
-    """A package that dmdlab asks for: its version (None: missing), the versions asked for, whether it can be imported,
-    and a sentence on what is wrong and what to do, if something is."""
+class Gpu:
+    """A GPU that torch sees; memory in bytes."""
 
     name: str
-    version: str | None
-    wanted: str
-    works: bool = True
-    problem: str = ""
+    capability: str
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """One precision on the device in use. support: 'have', 'emulated', 'lack' or 'fails'; by: what computes it, or why
+    it fails; rate: FLOP/s measured on a large matrix product, None where it was not."""
+
+    precision: str
+    support: str
+    by: str
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads that torch starts, what the environment asked for, cores there and allowed, cores' worth of time that
+    control groups grant (None: no limit), the processes that a sweep would start and the threads of each."""
+
+    torch: int
+    omp_num_threads: str | None
+    cores: int | None
+    allowed_cores: int
+    quota_cores: float | None
+    sweep_workers: int
+    worker_threads: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there. unfused:
+    why kernels cannot be fused for it, '' when they can, None where none are: on a CPU."""
+
+    torch_build: str
+    gpus: list[Gpu]
+    device: str | None
+    why: str
+    arithmetic: list[Arithmetic]
+    auto_precision: str | None
+    cpu: str
+    threads: Threads
+    ram_bytes: int | None
+    ram_available_bytes: int
+    ram_limit_bytes: int | None
+    unfused: str | None
+    commit: str
 
 
 @dataclass(frozen=True)
@@ -42,13 +101,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """The whole of it. machine: None while a package is missing or broken."""
+    """The whole of it. versions: of Python and of each package that results depend on, 'none' where it is missing."""
 
     system: str
     python: str
-    packages: list[Package]
-    machine: "Machine | None" = None
-    findings: list[Finding] = field(default_factory=list)
+    versions: dict[str, str]
+    machine: Machine
+    findings: list[Finding]
 
     @property
     def usable(self) -> bool:
@@ -58,82 +117,138 @@ class Examination:
 
 def examine(device_name: str = "auto", seconds: float = 0.25) -> Examination:
     """Examine this machine; `device_name` as for --device, `seconds` for each rate that is measured."""
-    packages = examine_packages()
-    findings = [Finding(package.problem, blocks=True) for package in packages if package.problem]
-    machine: Machine | None = None
-    if all(package.works for package in packages):
-        from dmdlab.device.machine import examine_machine
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch would warn of, such as an old driver, becomes words
-            machine, more = examine_machine(device_name, seconds)
-        findings += more
+    findings = list(_broken_packages())
+    device = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what torch would warn of, such as an old driver, becomes words
+        try:
+            device = choose_device(device_name)
+            why = _why(device_name, device)
+        except InputError as error:
+            why = f"{error}."
+            findings.append(Finding(why, blocks=True))
+        machine = _machine(device, why, seconds)
     system = f"{platform.system()} {platform.release()}, {platform.machine()}"
-    return Examination(system, sys.executable, packages, machine, findings)
+    return Examination(system, sys.executable, versions(), machine, [*findings, *advice(machine)])
 
 
-# --- packages
+def _broken_packages() -> Iterator[Finding]:
+    """Those that cannot be imported: one that was made for another numpy looks installed until it is."""
+    for name in versions():
+        if name == "python":
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(MODULES.get(name, name))
+        except Exception as error:  # a broken package may raise anything
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            yield Finding(f"{name} cannot be imported ({why}): pip install --force-reinstall {name}.", blocks=True)
 
 
-def examine_packages(distribution: str = "dmdlab") -> list[Package]:
-    """Python and every package that `distribution` needs, by its own metadata, each version compared and each module
-    imported: a wheel made for another numpy looks installed until it is imported."""
+def _machine(device: torch.device | None, why: str, seconds: float) -> Machine:
+    return Machine(
+        torch_build=_torch_build(),
+        gpus=[_gpu(i) for i in range(torch.cuda.device_count())],
+        device=None if device is None else str(device),
+        why=why,
+        arithmetic=[] if device is None else [_arithmetic(device, p, seconds) for p in PRECISIONS],
+        auto_precision=None if device is None else precision_on(device, "auto"),
+        cpu=cpu_name(),
+        threads=_threads(device or torch.device("cpu")),
+        ram_bytes=total_memory(),
+        ram_available_bytes=available(),
+        ram_limit_bytes=memory_limit(),
+        unfused=why_not_fused(device) if device is not None and device.type == "cuda" else None,
+        commit=commit(),
+    )
+
+
+def _torch_build() -> str:
+    """Which kind of GPU this torch was built for."""
+    if torch.version.cuda:
+        return f"CUDA {torch.version.cuda}"
+    hip = getattr(torch.version, "hip", None)
+    return f"ROCm {hip}" if hip else "CPU build"
+
+
+def _why(name: str, device: torch.device) -> str:
+    """Why this device is the one in use."""
+    if name != "auto":
+        return f"--device {name} asks for it."
+    if device.type == "cuda":
+        return f"auto takes a GPU when there is one: {hardware(device)}."
+    return f"auto takes the CPU: {why_no_gpu()}."
+
+
+def _gpu(index: int) -> Gpu:
+    free, total = torch.cuda.mem_get_info(index)
+    major, minor = torch.cuda.get_device_capability(index)
+    return Gpu(torch.cuda.get_device_name(index), f"{major}.{minor}", free, total)
+
+
+def _arithmetic(device: torch.device, precision: Precision, seconds: float) -> Arithmetic:
+    """Whether and by what this device has a precision, and the rate if it has."""
+    if not supports(device, precision):
+        return Arithmetic(precision, "emulated" if precision == "bf16" else "lack", "", None)
+    by = ""
+    if device.type == "cuda" and precision != "float32":
+        by = "tensor cores"
+    elif precision == "bf16":
+        by = {"amx": "AMX", "avx512": "AVX512-BF16", "none": ""}[cpu_bf16()]
     try:
-        from packaging.requirements import Requirement
-        from packaging.specifiers import SpecifierSet
-    except ImportError:
-        raise InputError(
-            "the package 'packaging', which compares versions, is missing: pip install packaging"
-        ) from None
-
-    wanted = metadata.metadata(distribution)["Requires-Python"] or ""
-    version = platform.python_version()
-    fits = SpecifierSet(wanted).contains(version, prereleases=True)
-    problem = "" if fits else f"Python {version} is not {wanted}, which dmdlab asks for: use another Python."
-    found = [Package("Python", version, wanted, problem=problem)]
-    modules = _modules()
-    for text in metadata.requires(distribution) or []:
-        need = Requirement(text)
-        if need.marker is None or need.marker.evaluate({"extra": ""}):
-            found.append(_examine_package(need.name, str(need.specifier), modules))
-    return found
+        return Arithmetic(precision, "have", by, product_rate(device, precision, seconds))
+    except RuntimeError as error:  # such as a GPU for which this torch has no code
+        return Arithmetic(precision, "fails", str(error).strip().splitlines()[0], None)
 
 
-def _examine_package(name: str, wanted: str, modules: dict[str, list[str]]) -> Package:
-    from packaging.specifiers import SpecifierSet
-
-    try:
-        found = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return Package(name, None, wanted, False, f"{name} is missing: pip install '{name}{wanted}'.")
-    proper, version = found.metadata["Name"], found.version
-    failure = next(filter(None, map(_import_failure, modules.get(name.lower(), []))), None)
-    problem = ""
-    if not SpecifierSet(wanted).contains(version, prereleases=True):
-        problem = f"{proper} {version} is not {wanted}, which dmdlab asks for: pip install -U '{proper}{wanted}'."
-    elif failure:
-        again = f"pip install --force-reinstall '{proper}{wanted}'"
-        problem = f"{proper} {version} is installed but cannot be imported ({failure}): {again}."
-    return Package(proper, version, wanted, failure is None, problem)
+def _threads(device: torch.device) -> Threads:
+    own, asked, cores = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS"), os.cpu_count()
+    workers = default_workers(device)
+    return Threads(own, asked, cores, allowed_cores(), cpu_quota(), workers, threads_each(workers))
 
 
-def _import_failure(module: str) -> str | None:
-    """What went wrong when this module was imported, in a line; None when nothing did."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            importlib.import_module(module)
-    except Exception as error:  # a broken package may raise anything
-        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return None
+def advice(machine: Machine) -> Iterator[Finding]:
+    """What deserves action, from the facts alone."""
+    threads, share = machine.threads, machine.threads.quota_cores
+    asked = (threads.omp_num_threads or "").strip()
+    if asked.isdigit() and int(asked) > threads.allowed_cores:
+        yield Finding(
+            f"OMP_NUM_THREADS is {asked} where this process may use {_count(threads.allowed_cores, 'core')}, so "
+            f"threads would wait for each other: export OMP_NUM_THREADS={threads.allowed_cores}."
+        )
+    if share is not None and share < threads.allowed_cores:
+        fair = max(1, int(share))
+        yield Finding(
+            f"A control group (container or scheduler) grants the time of {share:.3g} of {threads.allowed_cores} "
+            f"cores; what runs beyond it only waits: export OMP_NUM_THREADS={fair} (a sweep heeds it by itself)."
+        )
+    rates = {a.precision: a.rate for a in machine.arithmetic if a.rate}
+    for failed in (a for a in machine.arithmetic if a.support == "fails"):
+        yield Finding(f"{machine.device} cannot multiply in {failed.precision}: {failed.by}.", blocks=True)
+    if machine.device == "cpu" and rates.get("bf16", 0.0) > FASTER * rates.get("float32", float("inf")):
+        yield Finding(
+            f"Large products in bfloat16 ran {rates['bf16'] / rates['float32']:.1f} times as fast as in float32: "
+            "network.precision=bf16 trains wide networks faster where its rounding is acceptable; narrow ones gain "
+            "little (docs/performance.md)."
+        )
+    if machine.unfused:
+        yield Finding(
+            f"Kernels cannot be fused on {machine.device} ({machine.unfused}): training works and is slower. Inductor "
+            "needs Triton, which comes with torch's CUDA builds for Linux, a C compiler and Python's headers."
+        )
+    if machine.torch_build == "CPU build" and shutil.which("nvidia-smi"):
+        yield Finding(
+            "nvidia-smi is there, so this machine seems to have an NVIDIA GPU, but this torch is a CPU build: "
+            "install a CUDA build (pytorch.org, Get started)."
+        )
+    for index, gpu in enumerate(machine.gpus):
+        if gpu.free_bytes < gpu.total_bytes / 2:
+            yield Finding(
+                f"Less than half of the memory of cuda:{index} is free: another process uses it (nvidia-smi says "
+                "which), and ensembles will be smaller and slower."
+            )
 
 
-def _modules() -> dict[str, list[str]]:
-    """The module to import for each installed distribution: that of its own name, else all that it brings."""
-    for backend in ("JAX", "TENSORFLOW", "CUPY"):  # POT imports every backend it finds
-        os.environ.setdefault(f"POT_BACKEND_DISABLE_{backend}", "1")
-    brought: dict[str, list[str]] = {}
-    for module, distributions in metadata.packages_distributions().items():
-        for name in set(distributions):
-            brought.setdefault(name.lower(), []).append(module)
-    return {name: [name] if name in own else sorted(own) for name, own in brought.items()}
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
