@@ -9,20 +9,17 @@ Reads runs/chessboard-short; writes chessboard.pdf, .png and .txt (the caption) 
 
 from pathlib import Path
 
-from dmdlab.lab.store import load_records, select
-from dmdlab.plots import draw, save
+from dmdlab.plots import save_plot
+from dmdlab.records.record import load_records, select
 
 HERE = Path(__file__).resolve().parent
+RUNS = HERE.parent / "runs" / "chessboard-short"
 
 
 def main() -> None:
     """Write the figure and its caption."""
-    records = select(
-        load_records(HERE.parent / "runs" / "chessboard-short"), {"student.learning_rate": 1e-4, "seed": 0}
-    )
-    drawing = draw("panels", records)
-    save(drawing.figure, HERE / "chessboard")
-    (HERE / "chessboard.txt").write_text(drawing.caption + "\n")
+    records = select(load_records(RUNS), {"student.learning_rate": 1e-4, "seed": 0})
+    save_plot("panels", records, HERE / "chessboard")
 
 
 if __name__ == "__main__":

@@ -7,48 +7,42 @@ table into the README between its two markers.
 """
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
-from dmdlab.cli.show import CELL_METRICS, cell_value
-from dmdlab.lab.store import load_records
-from dmdlab.plots import draw, save
-from dmdlab.records.cells import cells
+from dmdlab.plots import save_plot
+from dmdlab.records.cells import CELL_METRICS, cell_value, cells
+from dmdlab.records.record import Record, load_records
 
 HERE = Path(__file__).resolve().parent
 RUNS, README = HERE.parent / "runs" / "quickstart", HERE.parent / "README.md"
 BEGIN, END = "<!-- quickstart table -->", "<!-- end of quickstart table -->"
 
 
-def table_lines() -> list[str]:
+def table_lines(records: Sequence[Record]) -> list[str]:
     """The table in Markdown: a row a cell, mean and half the 95 % interval over seeds."""
-    records = load_records(RUNS)
     head = ["d", "init", *CELL_METRICS]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in cells(records):
         values = [cell_value(cell, metric) for metric in CELL_METRICS]
-        lines.append("| " + " | ".join([str(cell.keys["law.dim"]), cell.keys["student.init"], *values]) + " |")
-    first = records[0].row
-    hardware = ", ".join(sorted({str(r.row["hardware"]) for r in records}))
-    commits = ", ".join(sorted({str(r.row["commit"]) for r in records}))
-    seeds = sorted({r.row["seed"] for r in records})
-    lines += ["", f"`make demo` on {hardware}; commit {commits}; seeds {seeds[0]} to {seeds[-1]}; "]
-    lines[-1] += f"n = {first['measure.samples']}, K = {first['teacher.steps']}."
-    return lines
+        lines.append("| " + " | ".join([str(cell.dim), cell.init, *values]) + " |")
+    hardware, commits = (", ".join(sorted({str(r.row[key]) for r in records})) for key in ("hardware", "commit"))
+    seeds, first = sorted({r.row["seed"] for r in records}), records[0].row
+    made = f"`make demo` on {hardware}; commit {commits}; seeds {seeds[0]} to {seeds[-1]}; "
+    return [*lines, "", f"{made}n = {first['measure.samples']}, K = {first['teacher.steps']}."]
 
 
 def main() -> None:
     """Write the figure, its caption, its numbers and the README's table."""
     records = load_records(RUNS)
-    drawing = draw("dimension", records)
-    save(drawing.figure, HERE / "quickstart")
-    (HERE / "quickstart.txt").write_text(drawing.caption + "\n")
+    save_plot("dimension", records, HERE / "quickstart")
     with (HERE / "quickstart.csv").open("w", newline="") as file:
         columns = list(dict.fromkeys(key for r in records for key in r.row))
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(r.row for r in records)
     before, rest = README.read_text().split(BEGIN)
-    README.write_text("\n".join([before + BEGIN, *table_lines(), END + rest.split(END)[1]]))
+    README.write_text("\n".join([before + BEGIN, *table_lines(records), END + rest.split(END)[1]]))
 
 
 if __name__ == "__main__":

@@ -3,27 +3,26 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from dmdlab.pairing.glossary import METRICS
-from dmdlab.pairing.report import PairingReport
+from dmdlab.pages.measurement import Measurement
+from dmdlab.pairing import METRICS, PairingReport, Pairs
 from dmdlab.pairing.words import Line, dimensions
+from dmdlab.plots.displacement import draw_displacements
+from dmdlab.plots.heatmap import draw_heatmaps
+from dmdlab.plots.ranks import draw_ranks
+from dmdlab.plots.samples import Sample
+from dmdlab.plots.style import BLUE, Drawing
 
-if TYPE_CHECKING:
-    from dmdlab.pairing.pairs import Pairs
-    from dmdlab.plots.style import Drawing
 
-
-def page(source: str, pairs: "Pairs", report: PairingReport, analyses: Sequence[str] = ()) -> str:
-    """The whole page as text, with the sentences of further `analyses`; pictures are embedded PNG."""
-    words = [*report.in_words(), report.resolution_in_words(), *analyses]
-    figures = "\n".join(_figure(drawing) for drawing in _drawings(pairs))
+def page(measurement: Measurement) -> str:
+    """The whole page as text; pictures are embedded PNG."""
+    report = measurement.report
+    figures = "\n".join(_figure(drawing) for drawing in _drawings(measurement.pairs))
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in report.notes)
     return _PAGE.format(
-        source=html.escape(source),
+        source=html.escape(measurement.source),
         shape=f"{report.n} pairs in {dimensions(report.d)}",
-        words="".join(f"<li>{html.escape(sentence)}</li>" for sentence in words),
+        words="".join(f"<li>{html.escape(sentence)}</li>" for sentence in measurement.in_words()),
         rows="\n".join(_row(line) for line in report.lines()),
         figures=figures,
         notes=f"<h2>Notes on the arrays</h2><ul>{notes}</ul>" if notes else "",
@@ -31,21 +30,13 @@ def page(source: str, pairs: "Pairs", report: PairingReport, analyses: Sequence[
     )
 
 
-def _drawings(pairs: "Pairs") -> "list[Drawing]":
-    from dmdlab.plots.displacement import draw_displacements
-    from dmdlab.plots.heatmap import draw_heatmaps
-    from dmdlab.plots.ranks import draw_ranks
-    from dmdlab.plots.samples import Sample
-    from dmdlab.plots.style import BLUE
-
-    samples: Sequence[Sample] = [Sample(pairs, "student against teacher", BLUE)]
+def _drawings(pairs: Pairs) -> list[Drawing]:
+    samples = [Sample(pairs, "student against teacher", BLUE)]
     drawings = [draw_heatmaps(samples, ""), draw_ranks(samples, "")]
-    if pairs.one_step is not None:
-        drawings.append(draw_displacements(samples, ""))
-    return drawings
+    return drawings if pairs.one_step is None else [*drawings, draw_displacements(samples, "")]
 
 
-def _figure(drawing: "Drawing") -> str:
+def _figure(drawing: Drawing) -> str:
     buffer = io.BytesIO()
     drawing.figure.savefig(buffer, format="png", dpi=220, metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode()

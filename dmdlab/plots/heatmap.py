@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from dmdlab.plots.samples import Sample, samples_of, squares
 from dmdlab.plots.style import VERMILLION, Drawing, Size, settle, size_of, styled
 from dmdlab.records.record import Record
-from dmdlab.transport.solve import assignment, squared_distances
+from dmdlab.transport import assignment, squared_distances
 
 ROWS = 100
 """Pairs shown (paper); the optimal assignment is that of these pairs among themselves."""
