@@ -6,7 +6,8 @@ import torch
 
 from dmdlab.pairing import assignment
 from dmdlab.transport import on_gpu as transport
-from dmdlab.transport.certified import NUMPY, certified_interval
+from dmdlab.transport.certified import certified_interval
+from dmdlab.transport.engine import NUMPY
 from dmdlab.transport.on_gpu import torch_engine
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")

@@ -15,9 +15,7 @@ from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
-from dmdlab.transport.distances import distance_blocks, matched_distances
-from dmdlab.transport.solution import Transport
-from dmdlab.transport.solve import assignment
+from dmdlab.transport import Transport, assignment, distance_blocks, matched_distances
 
 # A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire
 # et al., "Why diffusion models don't memorize", 2025).

@@ -12,16 +12,13 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration, remap_angle
-from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Measured, Metric
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Measured
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
-from dmdlab.transport.certified import Engine
-from dmdlab.transport.solve import DENSE_LIMIT, Transport, assignment, transport_cost
-
-__all__ = ["METRICS", "Measured", "Metric", "PairingReport", "measure"]
+from dmdlab.transport import DENSE_LIMIT, Engine, Transport, assignment, transport_cost
 
 # A saving of the best pairing over a random one below this share of the cost is rounding.
 _NO_SAVING = 1e-12

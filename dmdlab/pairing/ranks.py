@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dmdlab.transport.distances import distance_blocks
+from dmdlab.transport import distance_blocks
 from dmdlab.transport.exact import cost_dtype
 
 # Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,

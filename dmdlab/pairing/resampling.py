@@ -21,7 +21,7 @@ from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import student_quantile
-from dmdlab.transport.solve import transport_cost
+from dmdlab.transport import transport_cost
 
 _RANGES = {"copy_index": (-math.inf, 1.0), "identity_fraction": (0.0, 1.0)}
 

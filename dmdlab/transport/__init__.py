@@ -1,7 +1,7 @@
 """Optimal transport between two samples: numpy, exact or certified; `on_gpu` alone knows torch."""
 
-from dmdlab.transport.certified import Engine
 from dmdlab.transport.distances import distance_blocks, matched_distances, squared_distances
+from dmdlab.transport.engine import Engine
 from dmdlab.transport.solution import Transport, TransportError
 from dmdlab.transport.solve import DENSE_LIMIT, assignment, transport_cost
 

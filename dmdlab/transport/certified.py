@@ -1,51 +1,34 @@
 """Transport beyond the reach of a dense solver: a certified interval for e_ot in O(n d) memory.
 
-Linear programming duality gives both ends. For any v, `mean_j v_j + mean_i min_j (C_ij - v_j) <= e_ot`, and
-any permutation costs at least e_ot; C is never stored, only passed over in blocks. What makes the interval
+Linear programming duality gives both ends. For any v, `mean_j v_j + mean_i min_j (C_ij - v_j) <= e_ot`, and any
+permutation costs at least e_ot; C is never stored, only passed over in blocks (`engine`). Three steps make the interval
 tight:
 
-1. Entropic duals. Sinkhorn's log-domain updates `u_i = -eps log sum_j exp((v_j - C_ij) / eps)` with eps
-   halved from stage to stage (Cuturi 2013; Schmitzer, SIAM J. Sci. Comput. 41, 2019). With a sum instead of a
-   mean in the logarithm, u and v stay dual feasible, so their means already bound e_ot from below. 2.
-   Pricing. One pass over the rows and one over the columns makes v the best it can be for its u (a double
-   c-transform) and keeps for every row and column the few partners with the smallest reduced cost C_ij - u_i
-   - v_j. 3. The assignment problem restricted to the pairs kept so far is solved exactly (lapx), which gives
-   the permutation; its own duals follow from shortest paths (Bellman and Ford), started at the last v. Then 2
-   again, which finds the pairs that violate them: column generation. When none is left the interval has
-   closed and the permutation is optimal.
+1. Entropic duals. Sinkhorn's updates `u_i = -eps log sum_j exp((v_j - C_ij) / eps)`, with eps halved from stage to
+   stage (Cuturi 2013; Schmitzer, SIAM J. Sci. Comput. 41, 2019). With a sum instead of a mean in the logarithm, u and
+   v stay dual feasible, so their means already bound e_ot from below.
+2. Pricing. One pass over the rows and one over the columns makes v the best it can be for its u (a double c-transform)
+   and keeps, for every row and column, the few partners with the smallest reduced cost C_ij - u_i - v_j.
+3. Column generation. The assignment problem restricted to the pairs kept so far is solved exactly (lapx), which gives
+   a permutation; its own duals follow from shortest paths (Bellman and Ford), started at the last v. Pricing them
+   again finds the pairs that violate them. When there is none left, the interval has closed and the permutation is
+   optimal.
 
-Usually two to five rounds close it. The certificate never depends on that: it is computed in float64 from the
-best pair of bounds seen, with the rounding of a d-term inner product taken off the lower one.
+Usually two to five rounds of 2 and 3 close it. The certificate does not depend on that: it is computed in float64 from
+the best bounds seen, with the rounding of a d-term inner product taken off the lower one.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.transport.distances import matched_distances
+from dmdlab.transport.engine import NUMPY, Engine, NearestReduced, SoftMinimum
 from dmdlab.transport.solution import Transport, TransportError, is_permutation
 
-# (rows (n, d), columns (m, d), potential (m,), eps) -> (n,); see `soft_minimum`.
-SoftMinimum = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
-# (rows (n, d), columns (m, d), potential (m,), k) -> (n,), (n, k); see `nearest_reduced`.
-NearestReduced = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Engine:
-    """The two passes over all pairs, which are nearly all of the work. `NUMPY` is the plain one; a faster one, on a GPU
-    say, computes the same (`dmdlab.transport.on_gpu`)."""
-
-    soft: SoftMinimum
-    nearest: NearestReduced
-
-
-_BLOCK_BYTES = 16 * 2**20  # of distances, so that a block stays in the cache between its passes
-_GROUP = 32
 _NEIGHBOURS = 12
 _FIRST_EPS = 0.1  # of the mean cost
 _LAST_EPS = 0.03  # of the lower bound
@@ -70,8 +53,7 @@ def certified_interval(
         engine: who makes the passes over all pairs; `NUMPY` when None.
 
     Returns:
-        A Transport with solver "certified": cost = upper is the cost of `permutation`, gap the relative
-        width.
+        A Transport with solver "certified": cost = upper is the cost of `permutation`, gap the relative width.
 
     Raises:
         InputError: clouds of unequal shape.
@@ -147,73 +129,6 @@ def _price(
     return u, v, np.concatenate([(rows * n + teachers).ravel(), (students * n + rows).ravel()])
 
 
-def soft_minimum(rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, eps: float) -> np.ndarray:
-    """`-eps log sum_j exp((potential_j - C_ij) / eps)`, (n,): at most the minimum over j of C_ij -
-    potential_j.
-
-    Args:
-        rows, columns: clouds (n, d) and (m, d), float32.
-        potential: (m,).
-        eps: temperature, in the units of the cost.
-    """
-    out = np.empty(len(rows), np.float32)
-    for part, cost in _cost_blocks(rows, columns):
-        exponent = np.subtract(potential, cost, out=cost)  # (part, m)
-        exponent *= np.float32(1.0 / eps)
-        largest = exponent.max(axis=1)
-        exponent -= largest[:, None]
-        out[part] = -np.float32(eps) * (largest + np.log(np.exp(exponent, out=exponent).sum(axis=1)))
-    return out
-
-
-def nearest_reduced(
-    rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """`min_j C_ij - potential_j`, (n,), and k columns (n, k) where it is small, the smallest among them.
-
-    The k are the best of groups of consecutive columns, at most one of a group: a fast stand-in for the k
-    smallest, which pricing does not need.
-
-    Args:
-        rows, columns: clouds (n, d) and (m, d), float64.
-        potential: (m,).
-        k: at most m.
-    """
-    n, m = len(rows), len(columns)
-    group = max(1, min(_GROUP, m // k))
-    whole = m // group * group
-    smallest, chosen = np.empty(n), np.empty((n, k), np.int64)
-    for part, cost in _cost_blocks(rows, columns):
-        cost -= potential
-        grouped = cost[:, :whole].reshape(len(cost), -1, group)  # (part, groups, group)
-        within = grouped.argmin(axis=2)
-        best = np.take_along_axis(grouped, within[:, :, None], axis=2)[:, :, 0]
-        at = within + group * np.arange(best.shape[1])
-        if whole < m:  # the last, shorter group
-            last = whole + cost[:, whole:].argmin(axis=1)[:, None]
-            at = np.concatenate([at, last], axis=1)
-            best = np.concatenate([best, np.take_along_axis(cost, last, axis=1)], axis=1)
-        pick = np.argpartition(best, k - 1, axis=1)[:, :k]
-        smallest[part], chosen[part] = best.min(axis=1), np.take_along_axis(at, pick, axis=1)
-    return smallest, chosen
-
-
-NUMPY = Engine(soft_minimum, nearest_reduced)
-
-
-def _cost_blocks(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Squared distances of a few rows to all columns, block by block, in the type of the clouds."""
-    norms = np.einsum("jd,jd->j", columns, columns)
-    step = max(16, _BLOCK_BYTES // (columns.itemsize * len(columns)))
-    for start in range(0, len(rows), step):
-        part = slice(start, min(start + step, len(rows)))
-        cost = rows[part] @ columns.T  # (part, m)
-        cost *= -2.0
-        cost += norms
-        cost += np.einsum("id,id->i", rows[part], rows[part])[:, None]
-        yield part, cost
-
-
 @dataclass(frozen=True, eq=False)
 class _Restricted:
     """The assignment problem on the pairs kept so far; the diagonal among them makes it feasible.
@@ -263,9 +178,9 @@ class _Restricted:
     def duals(self, permutation: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Potentials v (n,) that certify `permutation` on the kept pairs, by shortest paths from the given v.
 
-        Lowers v until `v_j <= v_pi(i) + C_ij - C_i,pi(i)` on every pair. As pi is optimal there is no
-        negative cycle, so at most n sweeps are needed, and from a good start some tens; any v is a valid
-        dual, so rounding on a cycle of weight 0 only costs tightness.
+        Lowers v until `v_j <= v_pi(i) + C_ij - C_i,pi(i)` on every pair. As pi is optimal there is no negative cycle,
+        so at most n sweeps are needed, and from a good start some tens; any v is a valid dual, so rounding on a cycle
+        of weight 0 only costs tightness.
         """
         i, j = self.keys // self.n, self.keys % self.n
         matched = np.empty(self.n)

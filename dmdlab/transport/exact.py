@@ -15,9 +15,9 @@ import numpy as np
 from dmdlab.transport.distances import squared_distances
 from dmdlab.transport.solution import TransportError, is_permutation
 
-# Above this n the matrix is stored in float32: distances are still summed in float64 and then rounded, so a
-# permutation that is optimal for the rounded matrix is optimal for the true one up to the ratio (1 + u) / (1
-# - u), u = 2^-24; measured to be 1.2 to 1.7 times faster and half the memory.
+# Above this n the matrix is stored in float32: distances are still summed in float64 and then rounded, so a permutation
+# that is optimal for the rounded matrix is optimal for the true one up to the ratio (1 + u) / (1 - u), u = 2^-24;
+# measured to be 1.2 to 1.7 times faster and half the memory.
 _FLOAT64_LIMIT = 1500
 _FLOAT32_GAP = 2.0**-22
 _ACCEPT_ROWS = 256
@@ -50,12 +50,11 @@ def best_pairing(P: np.ndarray, G: np.ndarray, cost: np.ndarray | None = None) -
 
 
 def identity_is_optimal(P: np.ndarray, G: np.ndarray) -> bool:
-    """Whether every `G_i` is certainly nearest to its own `P_i`, so that the identity is an optimal
-    assignment.
+    """Whether every `G_i` is certainly nearest to its own `P_i`, so that the identity is an optimal assignment.
 
-    Sufficient, not necessary. Costs at most one float32 product and stops at the first block that says no. In
-    float32 the inner product of two d-vectors is wrong by at most about `(d + 4) u |x| |y|`, u = 2^-24; a row
-    is accepted only when it wins by more than that, so rounding cannot produce a wrong yes.
+    Sufficient, not necessary. Costs at most one float32 product and stops at the first block that says no. In float32
+    the inner product of two d-vectors is wrong by at most about `(d + 4) u |x| |y|`, u = 2^-24; a row is accepted only
+    when it wins by more than that, so rounding cannot produce a wrong yes.
     """
     n, d = P.shape
     if n > 2 * _ACCEPT_ROWS and not identity_is_optimal(P[:_ACCEPT_ROWS], G[:_ACCEPT_ROWS]):

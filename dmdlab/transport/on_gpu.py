@@ -1,6 +1,6 @@
 """The certified transport solver's passes over all pairs on a torch device, a GPU above all.
 
-They compute what `dmdlab.transport.certified.soft_minimum` and `nearest_reduced` do, block by block in O(n d) memory;
+They compute what `soft_minimum` and `nearest_reduced` of `dmdlab.transport.engine` do, block by block in O(n d) memory;
 the certificate itself stays numpy's, in float64. Squared distances never use TF32.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.transport.certified import Engine
+from dmdlab.transport.engine import Engine
 
 BLOCK_NUMBERS = {"cpu": 1 << 22, "cuda": 1 << 28}
 """Distances that one block may hold: 32 MiB of float64 on a CPU, 2 GiB on a GPU (ours)."""

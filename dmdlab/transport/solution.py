@@ -15,9 +15,9 @@ class Transport:
 
     Attributes:
         cost: mean matched squared distance, recomputed from the coordinates in float64.
-        permutation: (n,) row i of the student is matched with row permutation[i] of the teacher; None when
-            the two clouds differ in size and mass is split.
-        solver: "identity", "sort", "argmin", "lapjvr" or "emd".
+        permutation: (n,) row i of the student is matched with row permutation[i] of the teacher; None when the two
+            clouds differ in size and mass is split.
+        solver: "identity", "sort", "argmin", "lapjvr", "emd" or "certified".
         gap: certified relative distance to the optimum, (upper - lower) / upper; 0 when exact.
         lower, upper: certified bounds of the optimal cost; cost = upper.
     """
@@ -31,15 +31,10 @@ class Transport:
 
     def to_dict(self) -> dict[str, float | str]:
         """The status without the permutation, JSON-ready."""
-        return {
-            "cost": self.cost,
-            "solver": self.solver,
-            "gap": self.gap,
-            "lower": self.lower,
-            "upper": self.upper,
-        }
+        return {key: getattr(self, key) for key in ("cost", "solver", "gap", "lower", "upper")}
 
 
 def is_permutation(candidate: np.ndarray, n: int) -> bool:
+    """Whether `candidate` holds each of 0..n-1 once."""
     in_range = len(candidate) == n and candidate.min() >= 0 and candidate.max() < n
     return in_range and len(np.unique(candidate)) == n

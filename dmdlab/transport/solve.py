@@ -1,21 +1,19 @@
 """The cost of the best pairing of two clouds, by the solver that its size and structure ask for.
 
-One dimension: sort. A student whose outputs are nearest to their own teacher outputs: nothing to solve. Up to
-about
-ten thousand rows: an exact assignment. Beyond: few distinct points as weighted points, and in general a
-certified interval. Every answer says which solver gave it and how far from the optimum it can be.
+One dimension: sort. A student whose outputs are nearest to their own teacher outputs: nothing to solve. Up to about ten
+thousand rows: an exact assignment. Beyond: few distinct points as weighted points, and in general a certified interval.
+Every answer says which solver gave it and how far from the optimum it can be.
 """
 
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.transport.certified import Engine, certified_interval
-from dmdlab.transport.distances import matched_distances, squared_distances
+from dmdlab.transport.certified import certified_interval
+from dmdlab.transport.distances import matched_distances
+from dmdlab.transport.engine import Engine
 from dmdlab.transport.exact import best_pairing, identity_is_optimal
-from dmdlab.transport.solution import Transport, TransportError
+from dmdlab.transport.solution import Transport
 from dmdlab.transport.weighted import repeated_points, unequal_sizes
-
-__all__ = ["DENSE_LIMIT", "Transport", "TransportError", "assignment", "squared_distances", "transport_cost"]
 
 # Above this n the full matrix (400 MB in float32) is not stored any more.
 DENSE_LIMIT = 10_000

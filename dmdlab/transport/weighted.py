@@ -14,8 +14,7 @@ from dmdlab.transport.solution import Transport, TransportError
 
 _ITERATIONS = 10**8  # POT's default of 10^5 stops early: costs up to 4 % too high, with only a warning
 _LARGEST_GAP = 1e-6
-# Distinct points of each cloud up to which the dense simplex is quick, and how often a point must repeat for
-# it.
+# Distinct points of each cloud up to which the dense simplex is quick, and how often a point must repeat for it.
 _DISTINCT_LIMIT = 4000
 _REPEATS = 4
 
