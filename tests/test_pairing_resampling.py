@@ -1,4 +1,4 @@
-"""Uncertainty within a run: delete-half intervals, convergence in n, and a transport cost without its finite-n part."""
+"""Uncertainty within a run: delete-half intervals, and a transport cost without its finite-n part."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import Pairs, measure_pairs, with_intervals
-from dmdlab.pairing.resampling import convergence, debiased_by_halves, debiased_cost, theory_exponent
+from dmdlab.pairing.resampling import debiased_by_halves, debiased_cost
 
 
 def sample(rng, n=120, d=3, rho=0.7):
@@ -52,25 +52,6 @@ def test_what_is_unresolved_gets_no_interval():
     assert "collapsed" in report.metrics["delta_e"].reason
 
 
-@pytest.mark.parametrize(("d", "expected"), [(1, -1.0), (3, -2 / 3), (8, -0.25)])
-def test_the_cost_between_samples_of_one_law_falls_with_the_theorys_exponent(d, expected):
-    rng = np.random.default_rng(d)
-    pairs = Pairs.of(*rng.uniform(size=(2, 800, d)))
-    shown = convergence(pairs, rng=rng, fractions=(1 / 16, 1 / 8, 1 / 4, 1 / 2), draws=6)
-    assert shown.theory == theory_exponent(d) == pytest.approx(expected)
-    assert shown.exponent("e_ot") == pytest.approx(expected, abs=0.25 if d == 1 else 0.08)
-    assert shown.sizes.tolist() == [50, 100, 200, 400]
-    assert math.isnan(shown.exponent("r2"))  # negative: it has no logarithm
-
-
-def test_convergence_measures_the_whole_sample_once():
-    pairs = sample(np.random.default_rng(5), n=40)
-    shown = convergence(pairs, rng=np.random.default_rng(6), draws=3)
-    np.testing.assert_array_equal(shown.values["delta_e"][-1], measure_pairs(pairs).values()["delta_e"])
-    assert shown.values["e_dt"].shape == (3, 3)
-    assert shown.values["fidelity"].std() > 0
-
-
 def test_the_debiased_cost_of_equal_laws_is_near_zero_and_of_shifted_laws_the_shift():
     rng, d = np.random.default_rng(7), 32
     P, G, P2, G2 = rng.normal(size=(4, 400, d))
@@ -94,12 +75,10 @@ def test_halves_keep_a_copy_from_looking_better_than_equal():
     "call",
     [
         lambda pairs, rng: with_intervals(measure_pairs(pairs), pairs, rng=rng, resamples=1),
-        lambda pairs, rng: convergence(pairs, rng=rng, fractions=(0.01,)),
-        lambda pairs, rng: convergence(pairs, rng=rng, fractions=(0.5, 2.0)),
         lambda pairs, rng: debiased_by_halves(Pairs.of(pairs.teacher[:3], pairs.student[:3]), rng=rng),
     ],
 )
 def test_wrong_calls_are_sentences(call):
     rng = np.random.default_rng(0)
-    with pytest.raises(InputError, match=r"4 rows|fractions"):
+    with pytest.raises(InputError, match="4 rows"):
         call(sample(rng, n=10), rng)

@@ -1,8 +1,7 @@
-"""Per-sample and per-direction analyses of a pairing: where the student copies, and whether a map is optimal
-transport.
+"""Per-sample and per-direction analyses of a pairing: where the student copies, and whether a map is optimal transport.
 
-Boundary and memorisation analyses are those of "Why Are DMD Students Lazy?" (arXiv 2606.02237); the Monge gap
-is that of Uscidda and Cuturi, ICML 2023.
+Boundary and memorisation analyses are those of "Why Are DMD Students Lazy?" (arXiv 2606.02237); the Monge gap is that
+of Uscidda and Cuturi, ICML 2023.
 """
 
 import math
@@ -17,8 +16,8 @@ from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
 from dmdlab.transport import Transport, assignment, distance_blocks, matched_distances
 
-# A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire
-# et al., "Why diffusion models don't memorize", 2025).
+# A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire et al.,
+# "Why diffusion models don't memorize", 2025).
 MEMORISED_RATIO = 1.0 / 3.0
 _SAME_POINT = 1e-13  # squared distance over squared norms below which two points differ by rounding only
 
@@ -97,9 +96,9 @@ class Memorisation:
 def memorisation(outputs: np.ndarray, data: np.ndarray, intrinsic_dim: int | None = None) -> Memorisation:
     """Memorisation ratios of outputs (n, d) against training data (m, d).
 
-    Where the data has a density in k dimensions, the volumes of the balls around an output that reach its
-    nearest and its second nearest point have a uniform ratio. So `ratio^k` is uniform, and a ratio below a
-    third comes with chance (1/3)^k: one in nine in the plane, never in high dimension.
+    Where the data has a density in k dimensions, the volumes of the balls around an output that reach its nearest and
+    its second nearest point have a uniform ratio. So `ratio^k` is uniform, and a ratio below a third comes with chance
+    (1/3)^k: one in nine in the plane, never in high dimension.
 
     Args:
         outputs: (n, d).
@@ -188,8 +187,8 @@ def _cosine(P: np.ndarray, G: np.ndarray) -> float:
     """pair_cosine, NaN below three rows or for a constant array."""
     if len(P) < 3:
         return math.nan
-    rows = RowMoments.of(P, G)
-    return math.nan if rows.teacher_constant or rows.student_constant else float(rows.total().pair_cosine)
+    moments = RowMoments.of(P, G)
+    return math.nan if moments.teacher_constant or moments.student_constant else float(moments.total().pair_cosine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,8 +252,7 @@ class MongeGap:
 
     Attributes:
         gap: mean |z - T(z)|^2 less the cost of the best pairing of the same points; 0 for an optimal map.
-        relative: the gap as a share of what a random pairing would cost more than the best one: 0 optimal, 1
-            random.
+        relative: the gap as a share of what a random pairing would cost more than the best one: 0 optimal, 1 random.
         transport: the solved assignment.
     """
 

@@ -1,8 +1,7 @@
 """The remap angle: how much a student scrambled the noise, in degrees that mean the same at every dimension.
 
-A calibration holds what every measure reads when the truth is known: the student is the teacher after turning
-the noise by a known angle. `remap_angle` inverts its pair_cosine curve, which does not depend on n and does
-not saturate.
+A calibration holds what every measure reads when the truth is known: the student is the teacher after turning the noise
+by a known angle. `remap_angle` inverts its pair_cosine curve, which does not depend on n and does not saturate.
 """
 
 from collections.abc import Mapping
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.glossary import Measured
+from dmdlab.pairing.glossary import METRICS, Measured, jsonable
 from dmdlab.pairing.statistics import student_quantile
 
-# Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point
-# reflection).
-_RIGHT_ANGLE = 90.0
+# Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point reflection).
+_RIGHT_ANGLE = METRICS["remap_angle"].highest
 _FINE_ANGLES = np.linspace(0.0, _RIGHT_ANGLE, 1801)
 
 
@@ -30,10 +28,8 @@ class Calibration:
         angles_degrees: (a,) planted angles, increasing, 0 and 90 among them.
         shares: (s,) shares of rows at other noise in the partial mixtures.
         planted: key -> (a, bases), the student is the teacher after the planted rotation of the noise.
-        mixture: key -> (s, bases), the student is the teacher, but a share of its rows comes from other
-            noise.
-        null: key -> (bases,), the student is the teacher at independent noise: its law, nothing of its
-            pairing.
+        mixture: key -> (s, bases), the student is the teacher, but a share of its rows comes from other noise.
+        null: key -> (bases,), the student is the teacher at independent noise: its law, nothing of its pairing.
         collapsed: key -> value for the student that always answers the teacher's mean.
         floor: e_ot between two samples of the teacher's own law, the denominator of fidelity.
     """
@@ -92,19 +88,12 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: lists, NaN as null."""
-        return {key: _listed(value) for key, value in self.to_arrays().items()}
+        return jsonable(self.to_arrays())
 
     @staticmethod
     def from_dict(record: Mapping[str, Any]) -> "Calibration":
         """The inverse of `to_dict`."""
         return Calibration.from_arrays({key: np.array(value, dtype=float) for key, value in record.items()})
-
-
-def _listed(value: Any) -> Any:
-    """An array as nested lists with None for NaN."""
-    if np.ndim(value):
-        return [_listed(item) for item in value]
-    return None if np.isnan(value) else np.asarray(value).item()
 
 
 def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Measured:
@@ -115,9 +104,9 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
         pair_cosine: the student's, with its sampling interval where a Measured is given.
 
     Returns:
-        A Measured in 0..90. Its interval joins the spread over the random bases (95 %, Student) with the
-        sampling interval of pair_cosine. 90 with a reason means "90 or more". NaN with a reason where the
-        curve cannot tell 0 from 90 degrees, as in one dimension, where there is no plane to turn.
+        A Measured in 0..90. Its interval joins the spread over the random bases (95 %, Student) with the sampling
+        interval of pair_cosine. 90 with a reason means "90 or more". NaN with a reason where the curve cannot tell 0
+        from 90 degrees, as in one dimension, where there is no plane to turn.
     """
     given = pair_cosine if isinstance(pair_cosine, Measured) else Measured(float(pair_cosine))
     if not given.resolved:

@@ -105,6 +105,11 @@ class Metric:
         """The chance level as a number at sample size `n`, None where it depends on the laws."""
         return min(1.0, self.chance_rows[0] / n) if self.chance_rows else self.chance_level
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The range of possible values."""
+        return self.lowest, self.highest
+
 
 METRICS: dict[str, Metric] = {
     metric.key: metric

@@ -1,9 +1,9 @@
 """The measures of a pairing: arrays in, a report out.
 
-Each number either means something for this sample or is reported as unresolved with the reason. The criterion
-for a *collapsed* student is a variance ratio below `COLLAPSED_VARIANCE_RATIO` (see the glossary for why);
-then delta_e, copy_index, identity_fraction and remap_angle, which would read "perfect copy" whatever the
-pairing, are unresolved, while pair_cosine, pair_auc, the recalls, r2 and fidelity still say what they say.
+Each number either means something for this sample or is reported as unresolved with the reason. The criterion for a
+*collapsed* student is a variance ratio below `COLLAPSED_VARIANCE_RATIO` (see the glossary for why); then delta_e,
+copy_index, identity_fraction and remap_angle, which would read "perfect copy" whatever the pairing, are unresolved,
+while pair_cosine, pair_auc, the recalls, r2 and fidelity still say what they say.
 """
 
 from typing import Any
@@ -38,15 +38,14 @@ def measure(
     """Every measure of the glossary for outputs of teacher and student at the same noise.
 
     Args:
-        teacher, student: (n, ...) arrays, row i of both from the same z_i; numpy or torch, any trailing
-            shape.
+        teacher, student: (n, ...) arrays, row i of both from the same z_i; numpy or torch, any trailing shape.
         noise, one_step, data: validated and kept for the per-sample analyses; no measure here uses them.
         reference: (m, ...) teacher outputs at *fresh* noise, for fidelity; best with m = n.
         calibration: of the same teacher at this dimension, for remap_angle (see `calibrate`).
 
     Returns:
-        A PairingReport whose `metrics` hold one Measured per key of `METRICS`, in that order. The intervals
-        of the smooth measures are 95 % jackknife intervals over rows, those of the recalls Wilson intervals.
+        A PairingReport whose `metrics` hold one Measured per key of `METRICS`, in that order. The intervals of the
+        smooth measures are 95 % jackknife intervals over rows, those of the recalls Wilson intervals.
 
     Raises:
         InputError: arrays that are no pairs (see `Pairs.of`), a calibration of another dimension.
@@ -75,36 +74,36 @@ def measure_pairs(
         InputError: a calibration of another dimension.
         TransportError: an assignment solver failed.
     """
-    P, G = pairs.teacher, pairs.student
     if calibration is not None and calibration.d != pairs.d:
         raise InputError(f"the calibration is for d = {calibration.d}, the arrays have d = {pairs.d}.")
-    rows = RowMoments.of(P, G)
-    ranks = Ranks.of(P, G, rows.matched, keep_cost=pairs.n <= DENSE_LIMIT)
-    solved = {"e_ot": assignment(P, G, cost=ranks.cost, engine=engine)}
+    P, G = pairs.teacher, pairs.student
+    moments = RowMoments.of(P, G)
+    ranks = Ranks.of(P, G, moments.matched, keep_cost=pairs.n <= DENSE_LIMIT)
+    transport = {"e_ot": assignment(P, G, cost=ranks.cost, engine=engine)}
     ranks = ranks.without_cost()  # before the next matrix of this size
     if pairs.reference is not None:
-        solved["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
-        solved["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
-    measured = _smooth(rows) | _recognition(ranks) | _transported(rows.total(), solved)
+        transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
+        transport["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
+    measured = _smooth(moments) | _recognition(ranks) | _transported(moments.total(), transport)
     if calibration is not None:
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
-    for key, reason in _unresolved(rows).items():
+    for key, reason in _unresolved(moments).items():
         measured[key] = Measured.unresolved(reason)
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
-        transport=solved,
-        notes=(*pairs.notes, *_gaps(solved)),
+        transport=transport,
+        notes=(*pairs.notes, *_gaps(transport)),
         n=pairs.n,
         d=pairs.d,
-        chance_sd=_chance_sd(rows.total(), ranks.inner_square),
+        chance_sd=_chance_sd(moments.total(), ranks.inner_square),
     )
 
 
-def _gaps(solved: dict[str, Transport]) -> list[str]:
+def _gaps(transport: dict[str, Transport]) -> list[str]:
     """Notes on transport costs that are known within an interval only."""
     return [
         f"{name}: the transport cost lies between {t.lower:.6g} and {t.upper:.6g}; the upper end is used."
-        for name, t in solved.items()
+        for name, t in transport.items()
         if t.gap > _WORTH_A_NOTE
     ]
 
@@ -115,16 +114,14 @@ def _chance_sd(total: Moments, inner_square: float) -> float:
     return float(np.sqrt(inner_square / (total.n - 1) / scale)) if scale > 0 else float("nan")
 
 
-def _smooth(rows: RowMoments) -> dict[str, Measured]:
+def _smooth(moments: RowMoments) -> dict[str, Measured]:
     """The measures that need no distance between different rows, with jackknife intervals."""
-    bounds = {"pair_cosine": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
     with np.errstate(invalid="ignore", divide="ignore"):  # a constant array: replaced by `_unresolved`
-        whole, without = rows.total(), rows.leave_one_out()
+        whole, without = moments.total(), moments.leave_one_out()
         measured = {}
         for key in ("e_dt", "e_independent", "pair_cosine", "r2", "variance_ratio"):
             value = float(getattr(whole, key))
-            low, high = jackknife_interval(value, getattr(without, key), bounds.get(key, (0.0, np.inf)))
-            measured[key] = Measured(value, low, high)
+            measured[key] = Measured(value, *jackknife_interval(value, getattr(without, key), METRICS[key].bounds))
     return measured
 
 
@@ -132,16 +129,16 @@ def _recognition(ranks: Ranks) -> dict[str, Measured]:
     """pair_auc and the recalls."""
     n = len(ranks.nearer)
     auc, without = ranks.auc()
-    measured = {"pair_auc": Measured(auc, *jackknife_interval(auc, without, (0.0, 1.0)))}
+    measured = {"pair_auc": Measured(auc, *jackknife_interval(auc, without, METRICS["pair_auc"].bounds))}
     for k in (1, 10):
         recall = ranks.recall(k)
         measured[f"recall_at_{k}"] = Measured(recall, *wilson_interval(recall, n))
     return measured
 
 
-def _transported(total: Moments, solved: dict[str, Transport]) -> dict[str, Measured]:
+def _transported(total: Moments, transport: dict[str, Transport]) -> dict[str, Measured]:
     """The measures that rest on a solved assignment."""
-    best = solved["e_ot"]
+    best = transport["e_ot"]
     e_dt, e_independent, e_ot = float(total.e_dt), float(total.e_independent), best.cost
     assert best.permutation is not None
     saving = e_independent - e_ot
@@ -154,7 +151,7 @@ def _transported(total: Moments, solved: dict[str, Transport]) -> dict[str, Meas
         "delta_e_ceiling": _excess(e_independent, e_ot),
         "copy_index": copy_index,
         "identity_fraction": Measured(float((best.permutation == np.arange(total.n)).mean())),
-        "fidelity": _fidelity(solved),
+        "fidelity": _fidelity(transport),
         "remap_angle": Measured.unresolved("it needs a calibration of the teacher under planted rotations"),
     }
 
@@ -168,22 +165,22 @@ def _excess(cost: float, e_ot: float) -> Measured:
     return Measured.unresolved("it is infinite: the student's outputs are the teacher's own points, so e_ot is 0")
 
 
-def _fidelity(solved: dict[str, Transport]) -> Measured:
+def _fidelity(transport: dict[str, Transport]) -> Measured:
     """e_ot(Q, G) / e_ot(Q, P)."""
-    if "e_ot_reference_teacher" not in solved:
+    if "e_ot_reference_teacher" not in transport:
         return Measured.unresolved("it needs teacher outputs at fresh noise (reference)")
-    student, teacher = solved["e_ot_reference_student"].cost, solved["e_ot_reference_teacher"].cost
+    student, teacher = transport["e_ot_reference_student"].cost, transport["e_ot_reference_teacher"].cost
     if teacher == 0:
         return Measured.unresolved("the reference repeats the teacher's outputs; it must come from fresh noise")
     return Measured(student / teacher)
 
 
-def _unresolved(rows: RowMoments) -> dict[str, str]:
+def _unresolved(moments: RowMoments) -> dict[str, str]:
     """The measures that a constant teacher or a constant or collapsed student leaves without meaning."""
-    if rows.teacher_constant:
+    if moments.teacher_constant:
         reason = "the teacher's outputs are all the same, so there is no pairing to copy"
         return dict.fromkeys(set(METRICS) - {"e_dt", "e_ot", "e_independent"}, reason)
-    ratio = float(rows.total().variance_ratio)
+    ratio = float(moments.total().variance_ratio)
     if ratio >= COLLAPSED_VARIANCE_RATIO:
         return {}
     reason = (
@@ -191,6 +188,6 @@ def _unresolved(rows: RowMoments) -> dict[str, str]:
         "so every pairing costs nearly the same"
     )
     unresolved = dict.fromkeys(("delta_e", "copy_index", "identity_fraction", "remap_angle"), reason)
-    if rows.student_constant:
+    if moments.student_constant:
         unresolved["pair_cosine"] = "the student's outputs are all the same, so the cosine is 0 / 0"
     return unresolved

@@ -1,10 +1,10 @@
 """Row sums of a pairing: everything that needs no distance between different rows, in O(n d).
 
-With p_i = P_i - mean P and g_i = G_i - mean G, five numbers a row (|p_i|^2, |g_i|^2, <p_i, g_i>, |P_i -
-G_i|^2 and the distance of the means) determine e_dt, e_independent, pair_cosine, r2 and variance_ratio, *and*
-what each of them would be without row k, in closed form. The leave-one-out values give jackknife intervals
-(Efron and Stein, Annals of Statistics 9, 1981) at no further cost: dropping row k changes a centred sum S =
-sum_i a_i b_i to S - n / (n - 1) a_k b_k, and a difference of means delta to delta - (p_k - g_k) / (n - 1).
+With p_i = P_i - mean P and g_i = G_i - mean G, four numbers a row (|p_i|^2, |g_i|^2, <p_i, g_i>, |P_i - G_i|^2) and the
+distance of the means determine e_dt, e_independent, pair_cosine, r2 and variance_ratio, *and* what each of them would
+be without row k, in closed form. The leave-one-out values give jackknife intervals (Efron and Stein, Annals of
+Statistics 9, 1981) at no further cost: dropping row k changes a centred sum S = sum_i a_i b_i to
+S - n / (n - 1) a_k b_k, and a difference of means delta to delta - (p_k - g_k) / (n - 1).
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _BLOCK_BYTES = 64 * 2**20
-# A cloud whose root mean square spread is below this share of its distance from the origin is constant: what
-# is left is the rounding of the mean. Float32 inputs that differ at all differ by far more (6e-8).
+# A cloud whose root mean square spread is below this share of its distance from the origin is constant: what is left is
+# the rounding of the mean. Float32 inputs that differ at all differ by far more (6e-8).
 _CONSTANT = 1e-12
 
 
@@ -88,11 +88,11 @@ class RowMoments:
         sums = np.empty((4, n))
         step = max(1, _BLOCK_BYTES // (8 * d))
         for start in range(0, n, step):
-            rows = slice(start, start + step)
-            p, g = P[rows] - mean_P, G[rows] - mean_G  # (rows, d)
-            difference = np.subtract(P[rows], G[rows], dtype=np.float64)
+            block = slice(start, start + step)
+            p, g = P[block] - mean_P, G[block] - mean_G  # (block, d)
+            difference = np.subtract(P[block], G[block], dtype=np.float64)
             for out, x, y in zip(sums, (p, g, p, difference), (p, g, g, difference), strict=True):
-                np.einsum("id,id->i", x, y, out=out[rows])
+                np.einsum("id,id->i", x, y, out=out[block])
         teacher, student, cross, matched = sums
         shift = float(((mean_P - mean_G) ** 2).sum())
         constant = [

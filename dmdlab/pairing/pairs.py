@@ -11,8 +11,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 
-# Larger values have squares that, summed over coordinates, leave the float32 in which large cost matrices are
-# kept.
+# Larger values have squares that, summed over coordinates, leave the float32 in which large cost matrices are kept.
 LARGEST_VALUE = 1e15
 _NAMED_ROWS = 5
 
@@ -70,8 +69,8 @@ class Pairs:
             reference, data: (m, ...) with the teacher's trailing shape; m >= 2.
 
         Raises:
-            InputError: unequal shapes, fewer than two rows, no coordinates, NaN or infinite values (the rows
-                are named), masked, text, complex or object arrays, values whose squares overflow.
+            InputError: unequal shapes, fewer than two rows, no coordinates, NaN or infinite values (the rows are
+                named), masked, text, complex or object arrays, values whose squares overflow.
         """
         notes: list[str] = []
         given = {"teacher": teacher, "student": student, "noise": noise}
@@ -81,11 +80,11 @@ class Pairs:
             raise InputError(f"{missing[0]} is missing: give the outputs of both maps at the same noise.")
         for name, array in arrays.items():
             _check_shape(name, array, arrays["teacher"])
-        rows = {name: np.ascontiguousarray(array.reshape(len(array), -1)) for name, array in arrays.items()}
-        for name, array in rows.items():
+        flat = {name: np.ascontiguousarray(array.reshape(len(array), -1)) for name, array in arrays.items()}
+        for name, array in flat.items():
             _check_values(name, array)
-        notes += _peculiarities(rows["teacher"], rows["student"])
-        return Pairs(**rows, notes=tuple(notes))
+        notes += _peculiarities(flat["teacher"], flat["student"])
+        return Pairs(**flat, notes=tuple(notes))
 
 
 def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
@@ -116,8 +115,8 @@ def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
 def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
     """Raises InputError unless `array` has rows, coordinates, and the shape that its role asks for."""
     if array.ndim == 0 or len(array) < 2:
-        rows = "a single number" if array.ndim == 0 else f"{len(array)} row(s)"
-        raise InputError(f"{name} has {rows}; a pairing needs n >= 2 samples along the first axis.")
+        held = "a single number" if array.ndim == 0 else f"{len(array)} row(s)"
+        raise InputError(f"{name} has {held}; a pairing needs n >= 2 samples along the first axis.")
     if array.size == 0:
         raise InputError(f"{name} has shape {array.shape}: no coordinates; expected (n, ...) with at least one.")
     if name in ("student", "one_step", "noise") and len(array) != len(teacher):
@@ -138,14 +137,14 @@ def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
         )
 
 
-def _check_values(name: str, rows: np.ndarray) -> None:
+def _check_values(name: str, array: np.ndarray) -> None:
     """Raises InputError on NaN, infinite or overflowing values in (n, d), naming at most a few rows."""
-    largest = np.maximum(rows.max(axis=1), -rows.min(axis=1))  # (n,); NaN and inf pass through
+    largest = np.maximum(array.max(axis=1), -array.min(axis=1))  # (n,); NaN and inf pass through
     wrong = np.flatnonzero(~np.isfinite(largest))
     if len(wrong):
         named = ", ".join(str(i) for i in wrong[:_NAMED_ROWS]) + (", ..." if len(wrong) > _NAMED_ROWS else "")
         raise InputError(
-            f"{name} has NaN or infinite values in {len(wrong)} of {len(rows)} rows ({named}); "
+            f"{name} has NaN or infinite values in {len(wrong)} of {len(array)} rows ({named}); "
             "remove those rows from every array, or find out why the map diverged there."
         )
     if largest.max() > LARGEST_VALUE:
@@ -158,11 +157,11 @@ def _check_values(name: str, rows: np.ndarray) -> None:
 def _peculiarities(teacher: np.ndarray, student: np.ndarray) -> list[str]:
     """Notes on repeated rows and constant coordinates: allowed, but they change how the measures read."""
     notes = []
-    for name, rows in (("teacher", teacher), ("student", student)):
-        distinct = len({hash(row.tobytes()) for row in rows})
-        if distinct < len(rows):
-            notes.append(f"{name}: {len(rows) - distinct} of {len(rows)} rows repeat another row.")
-        constant = int((rows.max(axis=0) == rows.min(axis=0)).sum())
+    for name, array in (("teacher", teacher), ("student", student)):
+        distinct = len({hash(row.tobytes()) for row in array})
+        if distinct < len(array):
+            notes.append(f"{name}: {len(array) - distinct} of {len(array)} rows repeat another row.")
+        constant = int((array.max(axis=0) == array.min(axis=0)).sum())
         if constant:
-            notes.append(f"{name}: {constant} of {rows.shape[1]} coordinates are constant.")
+            notes.append(f"{name}: {constant} of {array.shape[1]} coordinates are constant.")
     return notes

@@ -7,8 +7,8 @@ import numpy as np
 from dmdlab.transport import distance_blocks
 from dmdlab.transport.exact import cost_dtype
 
-# Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place,
-# above the rounding of the blocked inner products and far below what float32 inputs can tell apart.
+# Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place, above the
+# rounding of the blocked inner products and far below what float32 inputs can tell apart.
 _TIE = 1e-13
 
 
@@ -20,8 +20,7 @@ class Ranks:
         nearer, tied: (n,) how many other teacher outputs are nearer to G_i than P_i is, and as near.
         beaten_by_row: (n,) sum over j of [|P_j - G_i| > |P_i - G_i|], ties 1/2.
         beaten_by_column: (n,) the same summed over i for each j.
-        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher. None where it was not
-            kept.
+        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher. None where it was not kept.
         inner_square: sum over i, j of <p_j, g_i>^2, p and g being centred each by its own mean.
     """
 
@@ -48,8 +47,7 @@ class Ranks:
             distances -= own[rows, None]
             slack = _TIE * norms_g[:, None] + _TIE * norms_p  # (rows, columns)
             is_farther, is_nearer = distances > slack, distances < np.negative(slack, out=slack)
-            # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out
-            # below.
+            # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out below.
             at = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
             is_nearer[at - rows.start, at - columns.start] = False
             is_farther[at - rows.start, at - columns.start] = False

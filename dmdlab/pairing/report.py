@@ -81,7 +81,7 @@ class PairingReport:
             "n": self.n,
             "d": self.d,
             "metrics": {key: measured.to_dict() for key, measured in self.metrics.items()},
-            "transport": {key: solved.to_dict() for key, solved in self.transport.items()},
+            "transport": {key: solution.to_dict() for key, solution in self.transport.items()},
             "verdicts": self.verdicts(),
             "chance_sd": jsonable(self.chance_sd),
             "notes": list(self.notes),

@@ -1,7 +1,6 @@
 """Intervals: over seeds, which are the statistical unit, and over the rows of one sample.
 
-Missing values are counted, never averaged away: an interval says on how many values it rests and how many
-were NaN.
+Missing values are counted, never averaged away: an interval says on how many values it rests and how many were NaN.
 """
 
 import math
@@ -46,9 +45,9 @@ def mean_interval(
     Args:
         values: (seeds,) one number a seed; NaN where the run has none.
         level: confidence level in (0, 1).
-        method: "t", Student's interval, exact for normal values; "bootstrap", the percentile interval with
-            the levels widened so that it is as wide as Student's for normal values (Hesterberg, The American
-            Statistician 69, 2015, section 5.3): plain percentiles are a third too narrow at five seeds.
+        method: "t", Student's interval, exact for normal values; "bootstrap", the percentile interval with the levels
+            widened so that it is as wide as Student's for normal values (Hesterberg, The American Statistician 69,
+            2015, section 5.3): plain percentiles are a third too narrow at five seeds.
         rng: for the bootstrap; the default is a fixed stream, so the same values give the same interval.
 
     Raises:
@@ -80,8 +79,7 @@ def paired_difference(
     method: Literal["t", "bootstrap"] = "t",
     rng: np.random.Generator | None = None,
 ) -> Interval:
-    """The mean of a - b over seeds that both cells share; a seed that either cell lacks (NaN) counts as
-    missing.
+    """The mean of a - b over seeds that both cells share; a seed that either cell lacks (NaN) counts as missing.
 
     Args:
         a, b: (seeds,) the same seeds in the same order.
