@@ -12,15 +12,21 @@ import difflib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
-RESULT_VERSION = 1
-"""Raised when the same configuration starts to give another result; part of every run id and record."""
+RESULT_VERSION = 2
+"""Raised when the same configuration starts to give another result, and when a default changes; part of every run id
+and record."""
 
 Scalar = bool | int | float | str | None
+Value = Scalar | list[Scalar]
+
+MEMBER_OWN: dict[str, Any] = {"member_own": True}
+"""Mark of a field in which members of one ensemble may differ: `Field(..., json_schema_extra=MEMBER_OWN)`."""
 
 
 class InputError(ValueError):
@@ -53,10 +59,20 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 Levels = Annotated[tuple[Unit, Unit], BeforeValidator(_levels)]
 
 
-class LawSpec(BaseModel):
-    """Which data law, in which dimension; further keys are that law's own parameters (`dmdlab laws` lists them)."""
+class OpenSection(BaseModel):
+    """Settings of something from a catalogue: further keys are its own, checked where the catalogue is known."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The further keys."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class LawSpec(OpenSection):
+    """Which data law, in which dimension; further keys are that law's own parameters (`dmdlab laws` lists them)."""
+
     __pydantic_extra__: dict[str, Scalar]
 
     name: str = Field("mixture", description="a law of the catalogue (`dmdlab laws`)")
@@ -103,15 +119,14 @@ class TeacherConfig(Section):
     train_samples: int = Field(0, ge=0, description="size of the training set; 0 draws fresh data for ever")
 
 
-class NetworkConfig(Section):
-    """The network shared by teacher, student and fake score."""
+class NetworkSpec(OpenSection):
+    """The network shared by teacher, student and fake score; further keys are its kind's own, as `width` of an MLP."""
 
-    kind: Literal["residual", "mlp"] = Field(
+    __pydantic_extra__: dict[str, Value]
+
+    kind: str = Field(
         "residual", description="'residual': normalised residual blocks (ours); 'mlp': the paper's plain MLP"
     )
-    width: Count = Field(128, description="hidden width (paper: 384)")
-    depth: Count = Field(4, description="hidden layers of the mlp (paper: 5), blocks of the residual network (ours)")
-    time_features: int = Field(32, ge=2, multiple_of=2, description="Fourier features of the noise level (paper: 32)")
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
         "auto",
         description="of matrix products in training: auto is tf32 on a GPU that has it, float32 elsewhere (ours); "
@@ -124,6 +139,7 @@ class StudentConfig(Section):
 
     init: Literal["teacher", "rotated", "random"] = Field(
         "teacher",
+        json_schema_extra=MEMBER_OWN,
         description="start: the teacher at sigma_max (paper), the same after a fixed random rotation of the noise, "
         "or a random network",
     )
@@ -132,7 +148,9 @@ class StudentConfig(Section):
         description="fake-score updates in all; the student moves once per fake_score.updates (paper: 50 000)",
     )
     batch: Count = Field(256, description="batch size (paper toys: 512)")
-    learning_rate: Positive = Field(5e-4, description="AdamW learning rate (ours; paper: 2e-6)")
+    learning_rate: Positive = Field(
+        5e-4, json_schema_extra=MEMBER_OWN, description="AdamW learning rate (ours; paper: 2e-6)"
+    )
     warmup: int = Field(100, ge=0, description="iterations of linear warm-up, student and fake score (paper: 500)")
     decay: Literal["constant", "cosine"] = Field(
         "constant",
@@ -159,11 +177,19 @@ class FakeScoreConfig(Section):
         "shared",
         description="whether the student's update uses one of the fake score's batches (DMD2) or its own",
     )
-    learning_rate: Positive = Field(1e-3, description="AdamW learning rate (ours; paper: 2e-6)")
+    learning_rate: Positive = Field(
+        1e-3, json_schema_extra=MEMBER_OWN, description="AdamW learning rate (ours; paper: 2e-6)"
+    )
     levels: Levels = Field((0.0, 1.0), description="range of the Karras index (DMD2: all of it)")
     weight: Literal["edm", "uniform"] = Field(
         "edm", description="loss weight: 1/sigma^2 + 1/sigma_data^2 (DMD2, EDM) or 1 (FastGen)"
     )
+
+
+class TermsSpec(OpenSection):
+    """Further terms of the student's loss, each by its name with its own settings: `terms.<name>.weight`."""
+
+    __pydantic_extra__: dict[str, dict[str, Value]]
 
 
 class MeasureConfig(Section):
@@ -179,11 +205,17 @@ class Experiment(Section):
     law: LawSpec = Field(default_factory=LawSpec)
     noise: NoiseConfig = Field(default_factory=NoiseConfig)
     teacher: TeacherConfig = Field(default_factory=TeacherConfig)
-    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    network: NetworkSpec = Field(default_factory=NetworkSpec)
     student: StudentConfig = Field(default_factory=StudentConfig)
     fake_score: FakeScoreConfig = Field(default_factory=FakeScoreConfig)
+    terms: TermsSpec = Field(default_factory=TermsSpec)
     measure: MeasureConfig = Field(default_factory=MeasureConfig)
-    seed: int = Field(0, ge=0, description="seed of networks, training noise and latents: the statistical unit")
+    seed: int = Field(
+        0,
+        ge=0,
+        json_schema_extra=MEMBER_OWN,
+        description="seed of networks, training noise and latents: the statistical unit",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> "Experiment":
@@ -193,39 +225,62 @@ class Experiment(Section):
 
     @property
     def id(self) -> str:
-        """Ten hex digits that determine the result: the hash of every key and of `RESULT_VERSION`."""
-        return fingerprint(flatten(self))
+        """Ten hex digits that determine the result: the hash of `RESULT_VERSION` and of what differs from a default."""
+        return fingerprint(changed(self))
 
     @property
     def teacher_id(self) -> str:
         """The same for what determines the teacher and the start network: runs that share it share them."""
-        keys = ("law.", "noise.", "teacher.", "network.", "seed")
-        return fingerprint({k: v for k, v in flatten(self).items() if k.startswith(keys) and k not in _FLOW_KEYS})
+        return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) and k not in _FLOW})
+
+    @property
+    def map_id(self) -> str:
+        """The same for what determines the teacher's map Phi_K, whatever noise it is given."""
+        return fingerprint(map_keys(self))
 
 
-_FLOW_KEYS = {"teacher.kind", "teacher.steps", "teacher.solver"}
+_TEACHER = ("law.", "noise.", "teacher.", "network.", "seed")
+_FLOW = ("teacher.kind", "teacher.steps", "teacher.solver")
 
 
-_LATER = {"network.precision": "auto"}
-"""Keys that came after the first records, with the value that those had: at that value they leave an id as it was."""
+def map_keys(experiment: Experiment) -> dict[str, Any]:
+    """The settings that determine Phi_K, dotted, those at their defaults left out; a trained teacher's id among them."""
+    found = {k: v for k, v in changed(experiment).items() if k.startswith(("law.", "noise.")) or k in _FLOW}
+    return found | ({"teacher": experiment.teacher_id} if experiment.teacher.kind == "network" else {})
 
 
-def fingerprint(flat: Mapping[str, Any]) -> str:
-    """Ten hex digits of a flat configuration's SHA-256."""
-    known = {k: v for k, v in flat.items() if k not in _LATER or v != _LATER[k]}
-    text = json.dumps({"result_version": RESULT_VERSION, **known}, sort_keys=True)
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Ten hex digits of the SHA-256 of settings, whatever their order, and of `RESULT_VERSION`."""
+    text = json.dumps({"result_version": RESULT_VERSION, **settings}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def changed(experiment: Experiment) -> dict[str, Any]:
+    """The dotted keys whose values differ from the defaults: what ids are made of, so that a new key changes no old id.
+
+    A catalogue's parameters count as changed when they are there: `experiments.resolve` leaves those at their defaults
+    out.
+    """
+    defaults = flatten(Experiment())
+    return {k: v for k, v in flatten(experiment).items() if k not in defaults or v != defaults[k]}
+
+
+def member_keys() -> frozenset[str]:
+    """The dotted keys in which members of one ensemble may differ, by the marks on their fields."""
+    return frozenset(key for key, field in _fields() if field.json_schema_extra == MEMBER_OWN)
 
 
 def flatten(experiment: Experiment) -> dict[str, Any]:
     """`{"law.dim": 2, ...}`: every key with dots, in the order of the sections; tuples become lists."""
-    flat: dict[str, Any] = {}
-    for section, value in experiment.model_dump(mode="json").items():
+    return dict(_leaves(experiment.model_dump(mode="json")))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
         if isinstance(value, dict):
-            flat.update({f"{section}.{key}": v for key, v in value.items()})
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            flat[section] = value
-    return flat
+            yield f"{prefix}{key}", value
 
 
 def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,41 +312,58 @@ def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") 
         raise InputError(f"{source}: {error}") from None
 
 
+OPEN = ("law.", "network.", "terms.")
+"""Sections whose further keys only their catalogues know."""
+
+
 def check_keys(keys: Iterable[str], source: str) -> None:
-    """Raise `InputError` for the first key that is neither a section's, a section, nor below `law`."""
+    """Raise `InputError` for the first key that is neither a setting, a section, nor below one of `OPEN`."""
     known, sections = known_keys(), set(Experiment.model_fields)
     for key in keys:
-        if key not in known and key not in sections and not key.startswith("law."):
+        if key not in known and key not in sections and not key.startswith(OPEN):
             raise InputError(f"{source}: unknown key {key!r}{nearest(key, known)}")
 
 
 def known_keys() -> list[str]:
-    """Every dotted key except the laws' own parameters."""
+    """Every dotted key except the parameters of laws, networks and terms."""
     return list(flatten(Experiment()))
 
 
-def describe() -> list[tuple[str, Any, str]]:
-    """`(key, default, description)` of every key: the table that `dmdlab config show` and the docs print."""
-    rows: list[tuple[str, Any, str]] = []
-    defaults = flatten(Experiment())
-    for section, field in Experiment.model_fields.items():
-        model = field.annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            for key, sub in model.model_fields.items():
-                rows.append((f"{section}.{key}", defaults[f"{section}.{key}"], sub.description or ""))
+def describe() -> dict[str, str]:
+    """What each of `known_keys` means."""
+    return {key: field.description or "" for key, field in _fields()}
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting's dotted key and its field, sections unfolded."""
+    for name, field in Experiment.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from ((f"{name}.{key}", own) for key, own in section.model_fields.items())
         else:
-            rows.append((section, defaults[section], field.description or ""))
-    return rows
+            yield name, field
 
 
-def _sentence(error: ValidationError) -> str:
-    """Pydantic's first complaint in our words."""
+S = TypeVar("S", bound=Section)
+
+
+def section_from(model: type[S], values: Mapping[str, Any], prefix: str) -> S:
+    """A catalogue entry's own settings, checked and completed. Raises `InputError` that calls a key `prefix`.key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(_sentence(error, f"{prefix}.", list(model.model_fields))) from None
+
+
+def _sentence(error: ValidationError, prefix: str = "", known: Sequence[str] | None = None) -> str:
+    """Pydantic's first complaint in our words; `known`: the names that a misspelt key is compared with."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{nearest(key, known_keys())}"
+        return f"unknown key {prefix + key!r}{nearest(key, known_keys() if known is None else known)}"
     message, got = first["msg"].removeprefix("Value error, "), first.get("input")
-    if first["loc"][:1] == ("law",) and len(first["loc"]) > 2:  # a law's own parameter, then the type pydantic tried
-        key, message = f"law.{first['loc'][1]}", "expected a finite number, a word, true or false"
+    if not prefix and key.startswith(OPEN) and len(first["loc"]) > 2:  # a parameter, then the type pydantic tried
+        key = ".".join(str(part) for part in first["loc"][: 3 if key.startswith("terms.") else 2])
+        message = "expected a finite number, a word, true or false"
     shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}"
-    return f"{key}: {message}{shown}" if key else f"{message}"
+    return f"{prefix}{key}: {message}{shown}" if key else f"{message}"

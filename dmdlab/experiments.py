@@ -19,8 +19,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dmdlab.config import Experiment, InputError, check_keys, experiment_from, flatten, nearest, nest
+from dmdlab.config import (
+    Experiment,
+    InputError,
+    Section,
+    check_keys,
+    describe,
+    experiment_from,
+    flatten,
+    known_keys,
+    nearest,
+    nest,
+)
 from dmdlab.laws import law_parameters, make_law
+from dmdlab.networks import NETWORKS, network_settings
+from dmdlab.training.terms import TERMS, term_settings
 
 MAX_RUNS = 100_000
 """A sweep above this is taken for a slip."""
@@ -163,7 +176,7 @@ def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
     for key, value in parse_words(words).items():
         axes.pop(key, None)
         settings.pop(key, None)
-        if (isinstance(value, list) and key not in _LIST_KEYS) or isinstance(value, dict):
+        if (isinstance(value, list) and key not in list_keys()) or isinstance(value, dict):
             axes[key] = axis_values(key, value, "command line")
         else:
             settings[key] = value
@@ -185,7 +198,12 @@ def parse_words(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-_LIST_KEYS = {key for key, value in flatten(Experiment()).items() if isinstance(value, list)}
+def list_keys() -> set[str]:
+    """The keys whose value is itself a list, so that a list on the command line is no axis."""
+    flat = flatten(Experiment())
+    for kind in NETWORKS.values():
+        flat |= {f"network.{k}": v for k, v in kind.Settings().model_dump(mode="json").items()}
+    return {key for key, value in flat.items() if isinstance(value, list)}
 
 
 def _value(text: str) -> Any:
@@ -197,14 +215,16 @@ def _value(text: str) -> Any:
 
 
 def resolve(experiment: Experiment, source: str = "the configuration") -> Experiment:
-    """The experiment with every parameter of its law spelled out, after building the law once to check it.
+    """The experiment after building its law, network and terms once to check it, what catalogues have at their defaults
+    left out: so experiments that mean the same are the same. `spelled_out` is the other way.
 
-    Raises `InputError` for an unknown law or parameter, a dimension below the law's minimum, or settings that need an
-    exact denoiser which the law lacks.
+    Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum, or settings
+    that need an exact denoiser which the law lacks.
     """
     spec = experiment.law.model_dump()
     try:
         has_denoiser, digest = _check_law(tuple(spec.items()))
+        network, terms = network_settings(experiment.network), term_settings(experiment.terms)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     needs = {
@@ -215,11 +235,38 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         if needed and not has_denoiser:
             raise InputError(f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network")
     defaults = law_parameters(spec["name"])
-    full: dict[str, Any] = defaults | spec
-    full = {key: float(v) if type(defaults.get(key)) is float else v for key, v in full.items()}
-    full |= {"digest": digest} if digest else {}
-    rest = {key: value for key, value in flatten(experiment).items() if not key.startswith("law.")}
-    return Experiment.model_validate(nest({f"law.{key}": value for key, value in full.items()} | rest))
+    law = {k: float(v) if type(defaults[k]) is float else v for k, v in experiment.law.parameters.items()}
+    law |= {"digest": digest} if digest else {}
+    own = {f"law.{k}": v for k, v in law.items() if v != defaults[k]}
+    own |= {f"network.{k}": v for k, v in network.model_dump(mode="json", exclude_defaults=True).items()}
+    for name, one in terms.items():
+        own |= {f"terms.{name}.{k}": v for k, v in one.model_dump(mode="json", exclude_defaults=True).items()}
+    known = known_keys()
+    return Experiment.model_validate(nest({k: v for k, v in flatten(experiment).items() if k in known} | own))
+
+
+def spelled_out(experiment: Experiment) -> dict[str, Any]:
+    """Every key with dots, those of law, network and terms at their defaults, too, in the order of the sections."""
+    flat = flatten(experiment)
+    full = {f"law.{k}": v for k, v in law_parameters(experiment.law.name).items()}
+    full |= {f"network.{k}": v for k, v in network_settings(experiment.network).model_dump(mode="json").items()}
+    for name, one in term_settings(experiment.terms).items():
+        full |= {f"terms.{name}.{k}": v for k, v in one.model_dump(mode="json").items()}
+    merged = flat | full | flat
+    sections = list(Experiment.model_fields)
+    return dict(sorted(merged.items(), key=lambda item: sections.index(item[0].partition(".")[0])))
+
+
+def meanings(experiment: Experiment) -> dict[str, str]:
+    """What each key of `spelled_out` means."""
+    found = describe() | _described("network", NETWORKS[experiment.network.kind].Settings)
+    for name in experiment.terms.parameters:
+        found |= _described(f"terms.{name}", TERMS[name].Settings)
+    return found
+
+
+def _described(prefix: str, settings: type[Section]) -> dict[str, str]:
+    return {f"{prefix}.{key}": field.description or "" for key, field in settings.model_fields.items()}
 
 
 def _check_law(spec: tuple[tuple[str, Any], ...]) -> tuple[bool, str]:

@@ -4,12 +4,8 @@ import gc
 import os
 import re
 import sys
-import weakref
-from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from dmdlab.config import InputError
 from dmdlab.device import cgroups
@@ -36,37 +32,6 @@ OUT_OF_MEMORY_TEXTS = (
 """How memory's end is told where it is not an error of its own: by torch on the CPU, Triton, CUDA and cuBLAS."""
 
 UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-
-
-class LiveBytes(TorchDispatchMode):
-    """Within it, counts every new tensor from the operation that made it until nobody holds it, autograd included.
-
-    `live` now and `peak` at most, in bytes. What an operation takes and returns inside itself is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, torch.Tensor):
-                self._note(leaf.untyped_storage())
-        return result
-
-    def _note(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._known:
-            self._known.add(key)
-            self.live += size
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._forget, key, size).atexit = False
-
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
 
 
 def allowed_cores() -> int:

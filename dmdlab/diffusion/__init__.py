@@ -1,12 +1,11 @@
 """Noise, denoisers and the flow that pairs noise with data."""
 
-from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
+from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.diffusion.flow import flow, path
 from dmdlab.diffusion.noise import edm_coefficients, edm_weight, karras_grid, karras_sigma, levels_in
 
 __all__ = [
     "Denoiser",
-    "EDMDenoiser",
     "edm_coefficients",
     "edm_weight",
     "flow",

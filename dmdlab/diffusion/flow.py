@@ -6,7 +6,7 @@ solved on the Karras grid by Euler or by Heun's second-order method (EDM algorit
 step, to sigma = 0, is an Euler step, which lands on D(x, sigma_min)).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -18,7 +18,7 @@ from dmdlab.diffusion.denoiser import Denoiser
 SOLVERS = ("heun", "euler")
 
 
-def path(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") -> Iterator[Tensor]:
+def path(denoiser: Denoiser, z: Tensor, sigmas: Sequence[float], solver: str = "heun") -> Iterator[Tensor]:
     """The states x at every level of `sigmas` (K + 1 of them, descending, 0 allowed last), z (..., d) first.
 
     `solver` is 'heun' (2K - 1 denoiser calls when the grid ends at 0) or 'euler' (K calls). Raises `InputError` for
@@ -26,10 +26,9 @@ def path(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") ->
     """
     if solver not in SOLVERS:
         raise InputError(f"unknown solver {solver!r}{nearest(solver, SOLVERS)}")
-    levels = sigmas.tolist()
     x = z
     yield x
-    for here, there in pairwise(levels):
+    for here, there in pairwise(sigmas):
         slope = (x - denoiser(x, here)) / here
         guess = x + (there - here) * slope
         if solver == "heun" and there > 0:
@@ -40,7 +39,7 @@ def path(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") ->
 
 
 @torch.no_grad()
-def flow(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "heun") -> Tensor:
+def flow(denoiser: Denoiser, z: Tensor, sigmas: Sequence[float], solver: str = "heun") -> Tensor:
     """Phi_K(z), (..., d), for prior noise z (..., d) at sigmas[0]; see `path`."""
     x = z
     for state in path(denoiser, z, sigmas, solver):

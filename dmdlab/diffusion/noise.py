@@ -12,7 +12,6 @@ targets at unit variance at every level:
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from dmdlab.config import NoiseConfig
@@ -26,10 +25,11 @@ def karras_sigma(u: Tensor, noise: NoiseConfig) -> Tensor:
     return (low + u * (high - low)) ** noise.rho
 
 
-def karras_grid(steps: int, noise: NoiseConfig) -> Tensor:
-    """The K + 1 levels of a K-step sampler, sigma_max first, 0 last, float64 (EDM eq. 5). K = 1 is (sigma_max, 0)."""
-    places = torch.linspace(1, 0, steps, dtype=torch.float64) if steps > 1 else torch.ones(1, dtype=torch.float64)
-    return torch.cat([karras_sigma(places, noise), torch.zeros(1, dtype=torch.float64)])
+def karras_grid(steps: int, noise: NoiseConfig) -> list[float]:
+    """The K + 1 levels of a K-step sampler, sigma_max first, 0 last (EDM eq. 5). K = 1 is (sigma_max, 0)."""
+    low, high = noise.sigma_min ** (1 / noise.rho), noise.sigma_max ** (1 / noise.rho)
+    places = [1 - i / (steps - 1) for i in range(steps)] if steps > 1 else [1.0]
+    return [(low + u * (high - low)) ** noise.rho for u in places] + [0.0]
 
 
 def levels_in(u: Tensor, bounds: tuple[float, float], noise: NoiseConfig) -> Tensor:

@@ -1,5 +1,6 @@
-"""The lab: from experiment files to records.
+"""The lab: experiments become records.
 
-`files` reads experiments, `plan` groups them into ensembles, `run` trains and measures one ensemble, `sweep` does many
-and `store` keeps one folder per run. `check` asks whether the teacher is good enough, `summary` averages over seeds.
+`plan` groups them into ensembles, `trial` says what one costs by trying it, `run` trains and measures one, by what
+`evaluate` and `calibrate` say; `sweep` does what was planned on one of the `engines`, and `store` keeps it all in one
+folder. `profile` looks at where the time goes.
 """

@@ -1,33 +1,29 @@
 """From an experiment to its calibration: what every measure reads on this law, at this n and d, under known truth.
 
-No student is involved, so all runs that share law, noise, teacher, flow and n share one calibration, kept in
-
-    OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz
-
-together with what determines it (`about`, JSON). An exact teacher needs one per law, d and n; a trained teacher is
+No student is involved, so all runs that share law, noise, teacher, flow and n share one calibration, kept in the store
+together with what determines it. An exact teacher needs one per law, d and n; a trained teacher is
 another map for every seed and needs one for each.
 """
 
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.config import Experiment, InputError, fingerprint, flatten
+from dmdlab.config import Experiment, fingerprint, map_keys
 from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, flow, karras_grid
-from dmdlab.lab.store import read_start, start_path, write_start
+from dmdlab.experiments import spelled_out
+from dmdlab.lab.evaluate import applied
+from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
+from dmdlab.networks import denoiser_of, make_denoiser
 from dmdlab.pairing import Calibration, calibrate
-from dmdlab.pairing.files import read_calibration
 from dmdlab.randomness import latents, stream
-from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+from dmdlab.records.record import Calibrated
+from dmdlab.training.teacher import train_teacher
 
 # 5 degrees: teachers whose map has edges lose pair_cosine linearly from the start. 120 and 180 show the way back.
 ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0)
@@ -38,43 +34,20 @@ FRESH = 1 + BASES
 """Multiples of n of fresh noise: the reference, and as many more as the null has draws, so that these differ."""
 
 
-@dataclass(frozen=True, eq=False)
-class Calibrated:
-    """A calibration with what determines it: the plots' view of one, as a `Record` is of a run.
-
-    Attributes:
-        row: flat: 'calibration' (its id), the configuration keys it depends on, 'hardware', 'commit'.
-        found: the calibration.
-    """
-
-    row: dict[str, Any]
-    found: Calibration
-
-    def calibration(self) -> Calibration:
-        """The calibration, under the name that a run's record has for its own."""
-        return self.found
-
-
-def depends_on(experiment: Experiment) -> dict[str, Any]:
-    """The configuration keys that a calibration depends on, dotted; for a trained teacher its id among them."""
-    flat = flatten(experiment)
+def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
+    """What a calibration's row says of it: its id, the configuration keys that it depends on, where it was made."""
     keys = ("law.", "noise.", "teacher.kind", "teacher.steps", "teacher.solver", "measure.samples")
-    found = {key: value for key, value in flat.items() if key.startswith(keys)}
+    found = {key: value for key, value in spelled_out(experiment).items() if key.startswith(keys)}
     if experiment.teacher.kind == "network":
         found |= {"teacher": experiment.teacher_id, "seed": experiment.seed}
-    return found
+    place = {"hardware": hardware(device), "commit": commit()}
+    return {"calibration": calibration_id(experiment), **found, **place}
 
 
 def calibration_id(experiment: Experiment) -> str:
     """Ten hex digits that determine the calibration."""
     settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "bases": BASES, "fresh": FRESH}
-    return fingerprint(depends_on(experiment) | {"calibration": settings})
-
-
-def calibration_path(out: Path, experiment: Experiment) -> Path:
-    """Where a sweep into `out` keeps this experiment's calibration."""
-    law, n = experiment.law, experiment.measure.samples
-    return out / "calibration" / f"{law.name}-d{law.dim}-n{n}-{calibration_id(experiment)}.npz"
+    return fingerprint({**map_keys(experiment), "measure.samples": experiment.measure.samples, "calibration": settings})
 
 
 def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tensor | None = None) -> Calibration:
@@ -111,64 +84,47 @@ def teacher_map(
     law = make_law(experiment.law.model_dump()).to(device)
     denoiser: Denoiser = law.denoise
     if experiment.teacher.kind == "network":
-        denoiser = denoiser_for(1, experiment.network, law, device)
-        ensemble_of(denoiser).load_rows((train_row(experiment, law, device) if row is None else row)[None])
-    grid = karras_grid(experiment.teacher.steps, experiment.noise)
+        own = train_row(experiment, law, device) if row is None else row
+        denoiser = denoiser_of(own[None], law, experiment.network, device)
+    grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
 
     def phi(noise: np.ndarray) -> np.ndarray:
-        z = torch.from_numpy(np.ascontiguousarray(noise, np.float32)).to(device)[None]  # (1, n, d)
-        return flow(denoiser, z, grid, experiment.teacher.solver)[0].float().cpu().numpy()
+        z = torch.from_numpy(np.ascontiguousarray(noise, np.float32))[None]  # (1, n, d)
+        return applied(lambda part: flow(denoiser, part, grid, solver), z, device)[0].numpy()
 
     return phi
 
 
 def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:
     """The parameters (P,), on the CPU, of the teacher that a sweep trains for this experiment's seed."""
-    denoiser = denoiser_for(1, experiment.network, law, device)
+    denoiser = make_denoiser(1, law, experiment.network, device)
     for _ in train_teacher(experiment, [experiment.seed], law, denoiser):
         pass
-    return ensemble_of(denoiser).flat.detach().cpu()[0].clone()
+    return denoiser.network.flat.detach().cpu()[0].clone()
 
 
-def stored_calibration(out: Path, experiment: Experiment, device: torch.device) -> Calibration:
-    """The experiment's calibration from `out`, made and kept there when it is missing.
+def stored_calibration(store: Store, experiment: Experiment, device: torch.device) -> tuple[str, Calibration]:
+    """The name of the experiment's calibration in the store, and the calibration, made and kept when it is missing.
 
-    A trained teacher is the one in out/teachers, where a sweep keeps it; when that is missing, it is trained and kept.
+    A trained teacher is the one that the store has; when that is missing, it is trained and kept.
 
     Raises:
         InputError: as `calibrate_experiment`, or a damaged file.
     """
-    path = calibration_path(out, experiment)
-    if path.is_file():
-        return load_calibrated(path).found
-    row = _teacher_row(out, experiment, device) if experiment.teacher.kind == "network" else None
-    found = calibrate_experiment(experiment, device, row)
-    about = {
-        "calibration": calibration_id(experiment),
-        **depends_on(experiment),
-        "hardware": hardware(device),
-        "commit": commit(),
-    }
-    _save(path, found, about)
+    found = stored_calibrated(store, experiment, device)
+    return store.calibration_path(experiment, calibration_id(experiment)).name, found.found
+
+
+def stored_calibrated(store: Store, experiment: Experiment, device: torch.device) -> Calibrated:
+    """The same with what determines it."""
+    own = calibration_id(experiment)
+    kept = store.calibrated(experiment, own)
+    if kept is not None:
+        return kept
+    row = _teacher_row(store, experiment, device) if experiment.teacher.kind == "network" else None
+    found = Calibrated(about(experiment, device), calibrate_experiment(experiment, device, row))
+    store.keep_calibration(experiment, own, found)
     return found
-
-
-def load_calibrated(path: Path) -> Calibrated:
-    """One stored calibration. Raises `InputError` for a file that is none, or a damaged one."""
-    found = read_calibration(path)
-    with np.load(path, allow_pickle=False) as stored:
-        if "about" not in stored:
-            raise InputError(f"{path}: a calibration without its settings; delete it, a sweep makes it anew.")
-        return Calibrated(json.loads(str(stored["about"])), found)
-
-
-def load_calibrations(out: Path) -> list[Calibrated]:
-    """Every calibration in out/calibration, by law, dimension and n. Raises `InputError` when there is none."""
-    paths = sorted((out / "calibration").glob("*.npz"))
-    if not paths:
-        raise InputError(f"{out}: no calibration in it; `dmdlab calibrate FILE --out {out}` makes some")
-    found = [load_calibrated(path) for path in paths]
-    return sorted(found, key=lambda c: (c.row["law.name"], c.row["law.dim"], c.row["measure.samples"]))
 
 
 def calibrated_once(experiments: Sequence[Experiment]) -> list[Experiment]:
@@ -176,18 +132,10 @@ def calibrated_once(experiments: Sequence[Experiment]) -> list[Experiment]:
     return list({calibration_id(e): e for e in reversed(experiments)}.values())[::-1]
 
 
-def _teacher_row(out: Path, experiment: Experiment, device: torch.device) -> Tensor:
-    """The trained teacher's parameters (P,) from out/teachers, trained and kept there when missing."""
-    path = start_path(out, experiment)
-    if not path.is_file():
-        write_start(path, train_row(experiment, make_law(experiment.law.model_dump()).to(device), device))
-    return read_start(path)
-
-
-def _save(path: Path, found: Calibration, about: Mapping[str, Any]) -> None:
-    """Write a calibration so that a reader sees a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, about=np.array(json.dumps(about)), **found.to_arrays())  # type: ignore[arg-type]
-    partial.replace(path)
+def _teacher_row(store: Store, experiment: Experiment, device: torch.device) -> Tensor:
+    """The trained teacher's parameters (P,) from the store, trained and kept there when missing."""
+    row = store.start(experiment)
+    if row is None:
+        row = train_row(experiment, make_law(experiment.law.model_dump()).to(device), device)
+        store.keep_start(experiment, row)
+    return row

@@ -1,43 +1,52 @@
-"""Ensembles on several processes of one machine. Each writes its own runs; the parent hears how it goes."""
+"""Where groups are worked on: in this process, or shared out to several on this machine.
+
+An engine is a function of `work` and groups. `work(group)` does what there is to do and yields what happens; an engine
+yields it on as (index of the group, event). It knows nothing of what the work is.
+"""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from dmdlab.config import Experiment, InputError
 from dmdlab.device.allocator import tune_allocator
-from dmdlab.device.limits import release_memory, threads_each
-from dmdlab.lab.plan import shape_name
+from dmdlab.device.limits import threads_each
+from dmdlab.group import Group
 
-if TYPE_CHECKING:
-    from dmdlab.lab.sweep import Event
+Work = Callable[[Group], Iterator[Any]]
+"""What is done with a group; it must survive pickling."""
 
 KILLED = -9
 """Exit code of a process that SIGKILL ended: Linux sends it when RAM or a control group's share of it runs out."""
-
-NAMED = 5
-"""Unfinished ensembles that are named when a worker was killed."""
 
 _events: Any = None
 """In a worker: the queue to the parent."""
 
 
-def share_out(
-    groups: list[list[Experiment]], out: Path, device: torch.device, workers: int, graph: bool | None = None
-) -> Iterator[tuple[int, "Event"]]:
-    """Run the ensembles on `workers` processes; yields (index, event) as they come in.
+class WorkerKilled(RuntimeError):
+    """The system killed a worker process."""
 
-    An error in a worker is raised here after the others' finished runs are written. Interrupting stops all workers, and
-    so does a worker that is killed: `InputError`.
+
+def here(work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Any]]:
+    """One group after the other, in this process."""
+    tune_allocator()
+    for index, group in enumerate(groups):
+        for event in work(group):
+            yield index, event
+
+
+def processes(work: Work, groups: Sequence[Group], workers: int) -> Iterator[tuple[int, Any]]:
+    """On so many worker processes of this machine.
+
+    An error in a worker is raised here after the others' work is done. Interrupting stops all workers, and so does a
+    worker that the system kills: `WorkerKilled`.
     """
     context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that this one has touched
     events = context.Queue()
@@ -45,20 +54,20 @@ def share_out(
         workers, mp_context=context, initializer=_enter, initargs=(events, threads_each(workers))
     )
     try:
-        jobs = [pool.submit(_work, index, group, out, device, graph) for index, group in enumerate(groups)]
+        jobs = [pool.submit(_do, work, index, group) for index, group in enumerate(groups)]
         yield from _listen(events, jobs)
         pool.shutdown()
     except BaseException as error:
-        broken, processes = isinstance(error, BrokenProcessPool), list((pool._processes or {}).values())
+        broken, workers_ = isinstance(error, BrokenProcessPool), list((pool._processes or {}).values())
         pool.shutdown(wait=broken, cancel_futures=True)  # a broken pool ends its workers itself
-        for process in processes:
+        for process in workers_:
             process.terminate()
-        if broken and KILLED in [process.exitcode for process in processes]:
-            raise InputError(_killed(groups, out)) from error
+        if broken and KILLED in [process.exitcode for process in workers_]:
+            raise WorkerKilled from error
         raise
 
 
-def _listen(events: Any, jobs: "list[Future[None]]") -> Iterator[tuple[int, "Event"]]:
+def _listen(events: Any, jobs: "list[Future[None]]") -> Iterator[tuple[int, Any]]:
     """Everything that the workers say until all jobs are done; then the first job's error, if there is one."""
     while True:
         over = all(job.done() for job in jobs)
@@ -69,21 +78,6 @@ def _listen(events: Any, jobs: "list[Future[None]]") -> Iterator[tuple[int, "Eve
                 break
     for job in jobs:
         job.result()
-
-
-def _killed(groups: list[list[Experiment]], out: Path) -> str:
-    """The sentence for a worker that was killed."""
-    from dmdlab.lab.sweep import missing
-
-    left = [(group[0], len(group), len(todo)) for group in groups if (todo := missing(group, out))]
-    runs = sum(map(len, groups))
-    kept = runs - sum(todo for *_, todo in left)
-    named = ", ".join(f"{shape_name(e)} (lacks {todo} of {size} runs)" for e, size, todo in left[:NAMED])
-    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
-    return (
-        f"a worker was killed, probably because memory ran out; {kept} of {runs} runs are finished and kept in {out}; "
-        f"unfinished ensembles: {named}{more}; the same command goes on: give it fewer --workers or a smaller --memory"
-    )
 
 
 def _enter(events: Any, threads: int) -> None:
@@ -105,9 +99,6 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _work(index: int, group: list[Experiment], out: Path, device: torch.device, graph: bool | None) -> None:
-    from dmdlab.lab.sweep import work
-
-    release_memory(device)
-    for event in work(group, out, device, graph):
+def _do(work: Work, index: int, group: Group) -> None:
+    for event in work(group):
         _events.put((index, event))

@@ -1,7 +1,19 @@
-"""What a run is measured by: the arrays that students are compared with, the training curve, and the result."""
+"""What a run is measured by: the arrays that students are compared with, the training curve, checks, and the result.
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+Is the teacher good enough to judge a student by? A copying claim compares a student with its teacher's outputs
+Phi_K(z). If those are not samples of the law, the claim is about an accident. So every record carries two checks of its
+teacher, and figures mark the runs that fail one:
+
+- `excess_risk`: how much worse the network denoises than the exact denoiser, relative to the risk nobody can avoid
+  (0 for an exact teacher; NaN where the law has no exact denoiser);
+- `transport_ratio`: e_ot(Phi_K outputs, fresh data) / e_ot(other fresh data, fresh data), 1 when the outputs are as
+  good as data at this n. It sees the error of the flow, too: few steps K cost here even with an exact denoiser. In high
+  dimension two samples of one law are far apart, so there it can only see gross errors, and excess_risk decides.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,49 +21,77 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import Denoiser, flow, karras_grid, path
+from dmdlab.diffusion import Denoiser, flow, karras_grid, karras_sigma, path
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
-from dmdlab.lab.calibrate import calibration_path
-from dmdlab.lab.check import check_teacher, transport_ratio
+from dmdlab.group import Group
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
-from dmdlab.pairing import Calibration, measure
+from dmdlab.pairing import Calibration, assignment, measure
 from dmdlab.pairing.moments import RowMoments
+from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
-from dmdlab.training.distill import Cycle, Student
+from dmdlab.training.distill import Distillation, Report
+from dmdlab.training.teacher import excess_risk
 
 ASYMMETRY_POINTS = 128
 """Noise vectors at which the Jacobians of teacher and student are probed (ours)."""
 
-Calibrate = Callable[[Experiment], Calibration | None]
-"""Gives the calibration that belongs to an experiment, for remap_angle; None leaves that measure unresolved."""
+BLOCK_NUMBERS = 1 << 20
+"""Numbers of all members that a map is applied to at a time (ours: a network holds many times as many)."""
+
+MAX_EXCESS_RISK = 0.10
+"""A teacher that adds a tenth to the unavoidable risk, or more, is flagged (ours)."""
+
+MAX_TRANSPORT_RATIO = 1.5
+"""A teacher whose outputs cost half as much again as fresh data, or more, is flagged (ours; as poor fidelity)."""
+
+
+@torch.no_grad()
+def applied(map_: Map, z: Tensor, device: torch.device | str) -> Tensor:
+    """map_(z) for z (e, n, d), in float32 on the CPU; computed on `device`, a block of rows at a time."""
+    rows = max(1, BLOCK_NUMBERS // (z.shape[0] * z.shape[2]))
+    return torch.cat([map_(part.to(device)).float().cpu() for part in z.split(rows, dim=1)], dim=1)
+
+
+def flow_map(experiment: Experiment, teacher: Denoiser) -> Map:
+    """Phi_K as a differentiable function of the noise."""
+    grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
+
+    def phi(z: Tensor) -> Tensor:
+        *_, last = path(teacher, z, grid, solver)
+        return last
+
+    return phi
 
 
 @torch.no_grad()
 def teacher_pairs(
-    experiment: Experiment, seeds: Sequence[int], law: Law, teacher: Denoiser, device: torch.device | str = "cpu"
+    group: Group, law: Law, teacher: Denoiser, device: torch.device, known: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Tensor]:
-    """What students are measured against, on the CPU, each (s, n, d): noise z, teacher Phi_K(z), one_step Phi_1(z),
-    reference Phi_K at fresh noise, data, and a second sample `fresh` of the law."""
-    n, d, sigma_max = experiment.measure.samples, law.dim, experiment.noise.sigma_max
-    grid = karras_grid(experiment.teacher.steps, experiment.noise)
-    z, fresh = (
-        torch.stack([latents(s, n, d, sigma_max, name) for s in seeds]).to(device)
-        for name in ("latents", "fresh latents")
-    )
+    """What students are measured against, on the CPU, each (s, n, d), a row a seed: noise z, teacher Phi_K(z), one_step
+    Phi_1(z), reference Phi_K at fresh noise, data, and a second sample `fresh` of the law. known: those but `fresh`,
+    when they are there already."""
+    first, d = group.shared, law.dim
+    n, sigma_max = first.measure.samples, first.noise.sigma_max
 
     def sample(name: str) -> Tensor:
-        return torch.stack([law.sample(n, generator(s, name, device=device)) for s in seeds])
+        own = [law.sample(n, generator(s, name, device=device)) for s in group.seeds]
+        return torch.stack(own).float().cpu()
 
-    found = {
+    if known:
+        return {name: torch.from_numpy(array) for name, array in known.items()} | {"fresh": sample("fresh data")}
+    grid, solver = karras_grid(first.teacher.steps, first.noise), first.teacher.solver
+    z, fresh = (
+        torch.stack([latents(s, n, d, sigma_max, name) for s in group.seeds]) for name in ("latents", "fresh latents")
+    )
+    return {
         "noise": z,
-        "teacher": flow(teacher, z, grid, experiment.teacher.solver),
-        "one_step": teacher(z, sigma_max),
-        "reference": flow(teacher, fresh, grid, experiment.teacher.solver),
+        "teacher": applied(lambda part: flow(teacher, part, grid, solver), z, device),
+        "one_step": applied(lambda part: teacher(part, sigma_max), z, device),
+        "reference": applied(lambda part: flow(teacher, part, grid, solver), fresh, device),
         "data": sample("data"),
         "fresh": sample("fresh data"),
     }
-    return {name: value.float().cpu() for name, value in found.items()}
 
 
 @torch.no_grad()
@@ -66,49 +106,26 @@ def asymmetries(seeds: Sequence[int], map_: Map, z: Tensor) -> np.ndarray:
     return antisymmetric_share(map_, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
 
 
-def flow_map(experiment: Experiment, teacher: Denoiser) -> Map:
-    """Phi_K as a differentiable function of the noise."""
-    grid = karras_grid(experiment.teacher.steps, experiment.noise)
-
-    def phi(z: Tensor) -> Tensor:
-        *_, last = path(teacher, z, grid, experiment.teacher.solver)
-        return last
-
-    return phi
-
-
-@torch.no_grad()
-def apply(student: Student, z: Tensor) -> Tensor:
-    """G(z) for z (e, n, d) on the CPU."""
-    return student(z.to(student.network.flat.device)).float().cpu()
-
-
-def checkpoints(experiment: Experiment) -> list[int]:
+def curve_iterations(experiment: Experiment) -> list[int]:
     """Log-spaced iterations of the training curve."""
     last = experiment.student.iterations
     return sorted({round(i) for i in np.geomspace(1, last, experiment.measure.checkpoints)})
 
 
-COLUMNS = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
-
-
 class Curves:
-    """The training curves of all members, a row a checkpoint."""
+    """The training curves of all members, a row each time: what the distillation reports, and the students' variance
+    ratio and pair_cosine at `noise` against `teacher`, each (e, n, d) on the CPU."""
 
-    def __init__(self, members: int, student: Student, pairs: dict[str, Tensor], member: Tensor) -> None:
-        self.student, self.noise, self.teacher = (
-            student,
-            pairs["noise"][member],
-            pairs["teacher"][member].numpy(),
-        )
+    def __init__(self, distillation: Distillation, noise: Tensor, teacher: Tensor) -> None:
+        self.student, self.noise, self.teacher = distillation.student, noise, teacher.numpy()
+        self.columns_of_all = ("iteration", *distillation.numbers, "variance_ratio", "pair_cosine")
         self.rows: list[dict[str, np.ndarray]] = []
-        self.members = members
 
-    def add(self, state: Cycle) -> None:
-        """Append the losses of `state` and the students' variance_ratio and pair_cosine now."""
-        outputs = apply(self.student, self.noise).numpy()
-        row = {"iteration": np.full(self.members, state.iteration)}
-        row |= {name: getattr(state, name).cpu().numpy() for name in COLUMNS}
+    def add(self, report: Report) -> None:
+        """Append a row: the report, and the students as they are now."""
+        outputs = applied(self.student, self.noise, self.student.network.flat.device).numpy()
+        row = {"iteration": np.full(len(outputs), report.iteration)}
+        row |= {name: value.cpu().numpy() for name, value in report.numbers.items()}
         with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
             totals = [RowMoments.of(p, g).total() for p, g in zip(self.teacher, outputs, strict=True)]
             row["variance_ratio"] = np.array([float(t.variance_ratio) for t in totals])
@@ -122,8 +139,7 @@ class Curves:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where `state` was taken."""
-        names = ("iteration", *COLUMNS, "variance_ratio", "pair_cosine")  # in the order of `add`
-        columns = {name: state[f"curve.{name}"].numpy() for name in names if f"curve.{name}" in state}
+        columns = {name: state[f"curve.{name}"].numpy() for name in self.columns_of_all if f"curve.{name}" in state}
         length = min((c.shape[1] for c in columns.values()), default=0)
         self.rows = [{name: column[:, j] for name, column in columns.items()} for j in range(length)]
 
@@ -143,36 +159,101 @@ class Curves:
         return f"variance ratio {ratio:.2f}, cosine {cosine:.2f}"
 
 
+@torch.no_grad()
+def excess_risks(group: Group, denoiser: Denoiser, law: Law, device: torch.device | str = "cpu") -> np.ndarray:
+    """Each seed's excess risk over levels uniform in the Karras index, (s,); NaN without an exact denoiser."""
+    if not law.has_denoiser:
+        return np.full(len(group.seeds), math.nan)
+    n = group.shared.measure.samples
+    streams = [generator(s, "teacher check", device=device) for s in group.seeds]
+    x = torch.stack([law.sample(n, g) for g in streams])  # (s, n, d)
+    u = torch.stack([torch.rand(n, 1, generator=g, device=device) for g in streams])
+    eps = torch.stack([torch.randn(n, law.dim, generator=g, device=device) for g in streams])
+    return excess_risk(denoiser, law, x, karras_sigma(u, group.shared.noise), eps).cpu().numpy()
+
+
+def transport_ratio(outputs: np.ndarray, data: np.ndarray, floor: float) -> float:
+    """e_ot(outputs, data) over `floor`, the cost between two samples of the law: 1 for outputs as good as data.
+
+    A student is judged by it, too (`student_transport_ratio`): it learns the teacher's law by its score, and so can be
+    nearer to the data than the flow Phi_K, to which `fidelity` compares it, is with few steps K.
+    """
+    return assignment(outputs, data).cost / floor if floor > 0 else math.nan
+
+
+def check_teacher(teacher: np.ndarray, data: np.ndarray, fresh: np.ndarray, excess: float) -> dict[str, Any]:
+    """The record's `teacher` section. Arrays (n, d): Phi_K outputs and two independent samples of the law.
+
+    Returns excess_risk, transport (outputs to data), transport_fresh (data to data), transport_ratio, ok, and the
+    reasons why not.
+    """
+    finite, reasons = bool(np.isfinite(teacher).all()), []
+    floor = assignment(fresh, data).cost
+    ratio = transport_ratio(teacher, data, floor) if finite else math.nan
+    if excess > MAX_EXCESS_RISK:
+        reasons.append(f"its excess risk is {excess:.3g}, above {MAX_EXCESS_RISK}")
+    if ratio > MAX_TRANSPORT_RATIO:
+        reasons.append(
+            f"its outputs cost {ratio:.3g} times as much to match with data as data does, above {MAX_TRANSPORT_RATIO}"
+        )
+    if not finite:
+        reasons.append("its outputs are not finite")
+    return {
+        "excess_risk": float(excess),
+        "transport": ratio * floor,
+        "transport_fresh": floor,
+        "transport_ratio": ratio,
+        "ok": not reasons,
+        "reasons": reasons,
+    }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All that one run is judged by.
+
+    Attributes:
+        pairs: arrays (n, d) as `teacher_pairs` gives them, of this run's seed.
+        student: G(z), (n, d).
+        failed_at: the iteration at which training failed, -1 when it did not.
+        teacher_risk, start_risk: excess risk of the teacher and of the start network.
+        teacher_asymmetry, student_asymmetry: antisymmetric share of either map's Jacobian.
+    """
+
+    pairs: dict[str, np.ndarray]
+    student: np.ndarray
+    failed_at: int
+    teacher_risk: float
+    start_risk: float
+    teacher_asymmetry: float
+    student_asymmetry: float
+
+    @property
+    def measurable(self) -> bool:
+        """Whether there is something to measure: training did not fail, and all outputs are finite."""
+        return bool(self.failed_at < 0 and np.isfinite(self.student).all() and np.isfinite(self.pairs["teacher"]).all())
+
+
 def result_of(
     experiment: Experiment,
-    pairs: dict[str, np.ndarray],
-    student: np.ndarray,
-    failed_at: int,
-    risks: tuple[float, float],
-    shares: tuple[float, float],
+    reading: Reading,
     curve: dict[str, list[float]],
     weights: dict[str, Tensor],
-    calibrate: Calibrate,
+    calibrated: tuple[str, Calibration] | None = None,
 ) -> RunResult:
-    """Measure one run; a failed one has no measurements, arrays or weights.
-
-    pairs: arrays (n, d) as `teacher_pairs` gives them; student: (n, d); failed_at: an iteration, or -1; risks: excess
-    risk of the teacher and of the start network; shares: antisymmetric shares of the teacher's and the student's map.
-    """
-    check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], risks[0])
-    check["antisymmetric_share"] = shares[0]
-    summary: dict[str, Any] = {"failed_at": None, "teacher": check, "start_excess_risk": risks[1]}
-    if failed_at >= 0 or not (np.isfinite(student).all() and np.isfinite(pairs["teacher"]).all()):
-        at = failed_at if failed_at >= 0 else experiment.student.iterations
-        return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, {}, {})
-    arrays = {name: array for name, array in pairs.items() if name != "fresh"} | {"student": student}
-    calibration = calibrate(experiment)
-    report = measure(arrays["teacher"], student, reference=arrays["reference"], calibration=calibration)
-    near = transport_ratio(student, pairs["data"], check["transport_fresh"])
-    words = [*report.in_words(), f"Its outputs cost {near:.2g} times as much to match with data as other data does."]
-    if not check["ok"]:
-        words.append(f"Beware: the teacher failed its own check: {'; '.join(check['reasons'])}.")
-    used = None if calibration is None else calibration_path(Path(), experiment).name
-    facts = {"transport_ratio": near, "antisymmetric_share": shares[1]}
-    summary |= {"status": "done", "calibration": used, "student": facts}
-    return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, arrays, weights)
+    """Measure one run; a failed one has no measurements, student or weights. calibrated: the name of the calibration's
+    file and the calibration, for remap_angle."""
+    pairs = reading.pairs
+    check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], reading.teacher_risk)
+    check["antisymmetric_share"] = reading.teacher_asymmetry
+    summary: dict[str, Any] = {"failed_at": None, "teacher": check, "start_excess_risk": reading.start_risk}
+    if not reading.measurable:
+        at = reading.failed_at if reading.failed_at >= 0 else experiment.student.iterations
+        return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, None, {})
+    name, calibration = calibrated or (None, None)
+    report = measure(pairs["teacher"], reading.student, reference=pairs["reference"], calibration=calibration)
+    near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
+    words = [*report.in_words(), *run_in_words(near, check["reasons"])]
+    facts = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}
+    summary |= {"status": "done", "calibration": name, "student": facts}
+    return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

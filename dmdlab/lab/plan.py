@@ -1,8 +1,8 @@
 """Which runs train together, decided before anything is trained: ensembles that fit the memory and keep workers busy.
 
-Runs that are alike in shape can train as one ensemble. On a GPU the largest one that fits is the fastest. On a CPU, a
-process a core: an ensemble is shared among workers that would have nothing to do, but members of small networks stay
-together, since they save each other time; wide networks fill a core by themselves.
+Runs of equal shape can train as one ensemble. On a GPU the largest one that fits is the fastest. On a CPU, a process a
+core: an ensemble is shared among workers that would have nothing to do, but members of small networks stay together,
+since they save each other time; large networks fill a core by themselves.
 
 Memory is the device's. What a run on a GPU takes of the RAM (its process, the arrays that it is measured by) is not
 planned.
@@ -12,21 +12,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 
-from dmdlab.config import Experiment, InputError, flatten
-from dmdlab.device.limits import memory as free_memory
-from dmdlab.device.limits import process_bytes, size_text
-from dmdlab.lab.cost import cycle_flops, cycles, flow_flops, teacher_flops
-from dmdlab.lab.footprint import ensemble_bytes, member_bytes, most_members
-
-MEMBER_KEYS = {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate"}
-"""The keys in which members of one ensemble may differ."""
-
-START_NETWORKS, DISTILLING = "training start networks", "distilling"
-"""The stages of a run in which its arithmetic lies."""
+from dmdlab.config import Experiment, InputError
+from dmdlab.device.limits import memory as spare_memory
+from dmdlab.device.limits import process_bytes, size_text, threads_each
+from dmdlab.device.precision import precision_on
+from dmdlab.group import Group, group_by_shape
+from dmdlab.lab.run import DISTILLING, START_NETWORKS
+from dmdlab.lab.trial import MOST_MEMBERS, Speed, timed, tried
+from dmdlab.networks import network_settings
+from dmdlab.training.distill import cycles
 
 COMPANY = 4
 """Members of small networks that stay together at least when workers share an ensemble (`docs/performance.md`: alone, a
@@ -35,15 +32,16 @@ student of the quickstart takes three times as long as among sixteen)."""
 SLACK = 0.25
 """Part of a worker's share by which an ensemble may exceed it before it is shared (ours)."""
 
-WIDE = 256
-"""From this width on a network fills a core by itself (ours: at 384 sixteen together gain a sixth)."""
+LARGE = 3e9
+"""Operations of one member's cycle from which on its network fills a core by itself (ours: at width 128, 1.5e9, company
+still pays; of sixteen at the paper's 15e9 each gains a sixth)."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One ensemble: its runs, its memory at most by estimate, the counted arithmetic of its networks."""
+    """One ensemble: its runs, the memory of its process at most by estimate, the counted arithmetic of its networks."""
 
-    experiments: list[Experiment]
+    group: Group
     bytes: int
     flops: int
 
@@ -52,175 +50,205 @@ class Part:
 class Plan:
     """What will train together, the longest first.
 
-    workers: processes at work at a time. memory: bytes for the ensembles of all of them, beside what every process
-    takes by itself. decisions: sentences on what was decided.
+    device: where. workers: processes at work at a time. share: bytes that each of them may take, all that it takes.
+    decisions: sentences on what was decided.
     """
 
     parts: list[Part]
+    device: torch.device
     workers: int
-    memory: int
+    share: int
     decisions: list[str]
+
+    @property
+    def runs(self) -> int:
+        """How many will be trained."""
+        return sum(len(part.group) for part in self.parts)
+
+    @property
+    def bytes(self) -> int:
+        """What all processes at work together take at most, by estimate."""
+        return sum(sorted((part.bytes for part in self.parts), reverse=True)[: self.workers])
 
     def summary(self) -> str:
         """One sentence."""
+        largest = max((len(part.group) for part in self.parts), default=0)
         most = max((part.bytes for part in self.parts), default=0)
-        sizes = [len(part.experiments) for part in self.parts]
         return (
-            f"{_counted(sum(sizes), 'run')} in {_counted(len(sizes), 'ensemble')} of up to {max(sizes, default=0)}, "
-            f"{_counted(self.workers, 'worker')}; at most {size_text(most)} each by estimate, of "
-            f"{size_text(self.memory // self.workers)}."
+            f"{counted(self.runs, 'run')} in {counted(len(self.parts), 'ensemble')} of up to {largest}, "
+            f"{counted(self.workers, 'worker')}; each process takes at most {size_text(most)} by estimate, of "
+            f"{size_text(self.share)}; all together {size_text(self.bytes)}."
         )
+
+    def seconds(self) -> list[float]:
+        """Roughly how long every part trains: each shape is timed now, on a worker's share of the threads."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads_each(self.workers))
+        try:
+            measured: dict[tuple[object, int], Speed] = {}
+            found = []
+            for part in self.parts:
+                most = MOST_MEMBERS if self.device.type == "cpu" else len(part.group)
+                some = Group(part.group.members[:most])
+                key = (part.group.shape, len(some))
+                if key not in measured:
+                    measured[key] = timed(some, self.device)
+                found.append(measured[key].seconds(part.group, len(some)))
+            return found
+        finally:
+            torch.set_num_threads(before)
+
+
+def makespan(times: Sequence[float], workers: int) -> float:
+    """When the last of so many workers is done that take the longest ensembles first."""
+    busy = [0.0] * max(1, workers)
+    for own in sorted(times, reverse=True):
+        busy[busy.index(min(busy))] += own
+    return max(busy)
 
 
 def plan(experiments: Sequence[Experiment], device: torch.device, workers: int = 1, memory: int | None = None) -> Plan:
     """Every experiment in one part, each part within its worker's share of `memory` bytes (measured when None), from
     which what the processes themselves take is taken off first.
 
-    Raises `InputError` when a run does not fit even alone and with one worker.
+    Raises `InputError` when the device lacks a run's precision, or a run does not fit even alone and with one worker.
     """
-    stated, each = memory, process_bytes(device)
-    groups = alike(experiments)
-    heaviest = max((heavy(g, device.type) for g in groups), key=lambda e: member_bytes(e, device.type), default=None)
-    able, memory = _able(heaviest, device, workers, memory)
-    own = memory // able
-    if stated is not None and heaviest is not None and not most_members(heaviest, own, device.type):
+    for wanted in {e.network.precision for e in experiments}:
+        precision_on(device, wanted)
+    each, groups = process_bytes(device), group_by_shape(experiments)
+    heaviest = max(groups, key=lambda g: tried(g).bytes(1, device.type), default=None)
+    able, room = _able(heaviest, device, workers, memory)
+    own = room // able
+    if memory is not None and heaviest is not None and not tried(heaviest).most_members(own, device.type):
         spared = "" if device.type == "cpu" else " and a tenth to spare"
-        left = f"{size_text(stated)} as stated leaves {size_text(own)} beside {size_text(each)} for the process{spared}"
+        left = f"{size_text(memory)} as stated leaves {size_text(own)} beside {size_text(each)} for the process{spared}"
         raise InputError(too_large(heaviest, device, left))
-    parts = [
-        Part(part, ensemble_bytes(heavy(part, device.type), len(part), device.type), flops(part))
-        for part in ensembles(experiments, own, device, able)
-    ]
+    parts = [Part(g, each + tried(g).bytes(len(g), device.type), flops(g)) for g in _fitting(groups, own, device, able)]
     parts.sort(key=lambda part: part.flops, reverse=True)  # the long ones first: no late straggler
-    free = "of what is free on the GPU" if device.type == "cuda" else "of the available RAM"
-    where = f"{size_text(memory)} {free}" if stated is None else f"{size_text(stated)} as stated"
-    decisions = [
-        f"Each ensemble may take {size_text(own)} ({where}, {_counted(able, 'worker')}), beside {size_text(each)} that "
-        "every process takes."
-    ]
+    decisions = [_room_in_words(own, each, room, memory, able, device)]
     if able < workers:
         assert heaviest is not None
+        needs = size_text(tried(heaviest).bytes(1, device.type))
         decisions.append(
-            f"{able} of {workers} workers, since one run of {shape_name(heaviest)} needs "
-            f"{size_text(member_bytes(heaviest, device.type))} and its process {size_text(each)}."
+            f"{able} of {workers} workers, since one run of {shape_name(heaviest)} needs {needs} and its process "
+            f"{size_text(each)}."
         )
-    return Plan(parts, able, memory, decisions + _splits(groups, parts, own, device))
+    return Plan(parts, device, able, own + each, decisions + _splits(groups, parts, own, device))
 
 
-def _able(heaviest: Experiment | None, device: torch.device, workers: int, stated: int | None) -> tuple[int, int]:
-    """How many workers can each hold the heaviest run, one at least, and the bytes for all of them together."""
+def _able(heaviest: Group | None, device: torch.device, workers: int, stated: int | None) -> tuple[int, int]:
+    """How many workers can each hold a run of the heaviest group, one at least, and the bytes for all ensembles."""
     for able in range(workers, 1, -1):
-        memory = free_memory(device, able, stated)
-        if heaviest is None or most_members(heaviest, memory // able, device.type):
-            return able, memory
-    return 1, free_memory(device, 1, stated)
+        room = spare_memory(device, able, stated)
+        if heaviest is None or tried(heaviest).most_members(room // able, device.type):
+            return able, room
+    return 1, spare_memory(device, 1, stated)
 
 
-def ensembles(
-    experiments: Sequence[Experiment], memory: int, device: torch.device, workers: int = 1
-) -> list[list[Experiment]]:
+def ensembles(experiments: Sequence[Experiment], memory: int, device: torch.device, workers: int = 1) -> list[Group]:
     """Experiments grouped by shape, in order of first appearance, each group split into parts that fit `memory` bytes.
 
     With several workers a group that is more than one worker's share of all the arithmetic is shared among them.
     Raises `InputError` when a run does not fit even alone.
     """
-    groups = alike(experiments)
+    return _fitting(group_by_shape(experiments), memory, device, workers)
+
+
+def _fitting(groups: Sequence[Group], memory: int, device: torch.device, workers: int) -> list[Group]:
     share = sum(flops(g) for g in groups) / workers
-    found: list[list[Experiment]] = []
+    found: list[Group] = []
     for group in groups:
-        e = heavy(group, device.type)
-        most = most_members(e, memory, device.type)
+        cost = tried(group)
+        most = cost.most_members(memory, device.type)
         if not most:
-            raise InputError(too_large(e, device, f"{size_text(memory)} may be taken"))
-        company = COMPANY if e.network.width < WIDE else 1
+            raise InputError(too_large(group, device, f"{size_text(memory)} may be taken"))
+        company = COMPANY if cost.cycle_flops < LARGE else 1
         wanted = math.ceil(flops(group) / share - SLACK) if device.type == "cpu" and workers > 1 else 1
         found += split(group, max(-(-len(group) // most), min(wanted, len(group) // company)), most)
     return found
 
 
-def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:
-    """Every key but the members' own: runs of equal shape train as one."""
-    return tuple((k, repr(v)) for k, v in flatten(experiment).items() if k not in MEMBER_KEYS)
-
-
-def alike(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
-    """Experiments grouped by shape, in order of first appearance."""
-    groups: dict[tuple[tuple[str, Any], ...], list[Experiment]] = {}
-    for experiment in experiments:
-        groups.setdefault(shape(experiment), []).append(experiment)
-    return list(groups.values())
-
-
-def flops(group: Sequence[Experiment]) -> int:
-    """Counted arithmetic of an ensemble's networks."""
+def flops(group: Group) -> int:
+    """Counted arithmetic of an ensemble's training."""
     return sum(work_by_stage(group).values())
 
 
-def work_by_stage(group: Sequence[Experiment]) -> dict[str, int]:
-    """The same by stage, under the names that `Progress` gives them: a start network and, for a network teacher, its
-    flow for each seed; the cycles of each run."""
-    e = group[0]
-    flows = 2 * flow_flops(e) if e.teacher.kind == "network" else 0
-    starts = len({own.seed for own in group}) * (e.teacher.iterations * teacher_flops(e) + flows)
-    return {START_NETWORKS: starts, DISTILLING: sum(cycles(own) * cycle_flops(own) for own in group)}
+def work_by_stage(group: Group) -> dict[str, int]:
+    """The same by stage, under the names that `Progress` gives them: a start network and its flow for each seed; the
+    cycles of each run."""
+    cost, e = tried(group), group.shared
+    starts = len(group.seeds) * (e.teacher.iterations * cost.teaching_flops + 2 * cost.flow_flops)
+    return {START_NETWORKS: starts, DISTILLING: len(group) * cycles(group) * cost.cycle_flops}
 
 
-def heavy(group: Sequence[Experiment], device_type: str) -> Experiment:
-    """The member that takes the most memory: a rotated one has a matrix more."""
-    kinds = {e.student.init: e for e in group}
-    return max(kinds.values(), key=lambda e: member_bytes(e, device_type))
-
-
-def split(group: Sequence[Experiment], parts: int, most: int) -> list[list[Experiment]]:
+def split(group: Group, parts: int, most: int) -> list[Group]:
     """So many parts, as equal as can be and none above `most`; runs of one seed share a start network and stay together
     where they can."""
     if parts <= 1:
-        return [list(group)]
-    group = sorted(group, key=lambda e: e.seed)
-    even = [len(group) * i // parts for i in range(parts + 1)]
-    edges = [0, *(i for i, (a, b) in enumerate(pairwise(group), 1) if a.seed != b.seed), len(group)]
+        return [group]
+    members = sorted(group.members, key=lambda e: e.seed)
+    even = [len(members) * i // parts for i in range(parts + 1)]
+    edges = [0, *(i for i, (a, b) in enumerate(pairwise(members), 1) if a.seed != b.seed), len(members)]
     whole = [min(edges, key=lambda edge: abs(edge - at)) for at in even]
     fits = all(0 < b - a <= most for a, b in pairwise(whole))
-    return [group[a:b] for a, b in pairwise(whole if fits else even)]
+    return [Group(tuple(members[a:b])) for a, b in pairwise(whole if fits else even)]
 
 
-def too_large(e: Experiment, device: torch.device, available: str) -> str:
+def too_large(group: Group, device: torch.device, available: str) -> str:
     """The sentence for a run that does not fit even alone."""
     return (
-        f"one run of {shape_name(e)} needs {size_text(member_bytes(e, device.type))} on {device} by estimate, but "
-        f"{available}: make network.width, student.batch or measure.samples smaller, or choose another --device, "
+        f"one run of {shape_name(group)} needs {size_text(tried(group).bytes(1, device.type))} on {device} by estimate, "
+        f"but {available}: make the network, student.batch or measure.samples smaller, or choose another --device, "
         "fewer --workers or more --memory"
     )
 
 
-def _splits(
-    groups: Sequence[Sequence[Experiment]], parts: Sequence[Part], memory: int, device: torch.device
-) -> list[str]:
+def _room_in_words(
+    own: int, each: int, room: int, stated: int | None, workers: int, device: torch.device
+) -> str:
+    free = "of what is free on the GPU" if device.type == "cuda" else "of the available RAM"
+    where = f"{size_text(room)} {free}" if stated is None else f"{size_text(stated)} as stated"
+    return (
+        f"Each ensemble may take {size_text(own)} ({where}, {counted(workers, 'worker')}), beside {size_text(each)} that "
+        "every process takes."
+    )
+
+
+def _splits(groups: Sequence[Group], parts: Sequence[Part], memory: int, device: torch.device) -> list[str]:
     """How the runs of each shape were split, and why; one sentence for all that were not."""
     sizes: dict[object, list[int]] = {}
     for part in parts:
-        sizes.setdefault(shape(part.experiments[0]), []).append(len(part.experiments))
-    told = [(group, sorted(sizes[shape(group[0])], reverse=True)) for group in groups]
+        sizes.setdefault(part.group.shape, []).append(len(part.group))
+    told = [(group, sorted(sizes[group.shape], reverse=True)) for group in groups]
     whole = [group for group, own in told if len(own) == 1]
     split_up = [_split_sentence(group, own, memory, device) for group, own in told if len(own) > 1]
-    once = f"{len(whole)} of {_counted(len(groups), 'shape')} of runs: each as one ensemble."
+    once = f"{len(whole)} of {counted(len(groups), 'shape')} of runs: each as one ensemble."
     return ([once] if whole else []) + split_up
 
 
-def _split_sentence(group: Sequence[Experiment], sizes: Sequence[int], memory: int, device: torch.device) -> str:
+def _split_sentence(group: Group, sizes: Sequence[int], memory: int, device: torch.device) -> str:
     between = f"{sizes[0]}" + (f" to {sizes[-1]}" if sizes[-1] != sizes[0] else "")
-    head = f"{shape_name(group[0])}: {len(group)} runs as {len(sizes)} ensembles of {between}, "
-    if most_members(heavy(group, device.type), memory, device.type) < len(group):
+    head = f"{shape_name(group)}: {len(group)} runs as {len(sizes)} ensembles of {between}, "
+    if tried(group).most_members(memory, device.type) < len(group):
         return f"{head}since all together would need more than {size_text(memory)}."
     small = f"members of networks this small stay together by {COMPANY} at least"
-    why = small if group[0].network.width < WIDE else "networks this wide fill a core by themselves"
+    why = small if tried(group).cycle_flops < LARGE else "networks this large fill a core by themselves"
     return f"{head}to keep all workers busy; {why}."
 
 
-def shape_name(e: Experiment) -> str:
-    """What tells most shapes of runs apart."""
-    return f"{e.law.name} d={e.law.dim} width={e.network.width}"
+def shape_name(group: Group) -> str:
+    """What tells most shapes of runs apart: 'mixture d=32, residual 64 x 3'."""
+    e = group.shared
+    return f"{e.law.name} d={e.law.dim}, {network_name(e)}"
 
 
-def _counted(number: int, noun: str) -> str:
+def network_name(experiment: Experiment) -> str:
+    """'residual 64 x 3': the kind, and the width and depth of those that have them."""
+    settings = network_settings(experiment.network)
+    sizes = [str(getattr(settings, key)) for key in ("width", "depth") if hasattr(settings, key)]
+    return " ".join([experiment.network.kind, " x ".join(sizes)]).strip()
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 run', '2 runs'."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,244 +1,240 @@
-"""One folder per run: everything a reader needs to trust, redraw or repeat it.
+"""One folder of runs: what is finished in it, and what its runs share and go on from.
 
-    OUT/runs/<law>-d<dim>-<init>-s<seed>-<id>/
-        experiment.json       the resolved configuration, every key
-        environment.json      versions, commit, hardware, device, threads, seconds
-        curve.csv             the training curve, a row a checkpoint
-        pairs.npz             noise, teacher, student, one_step, reference, data: (n, d) float32
-        student.safetensors   the student's weights (and `rotation`, when its noise is rotated)
-        summary.json          status and measurements; written last and atomically: it marks the run as done
+    OUT/runs/<law>-d<dim>-<init>-s<seed>-<id>/              finished runs (`dmdlab.records.record`)
+    OUT/pairs/<law>-d<dim>-n<samples>-s<seed>-<id>.npz      what the students of one teacher are measured against
+    OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz        what every measure reads on a teacher under known remaps
+    OUT/teachers/<id>.safetensors                           trained start networks
+    OUT/checkpoints/<hash of the runs>.safetensors          ensembles in mid-training, every member a row of each tensor
 
-A folder without summary.json is an interrupted run: the next sweep writes it anew. There is no database: a catalogue
-of runs is a scan of folders, which no network file system can corrupt.
+Everything is written under a temporary name and renamed whole. A run without its folder is not finished: the next sweep
+makes it anew.
 """
 
 import csv
 import json
-import math
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dmdlab.config import RESULT_VERSION, Experiment, InputError, flatten
-from dmdlab.pairing import Calibration
-from dmdlab.pairing.files import read_calibration
+from dmdlab.config import RESULT_VERSION, Experiment, InputError, fingerprint, map_keys
+from dmdlab.device.environment import versions
+from dmdlab.experiments import spelled_out
+from dmdlab.group import Group
+from dmdlab.records.record import (
+    FORMAT,
+    SHARED,
+    Calibrated,
+    Record,
+    folder_name,
+    load_calibrated,
+    load_record,
+    read_npz,
+)
+from dmdlab.records.writing import replacing, write_json
 
-FORMAT = 1
-"""Version of the folder's layout; `load_records` refuses others."""
+EVERY_SECONDS = 15.0
+"""Time between two checkpoints of one ensemble at least (ours: shorter trainings never write one)."""
 
-ARRAYS = ("noise", "teacher", "student", "one_step", "reference", "data")
+COST = 0.05
+"""Part of that time which writing may take; what takes longer is written less often (ours)."""
+
+State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one finished or failed run leaves behind; `arrays` and `weights` are empty for a failed one."""
+    """What one run leaves behind. curve: by column; student: (n, d); a failed run has no student and no weights."""
 
     experiment: Experiment
     summary: dict[str, Any]
     curve: dict[str, list[float]]
-    arrays: dict[str, np.ndarray]
+    student: np.ndarray | None
     weights: dict[str, Tensor]
 
 
-def folder_name(experiment: Experiment) -> str:
-    """Readable first, unique last: mixture-d8-teacher-s0-1a2b3c4d5e."""
-    e = experiment
-    return f"{e.law.name}-d{e.law.dim}-{e.student.init}-s{e.seed}-{e.id}"
+class Store:
+    """The folder `out`. Raises `InputError` where that is a file."""
 
+    def __init__(self, out: Path) -> None:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
+        self.out = out
 
-def prepare(out: Path) -> Path:
-    """Make sure that `out` is a folder one can write to; raises `InputError` before anything is computed."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot write there ({error.strerror}); choose a folder you own") from None
-    return out
+    # --- finished runs
 
+    def finished(self, experiment: Experiment) -> bool:
+        """Whether this run stands here, done or failed. Raises `InputError` when its folder is damaged or foreign."""
+        folder = self._run(experiment)
+        return (folder / "summary.json").is_file() and bool(load_record(folder))
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the whole new one, never a part."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    def missing(self, experiments: Sequence[Experiment]) -> list[Experiment]:
+        """Those that do not stand here yet."""
+        return [e for e in experiments if not self.finished(e)]
 
+    def record(self, experiment: Experiment) -> Record:
+        """A finished run, read back. Raises `InputError` where it is not."""
+        return load_record(self._run(experiment))
 
-def _json(value: object) -> str:
-    return json.dumps(_finite(value), indent=2, allow_nan=False) + "\n"
+    def publish(self, result: RunResult, environment: Mapping[str, Any]) -> Path:
+        """Write one run's folder, whole or not at all; returns it."""
+        folder = self._run(result.experiment)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        head = {"format": FORMAT, "result_version": RESULT_VERSION, "id": result.experiment.id}
+        head["pairs"] = self._pairs(result.experiment).name
+        with replacing(folder) as partial:
+            partial.mkdir()
+            write_json(partial / "experiment.json", spelled_out(result.experiment))
+            write_json(partial / "environment.json", environment)
+            with (partial / "curve.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(result.curve)
+                writer.writerows(zip(*result.curve.values(), strict=True))
+            if result.student is not None:
+                np.save(partial / "student.npy", result.student)
+                save_file(result.weights, partial / "student.safetensors")
+            write_json(partial / "summary.json", head | result.summary)
+        return folder
 
+    def _run(self, experiment: Experiment) -> Path:
+        return self.out / "runs" / folder_name(experiment)
 
-def _finite(value: object) -> object:
-    """JSON has no NaN: null stands for it."""
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.integer) else value
+    # --- what runs share
 
+    def start(self, experiment: Experiment) -> Tensor | None:
+        """The parameters (P,) of this experiment's start network (the trained teacher); None where it is not trained.
 
-def write_run(out: Path, result: RunResult, environment: Mapping[str, Any]) -> Path:
-    """Write one run's folder under out/runs, summary last; returns the folder."""
-    from safetensors.torch import save_file
-
-    folder = out / "runs" / folder_name(result.experiment)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in ("summary.json", "pairs.npz", "student.safetensors"):  # what an interrupted attempt left
-        (folder / name).unlink(missing_ok=True)
-    (folder / "experiment.json").write_text(_json(flatten(result.experiment)), encoding="utf-8")
-    (folder / "environment.json").write_text(_json(dict(environment)), encoding="utf-8")
-    with (folder / "curve.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(result.curve)
-        writer.writerows(zip(*result.curve.values(), strict=True))
-    if result.arrays:
-        np.savez(folder / "pairs.npz", **result.arrays)  # type: ignore[arg-type]
-    if result.weights:
-        save_file(result.weights, folder / "student.safetensors")
-    head = {"format": FORMAT, "result_version": RESULT_VERSION, "id": result.experiment.id}
-    write_atomically(folder / "summary.json", _json({**head, **result.summary}))
-    return folder
-
-
-def start_path(out: Path, experiment: Experiment) -> Path:
-    """Where `out` keeps the start network (the trained teacher) of this experiment's seed."""
-    return out / "teachers" / f"{experiment.teacher_id}.safetensors"
-
-
-def write_start(path: Path, row: Tensor) -> None:
-    """Keep a network's parameters (P,), whole or not at all."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    save_file({"parameters": row.contiguous()}, partial)
-    partial.replace(path)
-
-
-def read_start(path: Path) -> Tensor:
-    """The parameters (P,) that `write_start` kept."""
-    from safetensors.torch import load_file
-
-    return load_file(path)["parameters"]
-
-
-def finished(out: Path, experiment: Experiment) -> bool:
-    """Whether this run stands in `out`, done or failed. Raises `InputError` when another version wrote it."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
-    folder = out / "runs" / folder_name(experiment)
-    return (folder / "summary.json").is_file() and bool(load_record(folder))
-
-
-@dataclass(frozen=True)
-class Record:
-    """A run read back from its folder. Small parts are read at once, arrays and curve when asked for."""
-
-    folder: Path
-    summary: dict[str, Any]
-    config: dict[str, Any]
-    environment: dict[str, Any]
-
-    @cached_property
-    def row(self) -> dict[str, Any]:
-        """One flat row: id, status, config keys with dots, metrics under their keys (None when unresolved)."""
-        metrics = {key: m["value"] for key, m in self.summary.get("metrics", {}).items()}
-        teacher = {f"teacher_{key}": v for key, v in self.summary["teacher"].items()}
-        return {
-            "id": self.summary["id"],
-            "status": self.summary["status"],
-            "failed_at": self.summary["failed_at"],
-            **self.config,
-            **metrics,
-            **teacher,
-            **{f"student_{key}": v for key, v in self.summary.get("student", {}).items()},
-            "start_excess_risk": self.summary.get("start_excess_risk"),
-            "calibration": self.summary.get("calibration"),
-            "seconds": self.environment["seconds"],
-            "device": self.environment["device"],
-            "hardware": self.environment["hardware"],
-            "commit": self.environment["commit"],
-        }
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """The paired arrays, each (n, d); empty for a failed run."""
-        path = self.folder / "pairs.npz"
+        Raises `InputError` for a damaged file.
+        """
+        path = self._start(experiment)
         if not path.is_file():
-            return {}
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
+            return None
+        try:
+            return load_file(path)["parameters"]
+        except (SafetensorError, OSError, KeyError) as error:
+            raise InputError(f"{path}: damaged ({error}); delete it, and it is trained anew") from None
 
-    def calibration(self) -> Calibration | None:
-        """What every measure reads under known remaps of this run's teacher, at its n and d; None without one."""
-        name = self.summary.get("calibration")
-        path = self.folder.parent.parent / "calibration" / str(name)
-        return read_calibration(path) if name and path.is_file() else None
+    def keep_start(self, experiment: Experiment, row: Tensor) -> None:
+        """Keep a trained start network's parameters (P,)."""
+        with _new(self._start(experiment)) as partial:
+            save_file({"parameters": row.contiguous()}, partial)
 
-    def curve(self) -> dict[str, np.ndarray]:
-        """The training curve by column."""
-        with (self.folder / "curve.csv").open(newline="", encoding="utf-8") as file:
-            columns, *rows = list(csv.reader(file))
-        table = np.array(rows, dtype=float).reshape(-1, len(columns))
-        return {name: table[:, i] for i, name in enumerate(columns)}
+    def _start(self, experiment: Experiment) -> Path:
+        return self.out / "teachers" / f"{experiment.teacher_id}.safetensors"
+
+    def pairs(self, experiment: Experiment) -> dict[str, np.ndarray] | None:
+        """The arrays `SHARED` that this experiment's student is measured against, each (n, d); None without them."""
+        path = self._pairs(experiment)
+        return read_npz(path, SHARED) if path.is_file() else None
+
+    def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep those arrays."""
+        with _new(self._pairs(experiment)) as partial:
+            np.savez(partial, **{name: arrays[name] for name in SHARED})  # type: ignore[arg-type]
+
+    def _pairs(self, experiment: Experiment) -> Path:
+        e, n = experiment, experiment.measure.samples
+        own = fingerprint(map_keys(e) | {"measure.samples": n, "seed": e.seed})
+        return self.out / "pairs" / f"{e.law.name}-d{e.law.dim}-n{n}-s{e.seed}-{own}.npz"
+
+    def calibrated(self, experiment: Experiment, id: str) -> Calibrated | None:
+        """The calibration of this id, which belongs to the experiment's teacher; None without it."""
+        path = self.calibration_path(experiment, id)
+        return load_calibrated(path) if path.is_file() else None
+
+    def keep_calibration(self, experiment: Experiment, id: str, found: Calibrated) -> None:
+        """Keep a calibration, with what determines it."""
+        arrays = found.found.to_arrays()
+        with _new(self.calibration_path(experiment, id)) as partial:
+            np.savez(partial, about=np.array(json.dumps(found.row)), **arrays)  # type: ignore[arg-type]
+
+    def calibration_path(self, experiment: Experiment, id: str) -> Path:
+        """Where that calibration is kept."""
+        law, n = experiment.law, experiment.measure.samples
+        return self.out / "calibration" / f"{law.name}-d{law.dim}-n{n}-{id}.npz"
+
+    # --- runs in mid-training
+
+    def checkpoint(self, group: Group, device: torch.device) -> "Checkpoint":
+        """Where the training of these runs is kept on the way, and goes on from."""
+        return Checkpoint(self, group, device)
+
+    def has_checkpoints(self) -> bool:
+        """Whether something goes on from a checkpoint here."""
+        return any((self.out / "checkpoints").glob("[!.]*.safetensors"))
 
 
-def load_record(folder: Path) -> Record:
-    """Read one run's folder. Raises `InputError` for a missing, damaged or foreign one."""
-    try:
-        parts = [json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "experiment", "environment")]
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{folder}: damaged ({error}); delete the folder and run the sweep again") from None
-    summary, config, environment = parts
-    if summary.get("format") != FORMAT or summary.get("result_version") != RESULT_VERSION:
-        raise InputError(
-            f"{folder}: written by another version (format {summary.get('format')}, results "
-            f"{summary.get('result_version')}; this one reads format {FORMAT}, results {RESULT_VERSION}); "
-            "read it with the commit in its environment.json, or run the sweep into a new folder"
-        )
-    return Record(folder, summary, config, environment)
+class Checkpoint:
+    """The checkpoints in a store that concern a group, on this device.
 
-
-def load_records(directory: Path) -> list[Record]:
-    """Every finished run below `directory` (a sweep's folder, or a run's own), ordered by configuration.
-
-    Raises `InputError` when there is none, or when one was written by another version.
+    Rows belong to members, so any part of an ensemble finds its rows again, however runs are grouped next time. A file
+    is used only by the same versions, on the same kind of device; it goes when all its runs are finished.
     """
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder; expected one that `dmdlab sweep` or `dmdlab run` wrote")
-    folders = sorted(path.parent for path in directory.rglob("summary.json"))
-    if not folders:
-        raise InputError(f"{directory}: no finished run below it; `dmdlab sweep FILE --out {directory}` makes some")
-    records = [load_record(folder) for folder in folders]
-    return sorted(records, key=lambda r: _order(r.config))
+
+    def __init__(self, store: Store, group: Group, device: torch.device, every: float = EVERY_SECONDS) -> None:
+        self.store, self.group, self.every = store, group, every
+        self.folder = store.out / "checkpoints"
+        self.path = self.folder / f"{fingerprint(dict.fromkeys(group.ids))}.safetensors"
+        self.maker = json.dumps({"result_version": RESULT_VERSION, "device": device.type, **versions()}, sort_keys=True)
+        self.last, self.wait = time.monotonic(), every
+
+    def load(self) -> State | None:
+        """What was kept of these runs, a row for each in their order; None when nothing usable was."""
+        found = [state for path in self._files() if (state := self._read(path))]
+        return max(found, key=lambda state: int(state["place"][0, 0]), default=None)
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Keep `state()` if the last one is old enough."""
+        if time.monotonic() - self.last >= self.wait:
+            started = time.monotonic()
+            self.save(state())
+            self.wait = self.every * max(1.0, (self.last - started) / (COST * EVERY_SECONDS))
+
+    def save(self, state: State) -> None:
+        """Keep this state."""
+        rows = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+        with _new(self.path) as partial:
+            save_file(rows, partial, metadata={"ids": json.dumps(self.group.ids), "maker": self.maker})
+        self.last = time.monotonic()
+
+    def clear(self) -> None:
+        """Remove the files that only finished runs still have a row in."""
+        done = {e.id for e in self.group.members if self.store.finished(e)}
+        for path in self._files():
+            if set(_ids(path)) <= done:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*.safetensors"))
+
+    def _read(self, path: Path) -> State | None:
+        ids = _ids(path)
+        if not set(self.group.ids) <= set(ids):
+            return None
+        with safe_open(path, "pt") as file:
+            if file.metadata()["maker"] != self.maker:
+                return None
+            rows = [ids.index(own) for own in self.group.ids]
+            return {name: file.get_tensor(name)[rows] for name in list(file.keys())}
 
 
-def _order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    inits = ("teacher", "rotated", "random")
-    return (
-        config["law.name"],
-        config["law.dim"],
-        inits.index(config["student.init"]),
-        config["seed"],
-        json.dumps(config),
-    )
+def _ids(path: Path) -> list[str]:
+    """The runs of a file; none for one that is no checkpoint."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {}).get("ids", "[]"))
+    except (SafetensorError, OSError):
+        return []
 
 
-def select(records: Sequence[Record], wanted: Mapping[str, Any]) -> list[Record]:
-    """The records whose row equals `wanted` in each of its keys; raises `InputError` for a key no record has."""
-    for key in wanted:
-        if all(key not in r.row for r in records):
-            raise InputError(f"unknown column {key!r}; `dmdlab table DIR --format csv` shows the columns")
-    return [r for r in records if all(r.row.get(k) == v for k, v in wanted.items())]
+def _new(path: Path) -> Any:
+    """`replacing` in a folder that is made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return replacing(path)

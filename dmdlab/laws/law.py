@@ -21,9 +21,9 @@ its input and is meant for sigma from 0.002 to 1000 at any d up to 4096. TF32 an
 from typing import ClassVar
 
 import torch
-from dmdlab.config import InputError
 from torch import Tensor
 
+from dmdlab.config import InputError
 from dmdlab.device.precision import arithmetic
 
 
@@ -35,6 +35,7 @@ class Law(torch.nn.Module):
         summary: one line on what it is.
         min_dim: the smallest d for which it exists.
         dim: d, the ambient dimension.
+        shape: of one point before it was flattened: (d,), or (channels, height, width) of a picture.
         intrinsic_dim: k, the dimension of the set that the law fills, not counting isotropic noise around
             that set.
         sigma_data: sqrt(trace cov / d), the sigma_data of EDM preconditioning.
@@ -62,6 +63,11 @@ class Law(torch.nn.Module):
             )
         self.dim = dim
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(d,); a law of pictures says (channels, height, width), whose product is d."""
+        return (self.dim,)
+
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Draw n independent points (n, d), float32, on the generator's device."""
         return self._draw(n, generator)[0]
@@ -79,7 +85,7 @@ class Law(torch.nn.Module):
             raise NotImplementedError(f"the law {self.name!r} has no class labels: draw from it with sample()")
         return x, labels
 
-    def denoise(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
+    def denoise(self, x_sigma: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
         """E[x0 | x_sigma], Eq. (2), of noised points (..., d); returns their shape, dtype and device.
 
         sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]. It computes in its own
@@ -87,8 +93,11 @@ class Law(torch.nn.Module):
 
         Raises:
             InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor
-                that does not broadcast against x_sigma[..., :1].
+                that does not broadcast against x_sigma[..., :1]; a label is given, and no law here has a denoiser
+                given its class.
         """
+        if label is not None:
+            raise InputError(f"the law {self.name!r} has no exact denoiser given a class: give no label")
         dtype = torch.promote_types(x_sigma.dtype, torch.float32)
         x, level = self._noised(x_sigma, sigma, dtype)
         with arithmetic("float32", x.device):

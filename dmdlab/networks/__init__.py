@@ -1,6 +1,53 @@
-"""Networks whose parameters have a leading member axis."""
+"""Networks by kind, as ensembles: many of them as one, every parameter with a leading member axis."""
 
+import torch
+from torch import Tensor
+
+from dmdlab.config import InputError, NetworkSpec, Section, nearest, section_from
+from dmdlab.laws import Law
+from dmdlab.networks.denoiser import EDMDenoiser
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
-from dmdlab.networks.mlp import MLP, NETWORKS, ResidualMLP
+from dmdlab.networks.mlp import MLP, ResidualMLP
 
-__all__ = ["MLP", "NETWORKS", "Ensemble", "EnsembleLinear", "ResidualMLP"]
+NETWORKS: dict[str, type[Ensemble]] = {"mlp": MLP, "residual": ResidualMLP}
+"""The catalogue. A kind is a class with `Settings`, made by (members, law, settings), and one line here."""
+
+__all__ = [
+    "NETWORKS",
+    "EDMDenoiser",
+    "Ensemble",
+    "EnsembleLinear",
+    "denoiser_of",
+    "make_denoiser",
+    "make_network",
+    "network_settings",
+]
+
+
+def network_settings(spec: NetworkSpec) -> Section:
+    """The settings of a network's own kind, defaults filled in.
+
+    Raises `InputError` for an unknown kind, an unknown key or a value out of range; the sentence names it
+    `network.<key>`.
+    """
+    if spec.kind not in NETWORKS:
+        raise InputError(f"network.kind is {spec.kind!r}, which is not a network{nearest(spec.kind, NETWORKS)}")
+    return section_from(NETWORKS[spec.kind].Settings, spec.parameters, "network")
+
+
+def make_network(members: int, law: Law, spec: NetworkSpec) -> Ensemble:
+    """`members` uninitialised networks for this law, on the CPU. Raises `InputError` as `network_settings` does."""
+    settings = network_settings(spec)
+    return NETWORKS[spec.kind](members, law, settings)
+
+
+def make_denoiser(members: int, law: Law, spec: NetworkSpec, device: torch.device | str = "cpu") -> EDMDenoiser:
+    """`make_network` on `device`, as denoisers of this law."""
+    return EDMDenoiser(make_network(members, law, spec).to_device(device), law.sigma_data)
+
+
+def denoiser_of(rows: Tensor, law: Law, spec: NetworkSpec, device: torch.device | str = "cpu") -> EDMDenoiser:
+    """Denoisers of this law with the parameters `rows` (e, P), copied."""
+    denoiser = make_denoiser(len(rows), law, spec, device)
+    denoiser.network.load_rows(rows)
+    return denoiser

@@ -7,10 +7,13 @@ rows. Members never mix: what happens in one row, a NaN included, stays there.
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+from dmdlab.config import InputError, Section
 
 ALIGNED = 8
 """Tensor cores want rows of so many numbers at least; a product of other sizes falls back to far slower kernels."""
@@ -30,6 +33,14 @@ class EnsembleLinear(nn.Module):
             return aligned_product(x, self.weight, self.bias)
         return product(x, self.weight, self.bias)  # (e, n, out)
 
+    @torch.no_grad()
+    def draw(self, generators: Sequence[torch.Generator]) -> None:
+        """Member i's weights, N(0, gain^2 / inputs), and zero biases, from generators[i] alone."""
+        if self.bias is not None:
+            self.bias.zero_()
+        for weight, g in zip(self.weight, generators, strict=True):
+            weight.copy_(torch.randn(weight.shape, generator=g) * self.std)
+
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x (e, n, in) times weight (e, in, out), plus bias (e, 1, out)."""
@@ -48,6 +59,12 @@ def aligned_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out[..., : weight.shape[-1]] if outer else out
 
 
+def unconditional(label: Tensor | None) -> None:
+    """Raise `InputError` for a class label given to a network that knows none."""
+    if label is not None:
+        raise InputError("this network takes no class label: choose a network.kind that does, or give no label")
+
+
 def zero_rows(like: Tensor) -> Tensor:
     """Zeros of the shape (e, P) and on the device of `like`, every row starting at a multiple of `ALIGNED`: only from
     such places a GPU reads, and multiplies, several numbers at a time."""
@@ -58,9 +75,12 @@ def zero_rows(like: Tensor) -> Tensor:
 class Ensemble(nn.Module):
     """A network with a leading member axis on every parameter; subclasses define the architecture.
 
-    Call `flatten_parameters()` at the end of a subclass's `__init__`.
+    A subclass is made by (members, law, settings), names the model of its settings `Settings`, calls
+    `flatten_parameters()` at the end of its `__init__` and maps x (e, n, d), c_noise (e, n, 1) and class labels (e, n),
+    or None, to (e, n, d). Its layers draw their own weights (`initialise`).
     """
 
+    Settings: ClassVar[type[Section]]
     flat: Tensor
 
     def flatten_parameters(self) -> None:
@@ -91,15 +111,11 @@ class Ensemble(nn.Module):
         """e, the number of networks."""
         return self.flat.shape[0]
 
-    @torch.no_grad()
     def initialise(self, generators: Sequence[torch.Generator]) -> "Ensemble":
-        """Draw member i's weights, N(0, gain^2 / inputs) with zero biases, from generators[i] alone (CPU)."""
+        """Let every layer that has a `draw` draw member i's weights from generators[i] alone (CPU), in their order."""
         for module in self.modules():
-            if isinstance(module, EnsembleLinear):
-                if module.bias is not None:
-                    module.bias.zero_()
-                for weight, g in zip(module.weight, generators, strict=True):
-                    weight.copy_(torch.randn(weight.shape, generator=g) * module.std)
+            if callable(draw := getattr(module, "draw", None)):
+                draw(generators)
         return self
 
     @torch.no_grad()
@@ -110,6 +126,8 @@ class Ensemble(nn.Module):
 
     def to_device(self, device: torch.device | str) -> "Ensemble":
         """Move parameters and buffers; parameters stay views of `flat`."""
+        if self.flat.device == torch.device(device):
+            return self
         flat = self.flat.to(device)
         self.to(device)
         self._adopt(flat)

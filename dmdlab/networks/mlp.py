@@ -7,11 +7,21 @@ import math
 from itertools import pairwise
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
-from dmdlab.config import NetworkConfig
-from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
+from dmdlab.config import Count, Section
+from dmdlab.laws import Law
+from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, unconditional
+
+
+class MLPSettings(Section):
+    """Of both networks."""
+
+    width: Count = Field(128, description="hidden width (paper: 384)")
+    depth: Count = Field(4, description="hidden layers of the mlp (paper: 5), blocks of the residual network (ours)")
+    time_features: int = Field(32, ge=2, multiple_of=2, description="Fourier features of the noise level (paper: 32)")
 
 
 class Fourier(nn.Module):
@@ -36,15 +46,18 @@ class Fourier(nn.Module):
 class MLP(Ensemble):
     """The paper's toy network: noise features joined to the input, `depth` hidden SiLU layers of `width`."""
 
-    def __init__(self, members: int, dim: int, config: NetworkConfig) -> None:
+    Settings = MLPSettings
+
+    def __init__(self, members: int, law: Law, settings: MLPSettings) -> None:
         super().__init__()
-        self.embed = Fourier(config.time_features)
-        sizes = [dim + config.time_features, *[config.width] * config.depth]
+        self.embed = Fourier(settings.time_features)
+        sizes = [law.dim + settings.time_features, *[settings.width] * settings.depth]
         self.hidden = nn.ModuleList(EnsembleLinear(members, a, b, gain=math.sqrt(2)) for a, b in pairwise(sizes))
-        self.out = EnsembleLinear(members, config.width, dim)
+        self.out = EnsembleLinear(members, settings.width, law.dim)
         self.flatten_parameters()
 
-    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        unconditional(label)
         h = torch.cat([x, self.embed(c_noise)], dim=-1)  # (e, n, d + features)
         for layer in self.hidden:
             h = silu(layer(h))
@@ -57,22 +70,22 @@ class ResidualMLP(Ensemble):
     Normalisation keeps every block's input at unit size, so the network trains at d = 512 where the plain MLP stalls.
     """
 
-    def __init__(self, members: int, dim: int, config: NetworkConfig) -> None:
+    Settings = MLPSettings
+
+    def __init__(self, members: int, law: Law, settings: MLPSettings) -> None:
         super().__init__()
-        width = config.width
-        self.embed = Fourier(config.time_features)
-        self.enter = EnsembleLinear(members, dim, width, bias=False)
-        self.level = EnsembleLinear(members, config.time_features, width)
-        self.up = nn.ModuleList(EnsembleLinear(members, width, width, math.sqrt(2)) for _ in range(config.depth))
-        self.down = nn.ModuleList(EnsembleLinear(members, width, width, 0.5, bias=False) for _ in range(config.depth))
-        self.out = EnsembleLinear(members, width, dim)
+        width = settings.width
+        self.embed = Fourier(settings.time_features)
+        self.enter = EnsembleLinear(members, law.dim, width, bias=False)
+        self.level = EnsembleLinear(members, settings.time_features, width)
+        self.up = nn.ModuleList(EnsembleLinear(members, width, width, math.sqrt(2)) for _ in range(settings.depth))
+        self.down = nn.ModuleList(EnsembleLinear(members, width, width, 0.5, bias=False) for _ in range(settings.depth))
+        self.out = EnsembleLinear(members, width, law.dim)
         self.flatten_parameters()
 
-    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        unconditional(label)
         h = self.enter(x) + self.level(self.embed(c_noise))  # (e, n, width)
         for up, down in zip(self.up, self.down, strict=True):
             h = h + down(silu(up(layer_norm(h, h.shape[-1:]))))
         return self.out(layer_norm(h, h.shape[-1:]))
-
-
-NETWORKS: dict[str, type[MLP] | type[ResidualMLP]] = {"mlp": MLP, "residual": ResidualMLP}

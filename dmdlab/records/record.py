@@ -106,8 +106,8 @@ class Record:
         if self.summary["format"] == 1:
             return read_npz(self.folder / "pairs.npz", ARRAYS)
         found = read_npz(self._out / "pairs" / self.summary["pairs"], SHARED)
-        with _whole(path := self.folder / "student.npy"):
-            found["student"] = np.load(path, allow_pickle=False)
+        with _whole(path := self.folder / "student.npy"), path.open("rb") as file:
+            found["student"] = np.lib.format.read_array(file, allow_pickle=False)
         return {name: found[name] for name in ARRAYS}
 
     def pairs(self) -> Pairs:
@@ -218,7 +218,8 @@ def load_calibrated(path: Path) -> Calibrated:
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The arrays of these names. Raises `InputError` for a lost or damaged file."""
-    with _whole(path), np.load(path, allow_pickle=False) as stored:
+    with _whole(path), path.open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
         return {name: stored[name] for name in names}
 
 
@@ -241,7 +242,7 @@ def _whole(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: not there, though a finished run needs it; copy the sweep's folder whole, or run the sweep again"
         ) from None
-    except (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, LookupError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path}: damaged or cut short ({error}); copy it again, or delete it and the runs that need it and run "
             "the sweep again"

@@ -14,51 +14,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from dmdlab.config import Experiment
-from dmdlab.device.capture import Replayed
-from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
-from dmdlab.diffusion.noise import edm_weight, levels_in
-from dmdlab.networks import Ensemble
-from dmdlab.randomness import Ahead, block_steps, generator
-from dmdlab.training.optimiser import EnsembleAdamW
-from torch import Tensor, nn
+from torch import Tensor
 
+from dmdlab.device.capture import Replayed
 from dmdlab.device.fusing import fusing, graph_and_fusing
 from dmdlab.device.precision import arithmetic, precision_on
-from dmdlab.training.teacher import denoising_loss, ensemble_of
+from dmdlab.diffusion.denoiser import Denoiser
+from dmdlab.diffusion.noise import edm_weight, levels_in
+from dmdlab.group import Group
+from dmdlab.laws import Law
+from dmdlab.networks import EDMDenoiser, Ensemble, denoiser_of
+from dmdlab.training.draws import Draws, Source, block_steps, streams
+from dmdlab.training.optimiser import EnsembleAdamW
+from dmdlab.training.student import Student, starting_student
+from dmdlab.training.teacher import denoising_loss
+from dmdlab.training.terms import make_terms
 
 DIVERGED = 1e3
 """A member has failed when a loss is not finite or its outputs' root mean square exceeds this many sigma_data."""
 
-
-class Student(nn.Module):
-    """G(z) = D(R z, sigma_max): a denoiser at the largest level, after each member's fixed rotation of the noise.
-
-    `rotation` (e, d, d) acts on rows as z @ R; members marked False in `rotated` (e,) see z itself, bit for bit.
-    """
-
-    def __init__(
-        self,
-        denoiser: EDMDenoiser,
-        sigma_max: float,
-        rotation: Tensor | None = None,
-        rotated: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.denoiser, self.sigma_max = denoiser, sigma_max
-        self.rotation, self.rotated = rotation, rotated
-
-    @property
-    def network(self) -> Ensemble:
-        """The trained parameters."""
-        return ensemble_of(self.denoiser)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """z (e, n, d) -> G(z) (e, n, d)."""
-        if self.rotation is not None and self.rotated is not None:
-            with arithmetic("float32", z.device):
-                z = torch.where(self.rotated[:, None, None], torch.bmm(z, self.rotation), z)
-        return self.denoiser(z, self.sigma_max)
+NUMBERS = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
+"""What every cycle reports. dm_loss: 0.5 mean direction^2 (the number DMD2 logs); score_loss: the fake score's loss;
+gap: root mean square of (D_fake - D_teacher) / sigma_data; the gradient norms are before clipping."""
 
 
 def normaliser(x: Tensor, d_teacher: Tensor, kind: str) -> Tensor | float:
@@ -88,60 +65,61 @@ def dmd_surrogate(x: Tensor, direction: Tensor, reduction: str) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Cycle:
-    """State of the ensemble after `iteration` fake-score updates. Tensors (e,), averaged since the last report.
+class Report:
+    """State of the ensemble after `iteration` fake-score updates.
 
-    dm_loss: 0.5 mean direction^2 (the number DMD2 logs); score_loss: the fake score's loss; gap: root mean square of
-    (D_fake - D_teacher) / sigma_data; the gradient norms are before clipping. failed_at: iteration of a member's
-    first non-finite or runaway value, -1 while there is none.
+    numbers: by name, each (e,), averaged over the cycles since the last report: `NUMBERS`, then those of the further
+    terms as <term>_<number>. failed_at: (e,), the iteration of a member's first non-finite or runaway value, -1 while
+    there is none.
     """
 
     iteration: int
-    dm_loss: Tensor
-    score_loss: Tensor
-    gap: Tensor
-    student_gradient_norm: Tensor
-    score_gradient_norm: Tensor
+    numbers: dict[str, Tensor]
     failed_at: Tensor
 
 
 class Distillation:
     """The trainable state of an ensemble of students and the cycle that moves it.
 
-    experiments: one per member, alike in all but seed, init and learning rates. teacher: any denoiser on (e, n, d).
-    student, fake: ensembles of e networks, already at their start. graph: replay the cycle as a CUDA graph; None does
-    so on a GPU. fuse: join elementwise work (`dmdlab.device.fusing`); None does so in a CUDA graph where that works.
-    Raises `InputError` for a `network.precision` that the networks' device lacks.
+    group: the members. law: theirs, for the further terms. teacher: any denoiser on (e, n, d). student, fake: ensembles
+    of e networks, already at their start. graph: replay the cycle as a CUDA graph; None does so on a GPU. fuse: join
+    elementwise work (`dmdlab.device.fusing`); None does so in a CUDA graph where that works. Raises `InputError` for a
+    `network.precision` that the networks' device lacks.
     """
 
     def __init__(
         self,
-        experiments: Sequence[Experiment],
+        group: Group,
+        law: Law,
         teacher: Denoiser,
         student: Student,
         fake: EDMDenoiser,
         graph: bool | None = None,
         fuse: bool | None = None,
     ) -> None:
-        first = experiments[0]
+        first, e = group.shared, len(group)
         self.config, self.score, self.noise = first.student, first.fake_score, first.noise
         self.teacher, self.student, self.fake = teacher, student, fake
         self.sigma_data = fake.sigma_data
         self.device = student.network.flat.device
         self.precision = precision_on(self.device, first.network.precision)
         k = self.score.updates
-        self.cycles = -(-self.config.iterations // k)
-        student_rates = [e.student.learning_rate for e in experiments]
-        score_rates = [e.fake_score.learning_rate for e in experiments]
+        self.cycles = cycles(group)
+        student_rates = [own.student.learning_rate for own in group.members]
+        score_rates = [own.fake_score.learning_rate for own in group.members]
         self.student_optimiser = self._optimiser(
             student.network, student_rates, self.cycles, -(-self.config.warmup // k)
         )
-        self.score_optimiser = self._optimiser(ensemble_of(fake), score_rates, self.cycles * k, self.config.warmup)
-        self.draws = _draws(experiments, self.device, first.law.dim)
+        self.score_optimiser = self._optimiser(fake.network, score_rates, self.cycles * k, self.config.warmup)
+        self.terms = make_terms(group, law, student, self.cycles)
+        own_optimisers = {f"{t}.{key}": o for t, term in self.terms.items() for key, o in term.optimisers.items()}
+        self.optimisers = {"student": self.student_optimiser, "fake": self.score_optimiser, **own_optimisers}
+        self.numbers = (*NUMBERS, *(f"{t}_{key}" for t, term in self.terms.items() for key in term.numbers))
+        self.draws = self._draws(group, law.dim)
         self.done = self.reported = 0  # cycles
         self.iteration = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.sums = torch.zeros(5, len(experiments), device=self.device)  # of Cycle's numbers since the last report
-        self.failed_at = torch.full((len(experiments),), -1, device=self.device)
+        self.sums = torch.zeros(len(self.numbers), e, device=self.device)  # of the numbers since the last report
+        self.failed_at = torch.full((e,), -1, device=self.device)
         graph, self.fuse = graph_and_fusing(self.device, graph, fuse)
         self._step = Replayed(self._cycle, graph)
 
@@ -168,50 +146,49 @@ class Distillation:
                 yield self.done * k
 
     def cycle(self) -> None:
-        """One student update and `updates` fake-score updates."""
+        """One student update and `updates` fake-score updates, then one update of each term's own networks."""
         self._step(*next(self.draws))
         self.done += 1
 
-    def report(self) -> Cycle:
+    def report(self) -> Report:
         """The numbers of the cycles since the last report; on a GPU this waits for them."""
-        dm_loss, score_loss, gap, student_norm, score_norm = self.sums / max(1, self.done - self.reported)
+        means = self.sums / max(1, self.done - self.reported)
         self.sums.zero_()
         self.reported = self.done
-        iteration = self.done * self.score.updates
-        return Cycle(iteration, dm_loss, score_loss, gap, student_norm, score_norm, self.failed_at.clone())
+        numbers = dict(zip(self.numbers, means.unbind(), strict=True))
+        return Report(self.done * self.score.updates, numbers, self.failed_at.clone())
 
     def state(self) -> dict[str, Tensor]:
         """All that a later run needs to go on to the same end, each tensor with the members first."""
-        streams, used = self.draws.state()
-        place = torch.tensor([self.done, self.reported, used]).expand(len(streams), 3)
-        optimisers = {"student": self.student_optimiser, "score": self.score_optimiser}
-        return {
-            "student": self.student.network.flat,
-            "fake": ensemble_of(self.fake).flat,
-            "sums": self.sums.T,
-            "failed_at": self.failed_at,
-            "streams": streams,
-            "place": place,
-        } | {f"{name}.{key}": value for name, o in optimisers.items() for key, value in o.state().items()}
+        states, given_out = self.draws.state()
+        place = torch.tensor([self.done, self.reported, given_out]).expand(len(states), 3)
+        found = {"sums": self.sums.T, "failed_at": self.failed_at, "streams": states, "place": place}
+        for name, optimiser in self.optimisers.items():
+            found |= {f"{name}.{key}": value for key, value in optimiser.state().items()}
+        return found
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where `state` was taken; its rows are these members."""
-        self.student.network.load_rows(state["student"])
-        ensemble_of(self.fake).load_rows(state["fake"])
         self.sums.copy_(state["sums"].T)
         self.failed_at.copy_(state["failed_at"])
-        self.done, self.reported, used = state["place"][0].tolist()
+        self.done, self.reported, given_out = state["place"][0].tolist()
         self.iteration.fill_(self.done * self.score.updates)
-        self.draws.restore(state["streams"], used)
-        for name, optimiser in (("student", self.student_optimiser), ("score", self.score_optimiser)):
+        self.draws.restore(state["streams"], given_out)
+        for name, optimiser in self.optimisers.items():
             optimiser.restore({key: state[f"{name}.{key}"] for key in optimiser.state()})
 
-    def _cycle(self, z: Tensor, u: Tensor, eps: Tensor) -> None:
+    def _cycle(self, z: Tensor, u: Tensor, eps: Tensor, *more: Tensor) -> None:
         """A cycle from its random numbers (`_draws`); keeps the discipline of `dmdlab.device.capture`."""
+        drawn = self._by_term(more)
         with arithmetic(self.precision, self.device), fusing(self.fuse):
             batches = z.unbind(1)  # updates (+ 1 when the student's batch is its own) times (e, n, d)
             x = self.student(batches[0])
-            loss, dm_loss, gap = self._student_loss(x, u[:, 0], eps[:, 0])
+            loss, dm_loss, gap = self._matching_loss(x, u[:, 0], eps[:, 0])
+            numbers: list[Tensor] = []
+            for name, term in self.terms.items():
+                own_loss, own_numbers = term.student_loss(x, drawn[name])
+                loss = loss + own_loss
+                numbers += own_numbers
             student_norm = self.student_optimiser.step(loss)
             x = x.detach()
 
@@ -223,12 +200,22 @@ class Distillation:
             score = torch.zeros(2, x.shape[0], device=x.device)
             for j, sample in enumerate(xs):  # summed in order: a reduction's order depends on the members
                 score += torch.stack(self._score_step(sample, sigmas[:, j], eps[:, j + 1]))
+            for name, term in self.terms.items():
+                for key, own_loss in term.network_losses(x, drawn[name]).items():
+                    term.optimisers[key].step(own_loss)
         score_loss, score_norm = (score / len(xs)).unbind()
         self.iteration += self.score.updates
         self._watch(dm_loss, score_loss, x)
-        self.sums += torch.stack([dm_loss, score_loss, gap, student_norm, score_norm])
+        self.sums += torch.stack([dm_loss, score_loss, gap, student_norm, score_norm, *map(torch.detach, numbers)])
 
-    def _student_loss(self, x: Tensor, u: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_term(self, more: Sequence[Tensor]) -> dict[str, Sequence[Tensor]]:
+        """The terms' own random numbers, apart."""
+        found, rest = {}, list(more)
+        for name, term in self.terms.items():
+            found[name], rest = rest[: len(term.sources)], rest[len(term.sources) :]
+        return found
+
+    def _matching_loss(self, x: Tensor, u: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The surrogate to differentiate, the DM loss and the gap, each (e,)."""
         sigma = levels_in(u, self.config.levels, self.noise)  # (e, n, 1)
         with torch.no_grad():
@@ -250,24 +237,44 @@ class Distillation:
         healthy = dm_loss.isfinite() & score_loss.isfinite() & (size < DIVERGED * self.sigma_data)
         self.failed_at.copy_(torch.where((self.failed_at < 0) & ~healthy, self.iteration, self.failed_at))
 
+    def _draws(self, group: Group, d: int) -> Draws:
+        """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d), and what the terms want: one cycle's
+        numbers. Index 0 of u and eps is the student's; b = k batches of noise, k + 1 when the student has its own."""
+        k, n, device, sigma_max = self.score.updates, self.config.batch, self.device, self.noise.sigma_max
+        batches = k + (self.score.batches == "separate")
 
-def _draws(experiments: Sequence[Experiment], device: torch.device, d: int) -> Ahead:
-    """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d): one cycle's numbers, each member from its own
-    streams. Index 0 of u and eps is the student's; b = k batches of noise, k + 1 when the student has its own."""
-    first = experiments[0]
-    k, n = first.fake_score.updates, first.student.batch
-    batches = k + (first.fake_score.batches == "separate")
+        def z(g: torch.Generator, steps: int) -> Tensor:
+            return torch.randn((steps, batches, n, d), generator=g, device=device) * sigma_max
 
-    def own(name: str) -> list[torch.Generator]:
-        return [generator(e.seed, "distill", name, device=device) for e in experiments]
+        def u(g: torch.Generator, steps: int) -> Tensor:
+            return torch.rand((steps, 1 + k, n, 1), generator=g, device=device)
 
-    def z(g: torch.Generator, cycles: int) -> Tensor:
-        return torch.randn((cycles, batches, n, d), generator=g, device=device) * first.noise.sigma_max
+        def eps(g: torch.Generator, steps: int) -> Tensor:
+            return torch.randn((steps, 1 + k, n, d), generator=g, device=device)
 
-    def u(g: torch.Generator, cycles: int) -> Tensor:
-        return torch.rand((cycles, 1 + k, n, 1), generator=g, device=device)
+        named = {"latents": z, "level": u, "noise": eps}
+        own = [Source(draw, streams(group, "distill", name, device=device)) for name, draw in named.items()]
+        terms = [source for term in self.terms.values() for source in term.sources]
+        return Draws([*own, *terms], block_steps((1 + k) * n * d))
 
-    def eps(g: torch.Generator, cycles: int) -> Tensor:
-        return torch.randn((cycles, 1 + k, n, d), generator=g, device=device)
 
-    return Ahead([(z, own("latents")), (u, own("level")), (eps, own("noise"))], block_steps((1 + k) * n * d))
+def cycles(group: Group) -> int:
+    """Cycles of a distillation: its iterations count fake-score updates."""
+    return -(-group.shared.student.iterations // group.shared.fake_score.updates)
+
+
+def distillation_from(
+    group: Group,
+    law: Law,
+    rows: Tensor,
+    device: torch.device | str = "cpu",
+    graph: bool | None = None,
+    fuse: bool | None = None,
+) -> Distillation:
+    """The distillation of a group whose start networks have the parameters `rows` (e, P); graph, fuse: its own."""
+    spec = group.shared.network
+    teacher: Denoiser = law.denoise
+    if group.shared.teacher.kind == "network":
+        teacher = denoiser_of(rows, law, spec, device)
+    student = starting_student(group, law, rows, device)
+    return Distillation(group, law, teacher, student, denoiser_of(rows, law, spec, device), graph, fuse)

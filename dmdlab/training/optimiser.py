@@ -92,8 +92,10 @@ class EnsembleAdamW:
             )
 
     def state(self) -> dict[str, Tensor]:
-        """What a later run needs to go on, members first; `counts` tells the schedule's place, too."""
-        return {"mean": self.mean, "square": self.square, "counts": self.counts}
+        """What a later run needs to go on, members first: the parameters and AdamW's own; `counts` tells the schedule's
+        place, too."""
+        flat = self.network.flat.detach()
+        return {"parameters": flat, "mean": self.mean, "square": self.square, "counts": self.counts}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where `state` was taken."""

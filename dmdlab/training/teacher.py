@@ -11,18 +11,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from dmdlab.config import Experiment, NetworkConfig
-from dmdlab.device.capture import Replayed
-from dmdlab.diffusion.denoiser import Denoiser, EDMDenoiser
-from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
-from dmdlab.networks import NETWORKS, Ensemble
-from dmdlab.randomness import Ahead, block_steps, generator
-from dmdlab.training.optimiser import EnsembleAdamW
 from torch import Tensor
 
+from dmdlab.config import Experiment
+from dmdlab.device.capture import Replayed
 from dmdlab.device.fusing import fusing, graph_and_fusing
 from dmdlab.device.precision import arithmetic, precision_on
+from dmdlab.diffusion.denoiser import Denoiser
+from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
+from dmdlab.networks import EDMDenoiser
+from dmdlab.randomness import generator
+from dmdlab.training.draws import Draws, Source, block_steps
+from dmdlab.training.optimiser import EnsembleAdamW
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,6 @@ class TeacherStep:
 
     iteration: int
     loss: Tensor
-
-
-def denoiser_for(members: int, config: NetworkConfig, law: Law, device: torch.device | str) -> EDMDenoiser:
-    """An uninitialised ensemble of `members` denoisers for this law."""
-    network = NETWORKS[config.kind](members, law.dim, config).to_device(device)
-    return EDMDenoiser(network, law.sigma_data)
-
-
-def ensemble_of(denoiser: EDMDenoiser) -> Ensemble:
-    """The network inside, with its type."""
-    network = denoiser.network
-    assert isinstance(network, Ensemble)
-    return network
 
 
 def denoising_loss(denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor, weight: Tensor | float) -> Tensor:
@@ -65,7 +53,7 @@ def train_teacher(
     Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
     initialised here, each from its own seed. Device: that of the law and the denoiser. graph, fuse: `Distillation`'s.
     """
-    config, network = experiment.teacher, ensemble_of(denoiser)
+    config, network = experiment.teacher, denoiser.network
     device = network.flat.device
     precision = precision_on(device, experiment.network.precision)
     network.initialise([generator(s, "network") for s in seeds])
@@ -98,7 +86,7 @@ def train_teacher(
             total.zero_()
 
 
-def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device) -> Ahead:
+def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device) -> Draws:
     """Endless (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d)), each member from its own streams."""
     config, d = experiment.teacher, law.dim
     streams = {
@@ -122,8 +110,8 @@ def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch
     def noise(g: torch.Generator, k: int) -> Tensor:
         return torch.randn((k, config.batch, d), generator=g, device=device)
 
-    kinds = [(data, streams["data"]), (level, streams["level"]), (noise, streams["noise"])]
-    return Ahead(kinds, block_steps(config.batch * d))
+    named = {"data": data, "level": level, "noise": noise}
+    return Draws([Source(draw, streams[name]) for name, draw in named.items()], block_steps(config.batch * d))
 
 
 @torch.no_grad()

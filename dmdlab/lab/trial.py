@@ -1,0 +1,312 @@
+"""What a run costs, by trying it: its arithmetic and its memory on tensors without numbers, its speed on real ones.
+
+`tried` runs every stage of a group once, with its own code, under torch's fake tensors, which have shapes and no
+numbers: torch's flop counter counts the operations (matrix products and convolutions, two for a multiply-add; an exact
+law's own among them) and `LiveBytes` the bytes that are held at a time. So no formula here knows a network or a law.
+What a stage takes grows linearly with the members, so it is tried with one and with two; what probing a Jacobian keeps
+grows linearly with the steps of the flow.
+"""
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from dmdlab.config import Experiment
+from dmdlab.device.capture import WARM_UP
+from dmdlab.device.environment import synchronise
+from dmdlab.diffusion import Denoiser, flow, karras_grid
+from dmdlab.diffusion.jacobian import antisymmetric_share
+from dmdlab.group import Group, shape
+from dmdlab.lab.calibrate import FRESH
+from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
+from dmdlab.laws import Law, make_law
+from dmdlab.networks import make_denoiser
+from dmdlab.randomness import generator
+from dmdlab.training.distill import Distillation, cycles, distillation_from
+from dmdlab.training.teacher import train_teacher
+from dmdlab.transport.solve import DENSE_LIMIT
+
+SPARE = {"cuda": 1.1, "cpu": 1.4}
+"""Margin for what is not seen, such as operators' own buffers and gaps between blocks (ours; glibc leaves more of them
+than CUDA's allocator: processes were measured to take up to 1.4 times what is counted)."""
+
+FLOAT = 4
+"""Bytes of a float32 number."""
+
+RESTING = 12
+"""Copies of a member's parameters that a finished distillation holds while its runs are measured: start network and its
+rows, student, fake score, teacher, and of both optimisers two moments and a gradient; one to spare."""
+
+MOST_MEMBERS = 8
+"""Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
+
+LEAST_SECONDS = 0.05
+"""Time that one measurement takes at least; its median counts, so that the load of the machine does."""
+
+
+class LiveBytes(TorchDispatchMode):
+    """Within it, counts every new tensor from the operation that made it until nobody holds it, autograd included.
+
+    `live` now and `peak` at most, in bytes. What an operation takes and returns inside itself is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._note(leaf.untyped_storage())
+        return result
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            self._known.add(key)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._forget, key, size).atexit = False
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one stage: operations, bytes at its peak, and bytes that are still held at its end."""
+
+    flops: int
+    peak: int
+    held: int
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a group of some shape takes. Operations are one member's (or, of the teacher's, one seed's).
+
+    Attributes:
+        teaching_flops: of one iteration of a start network's training.
+        flow_flops: of Phi_K at `measure.samples` noises.
+        cycle_flops: of one cycle of the distillation.
+        stages: by name, (bytes for each member, bytes once) at the stage's peak.
+        replayed: bytes for each member that a captured cycle keeps beside them, on a GPU.
+        host: bytes for each member, and once, of what lies in RAM whatever the device: arrays and measures.
+    """
+
+    teaching_flops: int
+    flow_flops: int
+    cycle_flops: int
+    stages: dict[str, tuple[int, int]]
+    replayed: int
+    host: tuple[int, int]
+
+    def bytes(self, members: int, device_type: str) -> int:
+        """The peak of an ensemble of so many members, with a margin: of the RAM for 'cpu', of the GPU for 'cuda'."""
+        return max(math.ceil(members * each + once) for each, once in self._with_margin(device_type))
+
+    def most_members(self, memory: int, device_type: str) -> int:
+        """The largest ensemble of this shape that `bytes` says is within `memory`; 0 when not even one run fits."""
+        room = [(memory - once - 1) / each for each, once in self._with_margin(device_type)]
+        return max(0, int(min(room)))
+
+    def _with_margin(self, device_type: str) -> Iterator[tuple[float, float]]:
+        """Each stage's bytes for each member and once."""
+        spare, (each, once) = SPARE[device_type], self.host if device_type == "cpu" else (0, 0)
+        for name, (own_each, own_once) in self.stages.items():
+            graph = self.replayed if device_type == "cuda" and name == "distilling" else 0
+            yield spare * (own_each + each + graph), spare * (own_once + once)
+
+
+_KNOWN: dict[tuple[object, ...], Tried] = {}
+
+
+def tried(group: Group) -> Tried:
+    """What this group's shape takes; each shape is tried once in a process."""
+    key = (shape(group.shared), any(e.student.init == "rotated" for e in group.members))
+    if key not in _KNOWN:
+        _KNOWN[key] = _try(key[1] and group.shared.law.dim > 1, group.shared)
+    return _KNOWN[key]
+
+
+def _try(rotated: bool, e: Experiment) -> Tried:
+    law = make_law(e.law.model_dump())
+    init = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
+    one, two = (
+        Group(tuple(e.model_copy(update={"seed": s, "student": init}) for s in range(members))) for members in (1, 2)
+    )
+    costs: dict[str, tuple[Cost, Cost]] = {}
+    for name, stage in STAGES.items():
+        costs[name] = tuple(_cost(stage, group, law) for group in (one, two))  # type: ignore[assignment]
+    stages = {}
+    for name, (first, second) in costs.items():
+        each = max(0, second.peak - first.peak)
+        stages[name] = (each, max(0, first.peak - each))
+    few, more, all_ = (_calls(e, steps) for steps in (1, 2, e.teacher.steps))
+    probed = [_cost(_probing(steps), one, law).peak for steps in (1, 2)]
+    stages["probing"] = (probed[0] + (probed[1] - probed[0]) * (all_ - few) // (more - few), 0)
+    cycle = costs["distilling"][0]
+    return Tried(
+        teaching_flops=costs["teaching"][0].flops,
+        flow_flops=costs["pairing"][0].flops * all_ // more,
+        cycle_flops=cycle.flops,
+        stages=stages,
+        replayed=cycle.peak - cycle.held,
+        host=_host_bytes(e),
+    )
+
+
+def _cost(stage: Callable[[Group, Law], object], group: Group, law: Law) -> Cost:
+    """Run a stage on fake tensors."""
+    counter = FlopCounterMode(display=False)
+    with LiveBytes() as seen, FakeTensorMode(allow_non_fake_inputs=True), counter:
+        kept = stage(group, law)
+        held = seen.live
+    del kept
+    return Cost(counter.get_total_flops(), seen.peak, held)
+
+
+def _calls(e: Experiment, steps: int) -> int:
+    """Denoiser calls of a flow of so many steps."""
+    return 2 * steps - 1 if e.teacher.solver == "heun" else steps
+
+
+def _teaching(group: Group, law: Law) -> object:
+    """Start networks, and one iteration of the training of others beside them."""
+    start = make_denoiser(len(group.seeds), law, group.shared.network)
+    fresh = make_denoiser(len(group.seeds), law, group.shared.network)
+    training = train_teacher(group.shared, group.seeds, law, fresh, report_every=1, graph=False, fuse=False)
+    return start, fresh, next(training), training
+
+
+def _pairing(group: Group, law: Law) -> object:
+    """Two steps of the flow, and samples of the law."""
+    e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
+    denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else start
+    z = torch.empty(len(group.seeds), e.measure.samples, law.dim)
+    grid = karras_grid(2, e.noise)
+    outputs = applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
+    samples = torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
+    return start, z, outputs, samples
+
+
+def _distilling(group: Group, law: Law) -> object:
+    """All that a distillation holds, after one cycle."""
+    start = make_denoiser(len(group.seeds), law, group.shared.network)
+    loop = distillation_from(group, law, start.network.flat[torch.tensor(group.place)], graph=False, fuse=False)
+    loop.cycle()
+    return start, loop
+
+
+def _calibrating(group: Group, law: Law) -> object:
+    """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
+    e, one = group.shared, make_denoiser(1, law, group.shared.network)
+    rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
+    denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else one
+    z = torch.empty(1, (FRESH - 1) * e.measure.samples, law.dim)
+    grid = karras_grid(2, e.noise)
+    return rest, applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
+
+
+def _probing(steps: int) -> Callable[[Group, Law], object]:
+    """The Jacobians of a flow of so many steps."""
+
+    def stage(group: Group, law: Law) -> object:
+        teacher = group.shared.teacher.model_copy(update={"steps": steps})
+        e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
+        denoiser: Denoiser = law.denoise if teacher.kind == "exact" else start
+        map_ = flow_map(e.model_copy(update={"teacher": teacher}), denoiser)
+        points = min(ASYMMETRY_POINTS, e.measure.samples)
+        z = torch.empty(len(group.seeds), points, law.dim)
+        with torch.no_grad():
+            return antisymmetric_share(map_, z, torch.empty(2, *z.shape))
+
+    return stage
+
+
+STAGES: dict[str, Callable[[Group, Law], object]] = {
+    "teaching": _teaching,
+    "pairing": _pairing,
+    "distilling": _distilling,
+    "calibrating": _calibrating,
+}
+
+
+def _host_bytes(e: Experiment) -> tuple[int, int]:
+    """Paired arrays and curves of each member; once, matrices of all pairs and a calibration's arrays."""
+    n, d = e.measure.samples, e.law.dim
+    return FLOAT * 10 * n * d, FLOAT * (4 * min(n, DENSE_LIMIT) ** 2 + 28 * n * d) + 2**21
+
+
+def random_start(
+    group: Group, device: torch.device, graph: bool | None = None, fuse: bool | None = None
+) -> Distillation:
+    """The distillation of a group from random networks, a network teacher included: the arithmetic of a cycle does not
+    depend on them. graph, fuse: as for `Distillation`."""
+    law = make_law(group.shared.law.model_dump()).to(device)
+    fresh = make_denoiser(len(group), law, group.shared.network).network
+    rows = fresh.initialise([generator(e.seed, "trial") for e in group.members]).flat
+    return distillation_from(group, law, rows.to(device), device, graph, fuse)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds, measured for an ensemble: of one cycle, of one iteration of its start networks' training, and of one
+    denoiser call at `measure.samples` noises."""
+
+    cycle: float
+    teaching: float
+    call: float
+
+    def seconds(self, group: Group, members: int) -> float:
+        """Roughly how long the group trains, this having been measured with so many members."""
+        e, share = group.shared, len(group) / members
+        calls = 2 * _calls(e, e.teacher.steps)
+        starts = e.teacher.iterations * self.teaching + calls * self.call
+        return share * cycles(group) * self.cycle + len(group.seeds) / members * starts
+
+
+def timed(group: Group, device: torch.device, graph: bool | None = None) -> Speed:
+    """`Speed` of this ensemble on this device, measured now. graph: as for `Distillation`."""
+    loop, first = random_start(group, device, graph), group.shared
+    cycle = _seconds(loop.cycle, device)
+    law = make_law(first.law.model_dump()).to(device)
+    enough = first.model_copy(update={"teacher": first.teacher.model_copy(update={"iterations": 10**6})})
+    seeds = [e.seed for e in group.members]
+    denoiser = make_denoiser(len(group), law, first.network, device)
+    training = train_teacher(enough, seeds, law, denoiser, report_every=1, graph=graph)
+    teaching = _seconds(lambda: next(training), device)
+    z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
+    call = _seconds(lambda: applied(lambda part: loop.teacher(part, first.noise.sigma_max), z, device), device)
+    return Speed(cycle, teaching, call)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """The median time of a call, once it is captured where it will be."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        call()
+        synchronise(device)
+        return time.perf_counter() - start
+
+    for _ in range(WARM_UP + 1 if device.type == "cuda" else 1):
+        once()
+    times = [once()]
+    while sum(times) < LEAST_SECONDS:
+        times.append(once())
+    return median(times)

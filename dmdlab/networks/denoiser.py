@@ -1,0 +1,33 @@
+"""A network as a denoiser, by EDM's preconditioning (`dmdlab.diffusion.noise`)."""
+
+import torch
+from torch import Tensor, nn
+
+from dmdlab.device.fusing import fused
+from dmdlab.diffusion.noise import edm_coefficients
+from dmdlab.networks.ensemble import Ensemble
+
+
+class EDMDenoiser(nn.Module):
+    """An ensemble of networks as E[x0 | x_sigma]; `sigma_data` is the law's standard deviation per coordinate."""
+
+    network: Ensemble
+
+    def __init__(self, network: Ensemble, sigma_data: float) -> None:
+        super().__init__()
+        self.network = network
+        self.sigma_data = sigma_data
+
+    def forward(self, x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """x_sigma (e, n, d), sigma a number or (e, n, 1), label (e, n) or None -> E[x0 | x_sigma], (e, n, d)."""
+        # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
+        level = sigma.to(x_sigma) if isinstance(sigma, Tensor) else x_sigma.new_full((), sigma)
+        scale = x_sigma.new_full((), self.sigma_data, dtype=torch.float64)
+        return _denoise(self.network, x_sigma, level.expand(*x_sigma.shape[:-1], 1), scale, label)
+
+
+@fused
+def _denoise(network: Ensemble, x_sigma: Tensor, sigma: Tensor, sigma_data: Tensor, label: Tensor | None) -> Tensor:
+    """x_sigma (e, n, d), sigma (e, n, 1), sigma_data () -> (e, n, d). Compiled, a float would be built in."""
+    c = edm_coefficients(sigma, sigma_data)  # (e, n, 1)
+    return torch.addcmul(c.c_skip * x_sigma, c.c_out, network(c.c_in * x_sigma, c.c_noise, label).to(x_sigma))

@@ -1,0 +1,86 @@
+"""Random numbers of a training, each member's from its own generators, many steps at a time."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dmdlab.group import Group
+from dmdlab.randomness import generator
+
+Draw = Callable[[torch.Generator, int], Tensor]
+"""One member's numbers for so many steps, (steps, ...)."""
+
+
+class Source(NamedTuple):
+    """One kind of number: how a member's are drawn, and every member's generator."""
+
+    draw: Draw
+    generators: Sequence[torch.Generator]
+
+
+class Draws:
+    """Endless draws for an ensemble, `steps` steps at a time.
+
+    Each step is a tuple of tensors (e, ...), one a source. A member's draws depend only on its own generators and on
+    `steps`, never on its neighbours.
+    """
+
+    def __init__(self, sources: Sequence[Source], steps: int) -> None:
+        self.sources, self.steps = sources, steps
+        self.block: list[Tensor] = []
+        self.block_start: Tensor  # the generators' states before the block was drawn
+        self.given_out = steps  # of the block; all of them before there is one
+
+    def __iter__(self) -> "Draws":
+        return self
+
+    def __next__(self) -> tuple[Tensor, ...]:
+        if self.given_out == self.steps:
+            self._draw()
+            self.given_out = 0
+        self.given_out += 1
+        return tuple(numbers[self.given_out - 1] for numbers in self.block)
+
+    def state(self) -> tuple[Tensor, int]:
+        """Where the streams stand: their generators' states (e, sources, bytes) at the start of the block at work, and
+        how many of its steps have been given out."""
+        return (self._states(), 0) if self.given_out == self.steps else (self.block_start, self.given_out)
+
+    def restore(self, states: Tensor, given_out: int) -> None:
+        """Go on from where `state` was taken."""
+        for i, source in enumerate(self.sources):
+            for own, state in zip(source.generators, states[:, i], strict=True):
+                own.set_state(state.clone())  # torch reads a view from the start of its storage
+        self._draw()
+        self.given_out = given_out
+
+    def _states(self) -> Tensor:
+        return torch.stack([torch.stack([g.get_state() for g in s.generators]) for s in self.sources], dim=1)
+
+    def _draw(self) -> None:
+        self.block_start = self._states()
+        self.block = []  # frees the memory for the next one
+        self.block = [_drawn(source, self.steps) for source in self.sources]
+
+
+def _drawn(source: Source, steps: int) -> Tensor:
+    """(steps, e, ...): every member's draws, one member's at a time in memory beside it."""
+    first = source.draw(source.generators[0], steps)
+    block = first.new_empty(steps, len(source.generators), *first.shape[1:])
+    block[:, 0] = first
+    del first
+    for i, own in enumerate(source.generators[1:], start=1):
+        block[:, i] = source.draw(own, steps)
+    return block
+
+
+def streams(group: Group, *names: str, device: torch.device | str) -> list[torch.Generator]:
+    """Every member's generator of this name."""
+    return [generator(e.seed, *names, device=device) for e in group.members]
+
+
+def block_steps(numbers_per_step: int, budget: int = 1 << 20) -> int:
+    """How many steps to draw ahead so that one member's block holds about `budget` numbers (1 to 64 steps)."""
+    return max(1, min(64, budget // max(1, numbers_per_step)))

@@ -1,0 +1,58 @@
+"""The student G: a denoiser called at falling noise levels, and where it starts."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dmdlab.device.precision import arithmetic
+from dmdlab.group import Group
+from dmdlab.laws import Law
+from dmdlab.networks import EDMDenoiser, Ensemble, denoiser_of, make_denoiser
+from dmdlab.randomness import generator
+from dmdlab.training.turn import Turn
+
+
+class Student(nn.Module):
+    """G(z): x = D(R z, levels[0]), then for each further level x = D(x + level * noise, level).
+
+    levels: falling noise levels, sigma_max first: as many as the student has steps, one for a one-step student. turn:
+    each member's fixed rotation R of the noise, None for none. With its later noises held fixed, G is a function of z.
+    """
+
+    def __init__(self, denoiser: EDMDenoiser, levels: Sequence[float], turn: Turn | None = None) -> None:
+        super().__init__()
+        self.denoiser, self.levels, self.turn = denoiser, tuple(levels), turn
+
+    @property
+    def network(self) -> Ensemble:
+        """The trained parameters."""
+        return self.denoiser.network
+
+    def forward(self, z: Tensor, later: Sequence[Tensor] = ()) -> Tensor:
+        """z (e, n, d), and the later steps' unit noises, each (e, n, d) -> G(z) (e, n, d)."""
+        if self.turn is not None:
+            with arithmetic("float32", z.device):
+                z = self.turn(z)
+        x = self.denoiser(z, self.levels[0])
+        for level, eps in zip(self.levels[1:], later, strict=True):
+            x = self.denoiser(x + level * eps, level)
+        return x
+
+
+def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device | str) -> Student:
+    """The students at their starts: the teacher's network, the same after a turn of the noise, or a random one.
+
+    rows: every member's own teacher's (or start network's) parameters (e, P).
+    """
+    inits = [e.student.init for e in group.members]
+    fresh = make_denoiser(len(group), law, group.shared.network)
+    random = fresh.network.initialise([generator(e.seed, "student") for e in group.members]).flat
+    is_random = torch.tensor([init == "random" for init in inits])[:, None]
+    start = torch.where(is_random, random, rows.cpu())
+    denoiser = denoiser_of(start, law, group.shared.network, device)
+    turn = None
+    if "rotated" in inits:
+        turned = [init == "rotated" for init in inits]
+        turn = Turn([e.seed for e in group.members], turned, law.dim).to(device)
+    return Student(denoiser, [group.shared.noise.sigma_max], turn)
