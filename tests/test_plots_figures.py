@@ -1,45 +1,47 @@
 """The three figures of a sweep: what is drawn, what is marked, what is left out, and the bytes of the files."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from made import Made, made
 from matplotlib.figure import Figure
-from test_plots_records import FakeRecord, fake_record
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
-from dmdlab.plots import PLOTS, draw, save
+from dmdlab.plots import PLOTS, draw, save, save_plot
 from dmdlab.plots.panels import noise_colours, view
+from dmdlab.records.cells import cells_of_starts
 
 INITS = ("teacher", "rotated")
 
 
-def sweep(dims: Sequence[int] = (2, 8), seeds: int = 3, **row: object) -> list[FakeRecord]:
-    made = []
-    for dim in dims:
-        for init in INITS:
-            for seed in range(seeds):
-                rng = np.random.default_rng([dim, seed])
-                outputs = {name: rng.standard_normal((40, dim)).astype(np.float32) for name in ("noise", "teacher")}
-                outputs |= {"one_step": 0.01 * outputs["teacher"], "student": outputs["teacher"][::-1]}
-                steps = np.array([1.0, 10.0, 100.0])
-                log = dict.fromkeys(("dm_loss", "score_loss", "variance_ratio", "pair_cosine"), steps + seed)
-                record = fake_record(dim=dim, init=init, seed=seed, **row)
-                record.outputs, record.log = outputs, log | {"iteration": steps}
-                made.append(record)
-    return made
+def sweep(dims: Sequence[int] = (2, 8), seeds: int = 3, **values: Any) -> list[Made]:
+    """Every run of a sweep, finished; `values` as of `made`, or functions of (dim, init, seed)."""
+    found = []
+    for place in itertools.product(dims, INITS, range(seeds)):
+        dim, _, seed = place
+        rng = np.random.default_rng([dim, seed])
+        outputs = {name: rng.standard_normal((40, dim)).astype(np.float32) for name in ("noise", "teacher")}
+        outputs |= {"one_step": 0.01 * outputs["teacher"], "student": outputs["teacher"][::-1]}
+        steps = np.array([1.0, 10.0, 100.0])
+        log = dict.fromkeys(("dm_loss", "score_loss", "variance_ratio", "pair_cosine"), steps + seed)
+        own = {key: value(*place) if callable(value) else value for key, value in values.items()}
+        found.append(made("mixture", *place, outputs=outputs, log=log | {"iteration": steps}, **own))
+    return found
 
 
-def marks(figure: Figure, gid: str) -> list[list[object]]:
+def marks(figure: Figure, gid: str) -> list[list[Any]]:
     """The artists of this name, panel by panel."""
     return [[a for a in axes.get_children() if a.get_gid() == gid] for axes in figure.axes]
 
 
 @pytest.mark.parametrize("size", ["paper", "slide"])
 def test_every_dimension_panel_has_a_mark_a_cell_and_its_glossarys_label(size: str) -> None:
-    figure = draw("dimension", sweep(fidelity=1.1), size=size).figure
+    figure = draw("dimension", sweep(), size=size).figure
     assert [axes.get_ylabel() for axes in figure.axes] == [
         METRICS[key].label for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc")
     ]
@@ -50,10 +52,8 @@ def test_every_dimension_panel_has_a_mark_a_cell_and_its_glossarys_label(size: s
 
 
 def test_marks_are_hollow_exactly_where_fidelity_is_poor_or_unknown() -> None:
-    records = sweep(dims=(2, 4, 8), fidelity=1.1)
-    for record in records:
-        if record.row["student.init"] == "teacher":
-            record.row["fidelity"] = {2: 1.8, 4: 1.2, 8: None}[record.row["law.dim"]]
+    fidelity = {2: 1.8, 4: 1.2, 8: None}
+    records = sweep((2, 4, 8), fidelity=lambda dim, init, _: fidelity[dim] if init == "teacher" else 1.1)
     figure = draw("dimension", records).figure
     assert [len(found) for found in marks(figure, "teacher hollow")] == [2] * 4
     assert [len(found) for found in marks(figure, "teacher solid")] == [1] * 4
@@ -61,27 +61,48 @@ def test_marks_are_hollow_exactly_where_fidelity_is_poor_or_unknown() -> None:
 
 
 def test_failed_runs_and_unresolved_values_are_left_out_and_told() -> None:
-    records = sweep(fidelity=1.1)
-    records[0].row |= {"status": "failed"}
-    records[1].row |= {"copy_index": None}
+    first, second, *rest = sweep()
+    failed = made("mixture", 2, seed=0, status="failed")
+    unresolved = made("mixture", 2, seed=1, copy_index=None)
+    records = [failed, unresolved, *rest]
+    assert (first.config, second.config) == (failed.config, unresolved.config)
     drawing = draw("dimension", records)
     assert "1 failed run not drawn" in drawing.caption
     assert "1 unresolved copy_index not drawn (teacher d = 2)" in drawing.caption
-    seeds = [len(line.get_ydata()) for line in marks(drawing.figure, "teacher seeds")[1]]  # type: ignore[attr-defined]
+    seeds = [len(line.get_ydata()) for line in marks(drawing.figure, "teacher seeds")[1]]
     assert seeds == [2, 3]
+
+
+@pytest.mark.parametrize("size", ["paper", "slide"])
+def test_every_seed_lies_in_the_frame_and_an_interval_ends_in_an_arrow_where_it_leaves(size: str) -> None:
+    """Two seeds far apart: their t-interval reaches beyond 1, which no copy index does, and far below the panel."""
+    far, near = (0.9, -0.5), (0.5, 0.51)
+    records = sweep(seeds=2, copy_index=lambda *place: (far if place[:2] == (2, "teacher") else near)[place[2]])
+    drawing = draw("dimension", records, size=size)
+    axes = drawing.figure.axes[1]
+    frame, (bottom, top) = axes.get_window_extent(), axes.get_ylim()
+    for init in INITS:
+        for line in marks(drawing.figure, f"{init} seeds")[1]:
+            assert all(frame.contains(*place) for place in line.get_transform().transform(line.get_xydata()))
+    interval = cells_of_starts(records)[0].interval("copy_index")
+    assert interval.low < bottom < -0.5
+    assert 1.0 < top < interval.high
+    assert [arrow.get_ydata()[0] for arrow in marks(drawing.figure, "teacher arrow")[1]] == [bottom, 1.0]
+    assert not marks(drawing.figure, "rotated arrow")[1]
+    assert "ended by an arrow" in drawing.caption
 
 
 @pytest.mark.parametrize("name", ["dimension", "panels", "curve"])
 def test_a_teacher_that_failed_its_check_is_marked_in_every_figure(name: str) -> None:
     words = {"dimension": "teacher failed its check", "panels": "failed its own check", "curve": "failed its own check"}
     for ok in (True, False):
-        figure = draw(name, sweep(dims=(2,), teacher_ok=ok, fidelity=1.1)).figure
+        figure = draw(name, sweep((2,), ok=ok)).figure
         texts = [t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
         assert any(words[name] in text for text in texts) == (not ok)
 
 
 def test_panels_show_the_lowest_seed_of_each_row_on_the_teachers_scale() -> None:
-    drawing = draw("panels", sweep(dims=(2,)))
+    drawing = draw("panels", sweep((2,)))
     assert len(drawing.figure.axes) == 8
     assert "Lowest seed of each row: 0." in drawing.caption
     _, teacher, one_step, student = drawing.figure.axes[:4]
@@ -119,19 +140,28 @@ def test_curves_have_a_line_and_a_band_for_each_start() -> None:
         assert [len(found) for found in marks(figure, f"{init} line")] == [1] * 8
         assert [len(found) for found in marks(figure, f"{init} band")] == [1] * 8
     (line,) = marks(figure, "teacher line")[0]
-    np.testing.assert_allclose(line.get_ydata(), [2.0, 11.0, 101.0])  # type: ignore[attr-defined]
+    np.testing.assert_allclose(line.get_ydata(), [2.0, 11.0, 101.0])
 
 
 @pytest.mark.parametrize("name", ["dimension", "panels", "curve"])
 def test_the_same_records_give_the_same_bytes_with_true_type_fonts(name: str, tmp_path: Path) -> None:
     for turn in ("a", "b"):
-        save(draw(name, sweep(dims=(2,))).figure, tmp_path / turn)
-    for kind in ("pdf", "png"):
+        save(draw(name, sweep((2,))), tmp_path / turn)
+    for kind in ("pdf", "png", "txt"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     pdf = (tmp_path / "a.pdf").read_bytes()
     assert b"/Type3" not in pdf
     assert b"/CIDFontType2" in pdf
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.txt", "b.pdf", "b.png", "b.txt"]
+
+
+def test_a_figure_and_its_caption_are_saved_in_a_folder_that_is_made(tmp_path: Path) -> None:
+    paths = save_plot("panels", sweep((2,)), tmp_path / "new" / "figure")
+    assert [path.name for path in paths] == ["figure.pdf", "figure.png", "figure.txt"]
+    assert paths[2].read_text() == draw("panels", sweep((2,))).caption + "\n"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="this is a file"):
+        save_plot("panels", sweep((2,)), tmp_path / "file" / "figure")
 
 
 def test_what_cannot_be_drawn_is_refused_with_a_sentence() -> None:
@@ -141,6 +171,6 @@ def test_what_cannot_be_drawn_is_refused_with_a_sentence() -> None:
         with pytest.raises(InputError):
             draw(name, [])
     with pytest.raises(InputError, match=r"choose one with law\.name"):
-        draw("curve", [*sweep(), *[fake_record(law="ring")]])
+        draw("curve", [*sweep(), made("ring", 2)])
     with pytest.raises(InputError, match="unknown figure size 'poster'"):
         draw("dimension", sweep(), size="poster")

@@ -1,17 +1,17 @@
 """The figures of single pairings and of calibrations: what is drawn is what was measured."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from made import Made, made
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 
 from dmdlab.config import InputError
-from dmdlab.pairing import Calibration, calibrate, measure
+from dmdlab.pairing import calibrate, measure
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.plots.calibration import PANELS, calibration_figure, draw_levels, drift
 from dmdlab.plots.displacement import displacement_figure, draw_displacements
@@ -19,29 +19,16 @@ from dmdlab.plots.heatmap import draw_heatmaps, heatmap_figure, leaf_order
 from dmdlab.plots.ranks import draw_ranks, partner_ranks, ranks_figure
 from dmdlab.plots.samples import Sample
 from dmdlab.plots.style import SIZES, Drawing, new_figure, save
+from dmdlab.records.record import Calibrated
 
 FIGURES = (heatmap_figure, ranks_figure, displacement_figure)
 
 
-@dataclass
-class Run:
-    """A run that was never made, with arrays of two modes a coordinate."""
-
-    row: dict[str, Any]
-    held: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return self.held
-
-    def curve(self) -> dict[str, np.ndarray]:
-        return {}
-
-
-def run(dim: int = 3, init: str = "teacher", seed: int = 0, **row: Any) -> Run:
-    columns = {"id": f"{dim}{init}{seed}", "status": "done", "law.name": "mixture", "law.dim": dim, "seed": seed}
-    columns |= {"student.init": init, "teacher.kind": "exact", "teacher.steps": 8, "noise.sigma_max": 80.0}
-    columns |= {"measure.samples": 120, "hardware": "Example CPU", "commit": "0123456789ab"}
-    return Run(columns | row, vars(pairs(dim=dim, noise=0.3 if init == "teacher" else 3.0, seed=seed)))
+def run(dim: int = 3, init: str = "teacher", seed: int = 0, **values: Any) -> Made:
+    """A run whose arrays have two modes a coordinate."""
+    drawn = pairs(dim=dim, noise=0.3 if init == "teacher" else 3.0, seed=seed)
+    names = ("teacher", "student", "noise", "one_step")
+    return made("mixture", dim, init, seed, outputs={name: getattr(drawn, name) for name in names}, **values)
 
 
 def pairs(n: int = 120, dim: int = 3, noise: float = 0.3, seed: int = 0) -> Pairs:
@@ -70,11 +57,11 @@ def panels(drawing: Drawing) -> list[Axes]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("make", FIGURES)
 def test_every_figure_becomes_files_that_name_their_runs(make: Any, size: str, tmp_path: Path) -> None:
-    drawing = make([run(), run(seed=1), run(init="rotated")], size=size)
-    assert all(path.stat().st_size > 5000 for path in save(drawing.figure, tmp_path / "figure"))
-    assert "3teacher0" in drawing.caption
-    assert "3rotated0" in drawing.caption
-    assert "3teacher1" not in drawing.caption  # one seed is drawn
+    drawing = make([run(seed=1), run(), run(init="rotated")], size=size)
+    assert all(path.stat().st_size > 5000 for path in save(drawing, tmp_path / "figure")[:2])
+    assert "mix003te00v2" in drawing.caption
+    assert "mix003ro00v2" in drawing.caption
+    assert "mix003te01v2" not in drawing.caption  # one seed is drawn
     width, height = drawing.figure.get_size_inches()
     assert width <= SIZES[size].double
     assert height <= SIZES[size].height
@@ -179,66 +166,55 @@ def test_displacement_needs_the_one_step_outputs() -> None:
 # --- calibration
 
 
-@dataclass
-class Held:
-    """A stored calibration."""
-
-    row: dict[str, Any]
-    held: Calibration
-
-    def calibration(self) -> Calibration:
-        return self.held
-
-
 @pytest.fixture(scope="module")
-def calibrated() -> list[Held]:
-    def one(d: int) -> Held:
+def calibrated() -> list[Calibrated]:
+    def one(d: int) -> Calibrated:
         rng = np.random.default_rng(d)
         noise, fresh = rng.normal(size=(60, d)), rng.normal(size=(120, d))
         angles = (0.0, 15.0, 30.0, 60.0, 90.0, 180.0)
         held = calibrate(np.sign, noise, fresh_noise=fresh, rng=rng, bases=2, angles_degrees=angles, shares=())
         row = {"calibration": f"id{d}", "law.name": "signs", "law.dim": d, "measure.samples": 60, "commit": "0123"}
         row |= {"teacher.kind": "exact", "teacher.steps": 8, "teacher.solver": "heun", "noise.sigma_max": 80.0}
-        return Held(row | {"hardware": "Example CPU"}, held)
+        return Calibrated(row | {"hardware": "Example CPU"}, held)
 
     return [one(d) for d in (8, 2, 3)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_line_for_every_dimension_and_measure(calibrated: list[Held], size: str, tmp_path: Path) -> None:
+def test_a_line_for_every_dimension_and_measure(calibrated: list[Calibrated], size: str, tmp_path: Path) -> None:
     drawing = calibration_figure([*calibrated, *calibrated], size=size)  # a run's calibration comes with every run
-    save(drawing.figure, tmp_path / "figure")
+    save(drawing, tmp_path / "figure")
     for held in calibrated:
-        lines = drawn(drawing.figure, f"d = {held.held.d}")
+        lines = drawn(drawing.figure, f"d = {held.found.d}")
         assert len(lines) == len(PANELS)
         for panel, line in zip(PANELS, lines, strict=True):
-            np.testing.assert_allclose(line.get_ydata(), held.held.curve(panel.key))
+            np.testing.assert_allclose(line.get_ydata(), held.found.curve(panel.key))
     assert "id2 id3 id8" in drawing.caption
 
 
-def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Held]) -> None:
-    alone = {8: [calibrated[0].held]}
+def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Calibrated]) -> None:
+    alone = {8: [calibrated[0].found]}
     assert drift("pair_cosine", alone) == 0.0
-    two = alone | {2: [calibrated[1].held]}
+    two = alone | {2: [calibrated[1].found]}
     curves = np.array([c[0].curve("delta_e")[:5] for c in two.values()])
     assert drift("delta_e", two) == pytest.approx(np.ptp(curves, axis=0).max() / np.ptp(curves))
 
 
-def test_calibrations_of_different_things_do_not_share_a_figure(calibrated: list[Held]) -> None:
-    other = Held(calibrated[0].row | {"calibration": "x", "measure.samples": 61}, calibrated[0].held)
+def test_calibrations_of_different_things_do_not_share_a_figure(calibrated: list[Calibrated]) -> None:
+    other = Calibrated(calibrated[0].row | {"calibration": "x", "measure.samples": 61}, calibrated[0].found)
     with pytest.raises(InputError, match=r"differ in measure\.samples \(60, 61\)"):
         calibration_figure([calibrated[1], other])
     with pytest.raises(InputError, match="no calibration in these records"):
-        calibration_figure([Held({"law.dim": 2}, calibrated[0].held)])
+        calibration_figure([Calibrated({"law.dim": 2}, calibrated[0].found)])
 
 
-def test_levels_lie_where_the_calibration_says(calibrated: list[Held]) -> None:
+def test_levels_lie_where_the_calibration_says(calibrated: list[Calibrated]) -> None:
     scale = SIZES["paper"]
     axes = new_figure(3, 2, scale).subplots()
     draw_levels(axes, calibrated, "pair_cosine", scale)
     (line,) = drawn(axes.figure, "planted 30")  # type: ignore[arg-type]
     assert line.get_xdata().tolist() == [2, 3, 8]
-    np.testing.assert_allclose(line.get_ydata()[0], calibrated[1].held.at("pair_cosine", 30.0))
+    np.testing.assert_allclose(line.get_ydata()[0], calibrated[1].found.at("pair_cosine", 30.0))
     empty = new_figure(3, 2, scale).subplots()
-    draw_levels(empty, [Held({"law.dim": 2}, calibrated[0].held)], "pair_cosine", scale)
+    draw_levels(empty, [Calibrated({"law.dim": 2}, calibrated[0].found)], "pair_cosine", scale)
     assert not empty.lines

@@ -1,203 +1,123 @@
-"""What a run leaves behind, what a second sweep does with it, and what is read back."""
+"""Runs read back from their folders, in both formats; what is lost or damaged; cells; writing whole or not at all."""
 
-import itertools
+import contextlib
 import json
-import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file
-from small import CPU, do, experiments
+from made import Made, made, sample, write_run
 
-from dmdlab.config import InputError, experiment_from, flatten
-from dmdlab.diffusion import flow, karras_grid
-from dmdlab.lab import run as lab_run
-from dmdlab.lab import store
-from dmdlab.lab.calibrate import stored_calibration
-from dmdlab.lab.store import Record, load_record, load_records, select
-from dmdlab.lab.sweep import missing, sweep
-from dmdlab.laws import make_law
-from dmdlab.pairing import assignment, measure
-from dmdlab.randomness import latents
-from dmdlab.records import cells as summary
-from dmdlab.training.distill import Student
-from dmdlab.training.teacher import denoiser_for, ensemble_of
+from dmdlab.config import InputError
+from dmdlab.pairing import calibrate
+from dmdlab.records.cells import Cell, cell_row, cell_value, cells, cells_of_starts, failures, paired, varying
+from dmdlab.records.record import ARRAYS, Record, load_calibrated, load_record, load_records, select
+from dmdlab.records.writing import json_text, prepare, replacing, write_json, write_text
+
+FORMATS = (1, 2)
 
 
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two dimensions, two inits, two seeds."""
-    out = tmp_path_factory.mktemp("swept")
-    do(experiments("law.dim=[2, 3]", 'student.init=["teacher", "rotated"]', "seed=[0, 1]"), out)
-    return out
+@pytest.fixture
+def run(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A finished run's folder of the format that the test asks for."""
+    return write_run(tmp_path, made(dim=3), sample(3, 0), getattr(request, "param", 2))
 
 
-# --- the record
+# --- a run read back
 
 
-def test_a_run_folder_holds_what_it_says(swept: Path) -> None:
-    names = sorted(p.name for p in (swept / "runs").iterdir())
-    assert len(names) == 8
-    assert all(n.startswith(("mixture-d2-", "mixture-d3-")) for n in names)
-    for record in load_records(swept):
-        assert sorted(p.name for p in record.folder.iterdir()) == [
-            "curve.csv",
-            "environment.json",
-            "experiment.json",
-            "pairs.npz",
-            "student.safetensors",
-            "summary.json",
-        ]
-        again = experiment_from(record.config)
-        assert again.id == record.summary["id"]
-        assert record.folder.name == store.folder_name(again)
-        assert flatten(again) == record.config
-        for key in ("versions", "commit", "device", "hardware", "cores", "seconds"):
-            assert record.environment[key]
-        assert {"torch", "numpy", "python"} <= set(record.environment["versions"])
-
-
-def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
-    """The whole chain: latents, exact flow, the stored student with its rotation, and the numbers in the summary."""
-    for record in load_records(swept):
-        e, arrays = experiment_from(record.config), record.arrays()
-        law, n, d = make_law(e.law.model_dump()), e.measure.samples, e.law.dim
-        assert all(a.shape == (n, d) and a.dtype == np.float32 for a in arrays.values())
-        z = latents(e.seed, n, d, e.noise.sigma_max)
-        np.testing.assert_array_equal(arrays["noise"], z.numpy())
-        grid = karras_grid(e.teacher.steps, e.noise)
-        np.testing.assert_allclose(arrays["teacher"], flow(law.denoise, z, grid).numpy(), rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(arrays["one_step"], law.denoise(z, e.noise.sigma_max).numpy(), rtol=1e-4, atol=1e-4)
-
-        weights = load_file(record.folder / "student.safetensors")
-        turn = weights.pop("rotation", None)
-        assert (turn is not None) == (e.student.init == "rotated")
-        denoiser = denoiser_for(1, e.network, law, CPU)
-        named = dict(ensemble_of(denoiser).named_parameters())
-        assert set(named) == set(weights)
-        with torch.no_grad():
-            for name, p in named.items():
-                p[0] = weights[name]
-        rotated = None if turn is None else torch.tensor([True])
-        student = Student(denoiser, e.noise.sigma_max, None if turn is None else turn[None], rotated)
-        np.testing.assert_allclose(arrays["student"], student(z[None])[0].detach().numpy(), rtol=1e-4, atol=1e-4)
-
-        calibration = stored_calibration(swept, e, CPU)
-        report = measure(arrays["teacher"], arrays["student"], reference=arrays["reference"], calibration=calibration)
-        for key, value in report.values().items():
-            stored = record.summary["metrics"][key]["value"]
-            assert (stored is None and math.isnan(value)) or stored == pytest.approx(value, rel=1e-6)
-            assert record.row[key] == stored
-        near = assignment(arrays["student"], arrays["data"]).cost / record.row["teacher_transport_fresh"]
-        assert record.row["student_transport_ratio"] == pytest.approx(near, rel=1e-6)
-
-
-def test_arrays_of_a_record_are_different_draws(swept: Path) -> None:
-    record = load_records(swept)[0]
+@pytest.mark.parametrize("run", FORMATS, indirect=True)
+def test_a_run_of_either_format_reads_the_same(run: Path, tmp_path: Path) -> None:
+    (record,) = load_records(tmp_path)
     arrays = record.arrays()
-    assert set(arrays) == set(store.ARRAYS)
-    for a, b in itertools.combinations(arrays, 2):
-        assert not np.allclose(arrays[a], arrays[b])
+    assert tuple(arrays) == ARRAYS
+    for name, array in sample(3, 0).items():
+        np.testing.assert_array_equal(arrays[name], array)
+    np.testing.assert_array_equal(record.pairs().teacher, arrays["teacher"])
+    assert record.curve()["dm_loss"].tolist() == [0.5, 0.25]
+    assert record.row["law.dim"] == 3
+    assert record.row["pair_cosine"] == record.summary["metrics"]["pair_cosine"]["value"]
+    assert record.row["result_version"] == record.summary["format"]
+    assert record.calibration() is None
+    assert load_record(run).row == record.row == load_records(run)[0].row
 
 
-def test_seeds_and_inits_share_what_they_should(swept: Path) -> None:
-    found = {(r.config["law.dim"], r.config["student.init"], r.config["seed"]): r.arrays() for r in load_records(swept)}
-    for d, seed in itertools.product((2, 3), (0, 1)):
-        teacher, rotated = found[d, "teacher", seed], found[d, "rotated", seed]
-        for name in ("noise", "teacher", "reference", "data"):
-            np.testing.assert_array_equal(teacher[name], rotated[name])
-        assert not np.allclose(teacher["student"], rotated["student"])
-        assert not np.allclose(teacher["noise"], found[d, "teacher", 1 - seed]["noise"])
+@pytest.mark.parametrize("run", FORMATS, indirect=True)
+def test_a_run_finds_its_calibration_beside_the_runs(run: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    found = calibrate(np.tanh, rng.normal(size=(20, 3)), fresh_noise=rng.normal(size=(40, 3)), rng=rng, bases=2)
+    path = tmp_path / "calibration" / "c.npz"
+    path.parent.mkdir()
+    np.savez(path, about=np.array(json.dumps({"calibration": "c", "law.dim": 3})), **found.to_arrays())  # type: ignore[arg-type]
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"calibration": "c.npz"}))
+    held = load_record(run).calibration()
+    assert held is not None
+    np.testing.assert_array_equal(held.curve("delta_e"), found.curve("delta_e"))
+    kept = load_calibrated(path)
+    assert kept.row == {"calibration": "c", "law.dim": 3}
+    assert kept.calibration().d == 3
+    np.savez(path, **found.to_arrays())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="without its settings"):
+        load_calibrated(path)
 
 
-def test_the_training_curve_is_log_spaced_and_ends_at_the_end(swept: Path) -> None:
-    for record in load_records(swept):
-        curve = record.curve()
-        assert curve["iteration"].tolist() == [5, 20]
-        expected = {"dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm"}
-        assert set(curve) == {"iteration", "variance_ratio", "pair_cosine"} | expected
-        assert all(np.isfinite(column).all() for column in curve.values())
-        assert curve["pair_cosine"][-1] == pytest.approx(record.row["pair_cosine"], rel=1e-4)
-        assert curve["variance_ratio"][-1] == pytest.approx(record.row["variance_ratio"], rel=1e-4)
+@pytest.mark.parametrize("layout", FORMATS)
+def test_a_failed_run_has_no_arrays(tmp_path: Path, layout: int) -> None:
+    folder = write_run(tmp_path, made(status="failed"), sample(8, 0), layout)
+    record = load_record(folder)
+    assert not record.done
+    assert record.arrays() == {}
+    with pytest.raises(InputError, match="this run failed"):
+        record.pairs()
 
 
-# --- going on
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "another"])
+@pytest.mark.parametrize(
+    ("run", "file"),
+    [(1, "pairs.npz"), (1, "curve.csv"), (2, "student.npy"), (2, "../../pairs/mixture-s0.npz"), (2, "curve.csv")],
+    indirect=["run"],
+)
+def test_a_lost_or_damaged_part_is_a_sentence(run: Path, file: str, damage: str) -> None:
+    path, record = run / file, load_record(run)
+    whole = path.read_bytes()
+    path.unlink()
+    kinds = {"cut": whole[:-6], "empty": b"", "another": b"\xff\xfe nothing\n of ours, 3"}
+    if damage != "gone":
+        path.write_bytes(kinds[damage])
+    with pytest.raises(InputError) as error:
+        record.curve() if file == "curve.csv" else record.arrays()
+    told = str(error.value)
+    assert path.name in told
+    assert "not there" in told if damage == "gone" else "damaged" in told
+    assert "run the sweep again" in told
+    assert "\n" not in told
 
 
-def test_a_second_sweep_does_only_what_is_missing(swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = experiments("law.dim=[2, 3]", 'student.init=["teacher", "rotated"]', "seed=[0, 1]")
-    assert missing(wanted, swept) == []
-    before = {r.folder: (r.folder / "summary.json").stat().st_mtime_ns for r in load_records(swept)}
-    lost = load_records(swept)[3]
-    text = (lost.folder / "pairs.npz").read_bytes()
-    (lost.folder / "summary.json").unlink()
-    assert [e.id for e in missing(wanted, swept)] == [lost.summary["id"]]
-    monkeypatch.setattr(lab_run, "train_teacher", None)  # the start networks of the first sweep are kept
-    again = do(wanted, swept)
-    after = {r.folder: (r.folder / "summary.json").stat().st_mtime_ns for r in again}
-    assert {f for f in before if after[f] != before[f]} == {lost.folder}
-    redone = next(r for r in again if r.folder == lost.folder)
-    assert redone.summary["id"] == lost.summary["id"]
-    (lost.folder / "before.npz").write_bytes(text)
-    with np.load(lost.folder / "before.npz") as old:
-        np.testing.assert_allclose(redone.arrays()["student"], old["student"], rtol=1e-4, atol=1e-5)
-    (lost.folder / "before.npz").unlink()
+def test_a_file_that_claims_more_than_it_holds_is_refused_within_memory(run: Path) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**10)}
+    with (run / "student.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+    with pytest.raises(InputError, match=r"student\.npy: damaged"):
+        load_record(run).arrays()
 
 
-def test_an_interrupted_sweep_keeps_what_is_finished(tmp_path: Path) -> None:
-    wanted = experiments("seed=[0, 1]", "law.dim=[2, 3]")
-    events = sweep(wanted, tmp_path, CPU)
-    for _ in events:
-        if list(tmp_path.rglob("summary.json")):
-            break
-    events.close()
-    assert len(load_records(tmp_path)) == 1
-    assert len(missing(wanted, tmp_path)) == 3
-    assert len(do(wanted, tmp_path)) == 4
+def test_pickles_are_never_opened(run: Path) -> None:
+    np.save(run / "student.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(InputError, match=r"student\.npy: damaged"):
+        load_record(run).arrays()
 
 
-def test_a_run_without_its_summary_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The summary is written last: whatever breaks before leaves a folder that the next sweep writes anew."""
-    wanted = experiments()
-
-    def full_disk(*args: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(store, "write_atomically", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        do(wanted, tmp_path)
-    monkeypatch.undo()
-    assert list(tmp_path.rglob("pairs.npz"))
-    assert missing(wanted, tmp_path) == wanted
-    assert len(do(wanted, tmp_path)) == 1
-
-
-def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    store.write_atomically(path, "one")
-    store.write_atomically(path, "two")
-    assert path.read_text() == "two"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
-
-
-# --- reading back
-
-
-def test_a_record_from_another_version_is_refused(swept: Path, tmp_path: Path) -> None:
-    record = load_records(swept)[0]
-    for change in ({"format": 0}, {"result_version": 99}):
-        folder = tmp_path / next(iter(change))
-        folder.mkdir()
-        for name in ("experiment", "environment"):
-            (folder / f"{name}.json").write_text((record.folder / f"{name}.json").read_text())
-        (folder / "summary.json").write_text(json.dumps(record.summary | change))
+@pytest.mark.parametrize("change", [{"format": 0}, {"format": 3}, {"result_version": 99}, {"result_version": None}])
+def test_a_record_from_another_version_is_refused(run: Path, tmp_path: Path, change: dict[str, int]) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | change))
+    for read in (lambda: load_record(run), lambda: load_records(tmp_path)):
         with pytest.raises(InputError, match="written by another version"):
-            load_record(folder)
-        with pytest.raises(InputError, match="written by another version"):
-            load_records(tmp_path)
+            read()
 
 
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
@@ -207,13 +127,34 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
         load_records(tmp_path)
     with pytest.raises(InputError, match=r"no summary\.json"):
         load_record(tmp_path)
-    (tmp_path / "summary.json").write_text('{"format": 1')
-    with pytest.raises(InputError, match="damaged"):
+    for text in ('{"format": 1', "\x00"):
+        (tmp_path / "summary.json").write_text(text)
+        with pytest.raises(InputError, match="damaged"):
+            load_records(tmp_path)
+    for name in ("summary", "experiment", "environment"):
+        (tmp_path / f"{name}.json").write_text("[]")
+    with pytest.raises(InputError, match="holds no object"):
         load_records(tmp_path)
 
 
-def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(swept: Path) -> None:
-    records = load_records(swept)
+def test_what_is_still_being_written_is_no_run(run: Path, tmp_path: Path) -> None:
+    with replacing(tmp_path / "runs" / "another") as partial:
+        shutil.copytree(run, partial)
+        assert len(load_records(tmp_path)) == 1
+        (partial / "summary.json").unlink()
+
+
+def test_a_copied_run_counts_once_and_is_told(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "runs" / "z-copy")
+    with pytest.warns(UserWarning, match=f"{copy.name} is the same run as .*{run.name}; it counts once"):
+        (record,) = load_records(tmp_path)
+    assert record.folder == run
+
+
+def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(tmp_path: Path) -> None:
+    for record in (made(dim=d, init=i, seed=s) for d in (3, 2) for i in ("rotated", "teacher") for s in (1, 0)):
+        write_run(tmp_path, record, sample(record.config["law.dim"], 0))
+    records = load_records(tmp_path)
     inits = ["teacher", "rotated", "random"]
     keys = [(r.config["law.dim"], inits.index(r.config["student.init"]), r.config["seed"]) for r in records]
     assert keys == sorted(keys)
@@ -221,45 +162,142 @@ def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(sw
     assert select(records, {"law.dim": 4}) == []
     with pytest.raises(InputError, match=r"unknown column 'law\.dmi'"):
         select(records, {"law.dmi": 2})
-    assert load_records(records[0].folder)[0].row == records[0].row
 
 
-def record(config: dict[str, Any], value: float | None, status: str = "done", ok: bool = True) -> Record:
-    metrics = {key: {"value": value} for key in summary.METRICS} if status == "done" else {}
-    teacher = {"ok": ok, "reasons": []}
-    text = {"id": "x", "status": status, "failed_at": None, "teacher": teacher, "metrics": metrics}
-    place = {"seconds": 1.0, "device": "cpu", "hardware": "?", "commit": "none"}
-    return Record(Path("nowhere"), text, config, place)
+def test_reading_and_drawing_need_no_torch() -> None:
+    words = "import sys, dmdlab.plots, dmdlab.pages.report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
 
-def test_two_cells_are_compared_seed_by_seed() -> None:
-    base = {"law.name": "ring", "law.dim": 2}
+# --- cells
+
+
+def test_two_settings_are_compared_seed_by_seed() -> None:
     values = {"teacher": (5.0, 7.0, 9.0), "rotated": (1.0, 2.0, None)}
     records = [
-        record(base | {"student.init": init, "seed": seed}, value)
-        for init, row in values.items()
-        for seed, value in enumerate(row)
+        made("ring", 2, init, seed, copy_index=value) for init, row in values.items() for seed, value in enumerate(row)
     ]
-    ((name, difference),) = summary.paired(records, "student.init", "teacher", "rotated", "copy_index")
+    ((name, difference),) = paired(records, "student.init", "teacher", "rotated", "copy_index")
     assert name == "ring d=2"
     assert difference.mean == pytest.approx(4.5)
     assert (difference.n, difference.missing) == (2, 1)
-    assert not summary.paired(records, "student.init", "teacher", "random", "copy_index")
+    assert not paired(records, "student.init", "teacher", "random", "copy_index")
+
+
+def ring(dim: int, seed: int, value: float | None, **settings: object) -> Made:
+    return made("ring", dim, "teacher", seed, copy_index=value, **settings)  # type: ignore[arg-type]
 
 
 def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
-    base = {"law.name": "ring", "student.init": "teacher", "student.clip": 1.0}
     records = [
-        record(base | {"law.dim": 2, "seed": 0}, 1.0),
-        record(base | {"law.dim": 4, "seed": 0}, 5.0),
-        record(base | {"law.dim": 2, "seed": 1}, 3.0, ok=False),
-        record(base | {"law.dim": 4, "seed": 1}, None),
-        record(base | {"law.dim": 2, "seed": 2}, None, status="failed"),
+        ring(2, 2, None, status="failed"),
+        ring(4, 0, 5.0),
+        ring(2, 0, 1.0),
+        ring(2, 1, 3.0, ok=False),
+        ring(4, 1, None, remap_angle=90.0, reason="a bound"),
     ]
-    two, four = summary.cells(records)
-    assert two.keys == {"law.name": "ring", "student.init": "teacher", "law.dim": 2}
-    assert (two.seeds, two.failed, two.flagged) == (3, 1, 1)
-    assert (four.seeds, four.failed, four.flagged) == (2, 0, 0)
-    assert two.metrics["copy_index"].mean == pytest.approx(2.0)
-    assert four.metrics["copy_index"].mean == pytest.approx(5.0)
-    assert summary.varying(records) == ["law.dim", "seed"]
+    two, four = cells(records)  # in order of first appearance
+    assert two.keys == {"law.name": "ring", "law.dim": 2, "student.init": "teacher"}
+    assert (two.law, two.dim, two.init) == ("ring", 2, "teacher")
+    assert [r.config["seed"] for r in two.records] == [0, 1, 2]
+    assert (two.failed, two.flagged) == (1, 1)
+    assert (four.failed, four.flagged) == (0, 0)
+    assert two.column("copy_index").tolist() == [1.0, 3.0]
+    interval = four.interval("copy_index")
+    assert (interval.mean, interval.n, interval.missing) == (5.0, 1, 1)
+    assert varying(records) == ["law.dim", "seed"]
+    assert four.bounded("remap_angle")
+    assert not two.bounded("remap_angle")
+    assert "3 (1 failed) teacher!" in cell_row(two)
+    assert cell_value(four, "copy_index") == "5 (n = 1)"
+    assert cell_value(four, "remap_angle").startswith("≥ ")
+
+
+@pytest.mark.parametrize(("fidelity", "poor"), [(1.1, False), (1.8, True), (0.5, True), (None, True)])
+def test_a_fidelity_that_no_claim_should_rest_on_is_poor(fidelity: float | None, poor: bool) -> None:
+    (cell,) = cells([made(seed=seed, fidelity=fidelity) for seed in (0, 1)])
+    assert cell.poor == poor
+    assert ("(poor)" in cell_value(cell, "fidelity")) == (poor and fidelity is not None)
+
+
+def test_results_of_two_versions_are_never_averaged() -> None:
+    mixed: list[Record] = [made(seed=seed, result_version=version) for seed in (0, 1) for version in (1, 2)]
+    assert [cell.keys["result_version"] for cell in cells(mixed)] == [1, 2]
+    assert varying(mixed) == ["result_version", "seed"]
+    with pytest.raises(InputError, match=r"differ in result_version \(1, 2\).*result_version=VALUE"):
+        cells_of_starts(mixed)
+    assert len(cells_of_starts(select(mixed, {"result_version": 2}))) == 1
+
+
+def test_a_figure_has_one_cell_for_each_law_dimension_and_start() -> None:
+    records = [made("ring", d, i, s) for d in (8, 2) for i in ("rotated", "teacher") for s in (2, 0)]
+    found = cells_of_starts(records)
+    starts = [(cell.dim, cell.init) for cell in found]
+    assert starts == [(2, "teacher"), (2, "rotated"), (8, "teacher"), (8, "rotated")]
+    assert all([r.config["seed"] for r in cell.records] == [0, 2] for cell in found)
+    mixed = [made(seed=0), made(seed=1, noise__sigma_max=5.0)]
+    with pytest.raises(InputError, match=r"differ in noise\.sigma_max \(5\.0, 80\.0\).*noise\.sigma_max=VALUE"):
+        cells_of_starts(mixed)
+    assert len(cells(mixed)) == 2
+
+
+def test_failed_runs_are_set_apart_and_no_run_counts_twice() -> None:
+    done, again, broken = made(), made(), made(seed=1, status="failed")
+    (cell,) = cells_of_starts([done, again, broken])
+    assert isinstance(cell, Cell)
+    assert len(cell.records) == 1
+    assert failures([done, broken, broken]) == 1
+    with pytest.raises(InputError, match="none of the 1 runs given is finished"):
+        cells_of_starts([broken])
+
+
+# --- writing
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_text(path, "one")
+    write_json(path, {"value": float("nan"), "n": np.int64(3), "rows": np.array([1.0, np.inf]), "t": (1, None)})
+    assert json.loads(path.read_text()) == {"value": None, "n": 3, "rows": [1.0, None], "t": [1, None]}
+    with contextlib.suppress(OSError), replacing(path) as partial:
+        assert (partial.parent, partial.suffix, partial.name[0]) == (tmp_path, ".json", ".")
+        partial.write_text("half")
+        raise OSError("full")
+    assert json.loads(path.read_text())["n"] == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert json_text([float("-inf")]) == "[\n  null\n]"
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    for turn in ("first", "second"):
+        with replacing(place) as partial:
+            partial.mkdir()
+            (partial / turn).write_text(turn)
+        assert [p.name for p in place.iterdir()] == [turn]
+    with contextlib.suppress(ValueError), replacing(place) as partial:
+        partial.mkdir()
+        (partial / "third").write_text("half")
+        raise ValueError("broke")
+    assert [p.name for p in place.iterdir()] == ["second"]
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    with replacing(path) as ours, replacing(path) as theirs:
+        assert ours != theirs
+        np.savez(ours, x=np.ones(2))
+        np.savez(theirs, x=np.zeros(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+    with np.load(path) as stored:
+        assert stored["x"].tolist() == [1.0, 1.0]
+
+
+def test_a_folder_is_prepared_or_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    assert prepare(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="this is a file"):
+        prepare(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot write there"):
+        prepare(tmp_path / "file" / "below")

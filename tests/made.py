@@ -1,0 +1,102 @@
+"""Runs that were never made, for the tests of what reads runs: in memory, and as folders of both formats.
+
+Their numbers follow what copying looks like (high from a teacher start, near 0 from a rotated one), and are nobody's
+result.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmdlab.config import experiment_from, flatten
+from dmdlab.pairing import METRICS, Calibration
+from dmdlab.records.record import ARRAYS, SHARED, Record, folder_name
+
+PLACE = {"seconds": 1.0, "device": "cpu", "hardware": "Example CPU, 2 threads", "commit": "0123456789ab"}
+
+
+@dataclass(frozen=True)
+class Made(Record):
+    """A run in memory, with its arrays, curve and calibration."""
+
+    outputs: dict[str, np.ndarray] = field(default_factory=dict)
+    log: dict[str, np.ndarray] = field(default_factory=dict)
+    held: Calibration | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return self.outputs
+
+    def curve(self) -> dict[str, np.ndarray]:
+        return self.log
+
+    def calibration(self) -> Calibration | None:
+        return self.held
+
+
+def made(
+    law: str = "mixture", dim: int = 8, init: str = "teacher", seed: int = 0, status: str = "done", ok: bool = True,
+    result_version: int = 2, outputs: dict[str, np.ndarray] | None = None, log: dict[str, np.ndarray] | None = None,
+    reason: str | None = None, **values: Any,
+) -> Made:  # fmt: skip
+    """One run; `values` are metrics, and settings with '__' for the dot; `reason` belongs to remap_angle."""
+    settings = {"law.name": law, "law.dim": dim, "student.init": init, "seed": seed}
+    settings |= {k.replace("__", "."): v for k, v in values.items() if "__" in k}
+    config = flatten(experiment_from(settings))
+    found = _metrics(dim, init, seed) | {k: v for k, v in values.items() if "__" not in k}
+    summary = {
+        "format": 2,
+        "result_version": result_version,
+        "id": f"{law[:3]}{dim:03d}{init[:2]}{seed:02d}v{result_version}",
+        "status": status,
+        "failed_at": None if status == "done" else 40,
+        "teacher": {"ok": ok, "reasons": []},
+        "metrics": {key: {"value": found.get(key)} for key in METRICS} if status == "done" else {},
+    }
+    if status == "done" and reason:
+        summary["metrics"]["remap_angle"]["reason"] = reason
+    arrays = sample(dim, seed) if outputs is None else outputs
+    return Made(Path("nowhere"), summary, config, PLACE, arrays, log or {})
+
+
+def sample(dim: int, seed: int, n: int = 40) -> dict[str, np.ndarray]:
+    """Six arrays (n, dim) float32."""
+    drawn = np.random.default_rng([dim, seed]).normal(size=(len(ARRAYS), n, dim)).astype(np.float32)
+    return dict(zip(ARRAYS, drawn, strict=True))
+
+
+def _metrics(dim: int, init: str, seed: int) -> dict[str, float]:
+    rng = np.random.default_rng([dim, seed, len(init)])
+    strength = (0.7 if init == "teacher" else 0.0) + 0.1 * rng.standard_normal() / np.sqrt(dim)
+    ceiling = 120.0 / dim
+    return {
+        "delta_e": ceiling * (1 - strength),
+        "delta_e_ceiling": ceiling,
+        "copy_index": strength,
+        "pair_cosine": strength,
+        "pair_auc": 0.5 + 0.5 * strength,
+        "remap_angle": 90 * (1 - strength),
+        "fidelity": 1.1,
+        "variance_ratio": 0.97,
+    }
+
+
+def write_run(out: Path, record: Record, arrays: dict[str, np.ndarray], layout: int = 2) -> Path:
+    """A run's folder by hand, in the layout of format 1 or 2."""
+    folder = out / "runs" / folder_name(experiment_from(record.config))
+    folder.mkdir(parents=True)
+    summary = record.summary | {"format": layout, "result_version": layout}
+    if layout == 1:
+        np.savez(folder / "pairs.npz", **arrays)  # type: ignore[arg-type]
+    else:
+        summary["pairs"] = f"{record.config['law.name']}-s{record.config['seed']}.npz"
+        (out / "pairs").mkdir(exist_ok=True)
+        np.savez(out / "pairs" / summary["pairs"], **{name: arrays[name] for name in SHARED})  # type: ignore[arg-type]
+        if record.done:
+            np.save(folder / "student.npy", arrays["student"])
+    (folder / "curve.csv").write_text("iteration,dm_loss\n1,0.5\n10,0.25\n")
+    for name, part in (("experiment", record.config), ("environment", record.environment), ("summary", summary)):
+        (folder / f"{name}.json").write_text(json.dumps(part))
+    return folder
