@@ -1,4 +1,4 @@
-"""`measure`, `resolve` and `calibrate` as a user meets them: what they print, write and refuse."""
+"""`measure` and `resolve` as a user meets them: what they print, write and refuse."""
 
 import json
 import math
@@ -9,18 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from small import TINY
+from made import made, sample, write_run
 
-from dmdlab.cli import measure as command
-from dmdlab.config import NoiseConfig
-from dmdlab.diffusion import flow, karras_grid
-from dmdlab.laws import make_law
-from dmdlab.pairing import METRICS, Calibration, calibrate, measure
+from dmdlab.pages import measurement
+from dmdlab.pairing import METRICS, calibrate, measure
 from dmdlab.pairing.analysis import boundary
-from dmdlab.pairing.files import read_calibration
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.resolution import resolvable
 from dmdlab.pairing.words import analyses
 
 Command = Callable[..., tuple[int, str, str]]
@@ -223,17 +217,37 @@ def test_an_image_of_the_latents_shape_only_has_a_monge_gap_where_both_live_in_o
 
 
 def test_a_large_measurement_says_so_and_leaves_out_what_multiplies_it(
-    dmdlab: Command, npz: Path, monkeypatch: pytest.MonkeyPatch
+    dmdlab: Command, npz: Path, arrays: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "SLOW", 1.0)
+    monkeypatch.setattr(measurement, "SLOW", 1.0)
     code, out, err = dmdlab("measure", npz, "--json")
     found = json.loads(out)
     assert code == 0
     assert "takes a while" in err
     assert found["analyses"] == {}
     assert found["metrics"]["delta_e"]["low"] is None
-    monkeypatch.setattr(command, "LARGE", 1)
-    assert "noise" not in command._names([npz])
+    np.savez(npz, **arrays, noise=np.ones((60, 2)))  # type: ignore[arg-type]
+    assert measurement.read([npz], {}).noise is not None
+    monkeypatch.setattr(measurement, "LARGE", 1)
+    assert measurement.read([npz], {}).noise is None
+
+
+@pytest.mark.parametrize("layout", [1, 2])
+def test_a_runs_folder_is_measured_whatever_its_format(dmdlab: Command, tmp_path: Path, layout: int) -> None:
+    given = sample(3, 0)
+    folder = write_run(tmp_path / "sweep", made(dim=3), given, layout)
+    code, out, err = dmdlab("measure", folder, "--json")
+    assert (code, err) == (0, "")
+    expected = measure(given["teacher"], given["student"], reference=given["reference"]).values()
+    assert json.loads(out)["metrics"]["fidelity"]["value"] == pytest.approx(expected["fidelity"])
+    assert set(json.loads(out)["analyses"]) == {"components", "boundary", "memorisation", "monge_gap"}
+    np.save(tmp_path / "other.npy", given["data"])
+    other = json.loads(dmdlab("measure", folder, "--reference", tmp_path / "other.npy", "--json")[1])
+    assert other["metrics"]["fidelity"]["value"] != pytest.approx(expected["fidelity"])
+    broken = write_run(tmp_path / "sweep", made(dim=3, seed=1, status="failed"), given, layout)
+    code, out, err = dmdlab("measure", broken)
+    assert (code, out) == (2, "")
+    assert "this run failed" in err
 
 
 # --- resolve
@@ -262,87 +276,3 @@ def test_resolve_refuses_what_is_no_sample(dmdlab: Command, words: tuple[str | i
     code, out, err = dmdlab("resolve", *words, "--theory")
     assert (code, out) == (2, "")
     assert "n >= 2" in err
-
-
-# --- calibrate
-
-
-def test_calibrate_covers_the_dimensions_trains_nothing_and_goes_on(dmdlab: Command, tmp_path: Path) -> None:
-    out_dir = tmp_path / "out"
-    words = ("calibrate", "--preset", "smoke", *TINY, "law.dim=[2, 3]", "seed=[0, 1]", "--out", out_dir)
-    code, out, _ = dmdlab(*words)
-    assert code == 0
-    assert sorted(p.name for p in out_dir.iterdir()) == ["calibration", "figures"]
-    stored = sorted((out_dir / "calibration").iterdir())
-    assert [p.name.split("-n")[0] for p in stored] == ["mixture-d2", "mixture-d3"]
-    assert {p.suffix for p in (out_dir / "figures").iterdir()} == {".pdf", ".png", ".txt"}
-    assert "delta_e at 90°" in out
-    before = [p.stat().st_mtime_ns for p in stored]
-    code, out, _ = dmdlab(*words, "--json")
-    assert before == [p.stat().st_mtime_ns for p in stored]
-    found = json.loads(out)
-    assert [entry["settings"]["law.dim"] for entry in found] == [2, 3]
-    assert [Calibration.from_dict(entry["calibration"]).d for entry in found] == [2, 3]
-
-
-def test_calibrate_refuses_before_it_computes(dmdlab: Command, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for words, sentence in [
-        ((), "expected an experiment file"),
-        (("--preset", "smokee"), "did you mean 'smoke'"),
-        (("--preset", "smoke", "law.dim=0"), "law.dim"),
-        (("--preset", "smoke", "--out", tmp_path / "file"), "this is a file"),
-    ]:
-        code, out, err = dmdlab("calibrate", *words)
-        assert (code, out) == (2, "")
-        assert sentence in err
-
-
-# --- the guide
-
-
-def blocks() -> list[str]:
-    text = (Path(__file__).parents[1] / "docs" / "measuring.md").read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", text, re.S)
-
-
-def test_the_sampling_code_of_the_guide_gives_the_pairs_of_the_lab(dmdlab: Command, tmp_path: Path) -> None:
-    """Its `phi` is our flow, its noise does not depend on the batch, and its file is what `measure` reads."""
-    law, small = make_law({"name": "mixture", "dim": 6, "components": 4}), {"labels": None, "np": np, "torch": torch}
-    small["net"] = lambda x, sigma, _: law.denoise(x.flatten(1), sigma.item()).view_as(x)
-    small["student"] = lambda x: small["net"](x, torch.tensor(80.0), None)  # type: ignore[operator]
-    functions, script = (
-        block.replace('"cuda"', '"cpu"').replace("1000, (3, 64, 64)", "40, (1, 2, 3)") for block in blocks()[:2]
-    )
-    exec(functions, small)
-    exec(script.replace('"pairs.npz"', "path"), small | {"path": tmp_path / "pairs.npz"})
-    code, out, _ = dmdlab("measure", tmp_path / "pairs.npz", "--json")
-    assert code == 0
-    assert json.loads(out)["metrics"]["fidelity"]["value"] is not None
-    z = small["noise"](range(40), (1, 2, 3))  # type: ignore[operator]
-    torch.testing.assert_close(z[3:5], small["noise"]([3, 4], (1, 2, 3)))  # type: ignore[operator]
-    with np.load(tmp_path / "pairs.npz") as saved:
-        ours = flow(law.denoise, z.flatten(1), karras_grid(32, NoiseConfig())).numpy()
-        np.testing.assert_allclose(saved["teacher"].reshape(40, 6), ours, atol=1e-4)
-
-
-def test_the_library_code_of_the_guide_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, arrays: dict[str, np.ndarray]
-) -> None:
-    library, calibration = (block for block in blocks() if "from dmdlab.pairing import" in block)
-    exec(library, {key: torch.from_numpy(array) for key, array in arrays.items()})
-    assert "60 pairs in 8 dimensions" in capsys.readouterr().out
-    monkeypatch.chdir(tmp_path)
-    smaller = calibration.replace("(256, 512)", "(40, 80)")
-    exec(smaller, {"shape": (2, 4), "sigma_max": 80.0, "teacher_map": lambda x: np.tanh(x / 80)})
-    assert read_calibration(tmp_path / "calibration.npz").d == 8
-
-
-def test_the_thresholds_of_the_guide_are_those_of_the_theory() -> None:
-    text = (Path(__file__).parents[1] / "docs" / "measuring.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([\d ]+) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
-    assert len(rows) == 5
-    for n, d, *told in rows:
-        found = resolvable(int(n.replace(" ", "")), int(d))
-        expected = (found.almost_all, found.every, found.chance)
-        assert [float(x) for x in told] == pytest.approx(expected, rel=0.02)
