@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import resource
 import zipfile
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_an_npy_file_is_mapped_not_copied(tmp_path, arrays):
     assert isinstance(base, np.memmap)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.lists(st.integers(0, 4), min_size=0, max_size=4).map(tuple),
     dtype=st.sampled_from(["<f4", ">f8", "<f2", "|b1", "<i4", "|u1", "<c8", "<U3"]),
@@ -121,8 +122,9 @@ def test_pickles_are_refused_and_never_opened(tmp_path):
             read_pairs([tmp_path / s for s in sources])
 
 
-@pytest.mark.parametrize("shape", [(13, 2, 3), (10**6, 10**6), (10**12,), (2**40, 2**40)])
-def test_a_header_that_claims_more_than_the_file_holds_is_refused_before_memory_is_taken(tmp_path, arrays, shape):
+@pytest.mark.parametrize("shape", [(13, 2, 3), (10**9,), (10**6, 10**6), (10**12,), (2**40, 2**40), (-3, 2)])
+def test_a_header_that_claims_more_than_the_file_holds_is_refused_and_takes_no_memory(tmp_path, arrays, shape):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     claim = header_claiming(shape) + arrays["teacher"].tobytes()
     (tmp_path / "t.npy").write_bytes(claim)
     np.save(tmp_path / "s.npy", arrays["student"])
@@ -130,11 +132,12 @@ def test_a_header_that_claims_more_than_the_file_holds_is_refused_before_memory_
         archive.writestr("teacher.npy", claim)
         archive.writestr("student.npy", npy_bytes(arrays["student"]))
     for sources in (["t.npy", "s.npy"], ["p.npz"]):
-        with pytest.raises(InputError, match=r"header claims shape .*cut short or is damaged"):
+        with pytest.raises(InputError, match="cut short"):
             read_pairs([tmp_path / s for s in sources])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 0.999), compressed=st.booleans())
 def test_a_file_cut_short_anywhere_is_one_sentence(tmp_path, arrays, share, compressed):
     (np.savez_compressed if compressed else np.savez)(tmp_path / "whole.npz", **arrays)

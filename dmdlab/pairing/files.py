@@ -1,50 +1,29 @@
-"""Pairs from files: one npz, two npy files, or two folders of images; checked before anything is read.
+"""Pairs from files: one npz, two npy files, or two folders of images; whatever is wrong with one is a sentence.
 
-An array's header says how much the array holds. It is compared with what the file holds *before* memory is allocated,
-so a file cut short and a header that claims more than there is are refused at once. Pickles are never opened. An npy
-file is mapped, not copied: its pages stay the operating system's.
+numpy reads them, and never a pickle. An npy file is mapped, not copied: its pages stay the operating system's, and a
+header that claims more than the file holds cannot be mapped. The memory for an array of an npz is touched as its
+numbers arrive, so a claim there costs no more than what the file really holds.
 """
 
-import math
 import os
-import zipfile
-import zlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.images import image_names, read_images
 from dmdlab.pairing.pairs import Pairs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 NAMES = ("teacher", "student", "noise", "one_step", "reference", "data")
 """The arrays of a pairing, as `measure` names them; the first two are needed."""
 
-_CHUNK_BYTES = 16 * 2**20
 _EXPECTED = "expected an npz file, two npy files (teacher, student) or two folders of equally named images"
-
-
-@dataclass(frozen=True)
-class Header:
-    """What an npy header claims: the array's shape, its type, and whether columns come first."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    fortran_order: bool
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the array by this header, exact for any claim."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def read_pairs(
@@ -141,14 +120,8 @@ def read_npy(path: Path) -> np.ndarray:
     Raises:
         InputError: a file that cannot be read, is damaged or cut short, or holds pickles.
     """
-    with _readable(path), path.open("rb") as file:
-        header = _read_header(file, str(path))
-        offset = file.tell()
-        _check_size(header, os.fstat(file.fileno()).st_size - offset, str(path))
-        if header.nbytes == 0:
-            return np.empty(header.shape, header.dtype)
-        order = "F" if header.fortran_order else "C"
-        return np.memmap(file, header.dtype, "r", offset, header.shape, order)  # type: ignore[call-overload]
+    with _readable(path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_npz(path: Path, names: Collection[str] = NAMES, notes: list[str] | None = None) -> dict[str, np.ndarray]:
@@ -158,22 +131,17 @@ def read_npz(path: Path, names: Collection[str] = NAMES, notes: list[str] | None
         InputError: a file that cannot be read, is damaged or cut short, holds pickles, or lacks teacher or student.
     """
     notes = [] if notes is None else notes
-    with _readable(path), zipfile.ZipFile(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        if any(info.filename.endswith(".pkl") for info in members.values()):
+    with _readable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        if any(name.endswith(".pkl") for name in stored.files):
             raise InputError(
                 f"{path}: it holds pickles, which can run code and are never opened; save the arrays with "
                 "np.savez(path, teacher=..., student=...), a torch tensor as tensor.cpu().numpy()"
             )
-        _check_names(path, members)
-        for other in sorted(set(members) - set(NAMES)):
+        _check_names(path, sorted(stored.files))
+        for other in sorted(set(stored.files) - set(NAMES)):
             near = get_close_matches(other, NAMES, n=1)
             notes.append(f"'{other}' in {path.name} is not used{f'; is it {near[0]!r}?' if near else '.'}")
-        return {
-            name: _member(archive, members[name], f"{path}: {name}")
-            for name in NAMES
-            if name in members and name in names
-        }
+        return {name: _member(path, stored, name) for name in NAMES if name in stored.files and name in names}
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -182,23 +150,18 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         InputError: a file that cannot be read, is damaged or is no calibration.
     """
-    with _readable(path):
-        if _kind(path) != "npz":
-            raise InputError(f"{path}: expected a calibration, as np.savez(path, **calibration.to_arrays()) writes it")
-        with zipfile.ZipFile(path) as archive:
-            arrays = {
-                info.filename.removesuffix(".npy"): _member(archive, info, f"{path}: {info.filename}")
-                for info in archive.infolist()
-            }
+    if _kind(path) != "npz":
+        raise InputError(f"{path}: expected a calibration, as np.savez(path, **calibration.to_arrays()) writes it")
+    with _readable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        arrays = {name: _member(path, stored, name) for name in stored.files}
     try:
         return Calibration.from_arrays(arrays)
     except (InputError, ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _check_names(path: Path, found: Iterable[str]) -> None:
+def _check_names(path: Path, found: Sequence[str]) -> None:
     """Raises InputError when teacher or student is missing, with the nearest name that is there."""
-    found = sorted(found)
     for name in NAMES[:2]:
         if name in found:
             continue
@@ -208,76 +171,38 @@ def _check_names(path: Path, found: Iterable[str]) -> None:
         raise InputError(f"{path}: no array named {name!r}; it holds {holds}: {hint}.")
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> np.ndarray:
-    """One array of an npz file, read in chunks into memory that its header and its size agree on."""
-    with archive.open(info) as file:
-        header = _read_header(file, source)
-        _check_size(header, info.file_size - file.tell(), source)
-        flat = np.empty(header.nbytes, np.uint8)
-        at = 0
-        while at < header.nbytes:
-            chunk = file.read(min(_CHUNK_BYTES, header.nbytes - at))
-            if not chunk:
-                raise InputError(f"{source}: the file ends in the middle of the array; write or copy it again.")
-            flat[at : at + len(chunk)] = np.frombuffer(chunk, np.uint8)
-            at += len(chunk)
-        while file.read(_CHUNK_BYTES):  # to the end, where the archive's checksum is compared
-            pass
-    return flat.view(header.dtype).reshape(header.shape, order="F" if header.fortran_order else "C")
-
-
-def _read_header(file: IO[bytes], source: str) -> Header:
-    """The header of an npy stream, which then stands at the first number. Raises InputError for pickles and damage."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    try:
-        version = np.lib.format.read_magic(file)
-        if version not in readers:
-            raise ValueError(f"it has version {version} of the format")
-        shape, fortran_order, dtype = readers[version](file)
-    except (ValueError, SyntaxError, EOFError) as error:
-        raise InputError(
-            f"{source}: not a readable npy array ({str(error).splitlines()[0]}); write it again."
-        ) from None
-    if dtype.hasobject:
-        raise InputError(
-            f"{source}: an array of Python objects, stored as a pickle, which can run code and is never opened; save "
-            "real numbers of one shape (n, ...)."
-        )
-    return Header(shape, dtype, fortran_order)
-
-
-def _check_size(header: Header, held: int, source: str) -> None:
-    """Raises InputError when the header claims another number of bytes than the file holds behind it."""
-    if min(header.shape, default=0) < 0 or header.nbytes > held:
-        raise InputError(
-            f"{source}: its header claims shape {header.shape} of {header.dtype} ({_size(header.nbytes)}), but the "
-            f"file holds {_size(held)}: it was cut short or is damaged; write or copy it again."
-        )
+def _member(path: Path, stored: NpzFile, name: str) -> np.ndarray:
+    """One array of an npz file; numpy hands out the bytes of a member that is none."""
+    with _readable(path, f": {name}"):
+        array = stored[name]
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: {name}: not a readable npy array; write it again.")
+    return array
 
 
 @contextmanager
-def _readable(path: Path) -> "Iterator[None]":
-    """Turn what the system and zipfile raise about `path` into sentences."""
+def _readable(path: Path, member: str = "") -> Iterator[None]:
+    """Turn what the system, numpy and zipfile raise about `path` into sentences."""
     try:
         yield
+    except InputError:
+        raise
     except FileNotFoundError:
         near = get_close_matches(path.name, os.listdir(path.parent), n=1) if path.parent.is_dir() else []
         hint = f"; did you mean {near[0]!r}?" if near else f"; {_EXPECTED}"
         raise InputError(f"{path}: no such file{hint}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); write or copy it again.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); {_EXPECTED}") from None
+    except Exception as error:  # numpy, zipfile and zlib have a dozen kinds for a file that is not whole
+        if "bject" in str(error):  # numpy: "Object arrays cannot be loaded", "Python objects in dtype"
+            raise InputError(
+                f"{path}{member}: an array of Python objects, stored as a pickle, which can run code and is never "
+                "opened; save real numbers of one shape (n, ...)."
+            ) from None
+        said = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}{member}: damaged or cut short ({said}); write or copy it again.") from None
 
 
 def _some(words: Sequence[str]) -> str:
     """The first few of `words`."""
     return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
-
-
-def _size(count: int) -> str:
-    """Bytes for people."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}"
-    return f"{count} bytes"
