@@ -1,4 +1,8 @@
-"""A sweep behind progress bars: one for all runs, one for each ensemble at work. Into a file, a line now and then."""
+"""A sweep behind progress bars: one for all runs, one for each ensemble at work. Into a file, a line now and then.
+
+The bar of all runs counts operations, so a large ensemble counts for more than a small one. What a sweep finds already
+done, such as start networks that its folder holds, is taken off the total instead of being mistaken for speed.
+"""
 
 import shlex
 import signal
@@ -7,43 +11,41 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.pace import Ensemble, Pace, duration, throughput
 from dmdlab.config import Experiment
 
 if TYPE_CHECKING:
+    from dmdlab.group import Group
     from dmdlab.lab.plan import Plan
+    from dmdlab.lab.run import Progress
+    from dmdlab.lab.store import Store
     from dmdlab.lab.sweep import Event
 
 LOG_SECONDS = 60.0
 """Time between two lines on how it goes where there is no terminal for bars (ours)."""
 
+RESUMED = 0.1
+"""When the first news of a distillation is beyond this share, it goes on from a checkpoint."""
 
-def follow(
-    experiments: Sequence[Experiment],
-    out: Path,
-    device: Any,
-    workers: int,
-    memory: int | None = None,
-    graph: bool | None = None,
-) -> None:
-    """Run what `out` lacks. Ctrl-C, and a scheduler's SIGTERM, say what is kept and how to go on; exit status 130."""
-    from dmdlab.lab.sweep import missing, sweep
+
+def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment], graph: bool | None = None) -> None:
+    """Do what is planned. Ctrl-C, and a scheduler's SIGTERM, say what of `experiments` is kept and how to go on; exit
+    status 130."""
+    from dmdlab.lab.sweep import sweep
 
     try:
         with _terminated_as_interrupted(), show.bars() as bars:
-            board = Board(bars)
-            for index, event in sweep(experiments, out, device, workers, memory, graph):
+            board = Board(bars, planned)
+            for index, event in sweep(planned, store, graph):
                 board.show(index, event)
     except KeyboardInterrupt:
-        kept = len(experiments) - len(missing(experiments, out))
-        show.err().print(f"\nInterrupted: {kept} of {len(experiments)} runs are finished and kept in {out}.")
-        if any((out / "checkpoints").glob("*.safetensors")):
+        kept = len(experiments) - len(store.missing(experiments))
+        show.err().print(f"\nInterrupted: {kept} of {len(experiments)} runs are finished and kept in {store.out}.")
+        if store.has_checkpoints():
             show.err().print("What was training goes on from its last checkpoint.")
         show.err().print(f"Go on with: {shlex.join(['dmdlab', *sys.argv[1:]])}", soft_wrap=True)
         raise typer.Exit(130) from None
@@ -69,87 +71,77 @@ def _terminated_as_interrupted() -> Iterator[None]:
 class Board:
     """The bars and what they say. clock: seconds, from anywhere."""
 
-    def __init__(self, bars: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self.bars, self.clock = bars, clock
-        self.runs = bars.add_task("runs", total=None, text="")
-        self.done = self.total = 0
-        self.tasks: dict[int, Any] = {}
-        self.names: dict[int, str] = {}
-        self.left: dict[int, int] = {}
+    def __init__(self, bars: Any, planned: "Plan", clock: Callable[[], float] = time.monotonic) -> None:
+        self.bars, self.clock, self.total, self.finished = bars, clock, planned.runs, 0
+        self.work = sum(part.flops for part in planned.parts)
+        self.each = self.work / max(1, self.total)  # operations of an average student
+        self.runs = bars.add_task("all runs", total=self.work or None, text="")
         self.ensembles: dict[int, Ensemble] = {}
         self.memory: dict[int, int] = {}
-        self.pace = Pace(0.0, 0, clock())
         self.logged = clock()
+        if planned.parts:
+            self._say(planned.summary())
 
     def show(self, index: int, event: "Event") -> None:
         """Bring the bars up to date with one event of ensemble `index`."""
         from dmdlab.lab import sweep
 
         match event:
-            case sweep.Planned(plan):
-                self._plan(plan)
-            case sweep.Started(experiments):
-                self._start(index, experiments)
+            case sweep.Started(group):
+                self._start(index, group)
             case sweep.Taken(process, taken):
                 self.memory[process] = taken
-            case sweep.Split(_, parts, why):
+            case sweep.Split(parts, why):
                 self._split(index, parts, why)
             case sweep.Finished():
                 self._finish(index, event)
             case _:
-                share = event.done / max(1, event.total)
-                self.ensembles[index].progress(event.stage, share, self.clock())
-                name = f"{self.names[index]}: {event.stage}"
-                task = self.tasks[index]
-                self.bars.update(task, description=name, completed=event.done, total=event.total, text=event.text)
+                self._progress(self.ensembles[index], event)
         self.bars.update(self.runs, text=self.state())
         self._log()
 
     def state(self) -> str:
-        """'2.4 students/min, 3 min left, 1.2 GiB': what is known of it."""
+        """'12 of 32 runs, 2.4 students/min, 951 MiB taken': what is known of it."""
         from dmdlab.device.limits import size_text
 
-        now = self.clock()
-        rate, left = self.pace.students_per_second(now), self.pace.seconds_left(now)
-        parts = [throughput(rate)] if rate else []
-        parts += [f"{duration(left)} left"] if left and self.done < self.total else []
-        parts += [f"{size_text(sum(self.memory.values()))} at most"] if self.memory else []
+        speed = self.bars.tasks[self.runs].speed
+        parts = [f"{self.finished} of {self.total} runs"]
+        parts += [show.throughput(speed / self.each)] if speed and self.each else []
+        parts += [f"{size_text(sum(self.memory.values()))} taken"] if self.memory else []
         return ", ".join(parts)
 
-    def _plan(self, plan: "Plan") -> None:
-        self.total = sum(len(part.experiments) for part in plan.parts)
-        self.pace = Pace(float(sum(part.flops for part in plan.parts)), self.total, self.clock())
-        self.bars.update(self.runs, total=self.total)
-        if plan.parts:
-            self._say(plan.summary())
-
-    def _start(self, index: int, experiments: list[Experiment]) -> None:
+    def _start(self, index: int, group: "Group") -> None:
         from dmdlab.lab.plan import work_by_stage
 
-        law = experiments[0].law
-        self.names[index], self.left[index] = f"{law.name} d={law.dim}", len(experiments)
-        self.ensembles[index] = Ensemble(work_by_stage(experiments), self.pace)
-        if index not in self.tasks:
-            self.tasks[index] = self.bars.add_task(self.names[index], total=None, text="")
-        students = f"{len(experiments)} students as one ensemble" if len(experiments) > 1 else "1 student"
-        self._say(f"{self.names[index]}: {students}")
+        name = f"{group.shared.law.name} d={group.shared.law.dim}"
+        old = self.ensembles.get(index)
+        task = old.task if old else self.bars.add_task(name, total=None, text="")
+        self.ensembles[index] = Ensemble(name, task, len(group), dict(work_by_stage(group)))
+        self._say(f"{name}: {f'{len(group)} students as one ensemble' if len(group) > 1 else '1 student'}")
 
-    def _split(self, index: int, parts: list[list[Experiment]], why: str) -> None:
+    def _progress(self, ensemble: "Ensemble", event: "Progress") -> None:
+        done, skipped = ensemble.heard(event.stage, event.done / max(1, event.total))
+        self.work -= skipped
+        self.bars.update(self.runs, advance=done, total=self.work)
+        name = f"{ensemble.name}: {event.stage}"
+        self.bars.update(ensemble.task, description=name, completed=event.done, total=event.total, text=event.text)
+
+    def _split(self, index: int, parts: Sequence["Group"], why: str) -> None:
         from dmdlab.lab.plan import flops
 
-        self.ensembles[index].again(sum(flops(part) for part in parts))
+        self.work += sum(map(flops, parts)) - self.ensembles[index].left()
         sizes = " and ".join(str(len(part)) for part in parts)
-        self._say(f"{self.names[index]}: out of memory, going on with {sizes} students at a time ({why})")
+        self._say(f"{self.ensembles[index].name}: out of memory, going on with {sizes} students at a time ({why})")
 
     def _finish(self, index: int, event: Any) -> None:
-        self.done += 1
-        self.bars.advance(self.runs)
-        self.left[index] -= 1
+        ensemble = self.ensembles[index]
+        self.finished += 1
+        ensemble.members -= 1
         if event.status == "failed":
             self._say(f"failed: {event.folder.name}")
-        if not self.left[index]:
-            self.bars.remove_task(self.tasks.pop(index))
-            self._say(f"{self.names[index]}: done")
+        if not ensemble.members:
+            self.bars.update(ensemble.task, visible=False)
+            self._say(f"{ensemble.name}: done")
 
     def _say(self, line: str) -> None:
         self.bars.console.print(line, soft_wrap=True)
@@ -158,5 +150,31 @@ class Board:
         """Without bars, a line a minute."""
         if self.bars.disable and self.clock() - self.logged >= LOG_SECONDS:
             self.logged = self.clock()
-            state = self.state()
-            self._say(f"{self.done} of {self.total} runs" + (f"; {state}" if state else ""))
+            left = self.bars.tasks[self.runs].time_remaining
+            self._say(self.state() + (f", {show.duration(left)} left" if left else ""))
+
+
+class Ensemble:
+    """One ensemble at work: its bar, its unfinished members, and operations by stage, in the order of the stages."""
+
+    def __init__(self, name: str, task: Any, members: int, work: dict[str, int]) -> None:
+        self.name, self.task, self.members, self.work = name, task, members, work
+        self.shares: dict[str, float] = {}
+
+    def heard(self, stage: str, share: float) -> tuple[float, float]:
+        """`share` of `stage` is done: the operations done since the last news, and those that were done already."""
+        if stage not in self.work:
+            return 0.0, 0.0
+        stages, skipped = list(self.work), 0.0
+        for before in stages[: stages.index(stage)]:  # of which nothing was heard
+            skipped += self.work[before] if self.shares.setdefault(before, -1.0) < 0 else 0.0
+            self.shares[before] = 1.0
+        known = self.shares.get(stage)
+        if known is None and share > RESUMED and stage == stages[-1]:
+            skipped, known = skipped + share * self.work[stage], share
+        self.shares[stage] = share
+        return (share - (known or 0.0)) * self.work[stage], skipped
+
+    def left(self) -> float:
+        """Operations that are not done."""
+        return sum((1 - self.shares.get(stage, 0.0)) * whole for stage, whole in self.work.items())

@@ -12,7 +12,7 @@ from dmdlab.config import Experiment, InputError
 
 if TYPE_CHECKING:
     from dmdlab.device.doctor import Examination, Machine
-    from dmdlab.lab.profile import Profile, Share, Work
+    from dmdlab.lab.profile import Operator, Profile, Work
 
 app = typer.Typer()
 
@@ -122,17 +122,17 @@ def profile(
     """
     from dmdlab.device.environment import choose_device
     from dmdlab.experiments import load
-    from dmdlab.lab.profile import distilling, first_ensemble, teaching
+    from dmdlab.lab.profile import distilling, first_group, teaching
     from dmdlab.lab.profile import profile as profiled
-    from dmdlab.lab.store import prepare
+    from dmdlab.records.writing import prepare
 
     path, overrides = split_words(words, preset, "profile")
-    chosen = choose_device(device)
-    group = first_ensemble(load(path, preset, overrides).experiments(), chosen, members)
+    where = choose_device(device)
+    group = first_group(load(path, preset, overrides).experiments(), where, members)
     folder = prepare(out)
-    work = (teaching if teacher else distilling)(group, chosen)
+    work = (teaching if teacher else distilling)(group, where)
     unit = "iteration" if teacher else "cycle"
-    show.err().print(f"Profiling {count(cycles or work.block, unit)} of {_described(group[0], work)} on {chosen}.")
+    show.err().print(f"Profiling {count(cycles or work.block, unit)} of {_described(group.shared, work)} on {where}.")
     found = profiled(work, cycles, folder)
     if as_json:
         show.print_json({"what": "teacher iteration" if teacher else "cycle", **asdict(found)})
@@ -140,37 +140,40 @@ def profile(
         _tell_profile(found, unit, work.block)
 
 
-def _described(first: Experiment, work: "Work") -> str:
-    """'16 members (residual network 64 x 3, batch 128, d = 2)'."""
-    network = first.network
-    shape = f"{network.kind} network {network.width} x {network.depth}, batch {first.student.batch}"
-    return f"{count(work.members, 'member')} ({shape}, d = {first.law.dim}) in {work.precision}"
+def _described(shared: Experiment, work: "Work") -> str:
+    """'16 members (residual network, width 64, depth 3, time_features 32, batch 128, d = 2) in float32'."""
+    from dmdlab.networks import network_settings
+
+    settings = "".join(f"{key} {value}, " for key, value in network_settings(shared.network))
+    shape = f"{shared.network.kind} network, {settings}batch {shared.student.batch}, d = {shared.law.dim}"
+    return f"{count(work.members, 'member')} ({shape}) in {work.precision}"
 
 
 def _tell_profile(found: "Profile", unit: str, block: int) -> None:
     """The tables of a profile and what they mean."""
     each = f", {found.cycle_ms / found.members:.3g} ms for each of {found.members} members" if found.members > 1 else ""
     print(f"A {unit} takes {found.cycle_ms:.3g} ms{each}.".replace("A iteration", "An iteration"))
-    columns = ["share", "ms", "calls"]
 
-    def row(part: "Share") -> tuple[str, str, str, str]:
-        return part.name.removeprefix("aten::"), f"{100 * part.share:5.1f} %", f"{part.ms:8.3f}", f"{part.calls:7.1f}"
+    def times(ms: float) -> tuple[str, str]:
+        return f"{100 * ms / found.cycle_ms:5.1f} %", f"{ms:8.3f}"
 
-    total = ("all of it", f"{100 * sum(k.share for k in found.kinds):5.1f} %", f"{found.cycle_ms:8.3f}", "")
-    show.plain_table([f"where the time of one {unit} goes", *columns], [*map(row, found.kinds), total])
-    dearest = [o for o in found.operators if o.name.startswith("aten::")][:10]
-    show.plain_table(["its dearest operators", *columns], map(row, dearest))
+    def row(operator: "Operator") -> tuple[str, ...]:
+        return operator.name.removeprefix("aten::"), *times(operator.ms), f"{operator.calls:7.1f}"
+
+    kinds = [*found.kinds.items(), ("all of it", sum(found.kinds.values()))]
+    show.plain_table([f"where the time of one {unit} goes", "share", "ms"], [(name, *times(ms)) for name, ms in kinds])
+    show.plain_table(["its dearest operators", "share", "ms", "calls"], map(row, found.operators[:10]))
     for sentence in _sentences(found, unit, block):
         print(wrapped("- ", sentence))
 
 
 def _sentences(found: "Profile", unit: str, block: int) -> list[str]:
     """The distance to the limit, what to know about the numbers, and the traces."""
-    from benchmarks.operator_kinds import MATRIX
+    from dmdlab.lab.profile import PRODUCTS
 
-    multiplying = next((kind.ms for kind in found.kinds if kind.name == MATRIX), 0.0)
+    multiplying = found.kinds[PRODUCTS]
     said = [
-        f"Distance to the limit: the networks' matrix products are {found.flops / 1e9:.3g} GFLOP per {unit}, so "
+        f"Distance to the limit: its matrix products are {found.flops / 1e9:.3g} GFLOP per {unit}, so "
         f"{rate_text(found.rate)} over the whole {unit}; a large {found.precision} product reached "
         f"{rate_text(found.limit)} before or after: {100 * found.rate / found.limit:.0f} % of the limit.",
         f"Shares are those of {count(found.cycles, unit)} under the profiler, which took "
@@ -178,11 +181,7 @@ def _sentences(found: "Profile", unit: str, block: int) -> list[str]:
     ]
     if multiplying:
         alone = 1e3 * found.flops / multiplying
-        said.insert(
-            1,
-            f"While multiplying it does {rate_text(alone)}, {100 * alone / found.limit:.0f} % of the limit (an exact "
-            "law's own products count as time here, not as work).",
-        )
+        said.insert(1, f"While multiplying it does {rate_text(alone)}, {100 * alone / found.limit:.0f} % of the limit.")
     if found.cycles % block:
         said.append(f"Random numbers are drawn for {block} {unit}s at once; only multiples of that have a fair share.")
     if found.device != "cpu":

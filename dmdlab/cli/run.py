@@ -1,5 +1,6 @@
 """Commands that compute: `run` and `sweep`."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,12 @@ import typer
 
 from dmdlab.cli import show
 from dmdlab.cli.follow import follow
-from dmdlab.config import Experiment, InputError, flatten
+from dmdlab.config import Experiment, InputError
 
 if TYPE_CHECKING:
     from dmdlab.experiments import Sweep
     from dmdlab.lab.plan import Plan
-    from dmdlab.lab.store import Record
+    from dmdlab.records.record import Record
 
 app = typer.Typer()
 
@@ -37,6 +38,7 @@ Memory = Annotated[
     ),
 ]
 Eager = Annotated[bool, typer.Option("--eager", help="On a GPU: no CUDA graph, no fused kernels; to find an error.")]
+UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -130,10 +132,14 @@ def sweep(
 
 
 def bytes_of(memory: str | None) -> int | None:
-    """What --memory says, in bytes."""
-    from dmdlab.device.limits import parse_size
-
-    return None if memory is None else parse_size(memory)
+    """Bytes of --memory, as in '8GiB', '500 MB' or '0.5tib'. Raises `InputError` for anything else."""
+    if memory is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", memory, re.IGNORECASE)
+    size = int(float(found[1]) * UNITS[found[2].lower()]) if found else 0
+    if size < 1:
+        raise InputError(f"--memory {memory}: expected a number and a unit, as in 8GiB, 500MiB or 16GB")
+    return size
 
 
 def _compute(
@@ -150,38 +156,37 @@ def _compute(
     from dmdlab.device.environment import choose_device
     from dmdlab.device.limits import default_workers
     from dmdlab.lab.plan import plan
-    from dmdlab.lab.store import folder_name, load_record, prepare
-    from dmdlab.lab.sweep import check_precision, missing
+    from dmdlab.lab.store import Store
+    from dmdlab.records.writing import prepare
 
     experiments, most = found.experiments(), bytes_of(memory)
-    device = choose_device(device_name)
-    workers = workers or default_workers(device)
-    todo = missing(experiments, out)
-    check_precision(todo, device)
-    planned = plan(todo, device, workers, most)  # refuses what cannot run; the sweep itself plans again
+    device, store = choose_device(device_name), Store(out)
+    todo = store.missing(experiments)
+    planned = plan(todo, device, workers or default_workers(device), most)
     if dry_run:
         _explain(experiments, todo, planned, out, as_json)
         return []
     prepare(out)
     state = f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
     show.err().print(f"{state} on {device}")
-    follow(experiments, out, device, workers, most, False if eager else None)
-    return [load_record(out / "runs" / folder_name(e)) for e in experiments]
+    follow(planned, store, experiments, False if eager else None)
+    return [store.record(e) for e in experiments]
 
 
 def _explain(
     experiments: Sequence[Experiment], todo: Sequence[Experiment], planned: "Plan", out: Path, as_json: bool
 ) -> None:
     """What --dry-run says."""
-    from dmdlab.lab.store import folder_name
+    from dmdlab.experiments import spelled_out
+    from dmdlab.records.record import folder_name
 
     if as_json:
-        show.print_json([{"id": e.id, "done": e not in todo, **flatten(e)} for e in experiments])
+        show.print_json([{"id": e.id, "done": e not in todo, **spelled_out(e)} for e in experiments])
         return
     print(f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do:")
     for part in planned.parts:
-        print(f"  an ensemble of {len(part.experiments)}:")
-        for e in part.experiments:
+        print(f"  an ensemble of {len(part.group)}:")
+        for e in part.group.members:
             print(f"    {folder_name(e)}")
     for sentence in planned.decisions if todo else []:
         print(f"- {sentence}")

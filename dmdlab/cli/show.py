@@ -93,16 +93,46 @@ def csv_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def bars() -> "Progress":
     """Progress bars on stderr; disabled where that is no terminal, since bars there would be noise in a file."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = err()
     wide = console.width >= 120  # elsewhere numbers come first
     return Progress(
         TextColumn("{task.description}"),
         *([BarColumn(bar_width=24)] if wide else []),
-        MofNCompleteColumn(),
+        TaskProgressColumn(),
         *([TimeElapsedColumn()] if wide else []),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
         console=console,
         disable=not console.is_terminal,
+        speed_estimate_period=60.0,
     )
+
+
+def duration(seconds: float) -> str:
+    """'0.3 s', '40 s', '3 min', '2 h 5 min', '3 days 4 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1g} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    days, hours = divmod(round(minutes / 60), 24)
+    return f"{days} days" + (f" {hours} h" if hours else "")
+
+
+def throughput(students_per_second: float) -> str:
+    """'2.4 students/s', or per minute or hour where that gives a number above one."""
+    for unit, seconds in (("s", 1), ("min", 60)):
+        if students_per_second * seconds >= 1:
+            return f"{students_per_second * seconds:.3g} students/{unit}"
+    return f"{students_per_second * 3600:.2g} students/h"

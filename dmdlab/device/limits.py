@@ -7,7 +7,6 @@ import sys
 
 import torch
 
-from dmdlab.config import InputError
 from dmdlab.device import cgroups
 
 SHARE = 0.9
@@ -30,8 +29,6 @@ OUT_OF_MEMORY_TEXTS = (
     *("DefaultCPUAllocator: can't allocate", "]: out of memory", "error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"),
 )
 """How memory's end is told where it is not an error of its own: by torch on the CPU, Triton, CUDA and cuBLAS."""
-
-UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
 def allowed_cores() -> int:
@@ -142,15 +139,6 @@ def release_memory(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def parse_size(text: str, source: str = "--memory") -> int:
-    """Bytes of '8GiB', '500 MB' or '0.5tib'. Raises `InputError` for anything else."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", text, re.IGNORECASE)
-    size = int(float(found[1]) * UNITS[found[2].lower()]) if found else 0
-    if size < 1:
-        raise InputError(f"{source} {text}: expected a number and a unit, as in 8GiB, 500MiB or 16GB")
-    return size
 
 
 def size_text(size: float) -> str:

@@ -196,21 +196,19 @@ def split(group: Group, parts: int, most: int) -> list[Group]:
 
 def too_large(group: Group, device: torch.device, available: str) -> str:
     """The sentence for a run that does not fit even alone."""
+    needs = size_text(tried(group).bytes(1, device.type))
     return (
-        f"one run of {shape_name(group)} needs {size_text(tried(group).bytes(1, device.type))} on {device} by estimate, "
-        f"but {available}: make the network, student.batch or measure.samples smaller, or choose another --device, "
+        f"one run of {shape_name(group)} needs {needs} on {device} by estimate, but {available}: make the network, student.batch or measure.samples smaller, or choose another --device, "
         "fewer --workers or more --memory"
     )
 
 
-def _room_in_words(
-    own: int, each: int, room: int, stated: int | None, workers: int, device: torch.device
-) -> str:
+def _room_in_words(own: int, each: int, room: int, stated: int | None, workers: int, device: torch.device) -> str:
     free = "of what is free on the GPU" if device.type == "cuda" else "of the available RAM"
     where = f"{size_text(room)} {free}" if stated is None else f"{size_text(stated)} as stated"
     return (
-        f"Each ensemble may take {size_text(own)} ({where}, {counted(workers, 'worker')}), beside {size_text(each)} that "
-        "every process takes."
+        f"Each ensemble may take {size_text(own)} ({where}, {counted(workers, 'worker')}), beside {size_text(each)} "
+        "that every process takes."
     )
 
 

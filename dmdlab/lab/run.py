@@ -146,9 +146,7 @@ def _distil(
         checkpoint.offer(lambda: distillation.state() | curves.state())
 
 
-def _train_starts(
-    group: Group, law: Law, start: EDMDenoiser, store: Store, graph: bool | None
-) -> Iterator[Progress]:
+def _train_starts(group: Group, law: Law, start: EDMDenoiser, store: Store, graph: bool | None) -> Iterator[Progress]:
     """Fill `start` with one trained network per seed, training and keeping those that the store lacks."""
     found = {s: row for s in group.seeds if (row := store.start(group.of_seed(s))) is not None}
     missing = [s for s in group.seeds if s not in found]
