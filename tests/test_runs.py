@@ -1,0 +1,134 @@
+"""What a sweep leaves behind, from its folders back to its parts, and what a second sweep does with it."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small import CPU, do, experiments
+
+from dmdlab.config import experiment_from
+from dmdlab.diffusion import flow, karras_grid
+from dmdlab.experiments import spelled_out
+from dmdlab.lab.store import Store
+from dmdlab.laws import make_law
+from dmdlab.networks import make_denoiser
+from dmdlab.pairing import assignment, measure
+from dmdlab.randomness import latents
+from dmdlab.records.record import ARRAYS, folder_name, load_records
+from dmdlab.training.student import Student
+from dmdlab.training.turn import Turn
+
+SWEEP = ("law.dim=[2, 3]", 'student.init=["teacher", "rotated"]', "seed=[0, 1]")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two dimensions, two inits, two seeds."""
+    out = tmp_path_factory.mktemp("swept")
+    do(experiments(*SWEEP), out)
+    return out
+
+
+def test_a_run_folder_holds_what_it_says(swept: Path) -> None:
+    names = sorted(p.name for p in (swept / "runs").iterdir())
+    assert len(names) == 8
+    assert all(n.startswith(("mixture-d2-", "mixture-d3-")) for n in names)
+    files = ["curve.csv", "environment.json", "experiment.json", "student.npy", "student.safetensors", "summary.json"]
+    for record in load_records(swept):
+        assert sorted(p.name for p in record.folder.iterdir()) == files
+        again = experiment_from(record.config)
+        assert record.config == spelled_out(again)
+        assert record.folder.name.startswith(f"mixture-d{again.law.dim}-{again.student.init}-s{again.seed}-")
+        for key in ("versions", "commit", "device", "hardware", "cores", "seconds"):
+            assert record.environment[key]
+        assert {"torch", "numpy", "python"} <= set(record.environment["versions"])
+    assert {folder_name(e) for e in experiments(*SWEEP)} == set(names)
+
+
+def test_what_the_students_of_a_teacher_share_is_stored_once(swept: Path) -> None:
+    assert len(list((swept / "pairs").iterdir())) == 4  # two dimensions, two seeds
+    assert len(list((swept / "calibration").iterdir())) == 2  # an exact teacher needs one a dimension
+    assert len({record.summary["pairs"] for record in load_records(swept)}) == 4
+
+
+def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
+    """The whole chain: latents, exact flow, the stored student with its turned noise, the numbers in the summary."""
+    for record in load_records(swept):
+        e, arrays = experiment_from(record.config), record.arrays()
+        law, n, d = make_law(e.law.model_dump()), e.measure.samples, e.law.dim
+        assert all(a.shape == (n, d) and a.dtype == np.float32 for a in arrays.values())
+        z = latents(e.seed, n, d, e.noise.sigma_max)
+        np.testing.assert_array_equal(arrays["noise"], z.numpy())
+        grid = karras_grid(e.teacher.steps, e.noise)
+        np.testing.assert_allclose(arrays["teacher"], flow(law.denoise, z, grid).numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(arrays["one_step"], law.denoise(z, e.noise.sigma_max).numpy(), rtol=1e-4, atol=1e-4)
+
+        weights = load_file(record.folder / "student.safetensors")
+        denoiser = make_denoiser(1, law, e.network, CPU)
+        named = dict(denoiser.network.named_parameters())
+        assert set(named) == set(weights)
+        with torch.no_grad():
+            for name, p in named.items():
+                p[0] = weights[name]
+        turn = Turn([e.seed], [True], d) if e.student.init == "rotated" else None
+        student = Student(denoiser, [e.noise.sigma_max], turn)
+        np.testing.assert_allclose(arrays["student"], student(z[None])[0].detach().numpy(), rtol=1e-4, atol=1e-4)
+
+        calibration = record.calibration()
+        report = measure(arrays["teacher"], arrays["student"], reference=arrays["reference"], calibration=calibration)
+        for key, value in report.values().items():
+            stored = record.summary["metrics"][key]["value"]
+            assert (stored is None and math.isnan(value)) or stored == pytest.approx(value, rel=1e-6)
+            assert record.row[key] == stored
+        near = assignment(arrays["student"], arrays["data"]).cost / record.row["teacher_transport_fresh"]
+        assert record.row["student_transport_ratio"] == pytest.approx(near, rel=1e-6)
+
+
+def test_arrays_of_a_record_are_different_draws(swept: Path) -> None:
+    arrays = load_records(swept)[0].arrays()
+    assert set(arrays) == set(ARRAYS)
+    for a, b in itertools.combinations(arrays, 2):
+        assert not np.allclose(arrays[a], arrays[b])
+
+
+def test_seeds_and_inits_share_what_they_should(swept: Path) -> None:
+    found = {(r.config["law.dim"], r.config["student.init"], r.config["seed"]): r.arrays() for r in load_records(swept)}
+    for d, seed in itertools.product((2, 3), (0, 1)):
+        teacher, rotated = found[d, "teacher", seed], found[d, "rotated", seed]
+        for name in ("noise", "teacher", "reference", "data"):
+            np.testing.assert_array_equal(teacher[name], rotated[name])
+        assert not np.allclose(teacher["student"], rotated["student"])
+        assert not np.allclose(teacher["noise"], found[d, "teacher", 1 - seed]["noise"])
+
+
+def test_the_training_curve_is_log_spaced_and_ends_at_the_end(swept: Path) -> None:
+    for record in load_records(swept):
+        curve = record.curve()
+        assert curve["iteration"].tolist() == [5, 20]
+        expected = {"dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm"}
+        assert set(curve) == {"iteration", "variance_ratio", "pair_cosine"} | expected
+        assert all(np.isfinite(column).all() for column in curve.values())
+        assert curve["pair_cosine"][-1] == pytest.approx(record.row["pair_cosine"], rel=1e-4)
+        assert curve["variance_ratio"][-1] == pytest.approx(record.row["variance_ratio"], rel=1e-4)
+
+
+def test_a_second_sweep_does_only_what_is_missing(swept: Path) -> None:
+    wanted = experiments(*SWEEP)
+    assert Store(swept).missing(wanted) == []
+    before = {r.folder: (r.folder / "summary.json").stat().st_mtime_ns for r in load_records(swept)}
+    starts = {p: p.stat().st_mtime_ns for p in (swept / "teachers").iterdir()}
+    lost = load_records(swept)[3]
+    old = lost.arrays()["student"]
+    (lost.folder / "summary.json").unlink()
+    assert [e.id for e in Store(swept).missing(wanted)] == [lost.summary["id"]]
+    again = do(wanted, swept)
+    after = {r.folder: (r.folder / "summary.json").stat().st_mtime_ns for r in again}
+    assert {f for f in before if after[f] != before[f]} == {lost.folder}
+    assert {p: p.stat().st_mtime_ns for p in (swept / "teachers").iterdir()} == starts  # no network trained anew
+    redone = next(r for r in again if r.folder == lost.folder)
+    assert redone.summary["id"] == lost.summary["id"]
+    np.testing.assert_allclose(redone.arrays()["student"], old, rtol=1e-4, atol=1e-5)
