@@ -20,9 +20,9 @@ from dmdlab.cli import run as running
 from dmdlab.cli import show
 from dmdlab.cli.run import _draw as draw_figures
 from dmdlab.config import known_keys
-from dmdlab.lab.store import load_records
 from dmdlab.laws import LAWS
 from dmdlab.pairing import METRICS
+from dmdlab.records.record import load_records
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ("--preset", "smoke", *TINY)

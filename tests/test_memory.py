@@ -18,7 +18,7 @@ from dmdlab.device import allocator
 from dmdlab.device import limits as memory
 from dmdlab.lab import footprint, plan, sweep
 from dmdlab.lab.run import run_ensemble
-from dmdlab.lab.store import load_records
+from dmdlab.records.record import load_records
 
 Command = Callable[..., tuple[int, str, str]]
 PLENTY = 2**40
