@@ -244,7 +244,7 @@ _FLOW = ("teacher.kind", "teacher.steps", "teacher.solver")
 
 
 def map_keys(experiment: Experiment) -> dict[str, Any]:
-    """The settings that determine Phi_K, dotted, those at their defaults left out; a trained teacher's id among them."""
+    """The dotted settings that determine Phi_K, those at their defaults left out; a trained teacher's id among them."""
     found = {k: v for k, v in changed(experiment).items() if k.startswith(("law.", "noise.")) or k in _FLOW}
     return found | ({"teacher": experiment.teacher_id} if experiment.teacher.kind == "network" else {})
 

@@ -7,14 +7,16 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, experiment_from
-from dmdlab.diffusion import EDMDenoiser
 from dmdlab.experiments import load
-from dmdlab.lab.store import Record, load_records
+from dmdlab.group import Group
+from dmdlab.lab.plan import plan
+from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import sweep
 from dmdlab.laws import Law, make_law
-from dmdlab.randomness import generator, rotation
-from dmdlab.training.distill import Distillation, Student
-from dmdlab.training.teacher import denoiser_for, ensemble_of
+from dmdlab.networks import EDMDenoiser, make_denoiser
+from dmdlab.randomness import generator
+from dmdlab.records.record import Record, load_records
+from dmdlab.training.distill import NUMBERS, Distillation, distillation_from
 
 CPU = torch.device("cpu")
 
@@ -38,38 +40,32 @@ def law_of(e: Experiment) -> Law:
     return make_law(e.law.model_dump())
 
 
+def group_of(*members: Experiment) -> Group:
+    return Group(members)
+
+
 def start_denoiser(experiments: Sequence[Experiment], name: str = "network") -> EDMDenoiser:
     """Untrained networks, each from its own seed: the loop does not care how good its start is."""
-    denoiser = denoiser_for(len(experiments), experiments[0].network, law_of(experiments[0]), CPU)
-    ensemble_of(denoiser).initialise([generator(e.seed, name) for e in experiments])
+    denoiser = make_denoiser(len(experiments), law_of(experiments[0]), experiments[0].network)
+    denoiser.network.initialise([generator(e.seed, name) for e in experiments])
     return denoiser
 
 
-def distillation(experiments: Sequence[Experiment], turns: Tensor | None = None) -> Distillation:
-    """The loop at its start; `turns` (d, d) or the members' own inits decide how their noise is rotated."""
-    rows = [
-        ensemble_of(start_denoiser([e], "student" if e.student.init == "random" else "network")).flat
-        for e in experiments
-    ]
-    student_network = start_denoiser(experiments)
-    ensemble_of(student_network).load_rows(torch.cat(rows))
-    d, sigma_max = experiments[0].law.dim, experiments[0].noise.sigma_max
-    rotated = torch.tensor([e.student.init == "rotated" for e in experiments])
-    own = torch.stack([rotation(e.seed, d) for e in experiments]) if turns is None else turns.expand(len(rotated), d, d)
-    student = Student(student_network, sigma_max, own, rotated)
-    return Distillation(experiments, law_of(experiments[0]).denoise, student, start_denoiser(experiments))
+def distillation(experiments: Sequence[Experiment]) -> Distillation:
+    """The loop at its start, from untrained networks."""
+    rows = start_denoiser(experiments).network.flat
+    return distillation_from(Group(tuple(experiments)), law_of(experiments[0]), rows)
 
 
 def cycle(loop: Distillation) -> Tensor:
-    """One cycle and its five numbers, (5, e)."""
+    """One cycle and its numbers, (numbers, e)."""
     loop.cycle()
-    report = loop.report()
-    names = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
-    return torch.stack([getattr(report, name) for name in names])
+    numbers = loop.report().numbers
+    return torch.stack([numbers[name] for name in NUMBERS])
 
 
 def parameters(loop: Distillation) -> list[Tensor]:
-    return [loop.student.network.flat.detach(), ensemble_of(loop.fake).flat.detach()]
+    return [loop.student.network.flat.detach(), loop.fake.network.flat.detach()]
 
 
 TINY = (
@@ -92,6 +88,7 @@ def experiments(*words: str) -> list[Experiment]:
 
 def do(wanted: Sequence[Experiment], out: Path) -> list[Record]:
     """Sweep these into `out`; every record there."""
-    for _ in sweep(wanted, out, CPU):
+    store = Store(out)
+    for _ in sweep(plan(store.missing(wanted), CPU), store):
         pass
     return load_records(out)

@@ -73,7 +73,7 @@ class Board:
 
     def __init__(self, bars: Any, planned: "Plan", clock: Callable[[], float] = time.monotonic) -> None:
         self.bars, self.clock, self.total, self.finished = bars, clock, planned.runs, 0
-        self.work = sum(part.flops for part in planned.parts)
+        self.work = float(sum(part.flops for part in planned.parts))
         self.each = self.work / max(1, self.total)  # operations of an average student
         self.runs = bars.add_task("all runs", total=self.work or None, text="")
         self.ensembles: dict[int, Ensemble] = {}

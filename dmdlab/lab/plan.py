@@ -198,8 +198,8 @@ def too_large(group: Group, device: torch.device, available: str) -> str:
     """The sentence for a run that does not fit even alone."""
     needs = size_text(tried(group).bytes(1, device.type))
     return (
-        f"one run of {shape_name(group)} needs {needs} on {device} by estimate, but {available}: make the network, student.batch or measure.samples smaller, or choose another --device, "
-        "fewer --workers or more --memory"
+        f"one run of {shape_name(group)} needs {needs} on {device} by estimate, but {available}: make the network, "
+        "student.batch or measure.samples smaller, or choose another --device, fewer --workers or more --memory"
     )
 
 

@@ -210,7 +210,8 @@ class Distillation:
 
     def _by_term(self, more: Sequence[Tensor]) -> dict[str, Sequence[Tensor]]:
         """The terms' own random numbers, apart."""
-        found, rest = {}, list(more)
+        rest = list(more)
+        found: dict[str, Sequence[Tensor]] = {}
         for name, term in self.terms.items():
             found[name], rest = rest[: len(term.sources)], rest[len(term.sources) :]
         return found
