@@ -17,11 +17,13 @@ from dmdlab.config import Experiment, flatten
 from dmdlab.device.precision import Precision, precision_on
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.experiments import load
-from dmdlab.lab.profile import random_start
+from dmdlab.group import Group
+from dmdlab.lab.trial import random_start
 from dmdlab.laws import Law, make_law
+from dmdlab.networks import make_denoiser, network_settings
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation
-from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+from dmdlab.training.teacher import train_teacher
 
 Work = Literal["cycle", "teacher", "flow"]
 Way = Literal["plain", "plain, fused AdamW", "eager", "graph, unfused", "graph"]
@@ -52,19 +54,21 @@ class Job:
     @property
     def precision(self) -> Precision:
         """The arithmetic of its networks' products; flows are always in float32."""
-        wanted = "float32" if self.work == "flow" else self.experiments()[0].network.precision
+        wanted = "float32" if self.work == "flow" else self.group().shared.network.precision
         return precision_on(torch.device(self.device), wanted)
 
-    def experiments(self) -> list[Experiment]:
-        """One per member."""
+    def group(self) -> Group:
+        """Its members, one for the plain loop."""
         words = [*self.words, f"seed={{start=0, stop={1 if self.plain else self.members}}}"]
         if self.work == "teacher":
             words.append("teacher.iterations=100000")  # dmdlab's training ends there; no benchmark gets so far
-        return load(None, self.preset, words).experiments()
+        return Group(tuple(load(None, self.preset, words).experiments()))
 
     def about(self) -> dict[str, Any]:
         """What a record says of this job: the settings that decide its cost."""
-        flat = flatten(self.experiments()[0]) | {"network.precision": self.precision}
+        shared = self.group().shared
+        network = {f"network.{key}": value for key, value in network_settings(shared.network)}
+        flat = flatten(shared) | network | {"network.precision": self.precision}
         return {"members": self.members, **{key: flat[key] for key in COSTLY}}
 
 
@@ -115,16 +119,16 @@ class Ensemble(Contestant):
     def _draw(self) -> None:
         """A new block, from its first cycle on."""
         draws = self.loop.draws
-        draws.used = draws.steps
+        draws.given_out = draws.steps
         next(draws)
-        draws.used = 0
+        draws.given_out = 0
 
 
 def build(job: Job) -> Contestant:
     """The contestant, on its device. Raises `InputError` for a precision that the device lacks."""
-    device, experiments = torch.device(job.device), job.experiments()
-    law = make_law(experiments[0].law.model_dump()).to(device)
-    return _plain(job, experiments[0], law, device) if job.plain else _ours(job, experiments, law, device)
+    device, group = torch.device(job.device), job.group()
+    law = make_law(group.shared.law.model_dump()).to(device)
+    return _plain(job, group.shared, law, device) if job.plain else _ours(job, group, law, device)
 
 
 def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestant:
@@ -134,7 +138,7 @@ def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestan
     torch.backends.cuda.matmul.allow_tf32 = job.precision == "tf32"
 
     def network() -> Preconditioned:
-        return denoiser(e.network, law.dim, law.sigma_data, job.precision == "bf16").to(device)
+        return denoiser(e.network, law, job.precision == "bf16").to(device)
 
     if job.work == "teacher":
         return Contestant(PlainTeacher(e, law, network(), generator(0, "benchmark", device=device)).step, device)
@@ -146,17 +150,17 @@ def _plain(job: Job, e: Experiment, law: Law, device: torch.device) -> Contestan
     return Contestant(PlainDMD(e, law.denoise if exact else network(), network(), network(), fused).cycle, device)
 
 
-def _ours(job: Job, experiments: list[Experiment], law: Law, device: torch.device) -> Contestant:
-    e, seeds, graph = experiments[0], [other.seed for other in experiments], job.way.startswith("graph")
+def _ours(job: Job, group: Group, law: Law, device: torch.device) -> Contestant:
+    e, seeds, graph = group.shared, group.seeds, job.way.startswith("graph")
     fuse = None if job.way == "graph" else False
     if job.work == "cycle":
-        return Ensemble(random_start(experiments, device, graph, fuse), device)
-    network = denoiser_for(len(experiments), e.network, law, device)
+        return Ensemble(random_start(group, device, graph, fuse), device)
+    network = make_denoiser(len(group), law, e.network, device)
     if job.work == "teacher":
         report = 64  # iterations a call, at least the block of random numbers that is drawn ahead
         steps = train_teacher(e, seeds, law, network, report, graph, fuse)
         return Contestant(lambda: next(steps), device, report)
-    ensemble_of(network).initialise([generator(seed, "benchmark") for seed in seeds])
+    network.network.initialise([generator(seed, "benchmark") for seed in seeds])
     own = generator(0, "benchmark noise", device=device)
     z = e.noise.sigma_max * torch.randn(len(seeds), e.measure.samples, law.dim, generator=own, device=device)
     grid = karras_grid(e.teacher.steps, e.noise)

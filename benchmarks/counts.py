@@ -1,6 +1,6 @@
 """What a cycle of an ensemble computes and moves, counted and not timed, at the points that the targets name.
 
-Products by their operations (`dmdlab.lab.cost`), bytes by a watch on every operator of one member's cycle on a CPU,
+Products by their operations (`dmdlab.lab.trial`), bytes by a watch on every operator of one member's cycle on a CPU,
 eager and in float32 (`benchmarks.traffic`). A machine's rates turn both into times that no eager ensemble too large for
 its caches goes below.
 """
@@ -13,7 +13,7 @@ from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, WIDE, Base
 from benchmarks.measure import Options, say
 from benchmarks.operator_kinds import ACTIVATION, MATRIX, OPTIMISER
 from benchmarks.traffic import cycle_traffic
-from dmdlab.lab.cost import cycle_flops
+from dmdlab.lab.trial import tried
 
 CPU = torch.device("cpu")
 
@@ -31,11 +31,11 @@ def run(options: Options) -> dict[str, Any]:
 def count(point: Base) -> dict[str, Any]:
     """Operations, bytes by kind and operators of a cycle of the whole ensemble."""
     job = point.job("eager", "cpu", precision="float32")
-    e = job.experiments()[0]
-    found = cycle_traffic(e, CPU)
+    group = job.group()
+    found = cycle_traffic(group.shared, CPU)
     own = {name: found.bytes[name] * point.members for name in (MATRIX, ACTIVATION, OPTIMISER)}
     total = sum(found.bytes.values()) * point.members
-    record = {"base": point.name, **job.about(), "flops": point.members * cycle_flops(e), "bytes": total}
+    record = {"base": point.name, **job.about(), "flops": point.members * tried(group).cycle_flops, "bytes": total}
     record |= {"bytes_by_kind": own | {"the rest": total - sum(own.values())}}
     record["operators"] = sum(found.operators.values())
     say(f"{point.name}, {point.members} members: {record['flops'] / 1e9:.3g} GFLOP, {total / 1e9:.3g} GB")

@@ -5,8 +5,8 @@ ensemble (float32 or TF32, bfloat16, and with glibc's allocator left as it is), 
 precision, the products of one forward pass at the cycle's own shapes (the ensemble's; the plain loop's one network's),
 and a copy. From these:
 
-* share of the product rate: the counted arithmetic of the networks' products (`dmdlab.lab.cost`) per second over that
-  of the large product at the same precision; and the same against forward products at the cycle's own shapes;
+* share of the product rate: the counted arithmetic of its products (`dmdlab.lab.trial`) per second over that of the
+  large product at the same precision; and the same against forward products at the cycle's own shapes;
 * bound: how many times faster than the plain loop's median this would be, were a cycle its counted products and nothing
   else, at the fastest rate that any round saw of the large product or of the cycle's own shapes. Backward products have
   other shapes and a machine may have quicker moments, so this is an estimate and no law;
@@ -34,12 +34,15 @@ from benchmarks.rates import (
     copy_seconds,
     product_seconds,
     product_size,
+    shapes,
     shapes_seconds,
     share_of_products,
 )
 from benchmarks.throughput import line, own_ways
 from dmdlab.device.precision import Precision, supports
-from dmdlab.lab.cost import cycle_flops, forward_flops, parameters
+from dmdlab.lab.trial import tried
+from dmdlab.laws import make_law
+from dmdlab.networks import make_network
 
 ADAM_BYTES = 28
 PEER, BF16_PEER = "plain loop", "plain loop, bf16"
@@ -111,7 +114,7 @@ def at(base: Base, options: Options, who: Sequence[str] = ()) -> list[dict[str, 
 def yardstick_turns(lane: Lane, base: Base, shapes: set[tuple[Precision, bool]], options: Options) -> dict[str, Turn]:
     """A turn for every product and for the copy, each for a unit of one product, forward pass or copy."""
     device, size = options.device, product_size(options)
-    e = base.job("eager", device).experiments()[0]
+    e = base.job("eager", device).group().shared
     turns: dict[str, Turn] = {"copy": partial(lane.call, copy_seconds, copy_numbers(options), device)}
     for p, plain in sorted(shapes):
         turns[f"product {p}"] = partial(lane.call, product_seconds, size, p, device)
@@ -122,17 +125,19 @@ def yardstick_turns(lane: Lane, base: Base, shapes: set[tuple[Precision, bool]],
 
 def rounds_of(entry: Entry, name: str, taken: Mapping[str, list[float]], options: Options) -> dict[str, Any]:
     """What was measured in each round, in seconds, and what was done in that time: counted operations and bytes."""
-    e, members = entry.job.experiments()[0], 1 if entry.job.plain else entry.job.members
+    group = entry.job.group()
+    e, members = group.shared, len(group)
     precision, plain = entry.shapes
+    parameters = make_network(1, make_law(e.law.model_dump()), e.network).flat.shape[1]
     return {
         "plain_s": taken[PEER],
         "own_s": taken[name],
-        "flops": members * cycle_flops(e),
-        "adam_bytes": ADAM_BYTES * parameters(e) * members * (1 + e.fake_score.updates),
+        "flops": members * tried(group).cycle_flops,
+        "adam_bytes": ADAM_BYTES * parameters * members * (1 + e.fake_score.updates),
         "product_s": taken[f"product {precision}"],
         "product_flops": 2 * product_size(options) ** 3,
         "shapes_s": taken[f"shapes {precision}, plain {plain}"],
-        "shapes_flops": members * forward_flops(e, e.student.batch),
+        "shapes_flops": members * sum(2 * e.student.batch * inputs * outputs for inputs, outputs in shapes(e)),
         "copy_s": taken["copy"],
         "copy_bytes": 8 * copy_numbers(options),
     }

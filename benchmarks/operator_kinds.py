@@ -24,11 +24,12 @@ NAMES: dict[str, str] = {
         sin cos tan tanh erf erfinv erfc special_erfcx floor ceil round remainder fmod sign clamp clamp_min clamp_max
         maximum minimum where eq ne lt le gt ge __and__ __or__ bitwise_and bitwise_or bitwise_not logical_and logical_or
         logical_not isfinite isnan lerp sum mean amax amin max min prod cumsum any all argmax argmin norm
-        linalg_vector_norm var std logsumexp softmax _softmax log_softmax _log_softmax sort searchsorted""",
+        linalg_vector_norm var std logsumexp softmax _softmax log_softmax _log_softmax sort searchsorted fft_fft
+        _fft_r2c _fft_c2c _fft_c2r""",
     OVERHEAD: """empty empty_like empty_strided new_empty new_empty_strided resize view _unsafe_view reshape expand
         expand_as as_strided select slice split split_with_sizes chunk narrow unbind unsqueeze squeeze transpose t mT
         permute flatten unflatten detach alias lift_fresh item _local_scalar_dense result_type promote_types
-        resolve_conj resolve_neg""",
+        resolve_conj resolve_neg real imag view_as_real""",
 }
 """The operators of each kind: their names without 'aten::' and without the underscore of those that work in place.
 

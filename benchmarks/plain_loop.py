@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
-from dmdlab.config import Experiment, InputError, NetworkConfig
+from dmdlab.config import Experiment, InputError, NetworkSpec
 from dmdlab.laws import Law
+from dmdlab.networks import network_settings
+from dmdlab.networks.mlp import MLPSettings
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
 
@@ -39,13 +41,13 @@ class TimeFeatures(nn.Module):
 class PlainMLP(nn.Module):
     """The paper's toy network."""
 
-    def __init__(self, dim: int, config: NetworkConfig) -> None:
+    def __init__(self, dim: int, settings: MLPSettings) -> None:
         super().__init__()
-        self.embed = TimeFeatures(config.time_features)
-        layers: list[nn.Module] = [nn.Linear(dim + config.time_features, config.width), nn.SiLU()]
-        for _ in range(config.depth - 1):
-            layers += [nn.Linear(config.width, config.width), nn.SiLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(config.width, dim))
+        self.embed = TimeFeatures(settings.time_features)
+        layers: list[nn.Module] = [nn.Linear(dim + settings.time_features, settings.width), nn.SiLU()]
+        for _ in range(settings.depth - 1):
+            layers += [nn.Linear(settings.width, settings.width), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(settings.width, dim))
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
         return self.layers(torch.cat([x, self.embed(c_noise)], dim=-1))
@@ -54,14 +56,14 @@ class PlainMLP(nn.Module):
 class PlainResidual(nn.Module):
     """The quickstart's network."""
 
-    def __init__(self, dim: int, config: NetworkConfig) -> None:
+    def __init__(self, dim: int, settings: MLPSettings) -> None:
         super().__init__()
-        width = config.width
-        self.embed = TimeFeatures(config.time_features)
+        width = settings.width
+        self.embed = TimeFeatures(settings.time_features)
         self.enter = nn.Linear(dim, width, bias=False)
-        self.level = nn.Linear(config.time_features, width)
-        self.up = nn.ModuleList(nn.Linear(width, width) for _ in range(config.depth))
-        self.down = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(config.depth))
+        self.level = nn.Linear(settings.time_features, width)
+        self.up = nn.ModuleList(nn.Linear(width, width) for _ in range(settings.depth))
+        self.down = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(settings.depth))
         self.out = nn.Linear(width, dim)
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
@@ -89,9 +91,11 @@ class Preconditioned(nn.Module):
 NETWORKS = {"mlp": PlainMLP, "residual": PlainResidual}
 
 
-def denoiser(config: NetworkConfig, dim: int, sigma_data: float, autocast: bool = False) -> Preconditioned:
-    """An untrained network of this kind, at torch's own initialisation, as a denoiser."""
-    return Preconditioned(NETWORKS[config.kind](dim, config), sigma_data, autocast)
+def denoiser(spec: NetworkSpec, law: Law, autocast: bool = False) -> Preconditioned:
+    """An untrained network of this kind, at torch's own initialisation, as a denoiser of this law."""
+    settings = network_settings(spec)
+    assert isinstance(settings, MLPSettings)
+    return Preconditioned(NETWORKS[spec.kind](law.dim, settings), law.sigma_data, autocast)
 
 
 def schedule(adam: torch.optim.AdamW, total: int, warmup: int, decay: str) -> torch.optim.lr_scheduler.LambdaLR:

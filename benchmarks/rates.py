@@ -16,8 +16,9 @@ from benchmarks.lane import current
 from benchmarks.measure import Options
 from dmdlab.config import Experiment
 from dmdlab.device.precision import Precision
-from dmdlab.lab.cost import products
 from dmdlab.lab.profile import watch
+from dmdlab.laws import make_law
+from dmdlab.networks import EnsembleLinear, make_network
 from dmdlab.randomness import generator
 
 CPU_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
@@ -41,14 +42,20 @@ def product_seconds(size: int, precision: Precision, device: str, units: int) ->
     return _timed(lambda: torch.mm(a, b, out=out), device, precision, units)
 
 
+def shapes(e: Experiment) -> list[tuple[int, int]]:
+    """(inputs, outputs) of every matrix product in one forward pass of the experiment's network."""
+    network = make_network(1, make_law(e.law.model_dump()), e.network)
+    return [tuple(layer.weight.shape[1:]) for layer in network.modules() if isinstance(layer, EnsembleLinear)]
+
+
 def shapes_seconds(e: Experiment, members: int | None, precision: Precision, device: str, units: int) -> float:
     """Time of `units` times all products of one forward pass at their own shapes, no biases: an ensemble's of so many
     members, or (None) those of the peer's one network."""
     random, n = partial(_random, precision, device), e.student.batch
     if members is None:
-        layers = [(random(n, p.inputs), random(p.outputs, p.inputs)) for p in products(e)]
+        layers = [(random(n, inputs), random(outputs, inputs)) for inputs, outputs in shapes(e)]
         return _timed(lambda: [linear(x, w) for x, w in layers], device, precision, units)
-    pairs = [(random(members, n, p.inputs), random(members, p.inputs, p.outputs)) for p in products(e)]
+    pairs = [(random(members, n, inputs), random(members, inputs, outputs)) for inputs, outputs in shapes(e)]
     return _timed(lambda: [torch.bmm(x, w) for x, w in pairs], device, precision, units)
 
 

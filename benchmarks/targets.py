@@ -23,14 +23,14 @@ from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, WIDE, Base
 from benchmarks.lane import Lane
 from benchmarks.limits import BF16_PEER, PEER, at
 from benchmarks.measure import Options, Turn, quotient, say, significant
-from dmdlab.config import Experiment
 from dmdlab.device.limits import allowed_cores
 from dmdlab.experiments import load
-from dmdlab.lab.cost import cycles
-from dmdlab.lab.plan import alike
-from dmdlab.lab.profile import random_start
+from dmdlab.group import Group, group_by_shape
+from dmdlab.lab.trial import random_start
 from dmdlab.laws import make_law
-from dmdlab.training.teacher import denoiser_for, train_teacher
+from dmdlab.networks import make_denoiser
+from dmdlab.training.distill import cycles
+from dmdlab.training.teacher import train_teacher
 
 DIMENSION = Path(__file__).resolve().parents[1] / "experiments" / "dimension.toml"
 FEW, ROUNDS = 200, 3
@@ -198,7 +198,7 @@ def cycle_ms(base: Base, options: Options) -> Iterator[Row]:
 def whole_run(base: Base, options: Options) -> Row:
     """Every cycle of the paper's distillation for all members."""
     job = base.job("graph" if options.cuda else "eager", options.device)
-    wanted = cycles(job.experiments()[0])
+    wanted = cycles(job.group())
     with Lane(options, tuned=True) as lane:
         lane.enter(job)
         seconds, how = extrapolated(lane.seconds, wanted, options)
@@ -219,7 +219,7 @@ def dimension(options: Options, file: Path, *words: str) -> Row:
     if options.full:
         with tempfile.TemporaryDirectory() as folder:
             return _dimension_row([significant(_sweep_seconds(options, file, folder, words))], "run in full", False)
-    groups = alike(load(file, None, list(words)).experiments())
+    groups = group_by_shape(load(file, None, list(words)).experiments())
     with Lane(options, tuned=True) as lane:
         seconds = [lane.call(group_seconds, group, options) for group in groups]
     few = f"{ROUNDS} times {FEW} cycles and iterations of each of its {len(groups)} ensembles"
@@ -239,14 +239,14 @@ def _sweep_seconds(options: Options, file: Path, folder: str, words: Sequence[st
     return time.perf_counter() - started
 
 
-def group_seconds(group: Sequence[Experiment], options: Options) -> list[float]:
+def group_seconds(group: Group, options: Options) -> list[float]:
     """In a lane: seconds of training one ensemble, its start networks included, each round from a few of both."""
-    e, device = group[0], torch.device(options.device)
-    seeds, law = sorted({each.seed for each in group}), make_law(e.law.model_dump()).to(device)
+    e, device = group.shared, torch.device(options.device)
+    law = make_law(e.law.model_dump()).to(device)
     loop = random_start(group, device)
-    network = denoiser_for(len(seeds), e.network, law, device)
-    teacher = train_teacher(e, seeds, law, network, report_every=1)
+    network = make_denoiser(len(group.seeds), law, e.network, device)
+    teacher = train_teacher(e, group.seeds, law, network, report_every=1)
     distilling, teaching = Ensemble(loop, device), Contestant(lambda: next(teacher), device)
     trained, _ = extrapolated(teaching.seconds, e.teacher.iterations, options)
-    distilled, _ = extrapolated(distilling.seconds, cycles(e), options)
+    distilled, _ = extrapolated(distilling.seconds, cycles(group), options)
     return [significant(a + b) for a, b in zip(trained, distilled, strict=True)]

@@ -12,7 +12,7 @@ fewer kernels where they can be compiled ('graph').
 """
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,9 +22,13 @@ from benchmarks.contestants import Way, Work
 from benchmarks.grid import Base, bases
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, alternate, quotient, say
-from dmdlab.lab.cost import cycle_flops, flow_flops, teacher_flops
+from dmdlab.lab.trial import Tried, tried
 
-FLOPS = {"cycle": cycle_flops, "teacher": teacher_flops, "flow": flow_flops}
+FLOPS: dict[Work, Callable[[Tried], int]] = {
+    "cycle": lambda found: found.cycle_flops,
+    "teacher": lambda found: found.teaching_flops,
+    "flow": lambda found: found.flow_flops,
+}
 """The counted arithmetic of one member's unit of work."""
 
 
@@ -65,7 +69,7 @@ def compare(
         return
     for way in jobs:
         if way != "plain":
-            flops = jobs[way].members * FLOPS[work](jobs[way].experiments()[0])
+            flops = jobs[way].members * FLOPS[work](tried(jobs[way].group()))
             record = about | {"way": way, "fits": True, "flops": flops, "plain_s": taken["plain"], "own_s": taken[way]}
             record |= figures(record)
             say(f"{line(record)}: {record['ratio']:.2f} ({record['ratio_least']:.2f} ... {record['ratio_most']:.2f})")

@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from benchmarks.operator_kinds import OVERHEAD, kind_of
 from dmdlab.config import Experiment
-from dmdlab.lab.profile import random_start
+from dmdlab.group import Group
+from dmdlab.lab.trial import random_start
 
 OVERWRITES = {"copy_", "fill_", "zero_", "normal_", "uniform_"}
 """Operators that write in place without a look at what was there."""
@@ -62,7 +63,7 @@ def size(tensor: Tensor) -> int:
 def cycle_traffic(experiment: Experiment, device: torch.device) -> Traffic:
     """What one member's cycle moves on `device`, eager and unfused. An ensemble moves as much for each, in as many
     operators as one."""
-    loop = random_start([experiment], device, False, False)
+    loop = random_start(Group((experiment,)), device, False, False)
     numbers = next(loop.draws)
     with Traffic() as found:
         loop._cycle(*numbers)

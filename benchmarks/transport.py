@@ -1,4 +1,4 @@
-"""Exact transport, side by side in one run: `dmdlab.pairing.assignment` against scipy, POT and lapx on the same clouds.
+"""Exact transport, side by side in one run: `dmdlab.transport` against scipy, POT and lapx on the same clouds.
 
 Every time includes the squared distances, because that is what a user waits for; solvers take turns in one process, and
 the best of three rounds counts, of two above n = 2000. The costs must agree to 1e-6, or the run fails. Ratios above 1
@@ -32,7 +32,7 @@ def full_matrix(P: Cloud, G: Cloud) -> np.ndarray:
 
 def by_dmdlab(P: Cloud, G: Cloud) -> float:
     """The mean cost of the best assignment."""
-    from dmdlab.pairing import assignment
+    from dmdlab.transport import assignment
 
     return assignment(P, G).cost
 
@@ -93,7 +93,7 @@ def figures(record: Mapping[str, Any]) -> dict[str, float]:
 def certify(n: int, d: int, relative_gap: float) -> dict[str, Any]:
     """The certified interval, with the process's peak memory so far, None where the system does not say."""
     from dmdlab.device.limits import process_peak
-    from dmdlab.pairing import assignment
+    from dmdlab.transport import assignment
 
     P, G = np.random.default_rng(0).standard_normal((2, n, d), dtype=np.float32)
     started = time.perf_counter()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from small import CPU
+from small import CPU, law_of
 
 from benchmarks import measure, rates, report, suite, targets, throughput, transport
 from benchmarks.contestants import Contestant, Ensemble, Job
@@ -88,15 +88,15 @@ def test_every_cycle_is_charged_its_share_of_the_drawing() -> None:
     class Clock:
         """A loop whose cycles take 1 and whose drawing of a block takes 10."""
 
-        steps, used, now = 8, 8, 0.0
+        steps, given_out, now = 8, 8, 0.0
 
         def cycle(self) -> None:
-            assert self.used < self.steps, "a block was drawn within a turn"
-            self.used += 1
+            assert self.given_out < self.steps, "a block was drawn within a turn"
+            self.given_out += 1
             self.now += 1.0
 
         def __next__(self) -> None:
-            self.used = 1
+            self.given_out = 1
             self.now += 10.0
 
     clock: Any = Clock()
@@ -141,7 +141,7 @@ def test_points_of_the_grid_differ_from_their_base_in_one_setting_and_are_real_e
             changed = {k for k in base.settings if base.settings[k] != point.settings[k]}
             changed |= {MEMBERS} if point.members != base.members else set()
             assert changed == {axis}
-            assert Job(base.preset, point.job("plain", "cpu").words).experiments()
+            assert Job(base.preset, point.job("plain", "cpu").words).group()
         assert {axis for axis, _ in others} == set(base.axes)
 
 
@@ -182,7 +182,8 @@ def test_rounds_and_counts_of_plain_loop_and_ensemble_are_their_own() -> None:
     ]
     for key in ("flops", "shapes_flops", "adam_bytes"):
         assert own[key] == 2 * plain[key]  # two members
-    network = denoiser(entries["it"].job.experiments()[0].network, 2, 1.0)
+    e = entries["it"].job.group().shared
+    network = denoiser(e.network, law_of(e))
     once = 28 * sum(p.numel() for p in network.parameters())
     assert plain["adam_bytes"] == once * (1 + 5)  # the student's step and five of the fake score's
 

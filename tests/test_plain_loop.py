@@ -13,12 +13,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import plain_loop
 from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
 from dmdlab.config import Experiment, InputError
-from dmdlab.diffusion import EDMDenoiser, flow, karras_grid
-from dmdlab.lab.cost import cycle_flops
+from dmdlab.diffusion import flow, karras_grid
+from dmdlab.group import Group
+from dmdlab.lab.trial import tried
 from dmdlab.laws import Law
+from dmdlab.networks import EDMDenoiser
 from dmdlab.training import teacher
-from dmdlab.training.distill import Distillation, Student
-from dmdlab.training.teacher import ensemble_of
+from dmdlab.training.distill import Distillation
+from dmdlab.training.student import Student
 
 CYCLES = 6
 
@@ -32,7 +34,7 @@ def double() -> Iterator[None]:
 
 def own(e: Experiment, ours: EDMDenoiser) -> Preconditioned:
     """The plain network with member 0's weights: the same layers in the same order, each weight transposed."""
-    plain = denoiser(e.network, e.law.dim, ours.sigma_data)
+    plain = denoiser(e.network, law_of(e))
     with torch.no_grad():
         for p, (name, q) in zip(plain.parameters(), ours.network.named_parameters(), strict=True):
             p.copy_(q[0].T if name.endswith("weight") else q[0, 0])
@@ -66,7 +68,8 @@ def loops(e: Experiment) -> tuple[Distillation, Distillation, PlainDMD]:
 
     def ours() -> Distillation:
         judge = start_denoiser([e], "teacher") if e.teacher.kind == "network" else law_of(e).denoise
-        return Distillation([e], judge, Student(start_denoiser([e]), e.noise.sigma_max), start_denoiser([e], "fake"))
+        student = Student(start_denoiser([e]), [e.noise.sigma_max])
+        return Distillation(Group((e,)), law_of(e), judge, student, start_denoiser([e], "fake"))
 
     loop = ours()
     judge = own(e, loop.teacher) if isinstance(loop.teacher, EDMDenoiser) else loop.teacher
@@ -89,7 +92,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     e = experiment(**options)
     loop, dealer, plain = loops(e)
-    starts = [loop.student.network.flat[0].clone(), ensemble_of(loop.fake).flat[0].clone()]
+    starts = [loop.student.network.flat[0].clone(), loop.fake.network.flat[0].clone()]
     draws = [[t[0].double() for t in next(dealer.draws)] for _ in range(CYCLES)]
     for _ in range(CYCLES):
         loop.cycle()
@@ -102,7 +105,7 @@ def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monk
     for _ in range(CYCLES):
         plain.cycle()
     assert fed.nothing_left()
-    ends = [loop.student.network.flat[0].detach(), ensemble_of(loop.fake).flat[0].detach()]
+    ends = [loop.student.network.flat[0].detach(), loop.fake.network.flat[0].detach()]
     for end, start, theirs in zip(ends, starts, (plain.student, plain.fake), strict=True):
         assert moved(end, start, as_row(theirs)) < 1e-6
 
@@ -123,7 +126,7 @@ def test_the_arithmetic_that_is_counted_is_what_the_plain_loop_does(kind: str, b
     *_, plain = loops(e)
     with FlopCounterMode(display=False) as counted:
         plain.cycle()
-    assert counted.get_total_flops() == cycle_flops(e)
+    assert counted.get_total_flops() == tried(Group((e,))).cycle_flops
 
 
 class Shelf:
@@ -154,7 +157,7 @@ def test_the_plain_teacher_trains_the_same_network(target: str, monkeypatch: pyt
     for _ in range(CYCLES):
         plain.step()
     assert fed.nothing_left()
-    assert moved(ensemble_of(ours).flat[0].detach(), start, as_row(network)) < 1e-6
+    assert moved(ours.network.flat[0].detach(), start, as_row(network)) < 1e-6
 
 
 @pytest.mark.parametrize(

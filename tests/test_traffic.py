@@ -1,15 +1,88 @@
-"""Counted bytes against sums done by hand."""
+"""Kinds of operators, and counted bytes against sums done by hand."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from small import CPU, experiment
+from small import CPU, experiment, law_of
 from torch import Tensor
 
-from benchmarks.operator_kinds import COPIES, ELEMENTWISE, MATRIX, OPTIMISER
+from benchmarks.operator_kinds import (
+    ACTIVATION,
+    COPIES,
+    ELEMENTWISE,
+    FUSED,
+    MATRIX,
+    NAMES,
+    NOISE,
+    OPTIMISER,
+    OVERHEAD,
+    UNSORTED,
+    kind_of,
+)
 from benchmarks.traffic import Traffic, cycle_traffic
-from dmdlab.lab.profile import random_start
+from dmdlab.config import experiment_from
+from dmdlab.group import Group
+from dmdlab.lab.profile import watch
+from dmdlab.lab.trial import random_start
+from dmdlab.laws import LAWS
+from dmdlab.networks import NETWORKS, make_denoiser
+from dmdlab.training.teacher import train_teacher
+
+# --- kinds
+
+
+def test_every_name_has_one_kind() -> None:
+    names = [name for listed in NAMES.values() for name in listed.split()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind"),
+    [
+        ("aten::bmm", MATRIX),
+        ("aten::addmm_", MATRIX),
+        ("aten::silu_backward", ACTIVATION),
+        ("aten::_fused_adamw_", OPTIMISER),
+        ("aten::_foreach_add_", OPTIMISER),
+        ("aten::normal_", NOISE),
+        ("aten::_to_copy", COPIES),
+        ("aten::__and__", ELEMENTWISE),
+        ("aten::view", OVERHEAD),
+        ("BaddbmmBackward0", OVERHEAD),
+        ("cudaLaunchKernel", OVERHEAD),
+        ("triton_poi_fused_add_silu_3", FUSED),
+        ("aten::an_operator_of_next_year", UNSORTED),
+    ],
+)
+def test_kinds_of_operators(operator: str, kind: str) -> None:
+    assert kind_of(operator) == kind
+
+
+SETTINGS: list[dict[str, Any]] = [
+    *({"law.name": law, "student.init": "rotated"} for law in sorted(set(LAWS) - {"empirical"})),
+    *({"network.kind": kind, "teacher.kind": "network"} for kind in NETWORKS),
+    {"fake_score.batches": "separate", "student.decay": "cosine", "student.normaliser": "floored"},
+    {"student.normaliser": "batch", "student.reduction": "sum", "fake_score.weight": "uniform"},
+    {"student.normaliser": "none", "student.clip": 0.0, "fake_score.updates": 1},
+    {"teacher.train_samples": 20, "teacher.levels": "lognormal", "teacher.target": "posterior"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: " ".join(map(str, settings.values())))
+def test_no_operator_of_a_cycle_or_of_the_teachers_training_is_without_a_kind(settings: dict[str, Any]) -> None:
+    small = {"law.dim": 3, "student.batch": 8, "teacher.batch": 8}
+    e = experiment_from(small | settings)
+    law = law_of(e)
+    training = train_teacher(e, [0], law, make_denoiser(1, law, e.network), report_every=1)
+    steps = [random_start(Group((e,)), CPU).cycle, partial(next, training)]
+    names = {event.name for step in steps for event in watch(step, 1, CPU).events()}
+    assert {name for name in names if kind_of(name) == UNSORTED} == set()
+
+
+# --- bytes
 
 
 def matrices(*shapes: tuple[int, ...]) -> list[Tensor]:
@@ -53,7 +126,7 @@ def test_adamw_moves_28_bytes_a_parameter() -> None:
 def test_members_move_as_much_each_in_as_many_operators() -> None:
     e = experiment(network__width=32)
     one = cycle_traffic(e, CPU)
-    loop = random_start([e.model_copy(update={"seed": seed}) for seed in range(3)], CPU)
+    loop = random_start(Group(tuple(e.model_copy(update={"seed": seed}) for seed in range(3))), CPU)
     numbers = next(loop.draws)
     with Traffic() as three:
         loop._cycle(*numbers)
