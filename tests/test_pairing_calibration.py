@@ -8,7 +8,7 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Calibration, Measured, calibrate, measure, planted_rotation, remap_angle
-from dmdlab.pairing.bases import STRUCTURED_FROM, DenseBasis, FastBasis, PlantedBasis, hartley
+from dmdlab.pairing.bases import DenseBasis, FastBasis, PlantedBasis, hartley
 
 
 def bent(z):
@@ -28,7 +28,7 @@ def in_six():
     return calibration(6)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3, 8, 33, STRUCTURED_FROM, STRUCTURED_FROM + 1])
+@pytest.mark.parametrize("d", [1, 2, 3, 8, 33, 257])
 @pytest.mark.parametrize("theta", [0.0, 37.0, 90.0, 180.0])
 def test_the_planted_rotation_is_orthogonal_and_turns_by_the_angle(d, theta):
     R = planted_rotation(d, theta, np.random.default_rng(d))
@@ -79,23 +79,23 @@ def test_a_fast_basis_reads_as_a_dense_one():
     its noise at every angle, and neither kind varies much more from basis to basis."""
     rng = np.random.default_rng(11)
     mix = rng.normal(size=(64, 64)) * np.geomspace(2.0, 0.1, 64) / 8.0  # so that no coordinate is like another
-    z = rng.normal(size=(1500, 64))
+    z = rng.normal(size=(500, 64))
     P = bent(z @ mix)
 
     def cosines(kind):
-        bases = [PlantedBasis(kind.draw(64, rng)) for _ in range(20)]
-        students = ((bent(basis.turn(z, a) @ mix) for basis in bases) for a in (15.0, 45.0, 75.0, 90.0, 120.0))
+        bases = [PlantedBasis(kind.draw(64, rng)) for _ in range(16)]
+        students = ((bent(basis.turn(z, a) @ mix) for basis in bases) for a in (15.0, 45.0, 90.0, 120.0))
         return np.array([[(P * G).sum() / np.sqrt((P**2).sum() * (G**2).sum()) for G in row] for row in students])
 
     dense, fast = cosines(DenseBasis), cosines(FastBasis)  # (angles, bases)
-    noise = np.sqrt((dense.var(axis=1, ddof=1) + fast.var(axis=1, ddof=1)) / 20)
+    noise = np.sqrt((dense.var(axis=1, ddof=1) + fast.var(axis=1, ddof=1)) / 16)
     assert np.all(np.abs(dense.mean(axis=1) - fast.mean(axis=1)) < 3.5 * noise)
     assert np.all(np.abs(np.log(dense.std(axis=1) / fast.std(axis=1))) < math.log(2.5))
 
 
 def test_a_calibration_in_many_dimensions_makes_no_dense_basis(monkeypatch):
     monkeypatch.setattr(np.linalg, "qr", lambda *_: pytest.fail("a dense basis"))
-    cosine = calibration(1024, n=40, bases=2).curve("pair_cosine")
+    cosine = calibration(1024, n=20, bases=1).curve("pair_cosine")
     assert cosine[0] == 1.0
     assert np.all(np.diff(cosine) < 0)
     assert cosine[-1] == pytest.approx(-1.0)
