@@ -7,18 +7,19 @@ contestant of e members does e students' work in a unit. Networks start at rando
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 
 from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
 from dmdlab.config import Experiment, flatten
+from dmdlab.device.environment import synchronise
 from dmdlab.device.precision import Precision, precision_on
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.experiments import load
 from dmdlab.group import Group
-from dmdlab.lab.trial import random_start
+from dmdlab.lab.trial import Tried, random_start, tried
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import make_denoiser, network_settings
 from dmdlab.randomness import generator
@@ -64,6 +65,11 @@ class Job:
             words.append("teacher.iterations=100000")  # dmdlab's training ends there; no benchmark gets so far
         return Group(tuple(load(None, self.preset, words).experiments()))
 
+    def tried(self) -> Tried:
+        """What a trial counts of its shape: the same in every precision, and whatever of its training is timed."""
+        words = tuple(word for word in self.words if not word.startswith("network.precision="))
+        return tried(replace(self, words=words, work="cycle").group())
+
     def about(self) -> dict[str, Any]:
         """What a record says of this job: the settings that decide its cost."""
         shared = self.group().shared
@@ -84,16 +90,12 @@ class Contestant:
         return self._timed(self.step, calls) * units / (calls * self.steps)
 
     def _timed(self, step: Callable[[], object], calls: int) -> float:
-        self._wait()
+        synchronise(self.device)
         start = time.perf_counter()
         for _ in range(calls):
             step()
-        self._wait()
+        synchronise(self.device)
         return time.perf_counter() - start
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
 
 class Ensemble(Contestant):

@@ -13,7 +13,6 @@ from benchmarks.grid import MEMBERS, PAPER, QUICKSTART, TINY, WIDE, Base
 from benchmarks.measure import Options, say
 from benchmarks.operator_kinds import ACTIVATION, MATRIX, OPTIMISER
 from benchmarks.traffic import cycle_traffic
-from dmdlab.lab.trial import tried
 
 CPU = torch.device("cpu")
 
@@ -31,11 +30,10 @@ def run(options: Options) -> dict[str, Any]:
 def count(point: Base) -> dict[str, Any]:
     """Operations, bytes by kind and operators of a cycle of the whole ensemble."""
     job = point.job("eager", "cpu", precision="float32")
-    group = job.group()
-    found = cycle_traffic(group.shared, CPU)
+    found = cycle_traffic(job.group().shared, CPU)
     own = {name: found.bytes[name] * point.members for name in (MATRIX, ACTIVATION, OPTIMISER)}
     total = sum(found.bytes.values()) * point.members
-    record = {"base": point.name, **job.about(), "flops": point.members * tried(group).cycle_flops, "bytes": total}
+    record = {"base": point.name, **job.about(), "flops": point.members * job.tried().cycle_flops, "bytes": total}
     record |= {"bytes_by_kind": own | {"the rest": total - sum(own.values())}}
     record["operators"] = sum(found.operators.values())
     say(f"{point.name}, {point.members} members: {record['flops'] / 1e9:.3g} GFLOP, {total / 1e9:.3g} GB")

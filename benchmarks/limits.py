@@ -40,7 +40,6 @@ from benchmarks.rates import (
 )
 from benchmarks.throughput import line, own_ways
 from dmdlab.device.precision import Precision, supports
-from dmdlab.lab.trial import tried
 from dmdlab.laws import make_law
 from dmdlab.networks import make_network
 
@@ -132,7 +131,7 @@ def rounds_of(entry: Entry, name: str, taken: Mapping[str, list[float]], options
     return {
         "plain_s": taken[PEER],
         "own_s": taken[name],
-        "flops": members * tried(group).cycle_flops,
+        "flops": members * entry.job.tried().cycle_flops,
         "adam_bytes": ADAM_BYTES * parameters * members * (1 + e.fake_score.updates),
         "product_s": taken[f"product {precision}"],
         "product_flops": 2 * product_size(options) ** 3,

@@ -15,7 +15,7 @@ from benchmarks.contestants import Contestant
 from benchmarks.lane import current
 from benchmarks.measure import Options
 from dmdlab.config import Experiment
-from dmdlab.device.precision import Precision
+from dmdlab.device.precision import Precision, arithmetic
 from dmdlab.lab.profile import watch
 from dmdlab.laws import make_law
 from dmdlab.networks import EnsembleLinear, make_network
@@ -45,7 +45,8 @@ def product_seconds(size: int, precision: Precision, device: str, units: int) ->
 def shapes(e: Experiment) -> list[tuple[int, int]]:
     """(inputs, outputs) of every matrix product in one forward pass of the experiment's network."""
     network = make_network(1, make_law(e.law.model_dump()), e.network)
-    return [tuple(layer.weight.shape[1:]) for layer in network.modules() if isinstance(layer, EnsembleLinear)]
+    weights = (layer.weight for layer in network.modules() if isinstance(layer, EnsembleLinear))
+    return [(weight.shape[1], weight.shape[2]) for weight in weights]
 
 
 def shapes_seconds(e: Experiment, members: int | None, precision: Precision, device: str, units: int) -> float:
@@ -72,14 +73,10 @@ def _random(precision: Precision, device: str, *shape: int) -> torch.Tensor:
 
 
 def _timed(call: Callable[[], object], device: str, precision: Precision, units: int) -> float:
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    try:
-        contestant = Contestant(call, torch.device(device))
+    contestant = Contestant(call, torch.device(device))
+    with arithmetic("tf32" if precision == "tf32" else "float32", contestant.device):
         contestant.seconds(1)  # not the first touch of the memory
         return contestant.seconds(units)
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def share_of_products(units: int, rounds: int) -> float:

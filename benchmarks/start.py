@@ -21,7 +21,6 @@ from benchmarks.grid import bases
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, say, significant
 from benchmarks.throughput import line, own_ways
-from dmdlab.lab.trial import tried
 
 READY = 5
 """Cycles until everything is set up: on a GPU three to warm up, one to capture, one replayed."""
@@ -40,7 +39,7 @@ def run(options: Options) -> dict[str, Any]:
             record |= medians(record)
             if not job.plain:  # the planner's, for the whole run, its measures included
                 kind = torch.device(options.device).type
-                record["planned_bytes"] = tried(job.group()).bytes(members, kind)
+                record["planned_bytes"] = job.tried().bytes(members, kind)
             say(f"{line(record)}: ready after {record['ready_s']:.1f} s")
             records.append(record)
     return {"records": records}

@@ -22,7 +22,7 @@ from benchmarks.contestants import Way, Work
 from benchmarks.grid import Base, bases
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, alternate, quotient, say
-from dmdlab.lab.trial import Tried, tried
+from dmdlab.lab.trial import Tried
 
 FLOPS: dict[Work, Callable[[Tried], int]] = {
     "cycle": lambda found: found.cycle_flops,
@@ -69,7 +69,7 @@ def compare(
         return
     for way in jobs:
         if way != "plain":
-            flops = jobs[way].members * FLOPS[work](tried(jobs[way].group()))
+            flops = jobs[way].members * FLOPS[work](jobs[way].tried())
             record = about | {"way": way, "fits": True, "flops": flops, "plain_s": taken["plain"], "own_s": taken[way]}
             record |= figures(record)
             say(f"{line(record)}: {record['ratio']:.2f} ({record['ratio_least']:.2f} ... {record['ratio_most']:.2f})")
