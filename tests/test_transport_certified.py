@@ -14,10 +14,10 @@ from dmdlab.transport.weighted import repeated_points
 
 
 def instances():
-    """200 random problems: every structure in 1, 2, 16 and 512 dimensions, seven or eight sizes of each."""
+    """112 random problems: every structure in 1, 2, 16 and 256 dimensions, four sizes of each."""
     rng = np.random.default_rng(0)
-    sizes = [int(n) for n in rng.integers(2, 301, size=200)]
-    shapes = [(structure, d) for d in (1, 2, 16, 512) for structure in STRUCTURES]
+    sizes = [int(n) for n in rng.integers(2, 201, size=112)]
+    shapes = [(structure, d) for d in (1, 2, 16, 256) for structure in STRUCTURES]
     return [(i, n, *shapes[i % len(shapes)]) for i, n in enumerate(sizes)]
 
 
