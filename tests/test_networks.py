@@ -8,21 +8,33 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, silu
 
-from dmdlab.config import NetworkConfig
-from dmdlab.networks import NETWORKS, Ensemble, EnsembleLinear
+from dmdlab.config import InputError, NetworkSpec, Value
+from dmdlab.laws import Gaussian
+from dmdlab.networks import (
+    NETWORKS,
+    Ensemble,
+    EnsembleLinear,
+    denoiser_of,
+    make_denoiser,
+    make_network,
+    network_settings,
+)
 from dmdlab.networks.ensemble import ALIGNED
 from dmdlab.networks.mlp import Fourier
 from dmdlab.randomness import generator
 
-CONFIG = NetworkConfig(width=12, depth=3, time_features=8)
+WIDTH, DEPTH, FEATURES = 12, 3, 8
 SEEDS = (3, 4, 5)
 DIM, ROWS = 4, 10
 each_kind = pytest.mark.parametrize("kind", sorted(NETWORKS))
 
 
+def spec(kind: str, width: int = WIDTH, depth: int = DEPTH, time_features: int = FEATURES) -> NetworkSpec:
+    return NetworkSpec(kind=kind, width=width, depth=depth, time_features=time_features)
+
+
 def network(kind: str, seeds: Sequence[int] = SEEDS, dim: int = DIM) -> Ensemble:
-    config = CONFIG.model_copy(update={"kind": kind})
-    return NETWORKS[kind](len(seeds), dim, config).initialise([generator(s, "network") for s in seeds])
+    return make_network(len(seeds), Gaussian(dim=dim), spec(kind)).initialise([generator(s, "network") for s in seeds])
 
 
 def inputs(members: int = len(SEEDS), dim: int = DIM) -> tuple[Tensor, Tensor]:
@@ -68,19 +80,19 @@ def test_fourier_features_are_cosines_and_sines_of_octaves() -> None:
 
 
 def plain_mlp(w: dict[str, Tensor], x: Tensor, c: Tensor) -> Tensor:
-    h = torch.cat([x, Fourier(CONFIG.time_features)(c)], dim=-1)
-    for i in range(CONFIG.depth):
+    h = torch.cat([x, Fourier(FEATURES)(c)], dim=-1)
+    for i in range(DEPTH):
         h = silu(linear(h, w[f"hidden.{i}.weight"].T, w[f"hidden.{i}.bias"][0]))
     return linear(h, w["out.weight"].T, w["out.bias"][0])
 
 
 def plain_residual(w: dict[str, Tensor], x: Tensor, c: Tensor) -> Tensor:
     def norm(h: Tensor) -> Tensor:
-        return layer_norm(h, (CONFIG.width,))
+        return layer_norm(h, (WIDTH,))
 
-    level = linear(Fourier(CONFIG.time_features)(c), w["level.weight"].T, w["level.bias"][0])
+    level = linear(Fourier(FEATURES)(c), w["level.weight"].T, w["level.bias"][0])
     h = linear(x, w["enter.weight"].T) + level
-    for i in range(CONFIG.depth):
+    for i in range(DEPTH):
         inner = silu(linear(norm(h), w[f"up.{i}.weight"].T, w[f"up.{i}.bias"][0]))
         h = h + linear(inner, w[f"down.{i}.weight"].T)
     return linear(norm(h), w["out.weight"].T, w["out.bias"][0])
@@ -216,8 +228,8 @@ def test_a_members_state_is_a_plain_copy_that_rebuilds_it(kind: str) -> None:
 
 @each_kind
 def test_the_start_has_the_stated_spread_and_its_own_stream(kind: str) -> None:
-    config = NetworkConfig(width=200, depth=2)
-    net = NETWORKS[kind](2, 100, config).initialise([generator(0, "network"), generator(1, "network")])
+    law, wide = Gaussian(dim=100), spec(kind, 200, 2, 32)
+    net = make_network(2, law, wide).initialise([generator(0, "network"), generator(1, "network")])
     layers = [m for m in net.modules() if isinstance(m, EnsembleLinear)]
     for layer in layers:
         assert layer.weight.std().item() == pytest.approx(layer.std, rel=0.05)
@@ -225,7 +237,7 @@ def test_the_start_has_the_stated_spread_and_its_own_stream(kind: str) -> None:
         assert layer.bias is None or not layer.bias.any()
     first, gain = layers[0], 1.0 if kind == "residual" else math.sqrt(2)
     assert first.std == pytest.approx(gain / math.sqrt(first.weight.shape[1]))
-    assert torch.equal(net.flat[1], NETWORKS[kind](1, 100, config).initialise([generator(1, "network")]).flat[0])
+    assert torch.equal(net.flat[1], make_network(1, law, wide).initialise([generator(1, "network")]).flat[0])
     with pytest.raises(ValueError, match="shorter"):
         net.initialise([generator(0)])
 
@@ -235,3 +247,45 @@ def test_a_network_at_its_start_keeps_the_size_of_its_input() -> None:
         net = network(kind, range(20), dim=32)
         out = net(torch.randn(20, 50, 32, generator=generator(0)), torch.zeros(20, 50, 1))
         assert 0.2 < out.std() < 2.0
+
+
+# --- from a spec
+
+
+def test_a_spec_is_completed_by_its_kind() -> None:
+    full = network_settings(NetworkSpec(kind="mlp", width=7))
+    assert full.model_dump() == {"width": 7, "depth": 4, "time_features": 32}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"kind": "residul"}, "network.kind is 'residul', which is not a network; did you mean 'residual'"),
+        ({"widht": 7}, "unknown key 'network.widht'; did you mean 'width'"),
+        ({"width": 0}, "network.width: .*greater than or equal to 1, got 0"),
+        ({"time_features": 5}, "network.time_features: .*multiple of 2, got 5"),
+    ],
+)
+def test_a_wrong_spec_is_refused_in_a_sentence(wrong: dict[str, Value], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        make_network(1, Gaussian(dim=2), NetworkSpec(**wrong))
+
+
+@each_kind
+def test_a_denoiser_of_rows_is_the_one_that_they_are_from(kind: str) -> None:
+    law, (x, _) = Gaussian(dim=DIM, scale=3.0), inputs()
+    first = make_denoiser(len(SEEDS), law, spec(kind))
+    first.network.initialise([generator(s) for s in SEEDS])
+    rows = first.network.flat.clone()
+    again = denoiser_of(rows, law, spec(kind))
+    assert torch.equal(again(x, 2.0), first(x, 2.0))
+    assert again.sigma_data == first.sigma_data == law.sigma_data
+    rows += 1
+    assert torch.equal(again.network.flat, first.network.flat)
+
+
+@each_kind
+def test_a_label_is_refused_where_no_class_is_known(kind: str) -> None:
+    x, c = inputs()
+    with pytest.raises(InputError, match=r"takes no class label: choose a network\.kind that does"):
+        network(kind)(x, c, torch.zeros(x.shape[:2], dtype=torch.int64))
