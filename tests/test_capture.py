@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recorder import Recording, pretend, tensors
-from small import CPU, cycle, distillation, experiment, law_of, parameters
+from small import cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
 from test_laws import INSTANCES
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -17,11 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP, Replayed
 from dmdlab.laws import Law
-from dmdlab.networks import ensemble
+from dmdlab.networks import NETWORKS, ensemble, make_denoiser
 from dmdlab.networks.ensemble import aligned_product, product
 from dmdlab.training import distill, optimiser
-from dmdlab.training.distill import Distillation, Student
-from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+from dmdlab.training.distill import Distillation, distillation_from
+from dmdlab.training.student import Student
+from dmdlab.training.teacher import train_teacher
+from dmdlab.training.turn import Turn
 
 CASES: dict[str, dict[str, object]] = {
     "as DMD2": {},
@@ -48,9 +50,7 @@ def members(**settings: object) -> list[Experiment]:
 
 
 def replayed(es: list[Experiment]) -> Distillation:
-    loop = distillation(es)
-    loop._step.graph = True
-    return loop
+    return distillation_from(group_of(*es), law_of(es[0]), start_denoiser(es).network.flat, graph=True)
 
 
 # --- graph against eager
@@ -87,11 +87,12 @@ def test_the_fused_optimiser_can_be_replayed(decay: float, monkeypatch: pytest.M
 
 def test_whoever_owns_a_step_does_not_keep_its_graph_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
-    loop = replayed(members())
+    replay = Replayed(torch.zeros(1).add_, graph=True)
     for _ in range(WARM_UP + 1):
-        loop.cycle()
-    assert loop._step.captured is not None
-    assert loop._step.step is None
+        assert replay.step is not None
+        replay(torch.ones(1))
+    assert replay.captured is not None
+    assert replay.step is None
 
 
 def test_a_failure_inside_a_graph_is_dated_and_stays_with_its_member(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +117,9 @@ def test_a_replayed_teacher_is_the_eager_one(target: str, monkeypatch: pytest.Mo
     e = experiment(teacher__iterations=70, teacher__batch=16, teacher__target=target, teacher__warmup=20)
     ends, losses = [], []
     for graph in (False, True):
-        denoiser = denoiser_for(2, e.network, law_of(e), CPU)
+        denoiser = make_denoiser(2, law_of(e), e.network)
         losses.append([s.loss for s in train_teacher(e, [0, 1], law_of(e), denoiser, report_every=30, graph=graph)])
-        ends.append(ensemble_of(denoiser).flat.detach())
+        ends.append(denoiser.network.flat.detach())
     assert torch.equal(*ends)
     assert torch.equal(torch.stack(losses[0]), torch.stack(losses[1]))
     assert len(losses[1]) == 3
@@ -216,17 +217,19 @@ def test_exact_denoisers_stay_on_the_device(law: Law) -> None:
 
 
 @pytest.mark.usefixtures("no_autocast")
-@pytest.mark.parametrize("kind", ["residual", "mlp"])
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("normaliser", ["sample", "floored", "batch", "none"])
 def test_a_cycle_stays_on_the_device(kind: str, normaliser: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distill, "_draws", lambda *args: None)  # the host's business, outside the graph
+    monkeypatch.setattr(distill, "streams", lambda *names, device: [])  # the host's business, outside the graph
     e = experiment(network__kind=kind, student__normaliser=normaliser)
     law = law_of(e).to(META)
-    networks = [denoiser_for(2, e.network, law, META) for _ in range(2)]
-    turns, rotated = torch.empty(2, 4, 4, device=META), torch.empty(2, dtype=torch.bool, device=META)
-    loop = Distillation([e, e], law.denoise, Student(networks[0], 80.0, turns, rotated), networks[1])
+    networks = [make_denoiser(2, law, e.network, META) for _ in range(2)]
+    student = Student(networks[0], [80.0], Turn([0, 1], [True, False], 4).to(META))
+    loop = Distillation(group_of(e, e), law, law.denoise, student, networks[1])
+    drawn: Any = iter([tuple(torch.empty(2, m, 32, c, device=META) for m, c in ((5, 4), (6, 1), (6, 4)))])
+    loop.draws = drawn
     with on_device():
-        loop._cycle(*(torch.empty(2, m, 32, c, device=META) for m, c in ((5, 4), (6, 1), (6, 4))))
+        loop.cycle()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from small import CPU, cycle, distillation, experiment, law_of, parameters
+from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
 from test_capture import members
 from torch import Tensor
 
@@ -13,11 +13,11 @@ from dmdlab.config import Experiment
 from dmdlab.device import fusing
 from dmdlab.device.fusing import fused, graph_and_fusing, is_fusing
 from dmdlab.device.precision import supports
-from dmdlab.networks import Ensemble
+from dmdlab.networks import Ensemble, make_denoiser
 from dmdlab.training import optimiser
 from dmdlab.training.distill import Distillation
 from dmdlab.training.optimiser import EnsembleAdamW
-from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+from dmdlab.training.teacher import train_teacher
 
 
 class Traced:
@@ -94,9 +94,9 @@ def test_no_number_of_the_host_goes_into_a_compiled_step(traced: Traced) -> None
 def test_a_fused_teacher_is_the_plain_one(traced: Traced) -> None:
     e, ends, before = experiment(teacher__iterations=20, teacher__batch=16), [], traced.runs
     for fuse in (False, True):
-        denoiser = denoiser_for(2, e.network, law_of(e), CPU)
+        denoiser = make_denoiser(2, law_of(e), e.network)
         list(train_teacher(e, [0, 1], law_of(e), denoiser, fuse=fuse))
-        ends.append(ensemble_of(denoiser).flat.detach())
+        ends.append(denoiser.network.flat.detach())
     torch.testing.assert_close(*ends, rtol=1e-3, atol=1e-5)
     assert traced.runs - before == 20 * 2
 
@@ -104,7 +104,7 @@ def test_a_fused_teacher_is_the_plain_one(traced: Traced) -> None:
 @pytest.mark.parametrize("clip", [0.0, 0.01])
 def test_the_fused_optimiser_is_torchs(clip: float) -> None:
     """Two learning rates, decay, clipping that bites, over a warm-up; the formula itself, not compiled."""
-    nets = [ensemble_of(distillation(members()).fake) for _ in range(2)]
+    nets = [start_denoiser(members()).network for _ in range(2)]
     ways = [EnsembleAdamW(n, [1e-3, 4e-3, 1e-3], total=20, weight_decay=0.1, clip=clip, warmup=5) for n in nets]
     g = torch.Generator().manual_seed(0)
     x, level = torch.randn(3, 8, 4, generator=g), torch.rand(3, 8, 1, generator=g)

@@ -9,8 +9,8 @@ from small import CPU, cycle, distillation, experiment, law_of, parameters, star
 from dmdlab.config import InputError
 from dmdlab.device import precision as module
 from dmdlab.device.precision import PRECISIONS, Precision, arithmetic, precision_on, supports
-from dmdlab.randomness import rotation
-from dmdlab.training.distill import Student
+from dmdlab.training.student import Student
+from dmdlab.training.turn import Turn
 
 GPU = torch.device("cuda")
 needs_bf16 = pytest.mark.skipif(not supports(CPU, "bf16"), reason="this CPU has no bfloat16 products")
@@ -94,14 +94,10 @@ def test_laws_run_in_full_whatever_surrounds_them() -> None:
     assert torch.equal(found, law.denoise(x, 0.5))
 
 
-def turned() -> tuple[torch.Tensor, torch.Tensor]:
-    return rotation(0, 4)[None], torch.tensor([True])
-
-
 @needs_bf16
 def test_the_noise_is_turned_in_full_and_measured_outputs_are_float32() -> None:
     seen: list[torch.Tensor] = []
-    student = Student(start_denoiser([experiment()]), 80.0, *turned())
+    student = Student(start_denoiser([experiment()]), [80.0], Turn([0], [True], 4))
     z = 80 * torch.randn(1, 9, 4)
     student.denoiser.forward = lambda z, sigma: seen.append(z) or z  # type: ignore[method-assign]
     student(z)
