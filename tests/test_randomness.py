@@ -1,4 +1,4 @@
-"""Named streams and latents: independent of batch, ensemble and global state; rotations without a trace."""
+"""Named streams, latents and draws many steps at a time: independent of batch, ensemble and global state."""
 
 import hashlib
 import itertools
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dmdlab.randomness import Ahead, block_steps, generator, latents, rotation, stream
+from dmdlab.randomness import generator, latents, stream
+from dmdlab.training.draws import Draws, Source, block_steps
 
 NAMES = [(0,), (1,), (0, "latents"), (1, "latents"), (0, "distill", "noise"), (0, "distill", "level"), (0, "distill/x")]
 
@@ -59,37 +60,17 @@ def test_latents_of_a_seed_are_these_numbers() -> None:
     np.testing.assert_allclose(z, [[1.2064047, 0.9645492], [0.4130572, -1.2458433]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("dim", [2, 3, 4, 5, 6, 7, 33])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_rotation_is_orthogonal_proper_and_has_no_trace(dim: int, seed: int) -> None:
-    turn = rotation(seed, dim)
-    assert turn.shape == (dim, dim)
-    assert turn.dtype == torch.float32
-    r = turn.double()
-    torch.testing.assert_close(r @ r.mT, torch.eye(dim, dtype=torch.float64), atol=1e-6, rtol=0)
-    assert torch.linalg.det(r).item() == pytest.approx(1.0, abs=1e-5)
-    assert r.trace().item() == pytest.approx(0.0, abs=1e-6 * dim)
-
-
-def test_rotations_differ_by_seed_and_name_and_repeat() -> None:
-    turns = [rotation(0, 4), rotation(1, 4), rotation(0, 4, "another")]
-    assert all(not torch.allclose(a, b, atol=1e-2) for a, b in itertools.combinations(turns, 2))
-    assert torch.equal(rotation(0, 4), turns[0])
-
-
-def test_the_planes_of_a_rotation_have_no_preferred_axis() -> None:
-    """Over many seeds the rotation averages to nothing, entry by entry: its basis is uniform."""
-    turns = torch.stack([rotation(seed, 4) for seed in range(1000)]).double()
-    assert turns.mean(0).abs().max() < 5 * 0.5 / np.sqrt(1000)  # entries have mean square 1/d
-
-
 def block(g: torch.Generator, steps: int) -> Tensor:
     return torch.rand((steps, 3), generator=g)
 
 
+def source(*seeds: int) -> Source:
+    return Source(block, [generator(s) for s in seeds])
+
+
 def test_drawing_ahead_gives_each_member_its_own_stream() -> None:
     def first(members: list[int], count: int = 7) -> Tensor:
-        streams = Ahead([(block, [generator(s) for s in members])], 4)
+        streams = Draws([source(*members)], 4)
         return torch.stack([step for (step,) in itertools.islice(streams, count)], dim=1)
 
     together = first([5, 6, 7])  # (e, steps, 3)
@@ -100,24 +81,31 @@ def test_drawing_ahead_gives_each_member_its_own_stream() -> None:
     assert torch.equal(together[1], expected)
 
 
+def test_a_further_source_leaves_the_others_as_they_were() -> None:
+    one, two = Draws([source(5, 6)], 4), Draws([source(5, 6), source(7, 8)], 4)
+    for (alone,), (first, second) in itertools.islice(zip(one, two, strict=True), 9):
+        assert torch.equal(alone, first)
+        assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize("taken", [0, 1, 3, 4, 5, 11])
 def test_streams_go_on_from_where_they_were_kept(taken: int) -> None:
-    def streams() -> Ahead:
-        return Ahead([(block, [generator(s) for s in (5, 6)]), (block, [generator(s) for s in (7, 8)])], 4)
+    def streams() -> Draws:
+        return Draws([source(5, 6), source(7, 8)], 4)
 
     straight = streams()
     list(itertools.islice(straight, taken))
-    states, used = straight.state()
+    states, given_out = straight.state()
     assert states.shape[:2] == (2, 2)
     states = states.clone()
     expected = [torch.stack(step) for step in itertools.islice(straight, 9)]
     resumed = streams()
     next(resumed)  # wherever it stands
-    resumed.restore(states, used)
+    resumed.restore(states, given_out)
     for step, want in zip(itertools.islice(resumed, 9), expected, strict=True):
         assert torch.equal(torch.stack(step), want)
-    alone = Ahead([(block, [generator(0)]), (block, [generator(0)])], 4)
-    alone.restore(states[1:], used)  # a member's row is enough
+    alone = Draws([source(0), source(0)], 4)
+    alone.restore(states[1:], given_out)  # a member's row is enough
     assert torch.equal(torch.stack(next(alone))[:, 0], expected[0][:, 1])
 
 
@@ -127,8 +115,8 @@ def test_block_steps_keeps_to_its_budget() -> None:
 
 def test_nothing_here_touches_the_global_generators() -> None:
     numpy_before, torch_before = np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (the state we guard)
-    draws(0, "x"), latents(0, 5, 3, 80.0), rotation(0, 5)
-    next(Ahead([(block, [generator(0)])], 2))
+    draws(0, "x"), latents(0, 5, 3, 80.0)
+    next(Draws([source(0)], 2))
     numpy_after = np.random.get_state()  # noqa: NPY002
     assert all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_after, strict=True))
     assert torch.equal(torch_before, torch.get_rng_state())
