@@ -94,7 +94,7 @@ def hartley(x: Tensor) -> Tensor:
 
 
 def quarter_turns(w: Tensor) -> Tensor:
-    """J: (a, b) -> (-b, a) in every pair of coordinates; where their number is odd, the first three move back by one."""
+    """J: (a, b) -> (-b, a) in each pair of coordinates; where their number is odd, the first three move back by one."""
     odd = 3 * (w.shape[-1] % 2)
     a, b = w[..., odd::2], w[..., odd + 1 :: 2]
     return torch.cat([w[..., :odd].roll(-1, dims=-1), torch.stack([-b, a], dim=-1).flatten(-2)], dim=-1)
