@@ -1,26 +1,22 @@
 """The optimiser against torch's own, one member at a time; teachers that learn, alone as among others."""
 
-import itertools
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from dmdlab.config import Experiment, NetworkConfig, experiment_from
+from dmdlab.config import Experiment, NetworkSpec, experiment_from
 from dmdlab.diffusion import edm_weight, karras_sigma
-from dmdlab.laws import Gaussian, Mixture, make_law
-from dmdlab.networks import MLP, Ensemble
+from dmdlab.laws import Gaussian, Law, Mixture, make_law
+from dmdlab.networks import Ensemble, denoiser_of, make_denoiser, make_network
 from dmdlab.randomness import generator
-from dmdlab.training import teacher as teacher_module
 from dmdlab.training.optimiser import EnsembleAdamW, warmup_then
-from dmdlab.training.teacher import denoiser_for, denoising_loss, ensemble_of, excess_risk, train_teacher
+from dmdlab.training.teacher import denoising_loss, excess_risk, train_teacher
 
-CPU = torch.device("cpu")
-NETWORK = NetworkConfig(kind="mlp", width=8, depth=2, time_features=4)
+NETWORK = NetworkSpec(kind="mlp", width=8, depth=2, time_features=4)
 
 
 # --- learning rates
@@ -43,7 +39,8 @@ RATES = [1e-3, 3e-2, 1e-3, 1e-4]
 
 
 def network(members: int) -> Ensemble:
-    return MLP(members, 3, NETWORK).initialise([generator(s, "network") for s in range(members)])
+    net = make_network(members, Gaussian(dim=3), NETWORK)
+    return net.initialise([generator(s, "network") for s in range(members)])
 
 
 def losses(net: Ensemble, step: int) -> Tensor:
@@ -117,9 +114,9 @@ def experiment(**settings: object) -> Experiment:
 
 def trained(e: Experiment, seeds: Sequence[int], report_every: int = 200) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     law = make_law(e.law.model_dump())
-    denoiser = denoiser_for(len(seeds), e.network, law, CPU)
+    denoiser = make_denoiser(len(seeds), law, e.network)
     steps = [(s.iteration, s.loss) for s in train_teacher(e, seeds, law, denoiser, report_every)]
-    return ensemble_of(denoiser).flat.detach(), steps
+    return denoiser.network.flat.detach(), steps
 
 
 @pytest.mark.parametrize("kind", ["residual", "mlp"])
@@ -130,11 +127,11 @@ def test_a_teacher_learns_its_law(kind: str, target: str) -> None:
     g = torch.Generator().manual_seed(0)
     x, eps = torch.stack([law.sample(2000, g)] * 2), torch.randn(2, 2000, 2, generator=g)
     sigma = karras_sigma(torch.rand(2, 2000, 1, generator=g), e.noise)
-    denoiser = denoiser_for(2, e.network, law, CPU)
+    denoiser = make_denoiser(2, law, e.network)
     for _ in train_teacher(e, [0, 1], law, denoiser):
         after = excess_risk(denoiser, law, x, sigma, eps)
-    fresh = denoiser_for(2, e.network, law, CPU)
-    ensemble_of(fresh).initialise([generator(s, "network") for s in (0, 1)])
+    fresh = make_denoiser(2, law, e.network)
+    fresh.network.initialise([generator(s, "network") for s in (0, 1)])
     before = excess_risk(fresh, law, x, sigma, eps)
     assert (after < 0.3 * before).all()
     assert (after < 0.3).all()
@@ -163,53 +160,58 @@ def test_progress_reports_the_mean_loss_since_the_last_report() -> None:
         torch.testing.assert_close(mean, torch.stack([loss for _, loss in every[start:stop]]).mean(0))
 
 
-def first_draws(e: Experiment, seeds: Sequence[int], count: int = 70) -> list[Tensor]:
-    """x0, sigma, eps of the first iterations, each (count, e, n, .)."""
-    draws = teacher_module._draws(e, seeds, make_law(e.law.model_dump()), CPU)
-    return [torch.stack(parts) for parts in zip(*itertools.islice(draws, count), strict=True)]
+class Watching(torch.nn.Module):
+    """A denoiser of one member that keeps what it is asked, x_sigma and sigma, and stays as it is."""
+
+    def __init__(self, law: Law, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.inner, self.asked = make_denoiser(1, law, spec), []
+        self.network = self.inner.network
+
+    def forward(self, x_sigma: Tensor, sigma: Tensor, label: Tensor | None = None) -> Tensor:
+        self.asked.append((x_sigma[0], sigma[0]))
+        return self.inner(x_sigma, sigma, label)
 
 
-def test_training_draws_fresh_data_levels_uniform_in_the_karras_index_and_unit_noise() -> None:
-    e = experiment(teacher__batch=64)
-    x, sigma, eps = first_draws(e, [0, 1])
-    assert x.shape == (70, 2, 64, 2)
-    assert sigma.shape == (70, 2, 64, 1)
-    assert len(x[:, 0].reshape(-1, 2).unique(dim=0)) == 70 * 64
+def asked(seed: int = 0, **settings: object) -> tuple[Tensor, Tensor, Law, Experiment]:
+    """Of a whole training: x_sigma (iterations, n, d), sigma (iterations, n, 1), the law and the experiment."""
+    e = experiment(teacher__batch=64, **settings)
+    law = make_law(e.law.model_dump())
+    denoiser = Watching(law, e.network)
+    for _ in train_teacher(e, [seed], law, denoiser):  # type: ignore[arg-type]
+        pass
+    x_sigma, sigma = (torch.stack(parts) for parts in zip(*denoiser.asked, strict=True))
+    return x_sigma, sigma, law, e
+
+
+def test_training_asks_for_noised_data_at_levels_uniform_in_the_karras_index() -> None:
+    x_sigma, sigma, law, e = asked()
+    assert x_sigma.shape == (40, 64, 2)
+    assert sigma.shape == (40, 64, 1)
+    assert len(x_sigma.reshape(-1, 2).unique(dim=0)) == 40 * 64
     low, high = e.noise.sigma_min ** (1 / e.noise.rho), e.noise.sigma_max ** (1 / e.noise.rho)
     index = ((sigma ** (1 / e.noise.rho) - low) / (high - low)).flatten().sort().values
     uniform = torch.linspace(0, 1, len(index))
     assert (index - uniform).abs().max() < 2 / math.sqrt(len(index))  # Kolmogorov and Smirnov, p < 0.001
-    assert eps.std().item() == pytest.approx(1.0, abs=5 / math.sqrt(eps.numel()))
-    assert abs(np.corrcoef(eps[..., 0].flatten(), x[..., 0].flatten())[0, 1]) < 0.05
-    assert not torch.equal(eps[:, 0], eps[:, 1])
-
-
-def test_every_teacher_has_a_stream_of_its_own_for_each_kind_of_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[tuple[object, ...]] = []
-
-    def watched(seed: int, *names: str, device: torch.device) -> torch.Generator:
-        used.append((seed, *names))
-        return generator(seed, *names, device=device)
-
-    monkeypatch.setattr(teacher_module, "generator", watched)
-    first_draws(experiment(), [0, 1], 1)
-    assert len(set(used)) == len(used) == 2 * 3
+    unit = x_sigma / (sigma**2 + law.sigma_data**2).sqrt()
+    assert unit.square().mean().item() == pytest.approx(1.0, abs=5 * math.sqrt(2 / unit.numel()))
 
 
 def test_lognormal_levels_are_edms() -> None:
-    _, sigma, _ = first_draws(experiment(teacher__levels="lognormal", teacher__batch=64), [0])
+    _, sigma, _, _ = asked(teacher__levels="lognormal")
     log, n = sigma.log(), sigma.numel()
     assert log.mean().item() == pytest.approx(-1.2, abs=5 * 1.2 / math.sqrt(n))
     assert log.std().item() == pytest.approx(1.2, abs=5 * 1.2 / math.sqrt(2 * n))
 
 
 def test_a_training_set_is_all_that_a_teacher_sees() -> None:
-    x, _, _ = first_draws(experiment(teacher__train_samples=7), [0, 1])
-    sets = [x[:, i].reshape(-1, 2).unique(dim=0) for i in (0, 1)]
+    """With hardly any noise every point lies on one of seven, which are another seed's no more."""
+    almost_none = {"teacher__train_samples": 7, "noise__sigma_min": 1e-7, "noise__sigma_max": 1e-6}
+    sets = [asked(seed, **almost_none)[0].reshape(-1, 2).mul(1e3).round().unique(dim=0) for seed in (0, 1)]
     assert [len(s) for s in sets] == [7, 7]
     assert not torch.equal(*sets)
-    alone, _, _ = first_draws(experiment(teacher__train_samples=7), [1])
-    assert torch.equal(alone[:, 0], x[:, 1])
+    fresh, *_ = asked(0, **(almost_none | {"teacher__train_samples": 0}))
+    assert len(fresh.reshape(-1, 2).unique(dim=0)) == 40 * 64
 
 
 # --- losses
@@ -217,8 +219,8 @@ def test_a_training_set_is_all_that_a_teacher_sees() -> None:
 
 def test_the_two_targets_have_the_same_gradient_in_expectation_and_the_posterior_less_variance() -> None:
     law, members = Mixture(dim=2, components=4), 400
-    denoiser = denoiser_for(members, NETWORK, law, CPU)
-    ensemble_of(denoiser).load_rows(network_row().expand(members, -1))
+    start = make_network(1, law, NETWORK).initialise([generator(0, "network")]).flat
+    denoiser = denoiser_of(start.expand(members, -1), law, NETWORK)
     g = torch.Generator().manual_seed(1)
     x = law.sample(members * 64, g).view(members, 64, 2)
     sigma = 0.3 + torch.rand(members, 64, 1, generator=g)
@@ -226,17 +228,13 @@ def test_the_two_targets_have_the_same_gradient_in_expectation_and_the_posterior
     found = []
     for target in (x, law.denoise(x_sigma, sigma)):
         loss = denoising_loss(denoiser, x_sigma, target, sigma, edm_weight(sigma, law.sigma_data))
-        out = torch.empty_like(ensemble_of(denoiser).flat)
-        found.append(ensemble_of(denoiser).gradient(loss, out).double())  # (members, P): a batch each
+        out = torch.empty_like(denoiser.network.flat)
+        found.append(denoiser.network.gradient(loss, out).double())  # (members, P): a batch each
     data, posterior = found
     difference = data - posterior
     assert (difference.mean(0).abs() / (difference.std(0) / math.sqrt(members))).max() < 5
     assert (data.var(0).sum() / posterior.var(0).sum()).item() > 1.2
     assert difference.std() > 0
-
-
-def network_row() -> Tensor:
-    return MLP(1, 2, NETWORK).initialise([generator(0, "network")]).flat.detach()
 
 
 def test_the_denoising_loss_is_the_weighted_mean_square_per_member() -> None:
