@@ -6,36 +6,57 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
+from small import cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import EDMDenoiser
-from dmdlab.randomness import block_steps, generator, rotation
-from dmdlab.training import distill
-from dmdlab.training.distill import Distillation, Student
-from dmdlab.training.teacher import denoiser_for, ensemble_of
+from dmdlab.diffusion import levels_in
+from dmdlab.networks import EDMDenoiser, make_denoiser
+from dmdlab.training.distill import NUMBERS, Distillation
+from dmdlab.training.draws import block_steps
+from dmdlab.training.student import Student, starting_student
+from dmdlab.training.turn import Turn
 
 # --- the student
 
 
-def test_a_rotated_student_is_the_plain_one_at_the_rotated_noise() -> None:
+def test_a_rotated_student_is_the_plain_one_at_the_turned_noise() -> None:
     e = experiment()
-    denoiser, turn, z = start_denoiser([e, e]), rotation(0, 4), 80 * torch.randn(2, 9, 4)
-    plain = Student(denoiser, 80.0)
-    mixed = Student(denoiser, 80.0, turn.expand(2, 4, 4), torch.tensor([False, True]))
+    denoiser, turn, z = start_denoiser([e, e]), Turn([0, 0], [False, True], 4), 80 * torch.randn(2, 9, 4)
+    plain, mixed = Student(denoiser, [80.0]), Student(denoiser, [80.0], turn)
     assert torch.equal(mixed(z)[0], plain(z)[0])
-    assert torch.equal(mixed(z)[1], plain(z @ turn)[1])
+    assert torch.equal(mixed(z)[1], plain(turn(z))[1])
     assert (mixed(z)[1] - plain(z)[1]).abs().max() > 1e-3
     assert torch.equal(plain(z), denoiser(z, 80.0))
 
 
-def test_an_unrotated_member_sees_its_noise_bit_for_bit() -> None:
-    """Not even a multiplication by the identity, or by a broken matrix, touches it."""
-    denoiser, z = start_denoiser([experiment()]), 80 * torch.randn(1, 9, 4)
-    broken = Student(denoiser, 80.0, torch.full((1, 4, 4), math.nan), torch.tensor([False]))
-    assert torch.equal(broken(z), denoiser(z, 80.0))
+def test_a_student_of_two_steps_noises_its_first_guess_and_denoises_it_again() -> None:
+    e = experiment()
+    denoiser, turn = start_denoiser([e, e]), Turn([1, 2], [True, True], 4)
+    z, eps = 80 * torch.randn(2, 9, 4), torch.randn(2, 9, 4)
+    student = Student(denoiser, [80.0, 1.5], turn)
+    first = denoiser(turn(z), 80.0)
+    assert torch.equal(student(z, [eps]), denoiser(first + 1.5 * eps, 1.5))
+    three = Student(denoiser, [80.0, 1.5, 0.2], turn)
+    assert torch.equal(three(z, [eps, z]), denoiser(student(z, [eps]) + 0.2 * z, 0.2))
+    with pytest.raises(ValueError, match="shorter"):
+        student(z)  # a later noise is not made up
+
+
+def test_students_start_as_their_teacher_at_turned_noise_or_at_random() -> None:
+    members = [experiment(student__init=init, seed=s) for s, init in ((0, "teacher"), (1, "rotated"), (0, "random"))]
+    teachers = start_denoiser(members)
+    student = starting_student(group_of(*members), law_of(members[0]), teachers.network.flat, "cpu")
+    z = 80 * torch.randn(3, 9, 4)
+    found, as_teacher = student(z), teachers(z, 80.0)
+    assert torch.equal(found[0], as_teacher[0])
+    turned = Turn([0, 1, 0], [False, True, False], 4)(z)
+    assert torch.equal(found[1], teachers(turned, 80.0)[1])
+    assert torch.equal(student.network.flat[:2], teachers.network.flat[:2])
+    assert (student.network.flat[2] - teachers.network.flat[2]).abs().max() > 0.1
+    again = starting_student(group_of(*members[2:]), law_of(members[0]), teachers.network.flat[2:], "cpu")
+    assert torch.equal(again.network.flat[0], student.network.flat[2])
 
 
 # --- the draws
@@ -44,7 +65,7 @@ def test_an_unrotated_member_sees_its_noise_bit_for_bit() -> None:
 @pytest.mark.parametrize(("batches", "expected"), [("shared", 3), ("separate", 4)])
 def test_a_cycles_numbers_are_prior_noise_uniform_levels_and_unit_noise(batches: str, expected: int) -> None:
     es = [experiment(seed=s, fake_score__updates=3, fake_score__batches=batches) for s in (0, 1)]
-    z, u, eps = (torch.stack(parts) for parts in zip(*itertools.islice(distill._draws(es, CPU, 4), 70), strict=True))
+    z, u, eps = (torch.stack(parts) for parts in zip(*itertools.islice(distillation(es).draws, 70), strict=True))
     assert z.shape == (70, 2, expected, 32, 4)
     assert u.shape == (70, 2, 4, 32, 1)
     assert eps.shape == (70, 2, 4, 32, 4)
@@ -57,25 +78,14 @@ def test_a_cycles_numbers_are_prior_noise_uniform_levels_and_unit_noise(batches:
     blocks = [z[:, 0, 0], z[:, 1, 0], z[:, 0, 1], eps[:, 0, 0], eps[:, 1, 0], eps[:, 0, 1]]
     correlation = np.corrcoef(torch.stack([b.flatten() for b in blocks]).numpy())[np.triu_indices(6, 1)]
     assert np.abs(correlation).max() < 5 / math.sqrt(blocks[0].numel())
-    alone, _, _ = next(distill._draws(es[1:], CPU, 4))
-    assert torch.equal(alone[0], z[0, 1])
-
-
-def test_every_member_has_a_stream_of_its_own_for_each_kind_of_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: list[tuple[object, ...]] = []
-
-    def watched(seed: int, *names: str, device: torch.device) -> torch.Generator:
-        used.append((seed, *names))
-        return generator(seed, *names, device=device)
-
-    monkeypatch.setattr(distill, "generator", watched)
-    next(distill._draws([experiment(seed=s) for s in (0, 1)], CPU, 4))
-    assert len(set(used)) == len(used) == 2 * 3
+    for together, alone in zip((z, u, eps), next(distillation(es[1:]).draws), strict=True):
+        assert torch.equal(alone[0], together[0, 1])
 
 
 def test_no_number_is_drawn_twice() -> None:
     e = experiment(fake_score__updates=2)
-    z, _, _ = zip(*itertools.islice(distill._draws([e], CPU, 4), 2 * block_steps(3 * 32 * 4)), strict=True)
+    draws = itertools.islice(distillation([e]).draws, 2 * block_steps(3 * 32 * 4))
+    z, _, _ = zip(*draws, strict=True)
     assert len(torch.stack(z).flatten().unique()) > 0.99 * torch.stack(z).numel()
     assert not torch.equal(z[0], z[-1])
 
@@ -90,7 +100,7 @@ def reference(e: Experiment, cycles: int) -> list[Tensor]:
     student_adam, fake_adam = (
         torch.optim.AdamW(d.parameters(), lr=1.0, weight_decay=s.weight_decay) for d in (student, fake)
     )
-    draws = distill._draws([e], CPU, e.law.dim)
+    draws = distillation([e]).draws
     n_student, n_fake = math.ceil(s.iterations / f.updates), math.ceil(s.iterations / f.updates) * f.updates
 
     def levels(u: Tensor, bounds: tuple[float, float]) -> Tensor:
@@ -145,7 +155,7 @@ def reference(e: Experiment, cycles: int) -> list[Tensor]:
             loss = (weight * (fake(sample + sigma * eps[1 + j], sigma) - sample) ** 2).mean()
             step(fake_adam, fake, loss, rate(f.learning_rate, at * f.updates + j, s.warmup, n_fake))
         assert len(seen) == f.updates
-    return [ensemble_of(d).flat.detach() for d in (student, fake)]
+    return [d.network.flat.detach() for d in (student, fake)]
 
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -230,31 +240,28 @@ def test_a_run_reports_means_at_the_first_cycle_past_each_point_and_at_the_end()
     loop = distillation([e, e])
     states = [loop.report() for _ in loop.run([7, 1, 10, 20])]
     assert [s.iteration for s in states] == [5, 10, 20, 25]
-    names = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
     for state, part in zip(states, ([0], [1], [2, 3], [4]), strict=True):
         mean = torch.stack([cycles[i] for i in part]).mean(0)
-        for name, row in zip(names, mean, strict=True):
-            torch.testing.assert_close(getattr(state, name), row)
+        assert tuple(state.numbers) == NUMBERS
+        for name, row in zip(NUMBERS, mean, strict=True):
+            torch.testing.assert_close(state.numbers[name], row)
         assert state.failed_at.tolist() == [-1, -1]
 
 
 def test_the_reported_numbers_are_what_they_say() -> None:
     """The first cycle of a student whose fake score is still at its start, recomputed."""
     e = experiment(student__normaliser="none", student__reduction="mean", student__clip=0.0)
-    z, u, eps = (a[:, 0] for a in next(distill._draws([e], CPU, 4)))
+    z, u, eps = (a[:, 0] for a in next(distillation([e]).draws))
     loop = distillation([e])
     x = loop.student(z)
-    sigma = distill.levels_in(u, e.student.levels, e.noise)
+    sigma = levels_in(u, e.student.levels, e.noise)
     difference = loop.fake(x + sigma * eps, sigma) - loop.teacher(x + sigma * eps, sigma)
-    (gradient,) = torch.autograd.grad(x, ensemble_parameter(loop), difference.detach() / x.numel(), retain_graph=True)
+    first = next(loop.student.network.parameters())
+    (gradient,) = torch.autograd.grad(x, first, difference.detach() / x.numel(), retain_graph=True)
     dm_loss, _, gap, norm, _ = cycle(loop)[:, 0].tolist()
     assert dm_loss == pytest.approx(0.5 * difference.square().mean().item(), rel=1e-5)
     assert gap == pytest.approx(difference.square().mean().sqrt().item() / loop.sigma_data, rel=1e-5)
     assert norm >= gradient.norm().item()
-
-
-def ensemble_parameter(loop: Distillation) -> Tensor:
-    return next(loop.student.network.parameters())
 
 
 def test_a_student_that_has_its_teachers_law_does_not_move() -> None:
@@ -262,8 +269,9 @@ def test_a_student_that_has_its_teachers_law_does_not_move() -> None:
     e = experiment(law__name="gaussian", student__weight_decay=0.0, fake_score__learning_rate=1e-30).model_dump()
     del e["law"]["components"]
     one = Experiment.model_validate(e)
-    zero = [denoiser_for(1, one.network, law_of(one), CPU) for _ in range(2)]
-    loop = Distillation([one], law_of(one).denoise, Student(zero[0], 80.0), zero[1])
+    law = law_of(one)
+    student, fake = (make_denoiser(1, law, one.network) for _ in range(2))
+    loop = Distillation(group_of(one), law, law.denoise, Student(student, [80.0]), fake)
     for _ in range(3):
         dm_loss, score_loss, gap, *_ = cycle(loop)[:, 0].tolist()
         assert dm_loss < 1e-9
