@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from dmdlab.config import InputError, NoiseConfig
 from dmdlab.diffusion import (
-    EDMDenoiser,
     edm_coefficients,
     edm_weight,
     flow,
@@ -20,6 +19,7 @@ from dmdlab.diffusion import (
 )
 from dmdlab.diffusion.noise import lognormal_levels
 from dmdlab.laws import Gaussian, Mixture
+from dmdlab.networks import EDMDenoiser
 from dmdlab.theory import gaussian_flow
 
 PAPER = NoiseConfig()
@@ -42,17 +42,16 @@ def by_hand(i: int, steps: int, noise: NoiseConfig) -> float:
 @pytest.mark.parametrize("steps", [2, 3, 8, 32])
 def test_the_karras_grid_is_edms(steps: int, noise: NoiseConfig) -> None:
     grid = karras_grid(steps, noise)
-    assert grid.dtype == torch.float64
     expected = [by_hand(i, steps, noise) for i in range(steps + 1)]
-    np.testing.assert_allclose(grid.numpy(), expected, rtol=1e-12)
-    assert (grid.diff() < 0).all()
-    assert grid[0].item() == pytest.approx(noise.sigma_max, rel=1e-12)
-    assert grid[-2].item() == pytest.approx(noise.sigma_min, rel=1e-12)
+    np.testing.assert_allclose(grid, expected, rtol=1e-12)
+    assert grid == sorted(grid, reverse=True)
+    assert grid[0] == pytest.approx(noise.sigma_max, rel=1e-12)
+    assert grid[-2] == pytest.approx(noise.sigma_min, rel=1e-12)
     assert grid[-1] == 0
 
 
 def test_one_step_goes_straight_from_sigma_max_to_zero() -> None:
-    assert karras_grid(1, PAPER).tolist() == [pytest.approx(80.0), 0.0]
+    assert karras_grid(1, PAPER) == [pytest.approx(80.0), 0.0]
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -106,14 +105,14 @@ def test_coefficients_in_numbers() -> None:
 
 
 class Scale(nn.Module):
-    """A network that scales its input; it keeps what it was given."""
+    """A network that scales its input; it keeps what it was given, a label included."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = factor
 
-    def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
-        self.seen = x, c_noise
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        self.seen = x, c_noise, label
         return self.factor * x
 
 
@@ -137,6 +136,15 @@ def test_the_network_sees_scaled_input_and_quarter_log_level() -> None:
         assert d[0, i, 2].item() == pytest.approx(4 / total * 5 + s * 2 / math.sqrt(total) * 2 * 5 / math.sqrt(total))
     assert network.seen[1].shape == (1, 2, 1)
     assert network.seen[0].shape == (1, 2, 3)
+
+
+def test_a_label_reaches_the_network() -> None:
+    network, x, label = Scale(1.0), torch.ones(1, 2, 3), torch.tensor([[4, 5]])
+    denoiser = EDMDenoiser(network, 2.0)
+    denoiser(x, 1.0, label)
+    assert network.seen[2] is label
+    denoiser(x, 1.0)
+    assert network.seen[2] is None
 
 
 # --- the flow
@@ -166,7 +174,7 @@ def test_a_solver_has_its_order(law: Gaussian, solver: str, expected: float) -> 
     stop = karras_sigma(torch.tensor(0.3, dtype=torch.float64), PAPER).item()
     errors = []
     for k in steps:
-        grid = karras_sigma(torch.linspace(1.0, 0.3, k + 1, dtype=torch.float64), PAPER)
+        grid = karras_sigma(torch.linspace(1.0, 0.3, k + 1, dtype=torch.float64), PAPER).tolist()
         exact = gaussian_flow(z, law.covariance(), 80.0, stop)
         errors.append((flow(law.denoise, z, grid, solver) - exact).norm().item() / exact.norm().item())
     assert order(errors, steps) == pytest.approx(expected, abs=0.1)
@@ -194,7 +202,7 @@ def test_every_state_of_a_path_lies_on_the_exact_flow(law: Gaussian) -> None:
     states = list(path(law.denoise, z, grid))
     assert len(states) == 129
     assert states[0] is z
-    for state, sigma in zip(states, grid.tolist(), strict=True):
+    for state, sigma in zip(states, grid, strict=True):
         exact = gaussian_flow(z, law.covariance(), 80.0, sigma)
         assert (state - exact).norm() < 2e-3 * exact.norm()
     assert torch.equal(states[-1], flow(law.denoise, z, grid))
@@ -210,7 +218,7 @@ def test_one_step_is_the_denoiser_at_sigma_max(solver: str) -> None:
 def test_a_solver_calls_the_denoiser_as_often_as_it_says(solver: str, calls: int) -> None:
     seen: list[float | Tensor] = []
 
-    def denoiser(x: Tensor, sigma: Tensor | float) -> Tensor:
+    def denoiser(x: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         seen.append(sigma)
         return 0.5 * x
 

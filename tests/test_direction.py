@@ -11,9 +11,9 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.laws import Gaussian
-from dmdlab.randomness import rotation
 from dmdlab.theory import distillation_velocity, noised_kl
 from dmdlab.training.distill import dmd_direction, dmd_surrogate, normaliser
+from dmdlab.training.turn import Turn
 
 KINDS = ("sample", "floored", "batch", "none")
 
@@ -86,7 +86,7 @@ GAUSSIAN = Gaussian(dim=4, spectrum="power", exponent=1.2, basis="random", seed=
 C = GAUSSIAN.covariance()
 TURNS = {
     "none": torch.eye(4, dtype=torch.float64),
-    "the controls": rotation(0, 4).double(),
+    "the controls": Turn([0], [True], 4)(torch.eye(4)[None])[0].double(),
     "uniform": orthogonal(4, 5),
     "a reflection": torch.diag(torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64)),
 }

@@ -7,7 +7,8 @@ from dmdlab.config import NoiseConfig
 from dmdlab.diffusion import karras_grid, path
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.laws import Gaussian, Mixture
-from dmdlab.randomness import generator, latents, rotation
+from dmdlab.randomness import generator, latents
+from dmdlab.training.turn import Turn
 
 
 def share(map_: object, z: torch.Tensor, probes: int = 64) -> torch.Tensor:
@@ -43,10 +44,10 @@ def test_a_symmetric_map_has_none_and_quarter_turns_have_all() -> None:
 def test_the_flow_of_gaussian_data_is_an_optimal_transport_map() -> None:
     """Its Jacobian is a function of the covariance, and symmetric; after a rotation of the noise it is not."""
     law = Gaussian(dim=5, spectrum="power", basis="random").double()
-    z, turn = latents(0, 40, 5, 80.0).double(), rotation(0, 5).double()
+    z, turn = latents(0, 40, 5, 80.0).double(), Turn([0], [True], 5).double()
     phi = flow_of(law)
     assert float(share(phi, z, 4)) < 1e-6
-    assert float(share(lambda x: phi(x @ turn), z, 16)) > 0.5
+    assert float(share(lambda x: phi(turn(x[None])[0]), z, 16)) > 0.5
 
 
 def test_the_flow_of_a_mixture_is_nearly_but_not_quite_one() -> None:

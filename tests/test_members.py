@@ -5,15 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
+from small import cycle, distillation, experiment, law_of, parameters, start_denoiser
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import EDMDenoiser
-from dmdlab.networks import NETWORKS
-from dmdlab.randomness import latents, rotation
-from dmdlab.training import distill
-from dmdlab.training.teacher import ensemble_of, train_teacher
+from dmdlab.networks import NETWORKS, EDMDenoiser
+from dmdlab.randomness import latents
+from dmdlab.training.teacher import train_teacher
+from dmdlab.training.turn import Turn
 
 # --- alone as among others
 
@@ -38,8 +37,7 @@ def backend_is_exact(e: Experiment) -> bool:
     wide = z.repeat(1, e.fake_score.updates - 1, 1)
 
     def numbers(denoiser: EDMDenoiser, x: Tensor) -> list[Tensor]:
-        net = ensemble_of(denoiser)
-        out = denoiser(x, 80.0)
+        net, out = denoiser.network, denoiser(x, 80.0)
         return [out, net.gradient(out.square().mean(dim=(1, 2)), torch.empty_like(net.flat))]
 
     pairs = [
@@ -83,7 +81,7 @@ def test_a_failing_neighbour_is_noted_and_changes_nobody() -> None:
         update={"student": healthy[2].student.model_copy(update={"learning_rate": 1e6, "weight_decay": 0.01})}
     )
     good, mixed = distillation(healthy), distillation([*healthy[:2], wild, healthy[3]])
-    draws = distill._draws(healthy, CPU, 4)
+    draws = distillation(healthy).draws
     first = None
     for count in range(1, 21):
         z, _, _ = next(draws)
@@ -114,24 +112,28 @@ def test_nothing_touches_the_global_generators() -> None:
 # --- the inheritance lemma
 
 
-def turned(draws: Iterator[tuple[Tensor, Tensor, Tensor]], turn: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    for z, u, eps in draws:
-        yield z @ turn, u, eps
+Cycles = Iterator[tuple[Tensor, ...]]
+
+
+def turned(draws: Cycles, turn: Turn) -> Cycles:
+    for z, *others in draws:
+        yield turn(z.flatten(1, 2)).view(z.shape), *others
 
 
 @pytest.mark.parametrize("dim", [3, 4])
 def test_a_rotated_start_fed_z_is_the_plain_start_fed_the_rotated_z(dim: int) -> None:
-    turn, z = rotation(0, dim), latents(5, 40, dim, 80.0)[None]
-    inherited, plain = (distillation([experiment(law__dim=dim, student__init=i)], turn) for i in ("rotated", "teacher"))
-    untouched = distillation([experiment(law__dim=dim)])
-    plain.draws = turned(plain.draws, turn)
+    turn, z = Turn([0], [True], dim), latents(5, 40, dim, 80.0)[None]
+    inherited, plain, untouched = (
+        distillation([experiment(law__dim=dim, student__init=init)]) for init in ("rotated", "teacher", "teacher")
+    )
+    plain.draws = turned(plain.draws, turn)  # type: ignore[assignment]
     for _ in range(20):
         for loop in (inherited, plain, untouched):
             loop.cycle()
     for a, b, c in zip(parameters(inherited), parameters(plain), parameters(untouched), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
         assert not torch.allclose(a, c, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(inherited.student(z), plain.student(z @ turn), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(inherited.student(z), plain.student(turn(z)), rtol=1e-4, atol=1e-4)
 
 
 def test_every_network_of_the_catalogue_can_be_a_student() -> None:
