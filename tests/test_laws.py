@@ -91,6 +91,7 @@ def test_samples_have_the_stated_moments(law: Law) -> None:
     n = 100_000
     x = law.sample(n, generator(1)).double()
     assert x.shape == (n, law.dim)
+    assert math.prod(law.shape) == law.dim
     mean = law.denoise(torch.zeros(1, law.dim, dtype=torch.float64), 1e6)[0]
     if law.name != "empirical":
         assert mean.abs().max() < 1e-9

@@ -205,5 +205,7 @@ def test_denoise_refuses_shapes_that_would_broadcast_silently() -> None:
     for level in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="expected a noise level above 0"):
             law.log_density(x, level)
+    with pytest.raises(InputError, match="'gaussian' has no exact denoiser given a class: give no label"):
+        law.denoise(x, 1.0, torch.zeros(x.shape[:-1], dtype=torch.int64))
     with pytest.raises(NotImplementedError, match="'gaussian' has no class labels"):
         law.sample_labelled(3, torch.Generator())
