@@ -43,7 +43,7 @@ def plan(
     total = makespan(times, planned.workers if chosen.type == "cpu" else 1)  # training takes turns on a GPU
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]
     if as_json:
-        facts = {"workers": planned.workers, "bytes_each": planned.share, "seconds": total, "device": str(chosen)}
+        facts = {"workers": planned.workers, "memory": planned.workers * planned.share, "seconds": total, "device": str(chosen)}
         show.print_json({**facts, "decisions": planned.decisions, "ensembles": rows})
     else:
         _print(planned, rows, total)
@@ -51,12 +51,14 @@ def plan(
 
 def _row(part: "Part", seconds: float) -> dict[str, object]:
     from dmdlab.lab.plan import network_name
+    from dmdlab.networks import network_settings
 
     e = part.group.shared
     return {
         "law": e.law.name,
         "dim": e.law.dim,
         "network": network_name(e),
+        **network_settings(e.network).model_dump(mode="json"),
         "members": len(part.group),
         "bytes": part.bytes,
         "flops": part.flops,

@@ -11,6 +11,7 @@ import math
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -27,11 +28,11 @@ from dmdlab.device.capture import WARM_UP
 from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import Denoiser, flow, karras_grid
 from dmdlab.diffusion.jacobian import antisymmetric_share
-from dmdlab.group import Group, shape
+from dmdlab.group import Group
 from dmdlab.lab.calibrate import FRESH
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
 from dmdlab.laws import Law, make_law
-from dmdlab.networks import make_denoiser
+from dmdlab.networks import EDMDenoiser, make_denoiser
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation, cycles, distillation_from
 from dmdlab.training.teacher import train_teacher
@@ -86,6 +87,11 @@ class LiveBytes(TorchDispatchMode):
         self.live -= size
 
 
+Stage = Callable[[Group, Law], Iterator[object]]
+"""What a run does at one time, in two steps: what it needs first, and what its operations are counted for. The second
+yields all that is still held at its end."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Of one stage: operations, bytes at its peak, and bytes that are still held at its end."""
@@ -137,32 +143,30 @@ _KNOWN: dict[tuple[object, ...], Tried] = {}
 
 def tried(group: Group) -> Tried:
     """What this group's shape takes; each shape is tried once in a process."""
-    key = (shape(group.shared), any(e.student.init == "rotated" for e in group.members))
+    rotated = any(e.student.init == "rotated" for e in group.members)
+    key = (group.shape, rotated)
     if key not in _KNOWN:
-        _KNOWN[key] = _try(key[1] and group.shared.law.dim > 1, group.shared)
+        _KNOWN[key] = _try(group.shared, rotated)
     return _KNOWN[key]
 
 
-def _try(rotated: bool, e: Experiment) -> Tried:
+def _try(e: Experiment, rotated: bool) -> Tried:
     law = make_law(e.law.model_dump())
-    init = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
-    one, two = (
-        Group(tuple(e.model_copy(update={"seed": s, "student": init}) for s in range(members))) for members in (1, 2)
-    )
-    costs: dict[str, tuple[Cost, Cost]] = {}
+    student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
+    members = [e.model_copy(update={"seed": seed, "student": student}) for seed in (0, 1)]
+    one, two = Group(tuple(members[:1])), Group(tuple(members))
+    costs, stages = {}, {}
     for name, stage in STAGES.items():
-        costs[name] = tuple(_cost(stage, group, law) for group in (one, two))  # type: ignore[assignment]
-    stages = {}
-    for name, (first, second) in costs.items():
-        each = max(0, second.peak - first.peak)
-        stages[name] = (each, max(0, first.peak - each))
+        costs[name], more_members = _cost(stage, one, law), _cost(stage, two, law)
+        each = max(0, more_members.peak - costs[name].peak)
+        stages[name] = (each, max(0, costs[name].peak - each))
     few, more, all_ = (_calls(e, steps) for steps in (1, 2, e.teacher.steps))
-    probed = [_cost(_probing(steps), one, law).peak for steps in (1, 2)]
-    stages["probing"] = (probed[0] + (probed[1] - probed[0]) * (all_ - few) // (more - few), 0)
-    cycle = costs["distilling"][0]
+    low, high = (_cost(_probing(steps), one, law, counted=False).peak for steps in (1, 2))
+    stages["probing"] = (low + (high - low) * (all_ - few) // (more - few), 0)
+    cycle = costs["distilling"]
     return Tried(
-        teaching_flops=costs["teaching"][0].flops,
-        flow_flops=costs["pairing"][0].flops * all_ // more,
+        teaching_flops=costs["teaching"].flops,
+        flow_flops=costs["pairing"].flops * all_ // more,
         cycle_flops=cycle.flops,
         stages=stages,
         replayed=cycle.peak - cycle.held,
@@ -170,14 +174,17 @@ def _try(rotated: bool, e: Experiment) -> Tried:
     )
 
 
-def _cost(stage: Callable[[Group, Law], object], group: Group, law: Law) -> Cost:
-    """Run a stage on fake tensors."""
-    counter = FlopCounterMode(display=False)
-    with LiveBytes() as seen, FakeTensorMode(allow_non_fake_inputs=True), counter:
-        kept = stage(group, law)
+def _cost(stage: Stage, group: Group, law: Law, counted: bool = True) -> Cost:
+    """Run a stage on fake tensors. Not `counted` where forward mode runs, with which the counter's hooks clash."""
+    counter = FlopCounterMode(display=False) if counted else nullcontext()
+    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as seen:
+        steps = stage(group, law)
+        next(steps)
+        with counter:
+            kept = next(steps)
         held = seen.live
     del kept
-    return Cost(counter.get_total_flops(), seen.peak, held)
+    return Cost(counter.get_total_flops() if isinstance(counter, FlopCounterMode) else 0, seen.peak, held)
 
 
 def _calls(e: Experiment, steps: int) -> int:
@@ -185,60 +192,64 @@ def _calls(e: Experiment, steps: int) -> int:
     return 2 * steps - 1 if e.teacher.solver == "heun" else steps
 
 
-def _teaching(group: Group, law: Law) -> object:
-    """Start networks, and one iteration of the training of others beside them."""
-    start = make_denoiser(len(group.seeds), law, group.shared.network)
-    fresh = make_denoiser(len(group.seeds), law, group.shared.network)
+def _teaching(group: Group, law: Law) -> Iterator[object]:
+    """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
+    start, fresh = (make_denoiser(len(group.seeds), law, group.shared.network) for _ in range(2))
     training = train_teacher(group.shared, group.seeds, law, fresh, report_every=1, graph=False, fuse=False)
-    return start, fresh, next(training), training
+    yield next(training)
+    yield start, fresh, next(training), training
 
 
-def _pairing(group: Group, law: Law) -> object:
-    """Two steps of the flow, and samples of the law."""
+def _pairing(group: Group, law: Law) -> Iterator[object]:
+    """Samples of the law, and two steps of the flow."""
     e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
-    denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else start
     z = torch.empty(len(group.seeds), e.measure.samples, law.dim)
-    grid = karras_grid(2, e.noise)
-    outputs = applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
-    samples = torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
-    return start, z, outputs, samples
+    yield torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
+    yield start, z, _flow(e, law, start, z)
 
 
-def _distilling(group: Group, law: Law) -> object:
-    """All that a distillation holds, after one cycle."""
+def _distilling(group: Group, law: Law) -> Iterator[object]:
+    """All that a distillation holds, and one cycle."""
     start = make_denoiser(len(group.seeds), law, group.shared.network)
-    loop = distillation_from(group, law, start.network.flat[torch.tensor(group.place)], graph=False, fuse=False)
+    rows = start.network.flat[torch.tensor(group.place)]
+    loop = distillation_from(group, law, rows, graph=False, fuse=False)
+    yield loop
     loop.cycle()
-    return start, loop
+    yield start, rows, loop
 
 
-def _calibrating(group: Group, law: Law) -> object:
+def _calibrating(group: Group, law: Law) -> Iterator[object]:
     """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
     e, one = group.shared, make_denoiser(1, law, group.shared.network)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
-    denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else one
     z = torch.empty(1, (FRESH - 1) * e.measure.samples, law.dim)
+    yield z
+    yield rest, z, _flow(e, law, one, z)
+
+
+def _flow(e: Experiment, law: Law, network: EDMDenoiser, z: Tensor) -> Tensor:
+    """Two steps of this experiment's flow."""
+    denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else network
     grid = karras_grid(2, e.noise)
-    return rest, applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
+    return applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
 
 
-def _probing(steps: int) -> Callable[[Group, Law], object]:
+def _probing(steps: int) -> Stage:
     """The Jacobians of a flow of so many steps."""
 
-    def stage(group: Group, law: Law) -> object:
+    def stage(group: Group, law: Law) -> Iterator[object]:
         teacher = group.shared.teacher.model_copy(update={"steps": steps})
         e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
-        denoiser: Denoiser = law.denoise if teacher.kind == "exact" else start
-        map_ = flow_map(e.model_copy(update={"teacher": teacher}), denoiser)
-        points = min(ASYMMETRY_POINTS, e.measure.samples)
-        z = torch.empty(len(group.seeds), points, law.dim)
+        map_ = flow_map(e.model_copy(update={"teacher": teacher}), law.denoise if teacher.kind == "exact" else start)
+        z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
+        yield z
         with torch.no_grad():
-            return antisymmetric_share(map_, z, torch.empty(2, *z.shape))
+            yield antisymmetric_share(map_, z, torch.empty(2, *z.shape))
 
     return stage
 
 
-STAGES: dict[str, Callable[[Group, Law], object]] = {
+STAGES: dict[str, Stage] = {
     "teaching": _teaching,
     "pairing": _pairing,
     "distilling": _distilling,
