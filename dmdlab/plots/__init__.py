@@ -15,7 +15,7 @@ from dmdlab.plots.displacement import displacement_figure
 from dmdlab.plots.heatmap import heatmap_figure
 from dmdlab.plots.panels import panels_figure
 from dmdlab.plots.ranks import ranks_figure
-from dmdlab.plots.style import Drawing, save
+from dmdlab.plots.style import SIZES, Drawing, save
 from dmdlab.records.record import Record
 
 __all__ = ["PLOTS", "Drawing", "Plot", "draw", "save", "save_plot"]
@@ -23,7 +23,7 @@ __all__ = ["PLOTS", "Drawing", "Plot", "draw", "save", "save_plot"]
 
 @dataclass(frozen=True)
 class Plot:
-    """An entry of the catalogue: what it shows, and the function (records, size) that draws it."""
+    """An entry of the catalogue: what it shows, and the function (records, scale) that draws it."""
 
     summary: str
     function: Callable[..., Drawing]
@@ -43,11 +43,13 @@ PLOTS: dict[str, Plot] = {
 def draw(name: str, records: Sequence[Record], size: str = "paper") -> Drawing:
     """Draw the figure `name` of the catalogue from `records`, for 'paper' or 'slide'.
 
-    Raises `InputError` for an unknown plot, and where the records do not make that figure.
+    Raises `InputError` for an unknown plot or size, and where the records do not make that figure.
     """
     if name not in PLOTS:
         raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
-    return PLOTS[name].function(records, size=size)
+    if size not in SIZES:
+        raise InputError(f"unknown figure size {size!r}; expected one of: {', '.join(SIZES)}")
+    return PLOTS[name].function(records, SIZES[size])
 
 
 def save_plot(name: str, records: Sequence[Record], path: Path, size: str = "paper") -> list[Path]:

@@ -1,6 +1,7 @@
 """Axes that several figures share: dimension, values with an honest zero, a measure's guide lines."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,18 +19,14 @@ def guide_lines(axes: Axes, metric: Metric, scale: Size) -> None:
     values that mean nothing gather on the line of chance."""
     for value, name in metric.guides:
         axes.axhline(value, color=GREY, linewidth=scale.line * 0.5, zorder=1, gid="guide")
-        above = value == metric.best
-        axes.annotate(
-            name,
-            (1, value),
-            (0, (0.12 if above else -0.35) * scale.font),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            color=GREY,
-            ha="right",
-            va="bottom" if above else "top",
-            fontsize=0.8 * scale.font,
-        )
+        lift, side = (0.12, "bottom") if value == metric.best else (-0.35, "top")
+        line_name(axes, name, value, (0, lift * scale.font), ha="right", va=side, fontsize=0.8 * scale.font)
+
+
+def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], **style: Any) -> None:
+    """A line's name at the right edge of the panel, at the height of `value`, shifted by so many points."""
+    places: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    axes.annotate(text, (1, value), shift, color=GREY, **places, **style)
 
 
 def octaves(dims: Sequence[int]) -> float:

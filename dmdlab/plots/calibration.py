@@ -17,8 +17,8 @@ from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots import captions
-from dmdlab.plots.axes import LINEAR_BELOW, guide_lines, zero_log_axis
-from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.plots.axes import LINEAR_BELOW, guide_lines, line_name, zero_log_axis
+from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Calibrated, Record
 
 LEVELS_DEGREES = (90.0, 15.0, 30.0, 60.0)
@@ -28,32 +28,30 @@ The first ones get their names first."""
 DRIFT_DEGREES = 90.0
 """The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
 
-
-PANELS = tuple(
-    METRICS[key] for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc", "recall_at_1", "identity_fraction")
-)
+PANELS = ("delta_e", "copy_index", "pair_cosine", "pair_auc", "recall_at_1", "identity_fraction")
 
 
-def calibration_figure(records: Sequence[Record | Calibrated], *, size: str = "paper") -> Drawing:
+def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAPER) -> Drawing:
     """Six measures against the planted angle for one law, a line a dimension, the band from basis to basis.
 
     Raises `InputError`: no calibration among `records`, or more than one law, flow or sample size.
     """
-    scale = size_of(size)
     distinct = once(records)
+    if not distinct:
+        raise InputError(
+            "nothing to draw: no calibration in these records; `dmdlab calibrate FILE` makes it without training"
+        )
     _same_setting(distinct)
     found = by_dimension(distinct)
-    with styled(scale):
-        figure = new_figure(scale.double, min(scale.height, 0.62 * scale.double), scale)
+    with new_figure(scale.double, min(scale.height, 0.62 * scale.double), scale) as figure:
         grid = figure.subplots(2, 3, sharex=True)
-        for axes, metric, letter in zip(grid.flat, PANELS, "abcdef", strict=True):
-            _draw(axes, metric, found, scale)
-            axes.set_title(f"({letter}) drift over $d$: {100 * drift(metric.key, found):.0f} %", loc="left")
+        for axes, key, letter in zip(grid.flat, PANELS, "abcdef", strict=True):
+            _draw(axes, METRICS[key], found, scale)
+            axes.set_title(f"({letter}) drift over $d$: {100 * drift(key, found):.0f} %", loc="left")
         for axes in grid[-1]:
             axes.set_xlabel(r"planted angle $\theta$ (degrees)")
         handles = [Line2D([], [], color=colour, label=f"$d = {d}$") for d, colour in _colours(found).items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=9, handlelength=1.1, columnspacing=1.0)
-        settle(figure)
     return Drawing(figure, _caption(distinct, found))
 
 
@@ -64,10 +62,8 @@ def draw_levels(axes: Axes, records: Sequence[Record | Calibrated], key: str, sc
     Call it when the axis has its scale and limits: an angle whose place another one takes stays without a name. Where
     chance is a number, the right angle is that number's own line and is left out.
     """
-    held = [r for r in records if r.row.get("calibration") is not None]
-    found = by_dimension(once(held)) if held else {}
-    dims = list(found)
-    named: list[float] = []
+    found = by_dimension(once(records))
+    dims, named = list(found), list[float]()
     for angle in LEVELS_DEGREES if dims else ():
         if angle == DRIFT_DEGREES and METRICS[key].chance_at(2) is not None:
             continue
@@ -77,22 +73,8 @@ def draw_levels(axes: Axes, records: Sequence[Record | Calibrated], key: str, sc
         height = float(axes.transData.transform((dims[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
         if all(abs(height - other) > 0.7 * scale.font for other in named):
             named.append(height)
-            _name_level(axes, angle, values[-1], scale)
-
-
-def _name_level(axes: Axes, angle: float, height: float, scale: Size) -> None:
-    """The angle at the height of its line's end, right of the panel."""
-    axes.annotate(
-        f"{angle:g}°",
-        (1, height),
-        (0.2 * scale.font, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        color=GREY,
-        fontsize=0.65 * scale.font,
-        va="center",
-        annotation_clip=True,
-    )
+            small = {"fontsize": 0.65 * scale.font, "va": "center", "annotation_clip": True}
+            line_name(axes, f"{angle:g}°", values[-1], (0.2 * scale.font, 0), **small)
 
 
 def levels_in_words(records: Sequence[Record | Calibrated]) -> str:
@@ -106,24 +88,17 @@ def levels_in_words(records: Sequence[Record | Calibrated]) -> str:
     )
 
 
-def once(records: Sequence[Record | Calibrated]) -> list[Record | Calibrated]:
-    """The records that hold a calibration, one for each, by dimension. Raises `InputError` when there is none."""
+def once(records: Sequence[Record | Calibrated]) -> list[Calibrated]:
+    """The calibrations that the records hold, one of each, by dimension."""
     distinct = {r.row["calibration"]: r for r in records if r.row.get("calibration") is not None}
-    if not distinct:
-        raise InputError(
-            "nothing to draw: no calibration in these records; `dmdlab calibrate FILE` makes it without training"
-        )
-    return sorted(distinct.values(), key=lambda r: int(r.row["law.dim"]))
+    held = [(r.row, r.calibration()) for r in distinct.values()]
+    return sorted((Calibrated(row, c) for row, c in held if c is not None), key=lambda c: int(c.row["law.dim"]))
 
 
-def by_dimension(records: Sequence[Record | Calibrated]) -> dict[int, list[Calibration]]:
-    """Calibrations by dimension, ascending: one each, or one for each trained teacher."""
-    found: dict[int, list[Calibration]] = {}
-    for record in sorted(records, key=lambda r: int(r.row["law.dim"])):
-        calibration = record.calibration()
-        if calibration is not None:
-            found.setdefault(int(record.row["law.dim"]), []).append(calibration)
-    return found
+def by_dimension(calibrated: Sequence[Calibrated]) -> dict[int, list[Calibration]]:
+    """The same by dimension, ascending: one each, or one for each trained teacher."""
+    dims = dict.fromkeys(int(c.row["law.dim"]) for c in calibrated)
+    return {dim: [c.found for c in calibrated if c.row["law.dim"] == dim] for dim in dims}
 
 
 def curve(key: str, calibrations: Sequence[Calibration]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -141,7 +116,7 @@ def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
     return float(np.nanmax(np.nanmax(means, axis=0) - np.nanmin(means, axis=0)) / whole) if whole > 0 else 0.0
 
 
-def _same_setting(records: Sequence[Record | Calibrated]) -> None:
+def _same_setting(records: Sequence[Calibrated]) -> None:
     """Raises InputError unless the calibrations differ in dimension and seed only."""
     for key in ("law.name", "measure.samples", "teacher.kind", "teacher.steps", "teacher.solver", "noise.sigma_max"):
         values = list(dict.fromkeys(str(r.row.get(key)) for r in records))
@@ -176,7 +151,7 @@ def _draw(axes: Axes, metric: Metric, found: Mapping[int, Sequence[Calibration]]
     axes.axvline(DRIFT_DEGREES, color="#BBBBBB", lw=0.5 * scale.line, zorder=0, gid="right angle")
 
 
-def _caption(records: Sequence[Record | Calibrated], found: Mapping[int, Sequence[Calibration]]) -> str:
+def _caption(records: Sequence[Calibrated], found: Mapping[int, Sequence[Calibration]]) -> str:
     bases = sum(c.planted["delta_e"].shape[1] for c in next(iter(found.values())))
     return (
         f"Calibration by planted remaps, law {captions.shared(records, 'law.name')}, no student trained: the student "

@@ -58,8 +58,3 @@ def provenance(records: Sequence[Record]) -> str:
 def made_on(records: Sequence[Record | Calibrated]) -> str:
     """Hardware and commit."""
     return f"Made on {shared(records, 'hardware')}, commit {shared(records, 'commit')}."
-
-
-def left_out(failures: int) -> str:
-    """What the figure does not show because it failed; empty when nothing did."""
-    return f"{failures} failed run{'s' if failures > 1 else ''} not drawn" if failures else ""

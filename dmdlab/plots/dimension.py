@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWN, CARETUP
 from matplotlib.transforms import ScaledTranslation, Transform
@@ -21,8 +20,8 @@ from dmdlab.pairing.glossary import LOW_FIDELITY
 from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, dimension_axis, guide_lines, value_axis, zero_log_axis
 from dmdlab.plots.calibration import draw_levels, levels_in_words
-from dmdlab.plots.style import GREY, INIT_STYLES, PALE, Drawing, Size, new_figure, settle, size_of, styled
-from dmdlab.records.cells import Cell, cells_of_starts, dims_of, failures, inits_of, laws_of
+from dmdlab.plots.style import GREY, INIT_STYLES, PALE, PAPER, Drawing, Size, new_figure
+from dmdlab.records.cells import Cell, cells_of_starts, dims_of, failures, inits_of, laws_of, records_of
 from dmdlab.records.record import Record
 
 PANELS = tuple(METRICS[key] for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc"))
@@ -31,8 +30,10 @@ DODGE, ASIDE = 1.3, 0.85
 """In marks: the shift from one init to the next, whose error bars stand side by side, and of the seeds from their mean,
 away from the other inits."""
 
+DASHED = (0, (5, 2))
 
-def dimension_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
+
+def dimension_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Draw `records` as one row of panels a law.
 
     Marks: mean over seeds with its 95 % t-interval, ended by an arrow where it leaves the measure's range or the panel;
@@ -42,42 +43,37 @@ def dimension_figure(records: Sequence[Record], *, size: str = "paper") -> Drawi
     Raises `InputError`: no finished run, more laws than fit, runs of one cell that differ in more than the seed, or
     sample sizes that differ within a law (delta_e and its ceiling depend on n).
     """
-    scale = size_of(size)
     records = list(records)
     groups = cells_of_starts(records)
-    laws = laws_of(groups)
-    if len(laws) > scale.rows:
+    by_law = {law: [cell for cell in groups if cell.law == law] for law in laws_of(groups)}
+    if len(by_law) > scale.rows:
         raise InputError(
-            f"{len(laws)} laws ({', '.join(laws)}) do not fit into one {size} figure, which holds {scale.rows}; "
-            "choose one with law.name=NAME"
+            f"{len(by_law)} laws ({', '.join(by_law)}) do not fit into one {'slide' if scale.slide else 'paper'} "
+            f"figure, which holds {scale.rows}; choose one with law.name=NAME"
         )
-    for law in laws:
-        _same_sample_size([cell for cell in groups if cell.law == law])
-    with styled(scale):
-        figure, grid = _grid(len(laws), size, scale)
-        for axes_row, law in zip(grid, laws, strict=True):
-            _draw_law(axes_row, [cell for cell in groups if cell.law == law], scale)
-        _finish(figure, grid, groups, _note(groups, failures(records)), scale)
-    return Drawing(figure, _caption(groups, failures(records)))
-
-
-def _same_sample_size(groups: Sequence[Cell]) -> None:
-    sizes = captions.common([r for cell in groups for r in cell.records], "measure.samples")
-    if len(sizes) > 1:
-        raise InputError(
-            f"runs of {groups[0].law} were measured on different sample sizes (n = {', '.join(sizes)}), and delta_e "
-            "depends on n; choose one with measure.samples=N"
-        )
-
-
-def _grid(laws: int, size: str, scale: Size) -> tuple[Figure, list[list[Axes]]]:
-    """A row of four panels a law; two by two where a slide holds a single law."""
-    square = size == "slide" and laws == 1
-    rows, columns = (2, 2) if square else (laws, 4)
-    height = scale.height if size == "slide" else min(scale.height, rows * scale.row + 0.55)
-    figure = new_figure(scale.double, height, scale)
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
-    return figure, [list(grid.flat)] if square else [list(row) for row in grid]
+    for law, cells in by_law.items():
+        sizes = captions.common(records_of(cells), "measure.samples")
+        if len(sizes) > 1:
+            raise InputError(
+                f"runs of {law} were measured on different sample sizes (n = {', '.join(sizes)}), and delta_e "
+                "depends on n; choose one with measure.samples=N"
+            )
+    note = _note(groups, failures(records))
+    square = scale.slide and len(by_law) == 1
+    rows, columns = (2, 2) if square else (len(by_law), 4)
+    height = scale.height if scale.slide else min(scale.height, rows * scale.row + 0.55)
+    with new_figure(scale.double, height, scale) as figure:
+        grid = figure.subplots(rows, columns, sharex=True, squeeze=False)
+        for axes_row, cells in zip(grid.reshape(-1, 4), by_law.values(), strict=True):
+            _draw_law(list(axes_row), cells, scale)
+        for axes, metric, letter in zip(grid.flat, PANELS, "abcd", strict=False):
+            axes.set_title(f"({letter}) {metric.title}", loc="left")
+        for axes in grid[-1]:
+            axes.set_xlabel("dimension $d$")
+        figure.legend(handles=_legend(groups, scale), loc="outside upper center", ncols=6, columnspacing=1.4)
+        if note:
+            figure.supxlabel(note, x=0.995, ha="right", fontsize=0.85 * scale.font, color=GREY)
+    return Drawing(figure, _caption(groups, note))
 
 
 def _draw_law(row: Sequence[Axes], groups: Sequence[Cell], scale: Size) -> None:
@@ -88,35 +84,25 @@ def _draw_law(row: Sequence[Axes], groups: Sequence[Cell], scale: Size) -> None:
         if metric.key == "delta_e":
             _draw_ceiling(axes, groups, scale)
         for init in inits_of(groups):
-            _draw_init(
-                axes, metric, [cell for cell in groups if cell.init == init], _beside(axes, init, groups, scale), scale
-            )
+            places = _beside(axes, init, groups, scale)
+            _draw_init(axes, metric, [cell for cell in groups if cell.init == init], places, scale)
         axes.set_ylabel(metric.label)
-        draw_levels(axes, [record for cell in groups for record in cell.records], metric.key, scale)
-    row[0].annotate(
-        groups[0].law,
-        (0, 0.5),
-        (-0.5 * scale.font, 0),
-        xycoords=(row[0].yaxis.label, "axes fraction"),
-        textcoords="offset points",
-        fontweight="bold",
-        rotation=90,
-        ha="right",
-        va="center",
-    )
+        draw_levels(axes, records_of(groups), metric.key, scale)
+    beside: dict[str, Any] = {"xycoords": (row[0].yaxis.label, "axes fraction"), "textcoords": "offset points"}
+    bold: dict[str, Any] = {"fontweight": "bold", "rotation": 90, "ha": "right", "va": "center"}
+    row[0].annotate(groups[0].law, (0, 0.5), (-0.5 * scale.font, 0), **beside, **bold)
 
 
 def _scale_axes(axes: Axes, metric: Metric, groups: Sequence[Cell]) -> None:
     """Axes that hold every seed, and the intervals as far as they mean something."""
     dimension_axis(axes, dims_of(groups))
     values = np.concatenate([cell.column(metric.key) for cell in groups])
-    intervals = [cell.interval(metric.key) for cell in groups]
-    ends = np.array([(i.low, i.high) for i in intervals]).ravel()
     if metric.scale == "zero_log":
         ceilings = [cell.column("delta_e_ceiling") for cell in groups]
         zero_log_axis(axes, float(np.nanmax(np.concatenate([values, *ceilings, [0.0]]))))
     else:
-        value_axis(axes, metric, values, ends)
+        intervals = [cell.interval(metric.key) for cell in groups]
+        value_axis(axes, metric, values, np.array([(i.low, i.high) for i in intervals]).ravel())
 
 
 def _beside(axes: Axes, init: str, groups: Sequence[Cell], scale: Size) -> tuple[Transform, Transform]:
@@ -134,15 +120,15 @@ def _beside(axes: Axes, init: str, groups: Sequence[Cell], scale: Size) -> tuple
 
 def _draw_ceiling(axes: Axes, groups: Sequence[Cell], scale: Size) -> None:
     """delta_e of a student without memory: mean over every run at that d; the band spans the runs."""
-    columns = {
-        dim: np.concatenate([cell.column("delta_e_ceiling") for cell in groups if cell.dim == dim])
-        for dim in dims_of(groups)
-    }
-    resolved = {dim: column[~np.isnan(column)] for dim, column in columns.items() if not np.isnan(column).all()}
-    dims, ceilings = list(resolved), list(resolved.values())
-    low, mean, high = ([float(f(c)) for c in ceilings] for f in (np.min, np.mean, np.max))
+    resolved = {}
+    for dim in dims_of(groups):
+        column = np.concatenate([cell.column("delta_e_ceiling") for cell in groups if cell.dim == dim])
+        if not np.isnan(column).all():
+            resolved[dim] = column[~np.isnan(column)]
+    dims = list(resolved)
+    low, mean, high = ([float(f(column)) for column in resolved.values()] for f in (np.min, np.mean, np.max))
     axes.fill_between(dims, low, high, color=PALE, linewidth=0, zorder=1, gid="ceiling band")
-    axes.plot(dims, mean, color="black", ls=(0, (5, 2)), lw=scale.line * 0.8, zorder=2, gid="ceiling")
+    axes.plot(dims, mean, color="black", ls=DASHED, lw=scale.line * 0.8, zorder=2, gid="ceiling")
 
 
 def _draw_init(
@@ -177,30 +163,14 @@ def _draw_interval(axes: Axes, metric: Metric, cell: Cell, style: dict[str, Any]
             axes.plot(cell.dim, stop, marker=arrow, ms=0.8 * scale.marker, mew=0, gid=f"{cell.init} arrow", **style)
 
 
-def _finish(figure: Figure, grid: Sequence[Sequence[Axes]], groups: Sequence[Cell], note: str, scale: Size) -> None:
-    """Titles over the first row, the axis label under the last, legend above, note below."""
-    for axes, metric, letter in zip(grid[0], PANELS, "abcd", strict=True):
-        axes.set_title(f"({letter}) {metric.title}", loc="left")
-    for axes in grid[0][2:] if _is_square(grid) else grid[-1]:
-        axes.set_xlabel("dimension $d$")
-    figure.legend(handles=_legend(groups, scale), loc="outside upper center", ncols=6, columnspacing=1.4)
-    if note:
-        figure.supxlabel(note, x=0.995, ha="right", fontsize=0.85 * scale.font, color=GREY)
-    settle(figure)
-
-
-def _is_square(grid: Sequence[Sequence[Axes]]) -> bool:
-    return grid[0][0].get_subplotspec().get_gridspec().ncols == 2  # type: ignore[union-attr]
-
-
 def _legend(groups: Sequence[Cell], scale: Size) -> list[Line2D]:
     """An entry for each init, for the ceiling, and for the special marks that occur."""
     entries = [
         Line2D([], [], color=s.colour, marker=s.marker, ls=s.line, label=s.label)
         for s in (INIT_STYLES[init] for init in inits_of(groups))
     ]
-    ceiling: dict[str, Any] = {"color": "black", "ls": (0, (5, 2)), "lw": scale.line * 0.8}
-    entries.append(Line2D([], [], label=r"ceiling of $\Delta_E$: no memory", **ceiling))
+    ceiling = r"ceiling of $\Delta_E$: no memory"
+    entries.append(Line2D([], [], color="black", ls=DASHED, lw=scale.line * 0.8, label=ceiling))
     if any(cell.poor for cell in groups):
         hollow: dict[str, Any] = {"marker": "o", "mfc": "white", "mew": scale.line * 0.8, "ls": "none"}
         entries.append(Line2D([], [], color="black", label="poor fidelity", **hollow))
@@ -210,9 +180,9 @@ def _legend(groups: Sequence[Cell], scale: Size) -> list[Line2D]:
     return entries
 
 
-def _note(groups: Sequence[Cell], failures: int) -> str:
+def _note(groups: Sequence[Cell], failed: int) -> str:
     """What is not drawn: failed runs, and unresolved values with their place."""
-    parts = [captions.left_out(failures)] if failures else []
+    parts = [f"{failed} failed run{'s' if failed > 1 else ''} not drawn"] if failed else []
     for metric in PANELS:
         gaps = [(cell, missing) for cell in groups if (missing := cell.interval(metric.key).missing)]
         if gaps:
@@ -221,21 +191,20 @@ def _note(groups: Sequence[Cell], failures: int) -> str:
     return "; ".join(parts)
 
 
-def _caption(groups: Sequence[Cell], failures: int) -> str:
+def _caption(groups: Sequence[Cell], note: str) -> str:
     """What is shown, how it was made, what the marks mean, which runs."""
-    records = [record for cell in groups for record in cell.records]
+    records = records_of(groups)
     inits = ", ".join(INIT_STYLES[init].label for init in inits_of(groups))
     laws = ", ".join(laws_of(groups))
     crossed = "Crossed out: the teacher failed its own check. " if any(c.flagged for c in groups) else ""
-    note = _note(groups, failures)
     return (
         f"Copying against dimension: law {laws}; {inits}. "
         f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval, ended by an arrow where it goes beyond "
-        "the measure's range or the panel; dots beside them: the seeds. "
-        "Dashed: the delta_e of a student with no memory of the pairing (band: over the runs). The delta_e axis is "
-        f"linear below {LINEAR_BELOW:g}. Hollow marks: mean fidelity unresolved or outside {LOW_FIDELITY:g} to "
-        f"{POOR_FIDELITY:g}: the student's law is not close enough to that of the teacher's flow, or this n "
-        "cannot tell, and no claim of copying or remapping should rest on the mark. "
+        "the measure's range or the panel; dots beside them: the seeds. Dashed: the delta_e of a student with no "
+        f"memory of the pairing (band: over the runs). The delta_e axis is linear below {LINEAR_BELOW:g}. Hollow "
+        f"marks: mean fidelity unresolved or outside {LOW_FIDELITY:g} to {POOR_FIDELITY:g}: the student's law is not "
+        "close enough to that of the teacher's flow, or this n cannot tell, and no claim of copying or remapping "
+        "should rest on the mark. "
         f"{crossed}{levels_in_words(records)}{captions.setting(records)} {note + '. ' if note else ''}"
         f"{captions.provenance(records)}"
     )

@@ -13,63 +13,47 @@ from matplotlib.axes import Axes
 
 from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
-from dmdlab.plots.samples import Sample, distances, samples_of, squares
-from dmdlab.plots.style import GREY, Drawing, Size, settle, size_of, styled
+from dmdlab.plots.samples import Sample, samples_of, squares
+from dmdlab.plots.style import GREY, PAPER, Drawing, Size
 from dmdlab.records.record import Record
 
-MOST = 6
 _POINTS = 2000
 
 
-def displacement_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
+def displacement_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Scatter of the first seed of every law, dimension and init in `records`.
 
     Raises `InputError`: no finished run, or more combinations than fit.
     """
-    size_of(size)
-    samples, source = samples_of(records, MOST if size == "paper" else 3)
-    return draw_displacements(samples, source, size=size)
+    return draw_displacements(*samples_of(records, 3 if scale.slide else 6), scale)
 
 
-def draw_displacements(samples: Sequence[Sample], source: str, *, size: str = "paper") -> Drawing:
+def draw_displacements(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:
     """One panel for each of `samples`. Raises `InputError` where the one-step outputs are missing."""
-    scale = size_of(size)
-    for sample in samples:
-        if sample.pairs.one_step is None:
-            raise InputError(f"{sample.name}: no one_step array (the teacher's one-step outputs at the same noise).")
-    with styled(scale):
-        figure, grid = squares(len(samples), scale, share=0.9)
+    across, up = r"one step to teacher, $\|P_1 - P\|$", r"student to teacher, $\|G - P\|$"
+    with squares(len(samples), scale, 0.9, across, up) as (figure, grid):
         for axes, sample in zip(grid, samples, strict=True):
             _draw(axes, sample, scale)
-            if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
-                axes.set_ylabel(r"student to teacher, $\|G - P\|$")
-            axes.set_xlabel(r"one step to teacher, $\|P_1 - P\|$")
-        settle(figure)
     return Drawing(figure, _caption(source))
 
 
 def _draw(axes: Axes, sample: Sample, scale: Size) -> None:
     """The scatter of one sample with its two lines."""
     pairs = sample.pairs
-    assert pairs.one_step is not None
-    before, after = distances(pairs.one_step, pairs.teacher), distances(pairs.student, pairs.teacher)
+    if pairs.one_step is None:
+        raise InputError(f"{sample.name}: no one_step array (the teacher's one-step outputs at the same noise).")
+    teacher = pairs.teacher.astype(np.float64)
+    before, after = (np.sqrt(((outputs - teacher) ** 2).sum(axis=1)) for outputs in (pairs.one_step, pairs.student))
     random = float(np.sqrt(RowMoments.of(pairs.teacher, pairs.student).total().e_independent))
-    dots: dict[str, Any] = {
-        "ms": 0.85 * scale.marker,
-        "mew": 0,
-        "alpha": 0.45,
-        "color": sample.colour,
-        "rasterized": True,
-    }
-    axes.plot(before[:_POINTS], after[:_POINTS], ".", gid="pairs", **dots)
+    dots: dict[str, Any] = {"color": sample.colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
+    axes.plot(before[:_POINTS], after[:_POINTS], ".", gid="pairs", rasterized=True, **dots)
     top = 1.06 * max(float(np.quantile(before, 0.999)), float(np.quantile(after, 0.999)), random)
     thin: dict[str, Any] = {"color": GREY, "lw": 0.6 * scale.line}
     axes.plot([0, top], [0, top], zorder=3, gid="equal", **thin)
     axes.axhline(random, ls=(0, (4, 2)), zorder=3, gid="random", **thin)
     axes.annotate("random pair", (0, random), (3, 2), textcoords="offset points", color=GREY, va="bottom")
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    nearer = float((after < before).mean())
-    axes.set_title(f"{sample.name}\n{100 * nearer:.0f} % came nearer")
+    axes.set_title(f"{sample.name}\n{100 * float((after < before).mean()):.0f} % came nearer")
 
 
 def _caption(source: str) -> str:

@@ -7,6 +7,7 @@ a block that the best pairing swaps within the mode.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,62 +15,47 @@ from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 
 from dmdlab.plots.samples import Sample, samples_of, squares
-from dmdlab.plots.style import VERMILLION, Drawing, Size, settle, size_of, styled
+from dmdlab.plots.style import PAPER, VERMILLION, Drawing, Size
 from dmdlab.records.record import Record
 from dmdlab.transport import assignment, squared_distances
 
 ROWS = 100
 """Pairs shown (paper); the optimal assignment is that of these pairs among themselves."""
 
-MOST = {"paper": 4, "slide": 2}
-"""Panels that a figure holds while every box stays visible."""
 
-
-def heatmap_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
-    """Heat maps of the first seed of every law, dimension and init in `records`.
+def heatmap_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """Heat maps of the first seed of every law, dimension and init in `records`, as many as leave every box visible.
 
     Raises `InputError`: no finished run, or more combinations than fit.
     """
-    size_of(size)
-    samples, source = samples_of(records, MOST[size])
-    return draw_heatmaps(samples, source, size=size)
+    return draw_heatmaps(*samples_of(records, 2 if scale.slide else 4), scale)
 
 
-def draw_heatmaps(samples: Sequence[Sample], source: str, *, size: str = "paper") -> Drawing:
+def draw_heatmaps(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:
     """One heat map for each of `samples`."""
-    scale = size_of(size)
-    with styled(scale):
-        figure, grid = squares(len(samples), scale, share=0.8)
+    with squares(len(samples), scale, 0.8, "student output", "teacher output") as (figure, grid):
         shown = [_draw(axes, sample, scale) for axes, sample in zip(grid, samples, strict=True)]
-        for axes in grid:
-            if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
-                axes.set_ylabel("teacher output")
-            axes.set_xlabel("student output")
-        settle(figure)
     return Drawing(figure, _caption(source, shown))
 
 
 def _draw(axes: Axes, sample: Sample, scale: Size) -> int:
     """One map; returns how many pairs it shows."""
     rows = min(ROWS, sample.pairs.n)
-    P, G = sample.pairs.teacher[:rows], sample.pairs.student[:rows]
-    order = leaf_order(P)
-    P, G = P[order], G[order]
-    cost = squared_distances(P, G)  # (teacher, student)
+    order = leaf_order(sample.pairs.teacher[:rows])
+    P, G = sample.pairs.teacher[order], sample.pairs.student[order]
+    distances = np.sqrt(squared_distances(P, G))  # (teacher, student)
     partner = assignment(P, G).permutation
     assert partner is not None
-    image = axes.imshow(np.sqrt(cost), cmap="Greys_r", interpolation="nearest", rasterized=True)
-    image.set_clim(0, float(np.sqrt(cost).max()) or 1.0)
+    image = axes.imshow(distances, cmap="Greys_r", interpolation="nearest", rasterized=True)
+    image.set_clim(0, float(distances.max()) or 1.0)
     boxes = [Rectangle((column - 0.5, row - 0.5), 1, 1) for column, row in enumerate(partner)]
-    axes.add_collection(
-        PatchCollection(boxes, facecolor="none", edgecolor=VERMILLION, linewidth=0.75 * scale.line, gid="optimal")
-    )
+    red: dict[str, Any] = {"facecolor": "none", "edgecolor": VERMILLION, "linewidth": 0.75 * scale.line}
+    axes.add_collection(PatchCollection(boxes, gid="optimal", **red))
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.045, pad=0.02)
     bar.set_label("distance", labelpad=0.2 * scale.font)
     bar.outline.set_visible(False)
     axes.spines[:].set_visible(False)
-    axes.set_xticks([])
-    axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     kept = int((partner == np.arange(rows)).sum())
     axes.set_title(f"{sample.name}\n{kept} of {rows} optimal partners on the diagonal")
     return rows

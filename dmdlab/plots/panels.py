@@ -12,41 +12,31 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from dmdlab.plots import captions
-from dmdlab.plots.style import INIT_STYLES, VERMILLION, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.plots.style import INIT_STYLES, PAPER, VERMILLION, Drawing, Size, new_figure
 from dmdlab.records.cells import cells_of_starts
 from dmdlab.records.record import Record
 
 PLANAR = ("ring", "chessboard", "moons", "spiral")
 """Laws whose first two coordinates are their plane when `law.embedding` is 'axes'."""
 
-MOST = 4
-"""Rows: further combinations of law, dimension and init are left to another figure."""
 
-
-def panels_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
-    """One row for each law, dimension and init among `records` (its lowest seed; at most `MOST` rows, 2 on a slide).
+def panels_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """One row for each law, dimension and init among `records` (its lowest seed); the first 4 of them, 2 on a slide.
 
     Raises `InputError`: no finished run, or runs of one row that differ in more than the seed.
     """
-    scale = size_of(size)
-    groups = cells_of_starts(records)[: MOST if size == "paper" else 2]
-    first = [cell.records[0] for cell in groups]
-    with styled(scale):
-        side = scale.double / 4
-        height = min(scale.height, len(first) * (side + 1.4 * scale.font / 72) + 2.4 * scale.font / 72)
-        figure = new_figure(scale.double, height, scale)
+    first = [cell.records[0] for cell in cells_of_starts(records)[: 2 if scale.slide else 4]]
+    steps = captions.shared(first, "teacher.steps")
+    titles = "noise $z$", rf"teacher $\Phi_{{{steps}}}(z)$", r"one step $\Phi_1(z)$", "student $G(z)$"
+    side = scale.double / 4
+    height = min(scale.height, len(first) * (side + 1.4 * scale.font / 72) + 2.4 * scale.font / 72)
+    with new_figure(scale.double, height, scale) as figure:
         grid = figure.subplots(len(first), 4, squeeze=False)
         for row, record in zip(grid, first, strict=True):
             _draw_row(row, record, scale)
-        for axes, title in zip(grid[0], _titles(first), strict=True):
+        for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title)
-        settle(figure)
     return Drawing(figure, _caption(first))
-
-
-def _titles(records: Sequence[Record]) -> tuple[str, str, str, str]:
-    steps = captions.shared(records, "teacher.steps")
-    return "noise $z$", rf"teacher $\Phi_{{{steps}}}(z)$", r"one step $\Phi_1(z)$", "student $G(z)$"
 
 
 def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
@@ -59,17 +49,13 @@ def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
     flat["one_step"] = flat["one_step"] - flat["one_step"].mean(axis=0)  # its place is lost in the magnification anyway
     reach, small = (1.08 * float(np.quantile(np.abs(flat[key]), 0.999)) for key in ("teacher", "one_step"))
     zoom = reach / small if 0 < small < 0.5 * reach else 1.0
+    clouds = noise, flat["teacher"], flat["one_step"], flat["student"]
+    limits = 1.08 * float(np.abs(noise).max()), reach, reach / zoom, reach
     dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True}
-    for axes, points, limit in zip(
-        row,
-        (noise, flat["teacher"], flat["one_step"], flat["student"]),
-        (1.08 * float(np.abs(noise).max()), reach, reach / zoom, reach),
-        strict=True,
-    ):
+    for axes, points, limit in zip(row, clouds, limits, strict=True):
         axes.scatter(points[:, 0], points[:, 1], c=colours, gid="points", **dots)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set_visible(True)
+        axes.spines[:].set_visible(True)
     values = record.row
     row[0].set_ylabel(f"{values['law.name']}, $d = {values['law.dim']}$\n{INIT_STYLES[values['student.init']].label}")
     row[0].set_xlabel(name)

@@ -14,39 +14,34 @@ from matplotlib.ticker import PercentFormatter
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.plots.samples import Sample, samples_of
-from dmdlab.plots.style import GREY, Drawing, Size, new_figure, settle, size_of, styled
+from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
 
 BINS = 20
-MOST = 6
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
 
-def ranks_figure(records: Sequence[Record], *, size: str = "paper") -> Drawing:
+def ranks_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Rank histogram and cumulative curve of the first seed of every law, dimension and init in `records`.
 
-    Raises `InputError`: no finished run, or more combinations than fit.
+    Raises `InputError`: no finished run, or more combinations than there are kinds of lines.
     """
-    size_of(size)
-    samples, source = samples_of(records, MOST)
-    return draw_ranks(samples, source, size=size)
+    return draw_ranks(*samples_of(records, len(_LINES)), scale)
 
 
-def draw_ranks(samples: Sequence[Sample], source: str, *, size: str = "paper") -> Drawing:
+def draw_ranks(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:
     """One line for each of `samples` in both panels."""
-    scale = size_of(size)
-    with styled(scale):
-        figure = new_figure(scale.double, min(scale.height, 0.42 * scale.double), scale)
+    with new_figure(scale.double, min(scale.height, 0.42 * scale.double), scale) as figure:
         left, right = figure.subplots(1, 2)
         for sample, line in zip(samples, _LINES, strict=False):
-            ranks = partner_ranks(sample)
-            n = sample.pairs.n
-            _histogram(left, ranks / n, sample, {"color": sample.colour, "ls": line, "lw": scale.line})
-            _cumulative(right, ranks, {"color": sample.colour, "ls": line})
-        most = max(sample.pairs.n for sample in samples)
-        _finish(left, right, most, scale)
+            ranks, style = partner_ranks(sample), {"color": sample.colour, "ls": line, "lw": scale.line}
+            counts, edges = np.histogram(np.clip(ranks / len(ranks), 0.0, 1.0), bins=BINS, range=(0.0, 1.0))
+            left.stairs(counts / len(ranks), edges, label=sample.name, gid="histogram", **style)
+            at = np.unique(np.round(np.geomspace(1, len(ranks), 200)))
+            found = np.searchsorted(np.sort(ranks), at, side="right") / len(ranks)
+            right.plot(at, found, gid="cumulative", **style)
+        _finish(left, right, max(sample.pairs.n for sample in samples), scale)
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
-        settle(figure)
     return Drawing(figure, _caption(samples, source))
 
 
@@ -55,17 +50,6 @@ def partner_ranks(sample: Sample) -> np.ndarray:
     P, G = sample.pairs.teacher, sample.pairs.student
     ranks = Ranks.of(P, G, RowMoments.of(P, G).matched)
     return 1.0 + ranks.nearer + 0.5 * ranks.tied
-
-
-def _histogram(axes: Axes, share: np.ndarray, sample: Sample, style: dict[str, Any]) -> None:
-    counts, edges = np.histogram(np.clip(share, 0.0, 1.0), bins=BINS, range=(0.0, 1.0))
-    axes.stairs(counts / len(share), edges, label=sample.name, gid="histogram", **style)
-
-
-def _cumulative(axes: Axes, ranks: np.ndarray, style: dict[str, Any]) -> None:
-    at = np.unique(np.round(np.geomspace(1, len(ranks), 200)))
-    found = np.searchsorted(np.sort(ranks), at, side="right") / len(ranks)
-    axes.plot(at, found, gid="cumulative", **style)
 
 
 def _finish(left: Axes, right: Axes, n: int, scale: Size) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,10 +18,7 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.records.writing import prepare, replacing, write_text
 
-SizeName = Literal["paper", "slide"]
-
-BLUE, VERMILLION, GREEN, BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
-ORANGE, SKY, PURPLE, YELLOW = "#E69F00", "#56B4E9", "#CC79A7", "#F0E442"
+BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY, PALE = "#6E6E6E", "#D9D9D9"
 
 
@@ -30,6 +27,7 @@ class Size:
     """Where a figure will stand.
 
     Attributes:
+        slide: whether a slide and not a page.
         single, double: widths in inches of one column and of the page (on a slide: of a half and of the whole).
         height: greatest height in inches.
         row: wanted height in inches of one row of panels.
@@ -38,6 +36,7 @@ class Size:
         dpi: resolution of the PNG.
     """
 
+    slide: bool
     single: float
     double: float
     height: float
@@ -49,12 +48,13 @@ class Size:
     dpi: int
 
 
-SIZES: dict[str, Size] = {
-    # Column widths of the two-column conference styles (ICML 3.25 / 6.75 in); captions there are 9 pt.
-    "paper": Size(3.25, 6.75, 9.0, 1.55, 8, 8.0, 1.1, 4.2, 300),
-    # 16:9 as presentation programs lay it out; 18 pt is read from the last row.
-    "slide": Size(6.6, 13.333, 7.5, 3.4, 3, 18.0, 2.4, 9.5, 144),
-}
+PAPER = Size(False, 3.25, 6.75, 9.0, 1.55, 8, 8.0, 1.1, 4.2, 300)
+"""Column widths of the two-column conference styles (ICML 3.25 / 6.75 in); captions there are 9 pt."""
+
+SLIDE = Size(True, 6.6, 13.333, 7.5, 3.4, 3, 18.0, 2.4, 9.5, 144)
+"""16:9 as presentation programs lay it out; 18 pt is read from the last row."""
+
+SIZES = {"paper": PAPER, "slide": SLIDE}
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,26 @@ class Drawing:
     caption: str
 
 
-def size_of(name: str) -> Size:
-    """The named size. Raises `InputError` for an unknown one."""
-    if name not in SIZES:
-        raise InputError(f"unknown figure size {name!r}; expected one of: {', '.join(SIZES)}")
-    return SIZES[name]
-
-
 @contextmanager
-def styled(size: Size) -> Iterator[None]:
-    """The style's settings, for the time that a figure is made; the caller's own settings stay as they are."""
+def new_figure(width: float, height: float, size: Size) -> Iterator[Figure]:
+    """An empty figure in inches, independent of pyplot, in the style of all figures for as long as it is filled.
+
+    Then it is laid out once, so that every file format shows the same positions. The caller's own settings stay.
+    """
+    with matplotlib.rc_context(_settings(size)):
+        figure = Figure(figsize=(width, height), dpi=size.dpi, layout="constrained")
+        FigureCanvasAgg(figure)
+        gap = size.font / 72 * 0.3
+        figure.get_layout_engine().set(w_pad=gap, h_pad=gap, wspace=0.03, hspace=0.05)  # type: ignore[union-attr, call-arg]
+        yield figure
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _settings(size: Size) -> dict[Any, Any]:
+    """The style as settings of matplotlib."""
     thin = size.line * 0.55
-    settings: dict[Any, Any] = {
+    return {
         "font.family": "STIXGeneral",
         "mathtext.fontset": "stix",
         "font.size": size.font,
@@ -116,26 +124,9 @@ def styled(size: Size) -> Iterator[None]:
         "axes.unicode_minus": True,
         **_FILES,
     }
-    with matplotlib.rc_context(settings):
-        yield
 
 
 _FILES: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "savefig.facecolor": "white"}
-
-
-def new_figure(width: float, height: float, size: Size) -> Figure:
-    """An empty figure in inches, independent of pyplot."""
-    figure = Figure(figsize=(width, height), dpi=size.dpi, layout="constrained")
-    FigureCanvasAgg(figure)
-    gap = size.font / 72 * 0.3
-    figure.get_layout_engine().set(w_pad=gap, h_pad=gap, wspace=0.03, hspace=0.05)  # type: ignore[union-attr, call-arg]
-    return figure
-
-
-def settle(figure: Figure) -> None:
-    """Lay the figure out once and keep it: every file format then shows the same positions."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
 
 
 def save(drawing: Drawing, path: Path) -> list[Path]:

@@ -147,6 +147,11 @@ def paired(records: Sequence[Record], key: str, a: object, b: object, metric: st
     return found
 
 
+def records_of(found: Iterable[Cell]) -> list[Record]:
+    """The runs behind these cells, cell by cell."""
+    return [record for cell in found for record in cell.records]
+
+
 def laws_of(found: Iterable[Cell]) -> list[str]:
     """The laws present, in order."""
     return list(dict.fromkeys(cell.law for cell in found))
