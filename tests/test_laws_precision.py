@@ -73,16 +73,7 @@ def test_truncated_moments_against_arbitrary_precision(sigma: float) -> None:
     low, high = -1.3, 0.7
     half, centre = (high - low) / 2, (high + low) / 2
     changes = [half, sigma**2 / (2 * half)]  # m = h and m h = 1/2, as distances from the centre
-    x = [
-        low,
-        high,
-        centre,
-        centre + 1e-9,
-        high - 1e-6,
-        high + 0.3 * sigma,
-        high + 3 * sigma,
-        low - 40 * sigma,
-    ]
+    x = [low, high, centre, centre + 1e-9, high - 1e-6, high + 0.3 * sigma, high + 3 * sigma, low - 40 * sigma]
     x += [centre + sign * change * factor for change in changes for sign in (-1, 1) for factor in (0.999, 1.001)]
     # within 1e5 half sides and 1e5 sigma, which is farther than any student goes
     x = [value for value in x if abs(value - centre) < 1e5 * min(half, sigma) + 2 * half + 50 * sigma]

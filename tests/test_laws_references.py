@@ -9,14 +9,7 @@ from near import assert_near, generator, tensor
 from scipy import stats
 from scipy.special import roots_legendre
 
-from dmdlab.laws import (
-    Cube,
-    Empirical,
-    Gaussian,
-    Mixture,
-    Ring,
-    Sphere,
-)
+from dmdlab.laws import Cube, Empirical, Gaussian, Mixture, Ring, Sphere
 
 
 def test_gaussian_is_the_wiener_filter_of_its_covariance() -> None:

@@ -233,11 +233,7 @@ def test_a_student_above_the_threshold_is_not_collapsed():
 def test_a_constant_teacher_leaves_only_costs():
     G = np.random.default_rng(10).normal(size=(20, 3))
     report = measure(np.full((20, 3), 1e3), G)
-    assert {key for key, value in report.values().items() if not math.isnan(value)} == {
-        "e_dt",
-        "e_ot",
-        "e_independent",
-    }
+    assert {key for key, value in report.values().items() if not math.isnan(value)} == {"e_dt", "e_ot", "e_independent"}
 
 
 def test_a_shuffled_copy_has_no_finite_delta_e():

@@ -35,15 +35,7 @@ def clouds(structure, n, d, rng):
     return P, 0.5 * P + E  # correlated
 
 
-STRUCTURES = (
-    "independent",
-    "near-copies",
-    "shuffled near-copies",
-    "clusters",
-    "duplicates",
-    "constant",
-    "correlated",
-)
+STRUCTURES = ("independent", "near-copies", "shuffled near-copies", "clusters", "duplicates", "constant", "correlated")
 
 
 @pytest.mark.parametrize("d", [1, 2, 16, 300])

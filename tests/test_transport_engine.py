@@ -11,10 +11,7 @@ from dmdlab.transport.engine import NUMPY
 from dmdlab.transport.on_gpu import torch_engine
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=[pytest.mark.cuda, GPU]),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.cuda, GPU])]
 
 
 @pytest.fixture(params=DEVICES)

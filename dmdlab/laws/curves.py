@@ -1,11 +1,10 @@
 """Laws around a curve: two moons and a spiral, each a curve plus isotropic Gaussian noise *in the plane*.
 
-With y0 = c(u) + std eps, u of some density, the noised law is a continuous mixture of Gaussians of variance
-std^2 + sigma^2 along c. Its integrals over u are cut into Gauss-Legendre panels of 16 nodes, at most 3 std of curve
-each: a discrete mixture that agrees with the continuous one to float64 rounding, at every sigma, wherever a noised
-sample can land and half as far out again (a test compares it with panels a quarter as long). Farther out the error
-of the denoiser stays below the spacing of the nodes. About 6 nodes per std of curve length is the cost, hence the
-lower bound on std.
+With y0 = c(u) + std eps, u of some density, the noised law is a continuous mixture of Gaussians of variance std^2 +
+sigma^2 along c. Its integrals over u are cut into Gauss-Legendre panels of 16 nodes, at most 3 std of curve each: a
+discrete mixture that agrees with the continuous one to float64 rounding, at every sigma, wherever a noised sample can
+land and half as far out again (a test compares it with panels a quarter as long). Farther out the error of the denoiser
+stays below the spacing of the nodes. About 6 nodes per std of curve length is the cost, hence the lower bound on std.
 """
 
 import math

@@ -6,12 +6,11 @@ the noised law p_sigma a law knows two things, tied by Tweedie's formula (Efron 
     log_density(x_sigma, sigma) = log p_sigma(x_sigma)                                             (1)
     denoise(x_sigma, sigma)     = E[x0 | x_sigma] = x_sigma + sigma^2 grad log p_sigma(x_sigma)    (2)
 
-**Scale, once for all laws.** A law that fills R^d (gaussian, mixture, cube, sphere) has mean 0 and average
-variance scale^2 per coordinate: trace cov = d scale^2, at every d. A planar law (ring, chessboard, moons,
-spiral) has mean 0 and its own coordinates in the plane times scale, whatever d is, so its `sigma_data` falls
-as 1 / sqrt(d). An empirical law has the coordinates of its points times scale. Every other length that a
-constructor takes (std, radius, thickness) is a multiple of scale. A `thickness` is noise *around* the law: it
-adds to these variances.
+**Scale, once for all laws.** A law that fills R^d (gaussian, mixture, cube, sphere) has mean 0 and average variance
+scale^2 per coordinate: trace cov = d scale^2, at every d. A planar law (ring, chessboard, moons, spiral) has mean 0 and
+its own coordinates in the plane times scale, whatever d is, so its `sigma_data` falls as 1 / sqrt(d). An empirical law
+has the coordinates of its points times scale. Every other length that a constructor takes (std, radius, thickness) is a
+multiple of scale. A `thickness` is noise *around* the law: it adds to these variances.
 
 **Precision.** The tensors of a law are float64 (the points of an empirical law float32) and are cast to what
 a formula needs: `.to(device)` is all that a user calls. Samples are float32. `denoise` returns the dtype of

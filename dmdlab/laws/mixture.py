@@ -1,7 +1,6 @@
 """A mixture of Gaussians with random means: sum_k w_k N(mu_k, C_k), C_k = f I + g U_k^T U_k.
 
-The r rows of U_k (r, d) are orthonormal, so Woodbury's identity is explicit: with v = f + sigma^2 and
-c = g / (g + v),
+The r rows of U_k (r, d) are orthonormal, so Woodbury's identity is explicit: with v = f + sigma^2 and c = g / (g + v),
 
     (C_k + sigma^2 I)^-1 = (I - c U_k^T U_k) / v,   det(C_k + sigma^2 I) = v^(d-r) (v + g)^r         (1)
     log w_k(x) = log w_k - (|x - mu_k|^2 - c |U_k (x - mu_k)|^2) / (2 v) + the same for all k        (2)

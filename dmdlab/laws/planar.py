@@ -77,14 +77,7 @@ class PlanarMixture(Planar):
     log_weights: Tensor
 
     def __init__(
-        self,
-        dim: int,
-        means: Tensor,
-        weights: Tensor,
-        std: float,
-        embedding: Placement,
-        thickness: float,
-        seed: int,
+        self, dim: int, means: Tensor, weights: Tensor, std: float, embedding: Placement, thickness: float, seed: int
     ) -> None:
         centre = weights @ means  # (2,)
         variance = float(weights @ (means - centre).square().sum(-1)) + 2 * std**2

@@ -1,8 +1,7 @@
 """The uniform law on a sphere of R^d, optionally thickened by Gaussian noise.
 
-Let s be uniform on the sphere of radius R and x = s + v^(1/2) eps. The posterior of s is von Mises-Fisher
-with concentration kappa = R |x| / v (Mardia & Jupp 2000, Sec. 9.3.2), so that with nu = d/2 - 1 and g, l of
-`bessel.py`
+Let s be uniform on the sphere of radius R and x = s + v^(1/2) eps. The posterior of s is von Mises-Fisher with
+concentration kappa = R |x| / v (Mardia & Jupp 2000, Sec. 9.3.2), so that with nu = d/2 - 1 and g, l of `bessel.py`
 
     E[s | x] = x (R^2 / v) g_nu(kappa)                                                                (1)
     log p(x) = -(d/2) log(2 pi v) - (|x| - R)^2 / (2 v) + log Gamma(d/2) + nu log 2 + l_nu(kappa)     (2)

@@ -115,12 +115,7 @@ METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
         Metric(
-            "e_dt",
-            "$E_{DT}$",
-            "mean_i |P_i - G_i|^2",
-            "cost of the shared-noise pairing",
-            "e_independent",
-            best=0.0,
+            "e_dt", "$E_{DT}$", "mean_i |P_i - G_i|^2", "cost of the shared-noise pairing", "e_independent", best=0.0
         ),
         Metric(
             "e_ot",

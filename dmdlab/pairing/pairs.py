@@ -52,13 +52,7 @@ class Pairs:
 
     @staticmethod
     def of(
-        teacher: Any,
-        student: Any,
-        *,
-        noise: Any = None,
-        one_step: Any = None,
-        reference: Any = None,
-        data: Any = None,
+        teacher: Any, student: Any, *, noise: Any = None, one_step: Any = None, reference: Any = None, data: Any = None
     ) -> "Pairs":
         """Validated pairs from numpy arrays, torch tensors or nested lists of any trailing shape.
 

@@ -9,10 +9,9 @@ tight:
    v stay dual feasible, so their means already bound e_ot from below.
 2. Pricing. One pass over the rows and one over the columns makes v the best it can be for its u (a double c-transform)
    and keeps, for every row and column, the few partners with the smallest reduced cost C_ij - u_i - v_j.
-3. Column generation. The assignment problem restricted to the pairs kept so far is solved exactly (lapx), which gives
-   a permutation; its own duals follow from shortest paths (Bellman and Ford), started at the last v. Pricing them
-   again finds the pairs that violate them. When there is none left, the interval has closed and the permutation is
-   optimal.
+3. Column generation. The assignment problem restricted to the pairs kept so far is solved exactly (lapx), which gives a
+   permutation; its own duals follow from shortest paths (Bellman and Ford), started at the last v. Pricing them again
+   finds the pairs that violate them. When there is none left, the interval has closed and the permutation is optimal.
 
 Usually two to five rounds of 2 and 3 close it. The certificate does not depend on that: it is computed in float64 from
 the best bounds seen, with the rounding of a d-term inner product taken off the lower one.
