@@ -98,8 +98,7 @@ class TeacherConfig(Section):
     start of student and fake score."""
 
     kind: Literal["exact", "network"] = Field(
-        "exact",
-        description="'exact': the law's own E[x0 | x_sigma]; 'network': a network trained on the law (paper)",
+        "exact", description="'exact': the law's own E[x0 | x_sigma]; 'network': a network trained on the law (paper)"
     )
     steps: Count = Field(32, description="K, steps of the flow Phi_K that defines the pairing (paper: 8; ours: 32)")
     solver: Literal["heun", "euler"] = Field("heun", description="solver of the flow (paper, EDM: heun)")
@@ -108,13 +107,10 @@ class TeacherConfig(Section):
     learning_rate: Positive = Field(2e-3, description="peak learning rate, cosine to 0 (ours)")
     warmup: int = Field(100, ge=0, description="iterations of linear warm-up (ours)")
     levels: Literal["karras", "lognormal"] = Field(
-        "karras",
-        description="noise levels of that training: uniform in the Karras index (ours: reaches sigma_max), "
-        "or log-normal(-1.2, 1.2) (EDM)",
+        "karras", description="its noise levels: uniform in the Karras index (ours), or log-normal(-1.2, 1.2) (EDM)"
     )
     target: Literal["data", "posterior"] = Field(
-        "data",
-        description="regress on x0 (EDM), or on the law's exact E[x0 | x_sigma]: the same minimiser with less variance",
+        "data", description="regress on x0 (EDM), or on the law's E[x0 | x_sigma]: the same minimiser, less variance"
     )
     train_samples: int = Field(0, ge=0, description="size of the training set; 0 draws fresh data for ever")
 
@@ -128,9 +124,7 @@ class NetworkSpec(OpenSection):
         "residual", description="'residual': normalised residual blocks (ours); 'mlp': the paper's plain MLP"
     )
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
-        "auto",
-        description="of matrix products in training: auto is tf32 on a GPU that has it, float32 elsewhere (ours); "
-        "measuring is float32 always",
+        "auto", description="of products in training: auto is tf32 on a GPU that has it, else float32 (ours)"
     )
 
 
@@ -140,29 +134,22 @@ class StudentConfig(Section):
     init: Literal["teacher", "rotated", "random"] = Field(
         "teacher",
         json_schema_extra=MEMBER_OWN,
-        description="start: the teacher at sigma_max (paper), the same after a fixed random rotation of the noise, "
-        "or a random network",
+        description="the teacher at sigma_max (paper), the same after a fixed random rotation, or a random network",
     )
     iterations: Count = Field(
-        10_000,
-        description="fake-score updates in all; the student moves once per fake_score.updates (paper: 50 000)",
+        10_000, description="fake-score updates; the student moves once per fake_score.updates (paper: 50 000)"
     )
     batch: Count = Field(256, description="batch size (paper toys: 512)")
-    learning_rate: Positive = Field(
-        5e-4, json_schema_extra=MEMBER_OWN, description="AdamW learning rate (ours; paper: 2e-6)"
-    )
+    learning_rate: Positive = Field(5e-4, json_schema_extra=MEMBER_OWN, description="of AdamW (ours; paper: 2e-6)")
     warmup: int = Field(100, ge=0, description="iterations of linear warm-up, student and fake score (paper: 500)")
-    decay: Literal["constant", "cosine"] = Field(
-        "constant",
-        description="learning rates of student and fake score after warm-up: constant (paper), cosine to 0",
-    )
+    decay: Literal["constant", "cosine"] = Field("constant", description="of both learning rates (paper: constant)")
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, student and fake score (paper, DMD2)")
     clip: float = Field(10.0, ge=0, description="gradient-norm limit per network; 0 turns it off (DMD2: 10)")
     levels: Levels = Field((0.02, 0.98), description="range of the Karras index for the student's update (paper, DMD2)")
     normaliser: Literal["sample", "floored", "batch", "none"] = Field(
         "sample",
-        description="the direction is divided by the mean abs(x - D_teacher): of each sample (DMD2), of each sample "
-        "+ 1e-6 (FastGen), of the batch, or by nothing",
+        description="what the direction is divided by: mean abs(x - D_teacher) of each sample (DMD2), the same + 1e-6 "
+        "(FastGen), of the batch, or 1",
     )
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="of the student's loss over coordinates: mean (DMD2; a hidden 1/d) or sum"
@@ -174,15 +161,12 @@ class FakeScoreConfig(Section):
 
     updates: Count = Field(5, description="fake-score updates per student update (paper, DMD2: 5)")
     batches: Literal["shared", "separate"] = Field(
-        "shared",
-        description="whether the student's update uses one of the fake score's batches (DMD2) or its own",
+        "shared", description="whether the student's update uses one of the fake score's batches (DMD2) or its own"
     )
-    learning_rate: Positive = Field(
-        1e-3, json_schema_extra=MEMBER_OWN, description="AdamW learning rate (ours; paper: 2e-6)"
-    )
+    learning_rate: Positive = Field(1e-3, json_schema_extra=MEMBER_OWN, description="of AdamW (ours; paper: 2e-6)")
     levels: Levels = Field((0.0, 1.0), description="range of the Karras index (DMD2: all of it)")
     weight: Literal["edm", "uniform"] = Field(
-        "edm", description="loss weight: 1/sigma^2 + 1/sigma_data^2 (DMD2, EDM) or 1 (FastGen)"
+        "edm", description="1/sigma^2 + 1/sigma_data^2 (DMD2, EDM) or 1 (FastGen)"
     )
 
 
@@ -211,10 +195,7 @@ class Experiment(Section):
     terms: TermsSpec = Field(default_factory=TermsSpec)
     measure: MeasureConfig = Field(default_factory=MeasureConfig)
     seed: int = Field(
-        0,
-        ge=0,
-        json_schema_extra=MEMBER_OWN,
-        description="seed of networks, training noise and latents: the statistical unit",
+        0, ge=0, json_schema_extra=MEMBER_OWN, description="of networks, training and latents: the statistical unit"
     )
 
     @model_validator(mode="after")
@@ -272,13 +253,14 @@ def member_keys() -> frozenset[str]:
 
 def flatten(experiment: Experiment) -> dict[str, Any]:
     """`{"law.dim": 2, ...}`: every key with dots, in the order of the sections; tuples become lists."""
-    return dict(_leaves(experiment.model_dump(mode="json")))
+    return dict(leaves(experiment.model_dump(mode="json")))
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested tables."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -291,11 +273,10 @@ def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *sections, last = key.split(".")
-        above = next((a for a in itertools.accumulate(sections, "{}.{}".format) if a in flat), None)
-        if above is not None:
-            raise InputError(f"{key!r} lies below {above!r}, which is set itself; leave one of them out")
         target = nested
-        for section in sections:
+        for section, above in zip(sections, itertools.accumulate(sections, "{}.{}".format), strict=True):
+            if above in flat:
+                raise InputError(f"{key!r} lies below {above!r}, which is set itself; leave one of them out")
             target = target.setdefault(section, {})
         target[last] = value
     return nested
@@ -306,10 +287,9 @@ def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") 
     check_keys(flat, source)
     try:
         return Experiment.model_validate(nest(flat))
-    except ValidationError as error:
-        raise InputError(f"{source}: {_sentence(error)}") from None
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+    except (InputError, ValidationError) as error:
+        said = _sentence(error) if isinstance(error, ValidationError) else error
+        raise InputError(f"{source}: {said}") from None
 
 
 OPEN = ("law.", "network.", "terms.")

@@ -28,6 +28,7 @@ from dmdlab.config import (
     experiment_from,
     flatten,
     known_keys,
+    leaves,
     nearest,
     nest,
 )
@@ -123,20 +124,12 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
         raise InputError(f"{source}: question: expected a sentence, got {question!r}")
     if not isinstance(axes, dict):
         raise InputError(f"{source}: sweep: expected a table of axes, got {axes!r}")
-    settings = sweep.settings | dict(_dotted(document))
+    settings = sweep.settings | dict(leaves(document))
     checked = {key: axis_values(key, value, source) for key, value in _dotted_axes(axes)}
     base = {key: value for key, value in settings.items() if key not in checked}
     old = {key: value for key, value in sweep.axes.items() if key not in settings or key in checked}
     check_keys([*base, *checked], source)
     return Sweep(source, question, base, old | checked)
-
-
-def _dotted(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _dotted_axes(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -160,8 +153,8 @@ def axis_values(key: str, value: object, source: str) -> list[Any]:
         ):
             raise InputError(f"{source}: sweep.{key}: expected {{start, stop, step}} of integers, got {value!r}")
         span = range(value.get("start", 0), value["stop"], value.get("step", 1))
-        if len(span) > MAX_RUNS:
-            raise InputError(f"{source}: sweep.{key}: {len(span)} values; at most {MAX_RUNS}")
+        if span[MAX_RUNS:]:
+            raise InputError(f"{source}: sweep.{key}: more than {MAX_RUNS} values (shorten the axis)")
         value = list(span)
     if not isinstance(value, list):
         raise InputError(f"{source}: sweep.{key}: expected a list or {{start, stop}}, got {value!r}")
