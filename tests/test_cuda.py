@@ -5,19 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from dmdlab.lab.checkpoint import Checkpoint
-from small import cycle, distillation, experiment, experiments, law_of, parameters
+from small import cycle, experiment, experiments, group_of, law_of, parameters, start_denoiser
 from test_capture import CASES, members
+from test_growth import Kept
 from test_laws import INSTANCES
 from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.device import fusing
 from dmdlab.device.capture import WARM_UP, Replayed
-from dmdlab.lab.run import Progress, run_ensemble
+from dmdlab.lab.run import DISTILLING, Progress, run_group
+from dmdlab.lab.store import Store
 from dmdlab.laws import Law
-from dmdlab.training.distill import Distillation, Student
-from dmdlab.training.teacher import denoiser_for, ensemble_of, train_teacher
+from dmdlab.networks import make_denoiser
+from dmdlab.training.distill import Distillation, distillation_from
+from dmdlab.training.teacher import train_teacher
+from dmdlab.training.turn import Turn
 
 pytestmark = [
     pytest.mark.cuda,
@@ -28,15 +31,9 @@ GPU = torch.device("cuda")
 
 
 def on_gpu(es: list[Experiment], graph: bool, fuse: bool | None = None) -> Distillation:
-    """`small.distillation`, moved."""
-    loop = distillation(es)
-    student = loop.student
-    assert student.rotation is not None
-    assert student.rotated is not None
-    ensemble_of(student.denoiser).to_device(GPU)
-    ensemble_of(loop.fake).to_device(GPU)
-    moved = Student(student.denoiser, student.sigma_max, student.rotation.to(GPU), student.rotated.to(GPU))
-    return Distillation(es, law_of(es[0]).to(GPU).denoise, moved, loop.fake, graph, fuse)
+    """`small.distillation` there."""
+    law = law_of(es[0]).to(GPU)
+    return distillation_from(group_of(*es), law, start_denoiser(es).network.flat, GPU, graph, fuse)
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
@@ -51,8 +48,6 @@ def test_graph_and_eager_agree_member_by_member(case: str, fuse: bool, precision
         torch.testing.assert_close(cycle(graph), cycle(eager), rtol=rtol, atol=atol)
     for a, b in zip(parameters(eager), parameters(graph), strict=True):
         torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
-    assert graph._step.captured is not None
-    assert eager._step.captured is None
     assert int(graph.iteration) == 12 * graph.score.updates
 
 
@@ -64,6 +59,17 @@ def test_every_exact_denoiser_can_be_captured(law: Law) -> None:
         x, sigma = torch.randn_like(out) * (i + 1), torch.rand(2, 7, 1, device=GPU) + 0.1
         replay(x, sigma)
         torch.testing.assert_close(out, moved.denoise(x, sigma))
+
+
+@pytest.mark.parametrize("dim", [3, 64, 256, 3072])
+def test_a_turn_can_be_captured(dim: int) -> None:
+    turn, out = Turn([0, 1], [True, False], dim), torch.zeros(2, 7, dim, device=GPU)
+    moved = copy.deepcopy(turn).to(GPU)
+    replay = Replayed(lambda z: out.copy_(moved(z)), graph=True)
+    for _ in range(WARM_UP + 3):
+        z = torch.randn(2, 7, dim)
+        replay(z.to(GPU))
+        torch.testing.assert_close(out.cpu(), turn(z), rtol=1e-4, atol=1e-4)
 
 
 def test_kernels_can_be_compiled_here() -> None:
@@ -84,9 +90,9 @@ def test_a_replayed_teacher_learns_what_the_eager_one_does() -> None:
     e = experiment(teacher__iterations=60, teacher__batch=16, teacher__target="posterior")
     law, ends = law_of(e).to(GPU), []
     for graph in (False, True):
-        denoiser = denoiser_for(2, e.network, law, GPU)
+        denoiser = make_denoiser(2, law, e.network, GPU)
         list(train_teacher(e, [0, 1], law, denoiser, graph=graph))
-        ends.append(ensemble_of(denoiser).flat.detach())
+        ends.append(denoiser.network.flat.detach())
     torch.testing.assert_close(*ends, rtol=1e-2, atol=1e-3)
 
 
@@ -103,15 +109,17 @@ def test_a_failure_stays_with_its_member() -> None:
 
 
 def test_interrupted_training_goes_on(tmp_path: Path) -> None:
-    es = experiments("seed={start=0, stop=2}", "student.iterations=60")
+    group = group_of(*experiments("seed={start=0, stop=2}", "student.iterations=60"))
 
-    def ends(checkpoint: Checkpoint | None = None) -> list[dict[str, Tensor]]:
-        return [e.weights for e in run_ensemble(es, GPU, checkpoint=checkpoint) if not isinstance(e, Progress)]
+    def ends(store: Store) -> list[dict[str, Tensor]]:
+        return [event.weights for event in run_group(group, store, GPU) if not isinstance(event, Progress)]
 
-    straight = ends()
-    for event in run_ensemble(es, GPU, checkpoint=Checkpoint(tmp_path, es, GPU, every=0)):
-        if isinstance(event, Progress) and event.stage == "distilling" and event.done >= 30:
+    straight = ends(Store(tmp_path / "straight"))
+    for event in run_group(group, Kept(tmp_path / "broken"), GPU):
+        if isinstance(event, Progress) and event.stage == DISTILLING and event.done >= 30:
             break
-    for a, b in zip(ends(Checkpoint(tmp_path, es, GPU)), straight, strict=True):
+    assert Store(tmp_path / "broken").has_checkpoints()
+    for a, b in zip(ends(Store(tmp_path / "broken")), straight, strict=True):
+        assert b
         for name in b:
             torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4)

@@ -1,0 +1,83 @@
+"""A group: members alike in all but their own keys, by seed and by shape."""
+
+import pytest
+from small import experiment
+
+from dmdlab.config import Experiment, member_keys
+from dmdlab.group import Group, group_by_shape
+
+
+def members() -> tuple[Experiment, ...]:
+    return (
+        experiment(seed=5),
+        experiment(seed=2, student__init="rotated"),
+        experiment(seed=5, student__learning_rate=1e-4),
+        experiment(seed=9, fake_score__learning_rate=1e-4),
+    )
+
+
+def test_members_differ_in_keys_of_their_own() -> None:
+    group = Group(members())
+    assert len(group) == 4
+    assert group.shared is group.members[0]
+    assert group.ids == [e.id for e in members()]
+    assert len(set(group.ids)) == 4
+    assert member_keys() == {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"law__dim": 5},
+        {"law__components": 5},
+        {"network__width": 17},
+        {"network__precision": "float32"},
+        {"student__iterations": 251},
+        {"teacher__steps": 31},
+        {"terms__any__weight": 1.0},
+    ],
+    ids=str,
+)
+def test_a_member_that_differs_in_another_key_is_refused(other: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="alike in all keys but the members' own"):
+        Group((experiment(), experiment(**other)))
+
+
+def test_a_group_has_members() -> None:
+    with pytest.raises(ValueError, match="one run or more"):
+        Group(())
+
+
+def test_every_seed_has_a_place_and_a_member() -> None:
+    group = Group(members())
+    assert group.seeds == [2, 5, 9]
+    assert group.place == [1, 0, 1, 2]
+    assert [group.of_seed(s).seed for s in group.seeds] == group.seeds
+    assert group.of_seed(5) is group.members[0]
+    some = group.only([5, 9])
+    assert some.members == (group.members[0], *group.members[2:])
+    assert some.place == [0, 0, 1]
+    with pytest.raises(ValueError, match="one run or more"):
+        group.only([3])
+
+
+def test_groups_of_equal_shape_could_be_one() -> None:
+    first, *others = members()
+    assert {Group((e,)).shape for e in others} == {Group((first,)).shape}
+    assert Group((experiment(law__dim=5),)).shape != Group((first,)).shape
+    assert Group(members()) == Group(members())
+    words = {"law__components": 3, "law__std": 0.3}
+    assert len(Group((experiment(**words), experiment(**dict(reversed(words.items())))))) == 2
+
+
+def test_experiments_are_grouped_by_shape_in_order_of_first_appearance() -> None:
+    small, large = members(), tuple(experiment(law__dim=8, seed=s) for s in (1, 0))
+    found = group_by_shape([small[0], large[0], *small[1:], large[1]])
+    assert found == [Group(small), Group(large)]
+    assert group_by_shape([]) == []
+
+
+def test_a_setting_is_told_from_another_of_its_value() -> None:
+    """A number and its text, or true and 1, are not the same shape."""
+    one, true, text = (experiment(terms__any__choice=value) for value in (1, True, "1"))
+    assert len(group_by_shape([one, true, text])) == 3

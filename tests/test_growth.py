@@ -1,0 +1,368 @@
+"""A new network kind, a new law and a new loss term are one class and one line in their catalogue, and nothing else.
+
+Each is made here and entered in its catalogue for a test: it trains, is planned, profiled, kept in mid-training, goes
+on to the same end to the last bit, and ends as records.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import Field
+from recorder import pretend
+from small import CPU, TINY, group_of, law_of, parameters, start_denoiser
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, silu
+
+from dmdlab.config import Count, Experiment, InputError, NetworkSpec, Positive, Section
+from dmdlab.device.capture import WARM_UP
+from dmdlab.experiments import load, meanings, spelled_out
+from dmdlab.group import Group
+from dmdlab.lab.plan import plan
+from dmdlab.lab.profile import PRODUCTS, distilling, profile
+from dmdlab.lab.run import DISTILLING, Progress, run_group
+from dmdlab.lab.store import Checkpoint, Store
+from dmdlab.lab.sweep import sweep
+from dmdlab.laws import LAWS, Law
+from dmdlab.networks import NETWORKS, Ensemble, make_network, network_settings
+from dmdlab.networks.ensemble import unconditional
+from dmdlab.randomness import generator
+from dmdlab.records.record import Record, load_records
+from dmdlab.training.distill import NUMBERS, Distillation, distillation_from
+from dmdlab.training.draws import Source, streams
+from dmdlab.training.optimiser import EnsembleAdamW
+from dmdlab.training.student import Student
+from dmdlab.training.terms import TERMS, TermSettings
+
+# --- a network: a small convolution over the coordinates
+
+
+class Convolution(nn.Module):
+    """e convolutions side by side: x (e, n, inputs, d) -> (e, n, outputs, d)."""
+
+    def __init__(self, members: int, inputs: int, outputs: int, kernel: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(members, outputs, inputs, kernel))
+        self.bias = nn.Parameter(torch.zeros(members, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        side_by_side = x.transpose(0, 1).flatten(1, 2)  # (n, e inputs, d)
+        weight, bias = self.weight.flatten(0, 1), self.bias.flatten()
+        out = conv1d(side_by_side, weight, bias, padding="same", groups=len(self.weight))
+        return out.unflatten(1, self.bias.shape).transpose(0, 1)
+
+    @torch.no_grad()
+    def draw(self, generators: Sequence[torch.Generator]) -> None:
+        for weight, g in zip(self.weight, generators, strict=True):
+            weight.copy_(torch.randn(weight.shape, generator=g) / math.sqrt(weight[0].numel()))
+
+
+class ConvolutionSettings(Section):
+    channels: list[Count] = Field([6, 4], description="of the hidden layers")
+    kernel: int = Field(3, ge=1, description="coordinates that a convolution sees at a time")
+
+
+class Convolutional(Ensemble):
+    """Convolutions over the coordinates, the noise level a channel of its own."""
+
+    Settings = ConvolutionSettings
+
+    def __init__(self, members: int, law: Law, settings: ConvolutionSettings) -> None:
+        super().__init__()
+        sizes = [2, *settings.channels, 1]
+        self.layers = nn.ModuleList(Convolution(members, a, b, settings.kernel) for a, b in pairwise(sizes))
+        self.flatten_parameters()
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        unconditional(label)
+        h = torch.stack([x, c_noise.expand(x.shape)], dim=2)  # (e, n, 2, d)
+        for layer in self.layers[:-1]:
+            h = silu(layer(h))
+        return self.layers[-1](h).squeeze(2)  # (e, n, d)
+
+
+# --- a law: every coordinate is a fair coin
+
+
+class Coins(Law):
+    """Every coordinate is -scale or scale, whatever the others are; a picture of one row."""
+
+    name, summary = "coins", "independent coins, one for each coordinate"
+
+    def __init__(self, dim: int, scale: float = 1.0) -> None:
+        super().__init__(dim)
+        self.scale = self.sigma_data = scale
+        self.intrinsic_dim = dim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (1, 1, self.dim)
+
+    def _draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        heads = torch.randint(2, (n, self.dim), generator=generator, device=generator.device)
+        return self.scale * (2.0 * heads - 1), None
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.scale * torch.tanh(self.scale * x / sigma**2)
+
+
+class Dice(Coins):
+    """The same without a denoiser: its teacher is a trained network."""
+
+    name, has_denoiser = "dice", False
+
+    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+# --- a term: a critic that tells the student's samples from the law's
+
+
+class CriticSettings(TermSettings):
+    width: Count = Field(8, description="hidden width of the critic")
+    learning_rate: Positive = Field(1e-2, description="of the critic")
+
+
+class Critic:
+    """The student is to raise a critic's score, which is trained to tell it from data, as in a Wasserstein GAN."""
+
+    Settings = CriticSettings
+    numbers = ("difference", "size")
+
+    def __init__(self, group: Group, law: Law, student: Student, settings: CriticSettings, cycles: int) -> None:
+        self.weight, n, device = settings.weight, group.shared.student.batch, student.network.flat.device
+        spec = NetworkSpec(kind="mlp", width=settings.width, depth=1)
+        self.critic = make_network(len(group), law, spec).to_device(device)
+        self.critic.initialise([generator(e.seed, "critic") for e in group.members])
+        rates = [settings.learning_rate] * len(group)
+        self.optimisers = {"critic": EnsembleAdamW(self.critic, rates, total=cycles, decay="cosine")}
+
+        def data(g: torch.Generator, steps: int) -> Tensor:
+            return law.sample(steps * n, g).view(steps, n, law.dim)
+
+        def noise(g: torch.Generator, steps: int) -> Tensor:
+            return torch.randn((steps, n, law.dim), generator=g, device=device)
+
+        named = {"data": data, "noise": noise}
+        self.sources = [Source(draw, streams(group, "critic", name, device=device)) for name, draw in named.items()]
+
+    def score(self, x: Tensor, noise: Tensor) -> Tensor:
+        """A number for each member, (e,)."""
+        return self.critic(x + 0.1 * noise, torch.zeros_like(x[..., :1])).mean(dim=(1, 2))
+
+    def student_loss(self, x: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        data, noise = drawn
+        loss = self.score(data, noise) - self.score(x, noise)
+        return self.weight * loss, [loss, x.square().mean(dim=(1, 2))]
+
+    def network_losses(self, x: Tensor, drawn: Sequence[Tensor]) -> Mapping[str, Tensor]:
+        data, noise = drawn
+        at_data, at_x = self.score(data, noise), self.score(x, noise)
+        return {"critic": at_x - at_data + 0.1 * (at_data**2 + at_x**2)}
+
+
+@pytest.fixture(autouse=True)
+def catalogues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that has to be done to add them."""
+    monkeypatch.setitem(NETWORKS, "convolutional", Convolutional)
+    monkeypatch.setitem(LAWS, "coins", Coins)
+    monkeypatch.setitem(LAWS, "dice", Dice)
+    monkeypatch.setitem(TERMS, "critic", Critic)
+
+
+# --- from the plan to the record
+
+
+class Kept(Store):
+    """A store that keeps a training whenever it can."""
+
+    def checkpoint(self, group: Group, device: torch.device) -> Checkpoint:
+        return Checkpoint(self, group, device, every=0.0)
+
+
+SMALL = (
+    *(word for word in TINY if not word.startswith("network.")),
+    "teacher.steps=4",
+    "student.iterations=60",
+    "student.warmup=10",
+)
+RESIDUAL, CONVOLUTIONAL = ("network.width=8", "network.depth=1"), ("network.kind=convolutional",)
+ADDED = {
+    "a network": (*CONVOLUTIONAL, "law.dim=6", "network.channels=[3, 5, 2]", "network.kernel=5"),
+    "a network as a trained teacher": (*CONVOLUTIONAL, "teacher.kind=network"),
+    "a law": (*RESIDUAL, "law.name=coins", "law.scale=1.5", "law.dim=3"),
+    "a law without a denoiser": (*RESIDUAL, "law.name=dice", "teacher.kind=network"),
+    "a term": (*RESIDUAL, "terms.critic.weight=0.3", "terms.critic.width=5"),
+    "all of them": (*CONVOLUTIONAL, "law.name=coins", "terms.critic.weight=0.3"),
+}
+each_added = pytest.mark.parametrize("added", ADDED)
+
+
+def experiments(*words: str) -> list[Experiment]:
+    return load(None, None, [*SMALL, *words]).experiments()
+
+
+def wanted(added: str) -> list[Experiment]:
+    """Two seeds of it."""
+    return experiments(*ADDED[added], "seed=[0, 1]")
+
+
+@each_added
+def test_it_is_planned_and_profiled(added: str) -> None:
+    (part,) = plan(wanted(added), CPU).parts
+    assert len(part.group) == 2
+    assert part.flops > 0
+    assert part.bytes > 0
+    work = distilling(part.group, CPU)
+    shown = profile(work, cycles=1, limit_s=0.01)
+    assert shown.flops == work.flops > 0
+    assert sum(shown.kinds.values()) == pytest.approx(shown.cycle_ms)
+    assert shown.kinds[PRODUCTS] > 0  # convolutions are products
+
+
+def swept(es: list[Experiment], store: Store) -> tuple[list[Record], int]:
+    """The records, and the iteration at which the distillation began or went on."""
+    planned = plan(store.missing(es), CPU)
+    began = [e.done for _, e in sweep(planned, store) if isinstance(e, Progress) and e.stage == DISTILLING]
+    return load_records(store.out), began[0]
+
+
+@each_added
+def test_it_goes_on_from_mid_training_to_the_same_records(added: str, tmp_path: Path) -> None:
+    es, broken = wanted(added), Store(tmp_path / "broken")
+    straight, began = swept(es, Store(tmp_path / "straight"))
+    assert began == 0
+    for event in run_group(group_of(*es), Kept(broken.out), CPU):
+        if isinstance(event, Progress) and event.stage == DISTILLING and event.done >= 30:
+            break
+    resumed, began = swept(es, broken)
+    assert 0 < began <= 30
+    assert [r.row["status"] for r in resumed] == ["done", "done"]
+    assert len(resumed) == len(straight) == 2
+    for a, b in zip(resumed, straight, strict=True):
+        assert a.config == b.config
+        assert a.summary == b.summary
+        for file in ("curve.csv", "student.npy", "student.safetensors"):
+            assert (a.folder / file).read_bytes() == (b.folder / file).read_bytes()
+    assert not np.array_equal(resumed[0].arrays()["student"], resumed[1].arrays()["student"])
+
+
+# --- what is each one's own
+
+
+def test_a_networks_settings_are_axes_checked_and_named_by_its_kind() -> None:
+    es = experiments(*CONVOLUTIONAL, "network.kernel=[1, 3]", "network.channels=[6, 4]")
+    assert [network_settings(e.network).kernel for e in es] == [1, 3]
+    assert len({e.id for e in es}) == 2
+    assert spelled_out(es[0])["network.channels"] == [6, 4]
+    assert meanings(es[0])["network.kernel"] == "coordinates that a convolution sees at a time"
+    assert es[1] == experiments(*CONVOLUTIONAL)[0]  # at their defaults they are left out
+    with pytest.raises(InputError, match=r"unknown key 'network\.width'; valid names: channels, kernel"):
+        experiments(*CONVOLUTIONAL, "network.width=8")
+    with pytest.raises(InputError, match=r"network\.kernel: .*greater than or equal to 1, got 0"):
+        experiments(*CONVOLUTIONAL, "network.kernel=0")
+
+
+def term(*words: str, seeds: Sequence[int] = (0,)) -> list[Experiment]:
+    return experiments(*RESIDUAL, *words, f"seed={list(seeds)}")
+
+
+def loop_of(es: Sequence[Experiment], graph: bool | None = None) -> Distillation:
+    return distillation_from(group_of(*es), law_of(es[0]), start_denoiser(es).network.flat, graph=graph)
+
+
+def test_a_term_of_no_weight_is_the_plain_run() -> None:
+    (plain,), (off,), (on,) = term(), term("terms.critic.weight=0"), term("terms.critic.weight=0.3")
+    assert off == plain
+    assert off.id == plain.id != on.id
+    assert off.teacher_id == on.teacher_id
+    assert tuple(loop_of([off]).report().numbers) == NUMBERS
+
+
+def test_a_terms_numbers_are_columns_of_the_curve(tmp_path: Path) -> None:
+    (record,), _ = swept(term("terms.critic.weight=0.3"), Store(tmp_path))
+    with (record.folder / "curve.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 2
+    assert {"dm_loss", "critic_difference", "critic_size", "variance_ratio"} <= set(rows[0])
+    assert all(math.isfinite(float(row["critic_difference"])) and float(row["critic_size"]) > 0 for row in rows)
+
+
+def test_a_term_leaves_all_other_draws_as_they_were() -> None:
+    (plain,), (on,) = term(), term("terms.critic.weight=0.3")
+    with_term, without = loop_of([on]), loop_of([plain])
+    for (z, u, eps, *own), others in islice(zip(with_term.draws, without.draws, strict=True), 5):
+        assert len(own) == 2
+        assert all(torch.equal(a, b) for a, b in zip((z, u, eps), others, strict=True))
+
+
+def test_a_term_changes_the_student_by_its_weight_and_trains_its_own_network() -> None:
+    ends = {}
+    for weight in (1e-30, 0.3, 3.0):
+        loop = loop_of(term(f"terms.critic.weight={weight}"))
+        before = loop.terms["critic"].optimisers["critic"].network.flat.clone()
+        for _ in range(4):
+            loop.cycle()
+        ends[weight] = parameters(loop)[0].clone()
+        assert (loop.terms["critic"].optimisers["critic"].network.flat - before).abs().max() > 1e-3
+    plain = loop_of(term())
+    for _ in range(4):
+        plain.cycle()
+    assert torch.equal(ends[1e-30], parameters(plain)[0])
+    assert not torch.equal(ends[0.3], ends[1e-30])
+    assert not torch.equal(ends[3.0], ends[0.3])
+
+
+def test_a_terms_member_is_alone_what_it_is_among_others() -> None:
+    es = term("terms.critic.weight=0.3", seeds=(0, 1, 2))
+    together = loop_of(es)
+    numbers = [after_a_cycle(together) for _ in range(10)]
+    for i, e in enumerate(es):
+        alone = loop_of([e])
+        for expected in numbers:
+            torch.testing.assert_close(after_a_cycle(alone)[:, 0], expected[:, i], rtol=1e-4, atol=1e-5)
+
+
+def after_a_cycle(loop: Distillation) -> Tensor:
+    loop.cycle()
+    return torch.stack(list(loop.report().numbers.values()))
+
+
+def test_a_cycle_with_a_term_can_be_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs, es = pretend(monkeypatch), term("terms.critic.weight=0.3", seeds=(0, 1))
+    eager, graph = loop_of(es, False), loop_of(es, True)
+    for _ in range(8):
+        assert torch.equal(after_a_cycle(graph), after_a_cycle(eager))
+    assert [g.replays for g in graphs] == [8 - WARM_UP]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["terms.critik.weight=1"], r"terms\.critik is not a term of the loss; did you mean 'critic'"),
+        (
+            ["terms.critic.weight=1", "terms.critic.widht=1"],
+            r"unknown key 'terms\.critic\.widht'; did you mean 'width'",
+        ),
+        (["terms.critic.width=3"], r"terms\.critic\.weight: "),
+        (["terms.critic.weight=-1"], r"terms\.critic\.weight: .*greater than or equal to 0, got -1"),
+        (["terms.critic=1"], r"terms\.critic: .*got 1"),
+    ],
+)
+def test_a_wrong_term_is_refused_in_a_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        term(*words)
+
+
+def test_terms_mean_the_same_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TERMS, "another", Critic)
+    words = ["terms.critic.weight=0.3", "terms.another.weight=0.2", "terms.another.width=3"]
+    (one,), (two,) = term(*words), term(*words[::-1])
+    assert one.id == two.id
+    assert len(group_of(one, two)) == 2
+    assert list(loop_of([one]).report().numbers) == list(loop_of([two]).report().numbers)
