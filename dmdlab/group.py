@@ -59,9 +59,9 @@ class Group:
 
 
 def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:
-    """Every key but the members' own: runs of equal shape can train as one."""
+    """Every key but the members' own, whatever their order: runs of equal shape can train as one."""
     own = member_keys()
-    return tuple((k, repr(v)) for k, v in flatten(experiment).items() if k not in own)
+    return tuple((k, repr(v)) for k, v in sorted(flatten(experiment).items()) if k not in own)
 
 
 def group_by_shape(experiments: Sequence[Experiment]) -> list[Group]:

@@ -54,12 +54,12 @@ TERMS: dict[str, type[Term]] = {}
 
 
 def term_settings(spec: TermsSpec) -> dict[str, TermSettings]:
-    """The settings of the terms that are on, by name, defaults filled in.
+    """The settings of the terms that are on, by name and in the order of their names, defaults filled in.
 
     Raises `InputError` for an unknown term, an unknown key, a missing weight or a value out of range.
     """
     found = {}
-    for name, values in spec.parameters.items():
+    for name, values in sorted(spec.parameters.items()):
         if name not in TERMS:
             raise InputError(f"terms.{name} is not a term of the loss{nearest(name, TERMS)}")
         settings = section_from(TERMS[name].Settings, values, f"terms.{name}")
