@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import experiment_from, flatten
-from dmdlab.pairing import METRICS, Calibration
+from dmdlab.pairing import METRICS
 from dmdlab.records.record import ARRAYS, SHARED, Record, folder_name
 
 PLACE = {"seconds": 1.0, "device": "cpu", "hardware": "Example CPU, 2 threads", "commit": "0123456789ab"}
@@ -20,20 +20,16 @@ PLACE = {"seconds": 1.0, "device": "cpu", "hardware": "Example CPU, 2 threads", 
 
 @dataclass(frozen=True)
 class Made(Record):
-    """A run in memory, with its arrays, curve and calibration."""
+    """A run in memory, with its arrays and its curve."""
 
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
     log: dict[str, np.ndarray] = field(default_factory=dict)
-    held: Calibration | None = None
 
     def arrays(self) -> dict[str, np.ndarray]:
         return self.outputs
 
     def curve(self) -> dict[str, np.ndarray]:
         return self.log
-
-    def calibration(self) -> Calibration | None:
-        return self.held
 
 
 def made(
@@ -62,7 +58,7 @@ def made(
 
 
 def sample(dim: int, seed: int, n: int = 40) -> dict[str, np.ndarray]:
-    """Six arrays (n, dim) float32."""
+    """A run's arrays, each (n, dim) float32."""
     drawn = np.random.default_rng([dim, seed]).normal(size=(len(ARRAYS), n, dim)).astype(np.float32)
     return dict(zip(ARRAYS, drawn, strict=True))
 
@@ -70,17 +66,13 @@ def sample(dim: int, seed: int, n: int = 40) -> dict[str, np.ndarray]:
 def _metrics(dim: int, init: str, seed: int) -> dict[str, float]:
     rng = np.random.default_rng([dim, seed, len(init)])
     strength = (0.7 if init == "teacher" else 0.0) + 0.1 * rng.standard_normal() / np.sqrt(dim)
-    ceiling = 120.0 / dim
-    return {
-        "delta_e": ceiling * (1 - strength),
-        "delta_e_ceiling": ceiling,
-        "copy_index": strength,
-        "pair_cosine": strength,
-        "pair_auc": 0.5 + 0.5 * strength,
+    costs = {
+        "delta_e": 120.0 / dim * (1 - strength),
+        "delta_e_ceiling": 120.0 / dim,
         "remap_angle": 90 * (1 - strength),
-        "fidelity": 1.1,
-        "variance_ratio": 0.97,
     }
+    shares = {"copy_index": strength, "pair_cosine": strength, "pair_auc": 0.5 + 0.5 * strength}
+    return {**costs, **shares, "fidelity": 1.1, "variance_ratio": 0.97}
 
 
 def write_run(out: Path, record: Record, arrays: dict[str, np.ndarray], layout: int = 2) -> Path:

@@ -1,20 +1,23 @@
 """Runs read back from their folders, in both formats; what is lost or damaged; cells; writing whole or not at all."""
 
 import contextlib
+import io
+import itertools
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from made import Made, made, sample, write_run
+from made import made, sample, write_run
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate
-from dmdlab.records.cells import Cell, cell_row, cell_value, cells, cells_of_starts, failures, paired, varying
-from dmdlab.records.record import ARRAYS, Record, load_calibrated, load_record, load_records, select
+from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, failures, paired, varying
+from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records, select
 from dmdlab.records.writing import json_text, prepare, replacing, write_json, write_text
 
 FORMATS = (1, 2)
@@ -41,6 +44,7 @@ def test_a_run_of_either_format_reads_the_same(run: Path, tmp_path: Path) -> Non
     assert record.row["law.dim"] == 3
     assert record.row["pair_cosine"] == record.summary["metrics"]["pair_cosine"]["value"]
     assert record.row["result_version"] == record.summary["format"]
+    assert list(record.row)[:6] == ["id", "status", "failed_at", "law.name", "law.dim", "result_version"]
     assert record.calibration() is None
     assert load_record(run).row == record.row == load_records(run)[0].row
 
@@ -51,7 +55,7 @@ def test_a_run_finds_its_calibration_beside_the_runs(run: Path, tmp_path: Path) 
     found = calibrate(np.tanh, rng.normal(size=(20, 3)), fresh_noise=rng.normal(size=(40, 3)), rng=rng, bases=2)
     path = tmp_path / "calibration" / "c.npz"
     path.parent.mkdir()
-    np.savez(path, about=np.array(json.dumps({"calibration": "c", "law.dim": 3})), **found.to_arrays())  # type: ignore[arg-type]
+    np.savez(path, about=np.array(json.dumps({"calibration": "c", "law.dim": 3})), **found.to_arrays())
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps(summary | {"calibration": "c.npz"}))
     held = load_record(run).calibration()
@@ -60,55 +64,51 @@ def test_a_run_finds_its_calibration_beside_the_runs(run: Path, tmp_path: Path) 
     kept = load_calibrated(path)
     assert kept.row == {"calibration": "c", "law.dim": 3}
     assert kept.calibration().d == 3
-    np.savez(path, **found.to_arrays())  # type: ignore[arg-type]
+    np.savez(path, **found.to_arrays())
     with pytest.raises(InputError, match="without its settings"):
         load_calibrated(path)
 
 
 @pytest.mark.parametrize("layout", FORMATS)
 def test_a_failed_run_has_no_arrays(tmp_path: Path, layout: int) -> None:
-    folder = write_run(tmp_path, made(status="failed"), sample(8, 0), layout)
-    record = load_record(folder)
-    assert not record.done
-    assert record.arrays() == {}
+    record = load_record(write_run(tmp_path, made(status="failed"), sample(8, 0), layout))
+    assert (record.done, record.arrays()) == (False, {})
     with pytest.raises(InputError, match="this run failed"):
         record.pairs()
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "another"])
+def numpy_file(write: Callable[[io.BytesIO], None]) -> bytes:
+    write(file := io.BytesIO())
+    return file.getvalue()
+
+
+PETABYTES = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**10)}
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda whole: whole[:-6],
+    "empty": lambda _: b"",
+    "another": lambda _: b"\xff\xfe nothing\n of ours, 3",
+    "a pickle": lambda _: numpy_file(lambda file: np.save(file, np.array([{}]), allow_pickle=True)),
+    "a claim": lambda _: numpy_file(lambda file: np.lib.format.write_array_header_1_0(file, PETABYTES)),
+}
+
+
+@pytest.mark.parametrize("damage", ["gone", *DAMAGE])
 @pytest.mark.parametrize(
     ("run", "file"),
     [(1, "pairs.npz"), (1, "curve.csv"), (2, "student.npy"), (2, "../../pairs/mixture-s0.npz"), (2, "curve.csv")],
     indirect=["run"],
 )
 def test_a_lost_or_damaged_part_is_a_sentence(run: Path, file: str, damage: str) -> None:
+    """Within memory, whatever a header claims, and no pickle is opened."""
     path, record = run / file, load_record(run)
     whole = path.read_bytes()
     path.unlink()
-    kinds = {"cut": whole[:-6], "empty": b"", "another": b"\xff\xfe nothing\n of ours, 3"}
     if damage != "gone":
-        path.write_bytes(kinds[damage])
-    with pytest.raises(InputError) as error:
+        path.write_bytes(DAMAGE[damage](whole))
+    told = f"{path.name}: {'not there' if damage == 'gone' else 'damaged'}.*run the sweep again"
+    with pytest.raises(InputError, match=told) as error:
         record.curve() if file == "curve.csv" else record.arrays()
-    told = str(error.value)
-    assert path.name in told
-    assert "not there" in told if damage == "gone" else "damaged" in told
-    assert "run the sweep again" in told
-    assert "\n" not in told
-
-
-def test_a_file_that_claims_more_than_it_holds_is_refused_within_memory(run: Path) -> None:
-    header = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**10)}
-    with (run / "student.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-    with pytest.raises(InputError, match=r"student\.npy: damaged"):
-        load_record(run).arrays()
-
-
-def test_pickles_are_never_opened(run: Path) -> None:
-    np.save(run / "student.npy", np.array([{}]), allow_pickle=True)
-    with pytest.raises(InputError, match=r"student\.npy: damaged"):
-        load_record(run).arrays()
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("change", [{"format": 0}, {"format": 3}, {"result_version": 99}, {"result_version": None}])
@@ -137,27 +137,23 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
         load_records(tmp_path)
 
 
-def test_what_is_still_being_written_is_no_run(run: Path, tmp_path: Path) -> None:
-    with replacing(tmp_path / "runs" / "another") as partial:
+def test_what_is_still_being_written_is_no_run_and_a_copied_one_counts_once_and_is_told(
+    run: Path, tmp_path: Path
+) -> None:
+    with replacing(tmp_path / "runs" / "z-copy") as partial:
         shutil.copytree(run, partial)
         assert len(load_records(tmp_path)) == 1
-        (partial / "summary.json").unlink()
-
-
-def test_a_copied_run_counts_once_and_is_told(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "runs" / "z-copy")
-    with pytest.warns(UserWarning, match=f"{copy.name} is the same run as .*{run.name}; it counts once"):
+    with pytest.warns(UserWarning, match=f"z-copy is the same run as .*{run.name}; it counts once"):
         (record,) = load_records(tmp_path)
     assert record.folder == run
 
 
 def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(tmp_path: Path) -> None:
-    for record in (made(dim=d, init=i, seed=s) for d in (3, 2) for i in ("rotated", "teacher") for s in (1, 0)):
-        write_run(tmp_path, record, sample(record.config["law.dim"], 0))
+    places = list(itertools.product((2, 3), ("teacher", "rotated"), (0, 1)))
+    for dim, init, seed in reversed(places):
+        write_run(tmp_path, made("mixture", dim, init, seed), sample(dim, 0))
     records = load_records(tmp_path)
-    inits = ["teacher", "rotated", "random"]
-    keys = [(r.config["law.dim"], inits.index(r.config["student.init"]), r.config["seed"]) for r in records]
-    assert keys == sorted(keys)
+    assert [tuple(r.config[key] for key in ("law.dim", "student.init", "seed")) for r in records] == places
     assert len(select(records, {"law.dim": 2, "student.init": "rotated"})) == 2
     assert select(records, {"law.dim": 4}) == []
     with pytest.raises(InputError, match=r"unknown column 'law\.dmi'"):
@@ -174,9 +170,8 @@ def test_reading_and_drawing_need_no_torch() -> None:
 
 def test_two_settings_are_compared_seed_by_seed() -> None:
     values = {"teacher": (5.0, 7.0, 9.0), "rotated": (1.0, 2.0, None)}
-    records = [
-        made("ring", 2, init, seed, copy_index=value) for init, row in values.items() for seed, value in enumerate(row)
-    ]
+    places = itertools.product(values, range(3))
+    records = [made("ring", 2, init, seed, copy_index=values[init][seed]) for init, seed in places]
     ((name, difference),) = paired(records, "student.init", "teacher", "rotated", "copy_index")
     assert name == "ring d=2"
     assert difference.mean == pytest.approx(4.5)
@@ -184,17 +179,13 @@ def test_two_settings_are_compared_seed_by_seed() -> None:
     assert not paired(records, "student.init", "teacher", "random", "copy_index")
 
 
-def ring(dim: int, seed: int, value: float | None, **settings: object) -> Made:
-    return made("ring", dim, "teacher", seed, copy_index=value, **settings)  # type: ignore[arg-type]
-
-
 def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     records = [
-        ring(2, 2, None, status="failed"),
-        ring(4, 0, 5.0),
-        ring(2, 0, 1.0),
-        ring(2, 1, 3.0, ok=False),
-        ring(4, 1, None, remap_angle=90.0, reason="a bound"),
+        made("ring", 2, seed=2, status="failed"),
+        made("ring", 4, seed=0, copy_index=5.0),
+        made("ring", 2, seed=0, copy_index=1.0),
+        made("ring", 2, seed=1, copy_index=3.0, ok=False),
+        made("ring", 4, seed=1, copy_index=None, remap_angle=90.0, reason="a bound"),
     ]
     two, four = cells(records)  # in order of first appearance
     assert two.keys == {"law.name": "ring", "law.dim": 2, "student.init": "teacher"}
@@ -206,8 +197,7 @@ def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     interval = four.interval("copy_index")
     assert (interval.mean, interval.n, interval.missing) == (5.0, 1, 1)
     assert varying(records) == ["law.dim", "seed"]
-    assert four.bounded("remap_angle")
-    assert not two.bounded("remap_angle")
+    assert (two.bounded("remap_angle"), four.bounded("remap_angle")) == (False, True)
     assert "3 (1 failed) teacher!" in cell_row(two)
     assert cell_value(four, "copy_index") == "5 (n = 1)"
     assert cell_value(four, "remap_angle").startswith("≥ ")
@@ -221,7 +211,7 @@ def test_a_fidelity_that_no_claim_should_rest_on_is_poor(fidelity: float | None,
 
 
 def test_results_of_two_versions_are_never_averaged() -> None:
-    mixed: list[Record] = [made(seed=seed, result_version=version) for seed in (0, 1) for version in (1, 2)]
+    mixed = [made(seed=seed, result_version=version) for seed in (0, 1) for version in (1, 2)]
     assert [cell.keys["result_version"] for cell in cells(mixed)] == [1, 2]
     assert varying(mixed) == ["result_version", "seed"]
     with pytest.raises(InputError, match=r"differ in result_version \(1, 2\).*result_version=VALUE"):
@@ -232,8 +222,7 @@ def test_results_of_two_versions_are_never_averaged() -> None:
 def test_a_figure_has_one_cell_for_each_law_dimension_and_start() -> None:
     records = [made("ring", d, i, s) for d in (8, 2) for i in ("rotated", "teacher") for s in (2, 0)]
     found = cells_of_starts(records)
-    starts = [(cell.dim, cell.init) for cell in found]
-    assert starts == [(2, "teacher"), (2, "rotated"), (8, "teacher"), (8, "rotated")]
+    assert [(cell.dim, cell.init) for cell in found] == [(2, "teacher"), (2, "rotated"), (8, "teacher"), (8, "rotated")]
     assert all([r.config["seed"] for r in cell.records] == [0, 2] for cell in found)
     mixed = [made(seed=0), made(seed=1, noise__sigma_max=5.0)]
     with pytest.raises(InputError, match=r"differ in noise\.sigma_max \(5\.0, 80\.0\).*noise\.sigma_max=VALUE"):
@@ -244,11 +233,8 @@ def test_a_figure_has_one_cell_for_each_law_dimension_and_start() -> None:
 def test_failed_runs_are_set_apart_and_no_run_counts_twice() -> None:
     done, again, broken = made(), made(), made(seed=1, status="failed")
     (cell,) = cells_of_starts([done, again, broken])
-    assert isinstance(cell, Cell)
     assert len(cell.records) == 1
     assert failures([done, broken, broken]) == 1
-    with pytest.raises(InputError, match="none of the 1 runs given is finished"):
-        cells_of_starts([broken])
 
 
 # --- writing
@@ -259,10 +245,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     write_text(path, "one")
     write_json(path, {"value": float("nan"), "n": np.int64(3), "rows": np.array([1.0, np.inf]), "t": (1, None)})
     assert json.loads(path.read_text()) == {"value": None, "n": 3, "rows": [1.0, None], "t": [1, None]}
-    with contextlib.suppress(OSError), replacing(path) as partial:
+    with contextlib.suppress(ValueError), replacing(path) as partial:
         assert (partial.parent, partial.suffix, partial.name[0]) == (tmp_path, ".json", ".")
         partial.write_text("half")
-        raise OSError("full")
+        raise ValueError("broke")
     assert json.loads(path.read_text())["n"] == 3
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
     assert json_text([float("-inf")]) == "[\n  null\n]"

@@ -51,10 +51,11 @@ def measure(
     from dmdlab.pages.measurement import measure_all, read, slow
     from dmdlab.pairing.files import read_calibration
 
-    _writable(report)
+    if report is not None:
+        _writable(report)
     held = read_calibration(calibration) if calibration else None
-    given = {"reference": reference, "one_step": one_step, "noise": noise, "data": data}
-    pairs = read(paths, {name: path for name, path in given.items() if path is not None})
+    more = {"reference": reference, "one_step": one_step, "noise": noise, "data": data}
+    pairs = read(paths, {name: path for name, path in more.items() if path is not None})
     if slow(pairs):
         show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes a while.")
         show.err().print("Left out at this size: the intervals that need many solves, and the per-sample analyses.")
@@ -97,10 +98,8 @@ def _write_page(path: Path, found: "Measurement") -> None:
         raise InputError(f"--report {path}: cannot write there ({error.strerror}); choose a folder you own") from None
 
 
-def _writable(path: Path | None) -> None:
+def _writable(path: Path) -> None:
     """Raises InputError, before anything is computed, where a report cannot be written."""
-    if path is None:
-        return
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--report {path}: expected a name that ends in .html")
     if path.is_dir() or not path.parent.is_dir():

@@ -82,18 +82,11 @@ def laws(as_json: AsJson = False) -> None:
     """The catalogue of data laws and their parameters."""
     from dmdlab.laws import LAWS, law_parameters
 
+    told = [(name, law.min_dim, law.summary, law_parameters(name)) for name, law in LAWS.items()]
     if as_json:
-        show.print_json(
-            {
-                n: {"summary": law.summary, "min_dim": law.min_dim, "parameters": law_parameters(n)}
-                for n, law in LAWS.items()
-            }
-        )
+        show.print_json({n: {"summary": text, "min_dim": least, "parameters": p} for n, least, text, p in told})
         return
-    rows = [
-        (n, law.min_dim, law.summary, ", ".join(f"{k}={v}" for k, v in law_parameters(n).items()))
-        for n, law in LAWS.items()
-    ]
+    rows = [(*law, ", ".join(f"{k}={v}" for k, v in parameters.items())) for *law, parameters in told]
     show.plain_table(["law", "least d", "what it is", "parameters and defaults"], rows)
 
 
@@ -102,15 +95,12 @@ def metrics(as_json: AsJson = False) -> None:
     """The glossary of measures: definition, reading, chance level."""
     from dmdlab.pairing import METRICS
 
+    parts = ("definition", "reads_as", "chance")
+    told = {key: {part: getattr(metric, part) for part in parts} for key, metric in METRICS.items()}
     if as_json:
-        show.print_json(
-            {k: {"definition": m.definition, "reads_as": m.reads_as, "chance": m.chance} for k, m in METRICS.items()}
-        )
+        show.print_json(told)
         return
-    show.plain_table(
-        ["key", "definition", "reads as", "chance"],
-        [(k, m.definition, m.reads_as, m.chance) for k, m in METRICS.items()],
-    )
+    show.plain_table(["key", "definition", "reads as", "chance"], [(key, *m.values()) for key, m in told.items()])
 
 
 @config_app.command("show")
@@ -128,14 +118,8 @@ def config_show(words: Settings = None, preset: Preset = None, as_json: AsJson =
     if as_json:
         show.print_json({"question": found.question, "settings": settings, "sweep": found.axes})
         return
-    meaning = meanings(first)
-    rows = [
-        (
-            key,
-            str(found.axes.get(key, value)),
-            "swept" if key in found.axes else "",
-            meaning.get(key, "a parameter of the law"),
-        )
-        for key, value in settings.items()
-    ]
+    meaning, rows = meanings(first), []
+    for key, value in settings.items():
+        shown, swept = str(found.axes.get(key, value)), "swept" if key in found.axes else ""
+        rows.append((key, shown, swept, meaning.get(key, "a parameter of the law")))
     show.plain_table(["key", "value", "", "meaning"], rows)

@@ -93,28 +93,20 @@ def csv_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def bars() -> "Progress":
     """Progress bars on stderr; disabled where that is no terminal, since bars there would be noise in a file."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich import progress as rich
 
     console = err()
-    wide = console.width >= 120  # elsewhere numbers come first
-    return Progress(
-        TextColumn("{task.description}"),
-        *([BarColumn(bar_width=24)] if wide else []),
-        TaskProgressColumn(),
-        *([TimeElapsedColumn()] if wide else []),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-        console=console,
-        disable=not console.is_terminal,
-        speed_estimate_period=60.0,
-    )
+    columns = [
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(bar_width=24),
+        rich.TaskProgressColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[text]}"),
+    ]
+    if console.width < 120:  # numbers come first
+        del columns[3], columns[1]
+    return rich.Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=60.0)
 
 
 def duration(seconds: float) -> str:

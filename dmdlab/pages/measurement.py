@@ -50,8 +50,7 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the report with the analyses in it."""
         numbers, sentences = self.analyses
-        told = {"in_words": [*self.report.in_words(), *sentences], "analyses": numbers}
-        return {**self.report.to_dict(), **told}
+        return {**self.report.to_dict(), "in_words": [*self.report.in_words(), *sentences], "analyses": numbers}
 
 
 def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:
@@ -61,10 +60,10 @@ def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:
     """
     if len(paths) == 1 and (paths[0] / "summary.json").is_file():
         pairs, notes = load_record(paths[0]).pairs(), list[str]()
-        further = {
-            name: read_images(path, None, notes) if path.is_dir() else read_npy(path) for name, path in more.items()
-        }
-        pairs = Pairs.of(**{name: getattr(pairs, name) for name in NAMES} | further)
+        arrays = {name: getattr(pairs, name) for name in NAMES}
+        for name, path in more.items():
+            arrays[name] = read_images(path, None, notes) if path.is_dir() else read_npy(path)
+        pairs = Pairs.of(**arrays)
         return replace(pairs, notes=(*notes, *pairs.notes))
     large = any(path.is_file() and path.stat().st_size > LARGE for path in paths)
     return read_pairs(paths, more, NEEDED if large else NAMES)

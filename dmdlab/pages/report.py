@@ -39,9 +39,8 @@ def _drawings(pairs: Pairs) -> list[Drawing]:
 def _figure(drawing: Drawing) -> str:
     buffer = io.BytesIO()
     drawing.figure.savefig(buffer, format="png", dpi=220, metadata={"Software": None})
-    data = base64.b64encode(buffer.getvalue()).decode()
+    data, width = base64.b64encode(buffer.getvalue()).decode(), round(96 * 1.4 * drawing.figure.get_figwidth())
     caption = html.escape(drawing.caption.strip())
-    width = round(96 * 1.4 * drawing.figure.get_figwidth())
     return (
         f'<figure><img style="width:{width}px" alt="{caption}" src="data:image/png;base64,{data}">'
         f"<figcaption>{caption}</figcaption></figure>"
@@ -49,16 +48,11 @@ def _figure(drawing: Drawing) -> str:
 
 
 def _row(line: Line) -> str:
-    metric = METRICS[line.key]
-    verdict = html.escape(line.verdict)
-    if line.reason:
-        verdict = f"{verdict}: {html.escape(line.reason)}" if verdict else html.escape(line.reason)
-    kind = line.verdict.split(" ")[0]
-    return (
-        f'<tr class="{kind}"><th scope="row"><code>{line.key}</code><small>{html.escape(metric.reads_as)}</small></th>'
-        f'<td class="number">{line.value}</td><td class="number">{line.interval}</td>'
-        f'<td class="number">{line.chance}</td><td class="number">{line.best}</td><td>{verdict}</td></tr>'
-    )
+    verdict = html.escape(": ".join(part for part in (line.verdict, line.reason) if part))
+    reads_as, kind = html.escape(METRICS[line.key].reads_as), line.verdict.split(" ")[0]
+    numbers = "".join(f'<td class="number">{n}</td>' for n in (line.value, line.interval, line.chance, line.best))
+    head = f'<th scope="row"><code>{line.key}</code><small>{reads_as}</small></th>'
+    return f'<tr class="{kind}">{head}{numbers}<td>{verdict}</td></tr>'
 
 
 def _solver(key: str, report: PairingReport) -> str:

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dmdlab.config import InputError, nearest
@@ -15,28 +14,19 @@ from dmdlab.plots.displacement import displacement_figure
 from dmdlab.plots.heatmap import heatmap_figure
 from dmdlab.plots.panels import panels_figure
 from dmdlab.plots.ranks import ranks_figure
-from dmdlab.plots.style import SIZES, Drawing, save
+from dmdlab.plots.style import SIZES, Drawing, Size, save
 from dmdlab.records.record import Record
 
-__all__ = ["PLOTS", "Drawing", "Plot", "draw", "save", "save_plot"]
+__all__ = ["PLOTS", "Drawing", "draw", "save", "save_plot"]
 
-
-@dataclass(frozen=True)
-class Plot:
-    """An entry of the catalogue: what it shows, and the function (records, scale) that draws it."""
-
-    summary: str
-    function: Callable[..., Drawing]
-
-
-PLOTS: dict[str, Plot] = {
-    "dimension": Plot("copying against dimension, with ceiling and control", dimension_figure),
-    "panels": Plot("noise, teacher, one step and student, coloured by the noise", panels_figure),
-    "curve": Plot("losses, variance and pairing over training", curve_figure),
-    "calibration": Plot("what each measure reads under known remaps, one line a dimension", calibration_figure),
-    "heatmap": Plot("squared distances teacher x student with the optimal assignment", heatmap_figure),
-    "ranks": Plot("rank of the true partner among all teacher outputs", ranks_figure),
-    "displacement": Plot("how far training moved each output from the teacher's", displacement_figure),
+PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
+    "dimension": dimension_figure,
+    "panels": panels_figure,
+    "curve": curve_figure,
+    "calibration": calibration_figure,
+    "heatmap": heatmap_figure,
+    "ranks": ranks_figure,
+    "displacement": displacement_figure,
 }
 
 
@@ -49,7 +39,7 @@ def draw(name: str, records: Sequence[Record], size: str = "paper") -> Drawing:
         raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
     if size not in SIZES:
         raise InputError(f"unknown figure size {size!r}; expected one of: {', '.join(SIZES)}")
-    return PLOTS[name].function(records, SIZES[size])
+    return PLOTS[name](records, SIZES[size])
 
 
 def save_plot(name: str, records: Sequence[Record], path: Path, size: str = "paper") -> list[Path]:

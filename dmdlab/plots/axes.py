@@ -29,30 +29,23 @@ def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], *
     axes.annotate(text, (1, value), shift, color=GREY, **places, **style)
 
 
-def octaves(dims: Sequence[int]) -> float:
-    """Width of the axis over `dims` (ascending) in doublings, at least one."""
-    return max(1.0, float(np.log2(dims[-1] / dims[0])))
-
-
 def dimension_axis(axes: Axes, dims: Sequence[int]) -> None:
-    """A base-2 logarithmic x axis with a tick at each of `dims` (ascending) and nowhere else."""
-    margin = 2.0 ** (0.19 * octaves(dims))
-    labelled = labelled_dims(dims)
+    """A base-2 logarithmic x axis with a tick at each of `dims` (ascending) and nowhere else.
+
+    A number stands at the first, the last, and at those between that keep a readable distance.
+    """
+    octaves = max(1.0, float(np.log2(dims[-1] / dims[0])))
+    numbered = [dims[0]]
+    for dim in dims[1:-1]:
+        if min(np.log2(dim / numbered[-1]), np.log2(dims[-1] / dim)) >= 0.17 * octaves:
+            numbered.append(dim)
+    numbered.append(dims[-1])
+    margin = 2.0 ** (0.19 * octaves)
     axes.set_xscale("log", base=2)
     axes.set_xlim(dims[0] / margin, dims[-1] * margin)
     axes.xaxis.set_major_locator(FixedLocator(list(dims)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{d:.0f}" if round(d) in labelled else ""))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{d:.0f}" if round(d) in numbered else ""))
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def labelled_dims(dims: Sequence[int]) -> set[int]:
-    """The ticks that get a number: the first, the last, and those between that keep a readable distance."""
-    gap = 0.17 * octaves(dims)
-    kept = [dims[0]]
-    for dim in dims[1:-1]:
-        if np.log2(dim / kept[-1]) >= gap and np.log2(dims[-1] / dim) >= gap:
-            kept.append(dim)
-    return {*kept, dims[-1]}
 
 
 def zero_log_axis(axes: Axes, largest: float) -> None:

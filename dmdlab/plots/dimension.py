@@ -165,19 +165,17 @@ def _draw_interval(axes: Axes, metric: Metric, cell: Cell, style: dict[str, Any]
 
 def _legend(groups: Sequence[Cell], scale: Size) -> list[Line2D]:
     """An entry for each init, for the ceiling, and for the special marks that occur."""
-    entries = [
-        Line2D([], [], color=s.colour, marker=s.marker, ls=s.line, label=s.label)
-        for s in (INIT_STYLES[init] for init in inits_of(groups))
+    thin, styles = scale.line * 0.8, [INIT_STYLES[init] for init in inits_of(groups)]
+    entries: list[dict[str, Any]] = [
+        {"label": style.label, "color": style.colour, "marker": style.marker, "ls": style.line} for style in styles
     ]
-    ceiling = r"ceiling of $\Delta_E$: no memory"
-    entries.append(Line2D([], [], color="black", ls=DASHED, lw=scale.line * 0.8, label=ceiling))
+    entries.append({"label": r"ceiling of $\Delta_E$: no memory", "ls": DASHED, "lw": thin})
     if any(cell.poor for cell in groups):
-        hollow: dict[str, Any] = {"marker": "o", "mfc": "white", "mew": scale.line * 0.8, "ls": "none"}
-        entries.append(Line2D([], [], color="black", label="poor fidelity", **hollow))
+        entries.append({"label": "poor fidelity", "marker": "o", "mfc": "white", "mew": thin, "ls": "none"})
     if any(cell.flagged for cell in groups):
-        crossed: dict[str, Any] = {"marker": "x", "mew": scale.line, "ms": scale.marker * 1.8, "ls": "none"}
-        entries.append(Line2D([], [], color="black", label="teacher failed its check", **crossed))
-    return entries
+        cross = {"marker": "x", "mew": scale.line, "ms": scale.marker * 1.8, "ls": "none"}
+        entries.append({"label": "teacher failed its check", **cross})
+    return [Line2D([], [], **{"color": "black"} | entry) for entry in entries]
 
 
 def _note(groups: Sequence[Cell], failed: int) -> str:

@@ -87,11 +87,13 @@ def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
 def cells(records: Sequence[Record]) -> list[Cell]:
     """The records grouped by everything but the seed, in order of first appearance."""
     keys = [k for k in varying(records, also=("law.name", "law.dim", "student.init")) if k != "seed"]
-    groups: dict[str, list[Record]] = {}
-    for record in sorted(records, key=lambda r: int(r.config["seed"])):
-        groups.setdefault(_values(record, keys), []).append(record)
-    firsts = dict.fromkeys(_values(record, keys) for record in records)
-    return [Cell({k: groups[g][0].settings.get(k) for k in keys}, tuple(groups[g])) for g in firsts]
+    groups: dict[str, tuple[dict[str, Any], list[Record]]] = {}
+    for record in records:
+        values = {k: record.settings.get(k) for k in keys}
+        groups.setdefault(repr(values), (values, []))[1].append(record)
+    return [
+        Cell(values, tuple(sorted(group, key=lambda r: int(r.config["seed"])))) for values, group in groups.values()
+    ]
 
 
 def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
@@ -183,7 +185,3 @@ def cell_row(cell: Cell) -> list[str]:
     marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
     keys = [number(value) for value in cell.keys.values()]
     return [*keys, f"{len(cell.records)}{marks}", *(cell_value(cell, metric) for metric in CELL_METRICS)]
-
-
-def _values(record: Record, keys: Sequence[str]) -> str:
-    return repr([record.settings.get(k) for k in keys])

@@ -75,28 +75,22 @@ class Record:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What determines the result: the configuration, and the version of the code's results."""
-        return {"result_version": self.summary["result_version"], **self.config}
+        """What determines the result: the configuration, law and dimension first, and the version of the results."""
+        place = {key: self.config[key] for key in ("law.name", "law.dim")}
+        return {**place, "result_version": self.summary["result_version"], **self.config}
 
     @cached_property
     def row(self) -> dict[str, Any]:
         """One flat row: id, status, config keys with dots, metrics under their keys (None when unresolved)."""
-        metrics = {key: m["value"] for key, m in self.summary.get("metrics", {}).items()}
-        teacher = {f"teacher_{key}": v for key, v in self.summary["teacher"].items()}
+        summary = self.summary
         return {
-            "id": self.summary["id"],
-            "status": self.summary["status"],
-            "failed_at": self.summary["failed_at"],
+            **{key: summary[key] for key in ("id", "status", "failed_at")},
             **self.settings,
-            **metrics,
-            **teacher,
-            **{f"student_{key}": v for key, v in self.summary.get("student", {}).items()},
-            "start_excess_risk": self.summary.get("start_excess_risk"),
-            "calibration": self.summary.get("calibration"),
-            "seconds": self.environment["seconds"],
-            "device": self.environment["device"],
-            "hardware": self.environment["hardware"],
-            "commit": self.environment["commit"],
+            **{key: measured["value"] for key, measured in summary.get("metrics", {}).items()},
+            **{f"teacher_{key}": value for key, value in summary["teacher"].items()},
+            **{f"student_{key}": value for key, value in summary.get("student", {}).items()},
+            **{key: summary.get(key) for key in ("start_excess_risk", "calibration")},
+            **{key: self.environment[key] for key in ("seconds", "device", "hardware", "commit")},
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -137,25 +131,23 @@ class Record:
 
 def load_record(folder: Path) -> Record:
     """Read one run's folder. Raises `InputError` for a missing, damaged or foreign one."""
+    names = ("summary", "experiment", "environment")
     try:
-        summary, config, environment = (
-            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            for name in ("summary", "experiment", "environment")
-        )
+        parts = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
     except ValueError as error:  # no JSON, or no text at all
         raise InputError(f"{folder}: damaged ({error}); delete the folder and run the sweep again") from None
-    if not all(isinstance(part, dict) for part in (summary, config, environment)):
+    if not all(isinstance(part, dict) for part in parts):
         raise InputError(f"{folder}: a JSON file in it holds no object; delete the folder and run the sweep again")
-    layout, version = summary.get("format"), summary.get("result_version")
+    layout, version = parts[0].get("format"), parts[0].get("result_version")
     if layout not in READABLE or version not in range(1, RESULT_VERSION + 1):
         raise InputError(
             f"{folder}: written by another version (format {layout}, results {version}; this one reads formats "
             f"{READABLE[0]} to {FORMAT}, results 1 to {RESULT_VERSION}); read it with the commit in its "
             "environment.json, or run the sweep into a new folder"
         )
-    return Record(folder, summary, config, environment)
+    return Record(folder, *parts)
 
 
 def load_records(directory: Path) -> list[Record]:
@@ -166,20 +158,26 @@ def load_records(directory: Path) -> list[Record]:
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; expected one that `dmdlab sweep` or `dmdlab run` wrote")
-    files = sorted(p for p in directory.rglob("summary.json") if not _hidden(p.relative_to(directory)))
+    found = sorted(directory.rglob("summary.json"))
+    files = [p for p in found if not any(part.startswith(".") for part in p.relative_to(directory).parts)]  # unfinished
     if not files:
         raise InputError(f"{directory}: no finished run below it; `dmdlab sweep FILE --out {directory}` makes some")
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     for record in (load_record(path.parent) for path in files):
-        first = found.setdefault(record.summary["id"], record)
+        first = records.setdefault(record.summary["id"], record)
         if first is not record:
             warnings.warn(f"{record.folder} is the same run as {first.folder}; it counts once", stacklevel=2)
-    return ordered(found.values())
+    return ordered(records.values())
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:
     """Records by law, dimension, start and seed."""
-    return sorted(records, key=lambda r: _order(r.config))
+
+    def place(record: Record) -> tuple[Any, ...]:
+        law, dim, init, seed = (record.config[key] for key in ("law.name", "law.dim", "student.init", "seed"))
+        return law, dim, INITS.index(init), seed, json.dumps(record.config)
+
+    return sorted(records, key=place)
 
 
 def select(records: Sequence[Record], wanted: Mapping[str, Any]) -> list[Record]:
@@ -221,16 +219,6 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     with _whole(path), path.open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         return {name: stored[name] for name in names}
-
-
-def _order(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    init = INITS.index(config["student.init"])
-    return config["law.name"], config["law.dim"], init, config["seed"], json.dumps(config)
-
-
-def _hidden(path: Path) -> bool:
-    """Whether a name on the way begins with a dot: something that is still being written."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 @contextmanager
