@@ -194,11 +194,10 @@ SMALL = (
 RESIDUAL, CONVOLUTIONAL = ("network.width=8", "network.depth=1"), ("network.kind=convolutional",)
 ADDED = {
     "a network": (*CONVOLUTIONAL, "law.dim=6", "network.channels=[3, 5, 2]", "network.kernel=5"),
-    "a network as a trained teacher": (*CONVOLUTIONAL, "teacher.kind=network"),
     "a law": (*RESIDUAL, "law.name=coins", "law.scale=1.5", "law.dim=3"),
     "a law without a denoiser": (*RESIDUAL, "law.name=dice", "teacher.kind=network"),
     "a term": (*RESIDUAL, "terms.critic.weight=0.3", "terms.critic.width=5"),
-    "all of them": (*CONVOLUTIONAL, "law.name=coins", "terms.critic.weight=0.3"),
+    "all of them": (*CONVOLUTIONAL, "law.name=coins", "terms.critic.weight=0.3", "teacher.kind=network"),
 }
 each_added = pytest.mark.parametrize("added", ADDED)
 
@@ -284,8 +283,14 @@ def test_a_term_of_no_weight_is_the_plain_run() -> None:
     assert tuple(loop_of([off]).report().numbers) == NUMBERS
 
 
+def test_a_terms_network_is_in_the_plan() -> None:
+    (plain,), (on,) = plan(term(seeds=(0, 1)), CPU).parts, plan(wanted("a term"), CPU).parts
+    assert on.flops > plain.flops
+    assert on.bytes > plain.bytes
+
+
 def test_a_terms_numbers_are_columns_of_the_curve(tmp_path: Path) -> None:
-    (record,), _ = swept(term("terms.critic.weight=0.3"), Store(tmp_path))
+    (record, _), _ = swept(wanted("a term"), Store(tmp_path))
     with (record.folder / "curve.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 2
