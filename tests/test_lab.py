@@ -1,112 +1,227 @@
-"""From experiments to results: who trains together, what each gets, and what happens when one fails."""
+"""From a group to results: what each member gets, what is taken from the store and kept there, what a failure is."""
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import CPU, do, experiments
+from small import CPU, experiments, law_of
+from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
 from dmdlab.device import environment
 from dmdlab.diffusion import flow, karras_grid
-from dmdlab.lab import check
-from dmdlab.lab.run import Progress, run_ensemble
-from dmdlab.lab.store import RunResult
-from dmdlab.lab.sweep import missing
-from dmdlab.laws import make_law
-from dmdlab.randomness import rotation
-from dmdlab.training.teacher import denoiser_for, ensemble_of
+from dmdlab.group import Group
+from dmdlab.lab import engines
+from dmdlab.lab.evaluate import check_teacher
+from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Progress, run_group
+from dmdlab.lab.store import RunResult, Store
+from dmdlab.networks import EDMDenoiser, denoiser_of
+from dmdlab.records.record import load_records
+from dmdlab.training.turn import Turn
 
 INITS = 'student.init=["teacher", "rotated", "random"]'
+STILL = ("student.iterations=1", "student.learning_rate=1e-30", "student.weight_decay=0.0")
+"""One tiny step at a negligible rate: the student is still its start."""
 
 
-def results(wanted: Sequence[Experiment], **kwargs: Any) -> list[RunResult]:
-    return [event for event in run_ensemble(wanted, CPU, **kwargs) if isinstance(event, RunResult)]
+def results(wanted: Sequence[Experiment], store: Store) -> list[RunResult]:
+    events = run_group(Group(tuple(wanted)), store, CPU)
+    return [event for event in events if isinstance(event, RunResult)]
+
+
+def student_of(result: RunResult) -> EDMDenoiser:
+    """The trained network that a result holds."""
+    row = torch.cat([w.flatten() for w in result.weights.values()])
+    return denoiser_of(row[None], law_of(result.experiment), result.experiment.network)
+
+
+def noise_of(result: RunResult, store: Store) -> Tensor:
+    pairs = store.pairs(result.experiment)
+    assert pairs is not None
+    return torch.from_numpy(pairs["noise"])[None]  # (1, n, d)
+
+
+def outputs(result: RunResult) -> np.ndarray:
+    assert result.student is not None
+    return result.student
 
 
 # --- one run's results
 
 
-def test_members_of_any_init_and_rate_get_what_they_get_alone() -> None:
+def test_members_of_any_init_and_rate_get_what_they_get_alone(tmp_path: Path) -> None:
     wanted = experiments(INITS, "student.learning_rate=[1e-2, 1e-3]", "seed=[0, 1]", "student.iterations=50")
-    together = results(wanted)
+    together = results(wanted, Store(tmp_path / "together"))
     assert [r.experiment.id for r in together] == [e.id for e in wanted]
     for e, member in list(zip(wanted, together, strict=True))[::5]:  # one of each init, both rates, both seeds
-        (alone,) = results([e])
-        assert alone.arrays.keys() == member.arrays.keys()
-        for name, array in alone.arrays.items():
-            np.testing.assert_allclose(array, member.arrays[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        (alone,) = results([e], Store(tmp_path / e.id))
+        np.testing.assert_allclose(outputs(alone), outputs(member), rtol=1e-4, atol=1e-5)
         for name, column in alone.curve.items():
             np.testing.assert_allclose(column, member.curve[name], rtol=1e-3, atol=1e-5, err_msg=name)
         for name, weight in alone.weights.items():
             torch.testing.assert_close(weight, member.weights[name], rtol=1e-4, atol=1e-5)
+        for name, array in (Store(tmp_path / e.id).pairs(e) or {}).items():
+            kept = Store(tmp_path / "together").pairs(e)
+            assert kept is not None
+            np.testing.assert_allclose(array, kept[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_inits_start_where_they_say() -> None:
-    """With one tiny step at a negligible rate the student is still its start."""
-    still = ["student.iterations=1", "student.learning_rate=1e-30", "student.weight_decay=0.0", "law.dim=3"]
-    teacher, rotated, random = results(experiments(INITS, *still))
-    law = make_law(teacher.experiment.law.model_dump())
-    z = torch.from_numpy(teacher.arrays["noise"])
-    for member, noise in ((teacher, z), (rotated, z @ rotation(0, 3))):
-        network = denoiser_for(1, member.experiment.network, law, CPU)
-        row = torch.cat([w.flatten() for name, w in teacher.weights.items() if name != "rotation"])
-        ensemble_of(network).load_rows(row[None])
-        torch.testing.assert_close(
-            torch.from_numpy(member.arrays["student"]), network(noise[None], 5.0)[0].detach(), rtol=1e-4, atol=1e-5
-        )
-    assert "rotation" in rotated.weights
-    assert "rotation" not in teacher.weights
+def test_inits_start_where_they_say(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    teacher, rotated, random = results(experiments(INITS, *STILL, "law.dim=3"), store)
+    z = noise_of(teacher, store)
+    for member, noise in ((teacher, z), (rotated, Turn([0], [True], 3)(z)), (random, z)):
+        expected = student_of(member)(noise, 5.0)[0].detach()
+        torch.testing.assert_close(torch.from_numpy(outputs(member)), expected, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(teacher.weights[n], rotated.weights[n]) for n in teacher.weights)
     assert not torch.equal(teacher.weights["out.weight"], random.weights["out.weight"])
 
 
-def test_progress_comes_before_results_and_counts_up() -> None:
-    events = list(run_ensemble(experiments("seed=[0, 1]"), CPU))
+def test_progress_comes_before_results_and_counts_up(tmp_path: Path) -> None:
+    events = list(run_group(Group(tuple(experiments("seed=[0, 1]"))), Store(tmp_path), CPU))
     stages = [e.stage for e in events if isinstance(e, Progress)]
-    assert [stage for stage, _ in itertools.groupby(stages)][:3] == [
-        "training start networks",
-        "pairing noise with data",
-        "distilling",
-    ]
+    assert [stage for stage, _ in itertools.groupby(stages)] == [START_NETWORKS, PAIRING, DISTILLING, MEASURING]
     for stage in set(stages):
         done = [e.done for e in events if isinstance(e, Progress) and e.stage == stage]
         assert done == sorted(done)
     assert isinstance(events[-1], RunResult)
 
 
-def test_a_trained_teacher_is_the_students_start_and_its_own_flow() -> None:
-    (member,) = results(experiments("teacher.kind=network", "student.learning_rate=1e-30", "student.weight_decay=0.0"))
-    e = member.experiment
-    network = denoiser_for(1, e.network, make_law(e.law.model_dump()), CPU)
-    ensemble_of(network).load_rows(torch.cat([w.flatten() for w in member.weights.values()])[None])
-    z = torch.from_numpy(member.arrays["noise"])[None]
-    pairs = {
+def test_a_trained_teacher_is_the_students_start_and_its_own_flow(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (member,) = results(experiments("teacher.kind=network", *STILL), store)
+    e, z, network = member.experiment, noise_of(member, store), student_of(member)
+    arrays = (store.pairs(e) or {}) | {"student": outputs(member)}
+    expected = {
         "teacher": flow(network, z, karras_grid(4, e.noise)),
         "one_step": network(z, 5.0),
         "student": network(z, 5.0),
     }
-    for name, expected in pairs.items():
-        np.testing.assert_allclose(member.arrays[name], expected[0].detach().numpy(), rtol=1e-4, atol=1e-4)
+    for name, made in expected.items():
+        np.testing.assert_allclose(arrays[name], made[0].detach().numpy(), rtol=1e-4, atol=1e-4)
     assert member.summary["teacher"]["excess_risk"] == member.summary["start_excess_risk"] > 0
 
 
-def test_start_networks_given_are_used_and_new_ones_are_kept() -> None:
-    wanted, kept = experiments("seed=[0, 1]"), {}
-    first = results(wanted, keep=kept.update)
-    assert sorted(kept) == [0, 1]
-    again: dict[int, torch.Tensor] = {}
-    second = results(wanted, rows={0: kept[0]}, keep=again.update)
-    assert sorted(again) == [1]
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_allclose(a.arrays["student"], b.arrays["student"], rtol=1e-4, atol=1e-5)
-    spoilt = results(wanted, rows={0: 0 * kept[0]})
-    assert not np.allclose(spoilt[0].arrays["student"], first[0].arrays["student"], atol=1e-3)
+# --- what runs share
+
+
+def test_start_networks_in_the_store_are_used_and_new_ones_are_kept(tmp_path: Path) -> None:
+    wanted, store = experiments("seed=[0, 1]", *STILL), Store(tmp_path)
+    first = results(wanted, store)
+    kept = [store.start(e) for e in wanted]
+    assert kept[0] is not None
+    other = Store(tmp_path / "other")
+    other.keep_start(wanted[0], 0 * kept[0])
+    spoilt, same = results(wanted, other)
+    assert all(w.abs().max() < 1e-20 for w in spoilt.weights.values())
+    np.testing.assert_allclose(outputs(same), outputs(first[1]), rtol=1e-4, atol=1e-5)
+    row = other.start(wanted[1])
+    assert row is not None
+    torch.testing.assert_close(row, kept[1], rtol=1e-4, atol=1e-5)
+
+
+def test_pairs_of_one_teacher_are_stored_once_for_all_students_and_starts_and_stay(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results(experiments(INITS, "student.learning_rate=[1e-3, 1e-4]"), store)
+    (path,) = (tmp_path / "pairs").iterdir()
+    before = path.stat().st_mtime_ns
+    results(experiments("student.iterations=10"), store)  # a run of another shape
+    results(experiments("seed=[0, 1]", "student.iterations=15"), store)  # beside a seed whose pairs are new
+    assert path.stat().st_mtime_ns == before
+    assert len(list((tmp_path / "pairs").iterdir())) == 2
+
+
+def test_a_run_is_measured_against_the_pairs_in_the_store(tmp_path: Path) -> None:
+    """Alone, and beside a seed that has none yet."""
+    store, first = Store(tmp_path), experiments()[0]
+    results([first], store)
+    marked = {name: array + np.float32(0.5) for name, array in (store.pairs(first) or {}).items()}
+    store.keep_pairs(first, marked)
+    for wanted in (experiments("student.init=rotated"), experiments("student.iterations=10", "seed=[0, 1]")):
+        for result in results(wanted, store):
+            store.publish(result, {})
+        arrays = store.record(wanted[0]).arrays()
+        for name, array in marked.items():
+            np.testing.assert_array_equal(arrays[name], array)
+        ratio = arrays["student"].var(axis=0).sum() / arrays["teacher"].var(axis=0).sum()
+        assert store.record(wanted[0]).summary["metrics"]["variance_ratio"]["value"] == pytest.approx(ratio, rel=1e-3)
+
+
+@pytest.mark.parametrize("folder", ["teachers", "pairs"])
+@pytest.mark.parametrize("keep", [0, 100, -10])
+def test_what_is_shared_and_cut_short_is_a_sentence_that_names_the_file(folder: str, keep: int, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results(experiments(), store)
+    (path,) = (tmp_path / folder).iterdir()
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError) as error:
+        results(experiments("student.init=rotated"), store)
+    told = str(error.value)
+    assert str(path) in told
+    assert "damaged" in told
+    assert "delete it" in told
+    assert "\n" not in told
+
+
+# --- a run's folder is whole
+
+
+def an_unfinished(tmp_path: Path) -> tuple[Store, RunResult]:
+    store = Store(tmp_path)
+    (result,) = results(experiments(), store)
+    return store, result
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()], ids=["raised", "interrupted"])
+def test_a_folder_that_cannot_be_written_whole_is_not_there(error: BaseException, tmp_path: Path) -> None:
+    """It stops in the middle of the curve."""
+
+    def half() -> Iterator[float]:
+        yield 1.0
+        raise error
+
+    store, result = an_unfinished(tmp_path)
+    broken = RunResult(result.experiment, result.summary, {"iteration": half()}, result.student, {})  # type: ignore[dict-item]
+    with pytest.raises(type(error)):
+        store.publish(broken, {})
+    assert list((tmp_path / "runs").iterdir()) == []
+    with pytest.raises(InputError, match="no finished run"):
+        load_records(tmp_path)
+    assert store.missing([result.experiment]) == [result.experiment]
+
+
+def test_what_a_killed_process_left_is_taken_for_no_run(tmp_path: Path) -> None:
+    """Under the name that a folder has while it is written."""
+    store, result = an_unfinished(tmp_path)
+    folder = store.publish(result, {})
+    folder.rename(folder.with_name(f".{folder.name}.123-abc"))
+    assert not store.finished(result.experiment)
+    with pytest.raises(InputError, match="no finished run"):
+        load_records(tmp_path)
+    store.publish(result, {})
+    assert [r.summary["id"] for r in load_records(tmp_path)] == [result.experiment.id]
+
+
+def test_a_folder_without_its_summary_is_replaced_whole(tmp_path: Path) -> None:
+    store, result = an_unfinished(tmp_path)
+    folder = store.publish(result, {})
+    (folder / "summary.json").unlink()
+    (folder / "left.txt").write_text("of an older run")
+    assert store.missing([result.experiment]) == [result.experiment]
+    assert store.publish(result, {}) == folder
+    assert not (folder / "left.txt").exists()
+    assert store.finished(result.experiment)
+    assert store.record(result.experiment).summary["pairs"] in {p.name for p in (tmp_path / "pairs").iterdir()}
+
+
+def test_a_store_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="this is a file; expected a folder"):
+        Store(tmp_path / "file")
 
 
 # --- failures
@@ -114,31 +229,35 @@ def test_start_networks_given_are_used_and_new_ones_are_kept() -> None:
 
 def test_a_diverging_member_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     wanted = experiments("student.learning_rate=[1e-3, 1e30]", "student.iterations=50")
-    good, bad = do(wanted, tmp_path)
-    if good.summary["status"] == "failed":
-        good, bad = bad, good
+    store = Store(tmp_path)
+    for result in results(wanted, store):
+        store.publish(result, {})
+    good, bad = (store.record(e) for e in wanted)
     assert (good.summary["status"], good.summary["failed_at"]) == ("done", None)
     assert bad.summary["status"] == "failed"
     assert bad.summary["failed_at"] in range(5, 51, 5)
     assert bad.arrays() == {}
-    assert bad.row["failed_at"] == bad.summary["failed_at"]
     assert not (bad.folder / "student.safetensors").exists()
-    (alone,) = results([e for e in wanted if e.student.learning_rate == 1e-3])
-    np.testing.assert_allclose(good.arrays()["student"], alone.arrays["student"], rtol=1e-4, atol=1e-5)
-    assert missing(wanted, tmp_path) == []
+    (alone,) = results(wanted[:1], Store(tmp_path / "alone"))
+    np.testing.assert_allclose(good.arrays()["student"], outputs(alone), rtol=1e-4, atol=1e-5)
+    assert store.missing(wanted) == []
 
 
-def test_an_ensemble_of_which_every_member_fails_says_so_quietly() -> None:
-    (member,) = results(experiments("student.learning_rate=1e30", "student.iterations=50"))
+def test_an_ensemble_of_which_every_member_fails_says_so_quietly(tmp_path: Path) -> None:
+    (member,) = results(experiments("student.learning_rate=1e30", "student.iterations=50"), Store(tmp_path))
     assert member.summary["status"] == "failed"
 
 
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
-def test_a_diverging_teacher_is_a_failed_run_and_the_other_seeds_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverging_teacher_is_a_failed_run_and_the_other_seeds_go_on(tmp_path: Path) -> None:
     """One seed's network is spoilt after training, as by a rate too high for it."""
-    wanted, kept = experiments("teacher.kind=network", "seed=[0, 1]"), {}
-    results(wanted, keep=kept.update)
-    good, bad = results(wanted, rows={0: kept[0], 1: kept[1] * math.nan})
+    wanted, store = experiments("teacher.kind=network", "seed=[0, 1]"), Store(tmp_path)
+    results(wanted, store)
+    kept = store.start(wanted[1])
+    assert kept is not None
+    other = Store(tmp_path / "other")
+    other.keep_start(wanted[1], kept * math.nan)
+    good, bad = results(wanted, other)
     assert good.summary["status"] == "done"
     assert bad.summary["status"] == "failed"
     assert bad.summary["teacher"]["ok"] is False
@@ -147,17 +266,51 @@ def test_a_diverging_teacher_is_a_failed_run_and_the_other_seeds_go_on(monkeypat
 def test_the_teachers_check_passes_data_and_flags_what_is_not() -> None:
     rng = np.random.default_rng(0)
     teacher, data, fresh = rng.standard_normal((3, 200, 2))
-    good = check.check_teacher(teacher, data, fresh, 0.01)
+    good = check_teacher(teacher, data, fresh, 0.01)
     assert good["ok"]
     assert good["reasons"] == []
     assert good["transport_ratio"] == pytest.approx(good["transport"] / good["transport_fresh"])
-    far = check.check_teacher(teacher + 3, data, fresh, 0.01)
+    far = check_teacher(teacher + 3, data, fresh, 0.01)
     assert not far["ok"]
     assert "times as much to match with data" in far["reasons"][0]
-    vague = check.check_teacher(teacher, data, fresh, 0.3)
+    vague = check_teacher(teacher, data, fresh, 0.3)
     assert not vague["ok"]
     assert "excess risk is 0.3" in vague["reasons"][0]
-    assert check.check_teacher(teacher, data, fresh, math.nan)["ok"]  # a law without an exact denoiser
+    assert check_teacher(teacher, data, fresh, math.nan)["ok"]  # a law without an exact denoiser
+
+
+# --- engines
+
+
+class Echo:
+    """Work that says its members' seeds, from wherever it is done; a seed of 13 is an error."""
+
+    def __call__(self, group: Group) -> Iterator[int]:
+        for seed in group.seeds:
+            if seed == 13:
+                raise ValueError("unlucky")
+            yield seed
+
+
+GROUPS = [Group(tuple(experiments(f"seed={seeds}"))) for seeds in ([0, 1], [2], [3, 13, 5], [6, 7])]
+
+
+def heard(events: Iterator[tuple[int, int]]) -> tuple[list[tuple[int, int]], str]:
+    """All that an engine yields, and the error that it ends with."""
+    found = []
+    try:
+        for event in events:
+            found.append(event)  # what came before the error counts
+    except ValueError as error:
+        return sorted(found), str(error)
+    return sorted(found), ""
+
+
+def test_engines_tell_what_work_says_under_its_groups_index_and_several_workers_end_before_an_error_counts() -> None:
+    before = [(0, 0), (0, 1), (1, 2), (2, 3), (2, 5)]
+    assert heard(engines.here(Echo(), GROUPS)) == (before, "unlucky")
+    assert heard(engines.here(Echo(), GROUPS[:2])) == (before[:3], "")
+    assert heard(engines.processes(Echo(), GROUPS, 2)) == ([*before, (3, 6), (3, 7)], "unlucky")
 
 
 # --- the machine
@@ -177,12 +330,14 @@ def test_a_device_that_is_there_is_chosen() -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 @pytest.mark.parametrize("law", ["mixture", "cube"])
-def test_an_ensemble_on_a_gpu_measures_the_same_noise(law: str) -> None:
+def test_an_ensemble_on_a_gpu_measures_the_same_noise(law: str, tmp_path: Path) -> None:
     """A law with tensors of its own and one without; the teacher's pairs agree with the CPU's, as the latents do."""
     wanted = experiments(f"law.name={law}", "law.dim=3", 'student.init=["teacher", "rotated"]')
-    on_gpu = [r for r in run_ensemble(wanted, torch.device("cuda")) if not isinstance(r, Progress)]
-    on_cpu = [r for r in run_ensemble(wanted, torch.device("cpu")) if not isinstance(r, Progress)]
-    for gpu, cpu in zip(on_gpu, on_cpu, strict=True):
-        np.testing.assert_array_equal(gpu.arrays["noise"], cpu.arrays["noise"])
-        np.testing.assert_allclose(gpu.arrays["teacher"], cpu.arrays["teacher"], rtol=1e-3, atol=1e-3)
-        assert gpu.summary["status"] == "done"
+    found = []
+    for device in (torch.device("cuda"), CPU):
+        store = Store(tmp_path / device.type)
+        for event in run_group(Group(tuple(wanted)), store, device):
+            assert isinstance(event, Progress) or event.summary["status"] == "done"
+        found.append(store.pairs(wanted[0]) or {})
+    np.testing.assert_array_equal(found[0]["noise"], found[1]["noise"])
+    np.testing.assert_allclose(found[0]["teacher"], found[1]["teacher"], rtol=1e-3, atol=1e-3)

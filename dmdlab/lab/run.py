@@ -30,6 +30,7 @@ from dmdlab.lab.evaluate import (
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, make_denoiser
+from dmdlab.records.record import SHARED
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.teacher import train_teacher
 
@@ -162,11 +163,16 @@ def _train_starts(group: Group, law: Law, start: EDMDenoiser, store: Store, grap
 
 
 def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device) -> dict[str, Tensor]:
-    """`teacher_pairs`, taken from the store where it has them for all seeds, else made and kept."""
-    kept = [store.pairs(group.of_seed(s)) for s in group.seeds]
-    known = {} if None in kept else {name: np.stack([p[name] for p in kept if p]) for name in kept[0] or {}}
+    """`teacher_pairs`, those of a seed from the store where it has them, else made and kept."""
+    kept = {s: arrays for s in group.seeds if (arrays := store.pairs(group.of_seed(s))) is not None}
+    known = {}
+    if len(kept) == len(group.seeds):
+        known = {name: np.stack([kept[s][name] for s in group.seeds]) for name in SHARED}
     pairs = teacher_pairs(group, law, denoiser, device, known)
-    if not known:
-        for i, seed in enumerate(group.seeds):
-            store.keep_pairs(group.of_seed(seed), {name: array[i].numpy() for name, array in pairs.items()})
+    for i, seed in enumerate(group.seeds):
+        if seed not in kept:
+            store.keep_pairs(group.of_seed(seed), {name: pairs[name][i].numpy() for name in SHARED})
+        elif not known:
+            for name in SHARED:
+                pairs[name][i] = torch.from_numpy(kept[seed][name])
     return pairs
