@@ -1,4 +1,4 @@
-"""The three figures of a sweep: what is drawn, what is marked, what is left out, and the bytes of the files."""
+"""The figures of a sweep: what is drawn, what is marked, what is left out, and the bytes of the files."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import PLOTS, draw, save, save_plot
 from dmdlab.plots.panels import noise_colours, view
+from dmdlab.plots.style import SIZES
 from dmdlab.records.cells import cells_of_starts
 
 INITS = ("teacher", "rotated")
@@ -123,6 +124,14 @@ def test_colours_tell_direction_by_hue_and_distance_by_lightness() -> None:
     luminance = colours @ [0.2126, 0.7152, 0.0722]
     assert (luminance[12:] > luminance[:12] + 0.1).all()
     assert len(np.unique(colours[:12].round(3), axis=0)) == 12
+
+
+@pytest.mark.parametrize("name", ["heatmap", "ranks", "displacement"])
+def test_a_figure_of_single_pairings_shows_one_seed_of_each_start_and_fits_its_place(name: str) -> None:
+    for size, scale in SIZES.items():
+        drawing = draw(name, sweep((3,), seeds=2), size=size)
+        assert "2 runs: mix003te00v2 mix003ro00v2." in drawing.caption
+        assert (drawing.figure.get_size_inches() <= [scale.double, scale.height]).all()
 
 
 @pytest.mark.parametrize(("size", "rows"), [("paper", 4), ("slide", 2)])

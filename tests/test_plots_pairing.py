@@ -5,18 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made import Made, made
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate, measure
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.plots import draw
 from dmdlab.plots.calibration import PANELS, calibration_figure, draw_levels, drift
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps, leaf_order
 from dmdlab.plots.ranks import draw_ranks, partner_ranks
 from dmdlab.plots.samples import Sample
-from dmdlab.plots.style import PAPER, SIZES, SLIDE, new_figure, save
+from dmdlab.plots.style import PAPER, SLIDE, new_figure, save
 from dmdlab.records.record import Calibrated
 
 
@@ -29,25 +27,8 @@ def sample(n: int = 120, dim: int = 3, noise: float = 0.3, seed: int = 0) -> Sam
     return Sample(Pairs.of(teacher, student, one_step=0.5 * z, noise=z), "a student", "#0072B2")
 
 
-def run(init: str = "teacher", seed: int = 0) -> Made:
-    found = sample(noise=0.3 if init == "teacher" else 3.0, seed=seed).pairs
-    arrays = {name: getattr(found, name) for name in ("teacher", "student", "noise", "one_step")}
-    return made("mixture", 3, init, seed, outputs=arrays)
-
-
 def drawn(figure: Any, gid: str) -> list[Any]:
     return figure.findobj(lambda artist: artist.get_gid() == gid)
-
-
-@pytest.mark.parametrize("name", ["heatmap", "ranks", "displacement"])
-def test_every_figure_becomes_files_that_name_their_runs(name: str, tmp_path: Path) -> None:
-    for size, scale in SIZES.items():
-        drawing = draw(name, [run(seed=1), run(), run(init="rotated")], size=size)
-        assert "2 runs: mix003te00v2 mix003ro00v2." in drawing.caption  # one seed is drawn
-        width, height = drawing.figure.get_size_inches()
-        assert width <= scale.double
-        assert height <= scale.height
-    assert all(path.stat().st_size > 5000 for path in save(drawing, tmp_path / "figure")[:2])
 
 
 # --- heat map

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWN, CARETUP
-from matplotlib.transforms import ScaledTranslation, Transform
+from matplotlib.transforms import ScaledTranslation
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, POOR_FIDELITY, Metric
@@ -84,8 +84,7 @@ def _draw_law(row: Sequence[Axes], groups: Sequence[Cell], scale: Size) -> None:
         if metric.key == "delta_e":
             _draw_ceiling(axes, groups, scale)
         for init in inits_of(groups):
-            places = _beside(axes, init, groups, scale)
-            _draw_init(axes, metric, [cell for cell in groups if cell.init == init], places, scale)
+            _draw_init(axes, metric, groups, init, scale)
         axes.set_ylabel(metric.label)
         draw_levels(axes, records_of(groups), metric.key, scale)
     beside: dict[str, Any] = {"xycoords": (row[0].yaxis.label, "axes fraction"), "textcoords": "offset points"}
@@ -105,19 +104,6 @@ def _scale_axes(axes: Axes, metric: Metric, groups: Sequence[Cell]) -> None:
         value_axis(axes, metric, values, np.array([(i.low, i.high) for i in intervals]).ravel())
 
 
-def _beside(axes: Axes, init: str, groups: Sequence[Cell], scale: Size) -> tuple[Transform, Transform]:
-    """Where this init's marks stand, beside those of the others, and its seeds, beside its marks."""
-    present = inits_of(groups)
-    steps = DODGE * (present.index(init) - (len(present) - 1) / 2)
-    seeds = steps + (ASIDE if steps > 0 else -ASIDE)
-    dots_per_inch = axes.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
-
-    def shifted(marks: float) -> Transform:
-        return axes.transData + ScaledTranslation(marks * scale.marker / 72, 0, dots_per_inch)
-
-    return shifted(steps), shifted(seeds)
-
-
 def _draw_ceiling(axes: Axes, groups: Sequence[Cell], scale: Size) -> None:
     """delta_e of a student without memory: mean over every run at that d; the band spans the runs."""
     resolved = {}
@@ -131,14 +117,18 @@ def _draw_ceiling(axes: Axes, groups: Sequence[Cell], scale: Size) -> None:
     axes.plot(dims, mean, color="black", ls=DASHED, lw=scale.line * 0.8, zorder=2, gid="ceiling")
 
 
-def _draw_init(
-    axes: Axes, metric: Metric, groups: Sequence[Cell], places: tuple[Transform, Transform], scale: Size
-) -> None:
-    """Seeds, intervals, line and marks of one init in one panel."""
-    init, style = groups[0].init, INIT_STYLES[groups[0].init]
-    drawn = [(cell, interval) for cell in groups if (interval := cell.interval(metric.key)).n]
-    here: dict[str, Any] = {"color": style.colour, "transform": places[0], "zorder": 3}
-    dots: dict[str, Any] = here | {"transform": places[1], "mew": 0, "ms": 0.42 * scale.marker}
+def _draw_init(axes: Axes, metric: Metric, groups: Sequence[Cell], init: str, scale: Size) -> None:
+    """Seeds, intervals, line and marks of one init in one panel, beside those of the others."""
+    style, present = INIT_STYLES[init], inits_of(groups)
+    steps = DODGE * (present.index(init) - (len(present) - 1) / 2)
+    inches = axes.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
+    place, aside = (
+        axes.transData + ScaledTranslation(marks * scale.marker / 72, 0, inches)
+        for marks in (steps, steps + (ASIDE if steps > 0 else -ASIDE))
+    )
+    drawn = [(c, interval) for c in groups if c.init == init and (interval := c.interval(metric.key)).n]
+    here: dict[str, Any] = {"color": style.colour, "transform": place, "zorder": 3}
+    dots: dict[str, Any] = here | {"transform": aside, "mew": 0, "ms": 0.42 * scale.marker}
     axes.plot([c.dim for c, _ in drawn], [i.mean for _, i in drawn], ls=style.line, gid=f"{init} line", **here)
     for cell, interval in drawn:
         _draw_interval(axes, metric, cell, here | {"clip_on": False}, scale)

@@ -23,15 +23,22 @@ def replacing(path: Path) -> Iterator[Path]:
     It takes the place of `path` when the block ends, and is removed when the block fails. A folder takes the place of
     an old one in two renames: in between there is none.
     """
-    partial = _beside(path)
+    partial, old = _beside(path), _beside(path)
     try:
         yield partial
         if partial.is_dir() and path.is_dir():
-            _swap(partial, path)
-        else:
-            os.replace(partial, path)
+            path.rename(old)
+        os.replace(partial, path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
     finally:
-        _remove(partial)
+        for left in (partial, old):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -66,24 +73,3 @@ def prepare(out: Path) -> Path:
 def _beside(path: Path) -> Path:
     """A name that no other process or thread has, on whatever machine that shares the folder."""
     return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(3)}{path.suffix}")
-
-
-def _swap(new: Path, path: Path) -> None:
-    """Put a folder in the place of another, which goes only when the new one stands."""
-    old = _beside(path)
-    path.rename(old)
-    try:
-        new.rename(path)
-    except OSError:
-        if not path.exists():
-            old.rename(path)
-        raise
-    finally:
-        _remove(old)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
