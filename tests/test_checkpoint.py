@@ -1,6 +1,7 @@
 """Interrupted training goes on to the same end, to the last bit, alone or among others."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ from small import CPU, cycle, distillation, do, experiment, experiments, paramet
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.lab import checkpoint as module
-from dmdlab.lab.checkpoint import Checkpoint
-from dmdlab.lab.run import Progress, run_ensemble
-from dmdlab.lab.store import RunResult
+from dmdlab.group import Group
+from dmdlab.lab import store as module
+from dmdlab.lab.plan import plan
+from dmdlab.lab.run import DISTILLING, Progress, run_group
+from dmdlab.lab.store import Checkpoint, RunResult, Store
 from dmdlab.lab.sweep import sweep
+from dmdlab.records.writing import json_text
+from dmdlab.training.distill import Distillation
 
 DECAY = {"student__decay": "cosine", "student__iterations": 100, "student__clip": 0.1}
 
@@ -52,50 +56,45 @@ def test_a_restored_loop_goes_on_bit_for_bit(stop: int, rows: list[int]) -> None
 SOME = experiments("seed={start=0, stop=3}", "student.iterations=60")
 
 
-def results(es: list[Experiment], checkpoint: Checkpoint | None = None) -> list[RunResult]:
-    return [event for event in run_ensemble(es, CPU, checkpoint=checkpoint) if isinstance(event, RunResult)]
+def results(es: Sequence[Experiment], store: Store) -> list[RunResult]:
+    return [event for event in run_group(Group(tuple(es)), store, CPU) if isinstance(event, RunResult)]
 
 
-def interrupted(es: list[Experiment], out: Path, after: int) -> None:
-    """Train with a checkpoint at every pulse and leave at iteration `after`."""
-    for event in run_ensemble(es, CPU, checkpoint=Checkpoint(out, es, CPU, every=0)):
-        if isinstance(event, Progress) and event.stage == "distilling" and event.done >= after:
+def checkpoint(es: Sequence[Experiment], out: Path, device: torch.device = CPU) -> Checkpoint:
+    return Store(out).checkpoint(Group(tuple(es)), device)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint at every pulse."""
+    monkeypatch.setattr(Checkpoint, "offer", lambda self, state: self.save(state()))
+
+
+def interrupted(es: Sequence[Experiment], out: Path, after: int) -> None:
+    """Leave a training at iteration `after`."""
+    for event in run_group(Group(tuple(es)), Store(out), CPU):
+        if isinstance(event, Progress) and event.stage == DISTILLING and event.done > after:
             return
 
 
-def agree(found: list[RunResult], expected: list[RunResult]) -> None:
+def agree(found: Sequence[RunResult], expected: Sequence[RunResult]) -> None:
+    """To the last bit."""
     for a, b in zip(found, expected, strict=True):
         assert a.experiment == b.experiment
+        assert a.summary == b.summary
         assert a.curve == b.curve
         assert all(torch.equal(a.weights[name], b.weights[name]) for name in b.weights)
-        assert all(np.array_equal(a.arrays[name], b.arrays[name]) for name in b.arrays)
-        assert b.arrays
+        assert a.student is not None
+        assert np.array_equal(a.student, b.student)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
-def straight() -> list[RunResult]:
+def straight(tmp_path_factory: pytest.TempPathFactory) -> list[RunResult]:
     """What they give without an interruption."""
-    return results(SOME)
-
-
-@pytest.mark.parametrize("after", [5, 30, 60])
-def test_a_run_interrupted_in_training_ends_as_if_it_had_not_been(
-    after: int, straight: list[RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupted(SOME, tmp_path, after)
-    cycles = count_cycles(monkeypatch)
-    agree(results(SOME, Checkpoint(tmp_path, SOME, CPU)), straight)
-    assert len(cycles) <= (60 - after) // 5 + 1  # it did not start again
-    cycles.clear()
-    for a, b in zip(results(SOME[1:], Checkpoint(tmp_path, SOME[1:], CPU)), straight[1:], strict=True):
-        for name in b.weights:  # nor do some of its runs, to the rounding of a smaller ensemble
-            torch.testing.assert_close(a.weights[name], b.weights[name], rtol=1e-4, atol=1e-5)
-    assert len(cycles) <= (60 - after) // 5 + 1
+    return results(SOME, Store(tmp_path_factory.mktemp("straight")))
 
 
 def count_cycles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    from dmdlab.training.distill import Distillation
-
     seen: list[int] = []
     plain = Distillation.cycle
 
@@ -107,44 +106,62 @@ def count_cycles(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def change(name: str) -> Callable[[Path], None]:
-    def cut(path: Path) -> None:
-        path.write_bytes(path.read_bytes()[:100])
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("after", [5, 30, 55])
+def test_a_run_interrupted_in_training_ends_as_if_it_had_not_been(
+    after: int, straight: list[RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(SOME, tmp_path, after)
+    cycles = count_cycles(monkeypatch)
+    agree(results(SOME, Store(tmp_path)), straight)
+    assert len(cycles) <= (60 - after) // 5 + 1  # it did not start again
 
-    def rename(path: Path) -> None:
-        path.rename(path.with_suffix(".old"))
 
-    return {"cut short": cut, "gone": rename}[name]
+@pytest.mark.usefixtures("eager")
+def test_some_runs_of_an_interrupted_ensemble_go_on_too(
+    straight: list[RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the rounding of a smaller ensemble."""
+    interrupted(SOME, tmp_path, 30)
+    cycles = count_cycles(monkeypatch)
+    for a, b in zip(results(SOME[1:], Store(tmp_path)), straight[1:], strict=True):
+        for name in b.weights:
+            torch.testing.assert_close(a.weights[name], b.weights[name], rtol=1e-4, atol=1e-5)
+    assert len(cycles) <= 30 // 5 + 1
 
 
-@pytest.mark.parametrize("how", ["cut short", "gone"])
-def test_a_file_that_is_no_checkpoint_is_passed_over(how: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("eager")
+def test_a_file_that_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     interrupted(SOME, tmp_path, 30)
     (path,) = (tmp_path / "checkpoints").glob("*.safetensors")
-    change(how)(path)
-    assert Checkpoint(tmp_path, SOME, CPU).load() is None
+    assert Store(tmp_path).has_checkpoints()
+    path.write_bytes(path.read_bytes()[:100])
+    assert checkpoint(SOME, tmp_path).load() is None
+    path.rename(path.with_suffix(".old"))
+    assert checkpoint(SOME, tmp_path).load() is None
+    assert not Store(tmp_path).has_checkpoints()
 
 
+@pytest.mark.usefixtures("eager")
 def test_other_versions_and_other_devices_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted(SOME, tmp_path, 30)
-    assert Checkpoint(tmp_path, SOME, CPU).load() is not None
-    assert Checkpoint(tmp_path, SOME, torch.device("cuda")).load() is None
-    assert Checkpoint(tmp_path, [*SOME, *experiments("seed=9")], CPU).load() is None  # a run it does not have
+    assert checkpoint(SOME, tmp_path).load() is not None
+    assert checkpoint(SOME, tmp_path, torch.device("cuda")).load() is None
+    assert checkpoint([*SOME, *experiments("seed=9", "student.iterations=60")], tmp_path).load() is None  # one more run
     monkeypatch.setattr(module, "versions", lambda: {"torch": "0"})
-    assert Checkpoint(tmp_path, SOME, CPU).load() is None
+    assert checkpoint(SOME, tmp_path).load() is None
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_furthest_of_several_is_taken_and_all_go_when_their_runs_are_done(tmp_path: Path) -> None:
     interrupted(SOME, tmp_path, 20)
     interrupted(SOME[:2], tmp_path, 40)  # goes on from the first
-    places = {len(es): place(Checkpoint(tmp_path, es, CPU).load()) for es in (SOME, SOME[:2])}
+    places = {len(es): place(checkpoint(es, tmp_path).load()) for es in (SOME, SOME[:2])}
     assert places[2] > places[3] > 0
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
     do(SOME[:2], tmp_path)
-    Checkpoint(tmp_path, SOME[:2], CPU).clear()
-    assert place(Checkpoint(tmp_path, SOME, CPU).load()) == places[3]  # the third run still needs it
+    assert place(checkpoint(SOME, tmp_path).load()) == places[3]  # the third run still needs it
     do(SOME, tmp_path)
-    Checkpoint(tmp_path, SOME, CPU).clear()
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -152,45 +169,43 @@ def place(state: dict[str, Tensor] | None) -> int:
     return 0 if state is None else int(state["place"][0, 0])
 
 
-def test_an_interrupted_sweep_goes_on_in_mid_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    straight = do(SOME, tmp_path / "straight")
-    monkeypatch.setattr(Checkpoint, "offer", lambda self, state: self.save(state()))
-    for _, event in sweep(SOME, tmp_path / "broken", CPU):
-        if isinstance(event, Progress) and event.stage == "distilling" and event.done >= 30:
+@pytest.mark.usefixtures("eager")
+def test_an_interrupted_sweep_goes_on_in_mid_training(
+    straight: list[RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    for _, event in sweep(plan(SOME, CPU), store):
+        if isinstance(event, Progress) and event.stage == DISTILLING and event.done >= 30:
             break
     cycles = count_cycles(monkeypatch)
-    resumed = do(SOME, tmp_path / "broken")
+    do(SOME, tmp_path)
     assert len(cycles) <= 30 // 5 + 1
-    for a, b in zip(resumed, straight, strict=True):
-        assert a.summary == b.summary
-        assert (a.folder / "curve.csv").read_text() == (b.folder / "curve.csv").read_text()
-    assert not list((tmp_path / "broken" / "checkpoints").iterdir())
+    for b in straight:
+        record = store.record(b.experiment)
+        assert {key: record.summary[key] for key in b.summary} == json.loads(json_text(b.summary))
+        assert np.array_equal(record.arrays()["student"], b.student)  # type: ignore[arg-type]
+        assert record.curve()["dm_loss"].tolist() == b.curve["dm_loss"]
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_checkpoints_are_as_rare_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    keeper, saved = Checkpoint(tmp_path, SOME, CPU, every=10), []
-    monkeypatch.setattr(keeper, "save", lambda state: (saved.append(now[0]), setattr(keeper, "last", now[0])))
-    for second in range(0, 40, 3):
-        now[0] = float(second)
-        keeper.offer(dict)
-    assert saved == [12.0, 24.0, 36.0]
+    """Every ten seconds, and rarer where writing takes long: three seconds are a twentieth of sixty."""
+    assert written_at(tmp_path / "quick", 0.0, 60, monkeypatch) == [15.0, 30.0, 45.0, 60.0]
+    assert written_at(tmp_path / "slow", 3.0, 200, monkeypatch) == [15.0, 78.0, 141.0]
 
 
-def test_checkpoints_that_take_long_are_rarer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writing takes three seconds here, which is a twentieth of sixty."""
+def written_at(out: Path, takes: float, seconds: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When a checkpoint that is offered every second is written, by a clock in the test's hand."""
     now, saved = [0.0], []
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    keeper = Checkpoint(tmp_path, SOME, CPU)
+    keeper = checkpoint(SOME, out)
 
-    def save(state: object) -> None:
+    def state() -> dict[str, Tensor]:
         saved.append(now[0])
-        now[0] += 3.0
-        keeper.last = now[0]
+        now[0] += takes
+        return {"place": torch.zeros(len(SOME), 3)}
 
-    monkeypatch.setattr(keeper, "save", save)
-    while now[0] < 200:
+    while now[0] < seconds:
         now[0] += 1.0
-        keeper.offer(dict)
-    assert saved == [15.0, 78.0, 141.0]
+        keeper.offer(state)
+    return saved

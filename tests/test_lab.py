@@ -218,6 +218,17 @@ def test_a_folder_without_its_summary_is_replaced_whole(tmp_path: Path) -> None:
     assert store.record(result.experiment).summary["pairs"] in {p.name for p in (tmp_path / "pairs").iterdir()}
 
 
+def test_a_run_whose_pairs_are_lost_is_made_anew(tmp_path: Path) -> None:
+    store, result = an_unfinished(tmp_path)
+    store.publish(result, {})
+    (path,) = (tmp_path / "pairs").iterdir()
+    path.unlink()
+    assert store.missing([result.experiment]) == [result.experiment]
+    for again in results([result.experiment], store):
+        store.publish(again, {})
+    assert store.missing([result.experiment]) == []
+
+
 def test_a_store_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="this is a file; expected a folder"):

@@ -71,13 +71,20 @@ class Store:
     # --- finished runs
 
     def finished(self, experiment: Experiment) -> bool:
-        """Whether this run stands here, done or failed. Raises `InputError` when its folder is damaged or foreign."""
+        """Whether this run stands here, done (and with its pairs) or failed. Raises `InputError` when its folder is
+        damaged or foreign."""
         folder = self._run(experiment)
-        return (folder / "summary.json").is_file() and bool(load_record(folder))
+        if not (folder / "summary.json").is_file():
+            return False
+        return not load_record(folder).done or self._pairs(experiment).is_file()
 
     def missing(self, experiments: Sequence[Experiment]) -> list[Experiment]:
         """Those that do not stand here yet."""
         return [e for e in experiments if not self.finished(e)]
+
+    def finished_ids(self) -> set[str]:
+        """The ids of all runs that stand here."""
+        return {path.parent.name.rpartition("-")[2] for path in (self.out / "runs").glob("[!.]*/summary.json")}
 
     def record(self, experiment: Experiment) -> Record:
         """A finished run, read back. Raises `InputError` where it is not."""
@@ -205,10 +212,11 @@ class Checkpoint:
         self.last = time.monotonic()
 
     def clear(self) -> None:
-        """Remove the files that only finished runs still have a row in."""
-        done = {e.id for e in self.group.members if self.store.finished(e)}
+        """Remove the files of these runs in which no unfinished run has a row."""
+        own = set(self.group.ids)
         for path in self._files():
-            if set(_ids(path)) <= done:
+            ids = set(_ids(path))
+            if ids & own and ids <= self.store.finished_ids():
                 path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
