@@ -1,4 +1,6 @@
-"""Seeded generators, and equality to a reference in float64, for the tests of the laws."""
+"""Seeded generators, Gaussian pairs of known correlation, and equality to a reference in float64."""
+
+import math
 
 import numpy as np
 import torch
@@ -15,3 +17,9 @@ def tensor(values: object) -> Tensor:
 
 def assert_near(value: Tensor, reference: object, tolerance: float = 1e-10) -> None:
     torch.testing.assert_close(value, tensor(np.asarray(reference).tolist()), rtol=0, atol=tolerance)
+
+
+def correlated(rng: np.random.Generator, n: int, d: int, rho: float) -> tuple[np.ndarray, np.ndarray]:
+    """Teacher and student outputs (n, d), standard normal, that correlate by rho."""
+    P, E = rng.normal(size=(2, n, d))
+    return P, rho * P + math.sqrt(1 - rho**2) * E
