@@ -107,10 +107,10 @@ def test_panels_show_the_lowest_seed_of_each_row_on_the_teachers_scale() -> None
 
 def test_the_view_is_the_plane_where_there_is_one_and_principal_components_elsewhere() -> None:
     teacher = np.random.default_rng(0).standard_normal((500, 5)) * [1, 1, 9, 1, 5] + 3
-    frame, centre, name = view({"law.name": "ring", "law.embedding": "axes"}, {"teacher": teacher})
+    frame, centre, name = view({"law.name": "ring", "law.embedding": "axes"}, teacher)
     assert (frame == np.eye(5, 2)).all()
     assert not centre.any()
-    frame, centre, name = view({"law.name": "mixture"}, {"teacher": teacher})
+    frame, centre, name = view({"law.name": "mixture"}, teacher)
     assert "principal" in name
     np.testing.assert_allclose(np.abs(frame.T[:, [2, 4]]), np.eye(2), atol=0.1)
     np.testing.assert_allclose(centre, teacher.mean(axis=0))

@@ -45,10 +45,8 @@ def cell_table(cells: Sequence["Cell"], title: str) -> None:
         table.add_column(SHORT.get(key, key), justify="right" if key == "law.dim" else "left")
     for name in ("seeds", *CELL_METRICS):
         table.add_column("ceiling" if name == "delta_e_ceiling" else name, justify="right")
-    for before, cell in zip([cells[0], *cells], cells, strict=False):
-        if cell.dim != before.dim:
-            table.add_section()
-        table.add_row(*cell_row(cell))
+    for cell, after in zip(cells, [*cells[1:], cells[-1]], strict=True):
+        table.add_row(*cell_row(cell), end_section=cell.dim != after.dim)
     _print_whole(table)
 
 

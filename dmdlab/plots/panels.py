@@ -42,7 +42,7 @@ def panels_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
 def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
     """The four panels of one run, teacher outputs and student on one scale."""
     arrays = record.arrays()
-    frame, centre, name = view(record.row, arrays)
+    frame, centre, name = view(record.row, arrays["teacher"])
     flat = {key: (arrays[key] - centre) @ frame for key in ("teacher", "one_step", "student")}
     noise = arrays["noise"] @ frame
     colours = noise_colours(noise)
@@ -78,16 +78,14 @@ def _reading(row: Mapping[str, Any]) -> str:
     )
 
 
-def view(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, str]:
+def view(row: Mapping[str, Any], teacher: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     """The plane to look at: two directions (d, 2), the centre (d,), and the plane's name.
 
     The first two coordinates where they hold the law (d = 2, and planar laws in the axes), else the first two principal
-    components of the teacher's outputs.
+    components of the teacher's outputs (n, d).
     """
-    teacher = arrays["teacher"].astype(np.float64)
-    d = teacher.shape[1]
-    in_axes = row["law.name"] in PLANAR and row.get("law.embedding", "axes") == "axes"
-    if d <= 2 or in_axes:
+    teacher, d = teacher.astype(np.float64), teacher.shape[1]
+    if d <= 2 or (row["law.name"] in PLANAR and row.get("law.embedding", "axes") == "axes"):
         return np.eye(d, 2), np.zeros(d), "first two coordinates" if d > 2 else ""
     centre = teacher.mean(axis=0)
     _, _, directions = np.linalg.svd(teacher - centre, full_matrices=False)

@@ -27,6 +27,7 @@ class Cell:
     Attributes:
         keys: the values of the settings in which this cell may differ from others.
         records: its runs, seeds ascending, failed ones among them.
+        law, dim, init: of the keys: the law's name, the ambient dimension d, the students' start.
     """
 
     keys: dict[str, Any]
@@ -34,17 +35,14 @@ class Cell:
 
     @property
     def law(self) -> str:
-        """The law's name."""
         return str(self.keys["law.name"])
 
     @property
     def dim(self) -> int:
-        """The ambient dimension d."""
         return int(self.keys["law.dim"])
 
     @property
     def init(self) -> str:
-        """The students' start."""
         return str(self.keys["student.init"])
 
     @property
