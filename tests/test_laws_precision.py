@@ -58,6 +58,7 @@ def test_far_off_points_get_finite_answers(law: Law) -> None:
         assert law.log_density(x.double(), sigma).isfinite().all()
 
 
+@mpmath.workdps(80)
 def exact_truncated(x: float, sigma: float, low: float, high: float) -> tuple[float, float]:
     x, sigma, low, high = (mpmath.mpf(value) for value in (x, sigma, low, high))
     a, b, side = (low - x) / sigma, (high - x) / sigma, 1
@@ -80,14 +81,12 @@ def test_truncated_moments_against_arbitrary_precision(sigma: float) -> None:
     arguments = torch.tensor(x, dtype=torch.float64)
     log_mass, mean = truncated_moments(arguments, torch.tensor(sigma, dtype=torch.float64), low, high)
     for i, value in enumerate(x):
-        with mpmath.workdps(80):
-            exact_log, exact_mean = exact_truncated(value, sigma, low, high)
+        exact_log, exact_mean = exact_truncated(value, sigma, low, high)
         # x itself is known to rounding only, as is its distance to the edge in units of sigma
         rounding = 1e-15 * (1 + abs(value)) * (1 + abs(value - centre) / sigma) / sigma
         assert log_mass[i].item() == pytest.approx(exact_log, rel=1e-12, abs=1e-12 + 10 * rounding)
         assert mean[i].item() == pytest.approx(exact_mean, rel=0, abs=4e-15 * (1 + abs(value)))
-        assert low <= mean[i].item() + 1e-14 * abs(value)
-        assert mean[i].item() - 1e-14 * abs(value) <= high
+        assert low - 1e-14 * abs(value) <= mean[i].item() <= high + 1e-14 * abs(value)
 
 
 @pytest.mark.parametrize("order", [0.0, 0.5, 1.0, 3.0, 15.0, 31.5, 39.5, 40.0, 63.0, 255.0, 2047.0])
