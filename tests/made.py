@@ -5,7 +5,6 @@ result.
 """
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,24 @@ from dmdlab.records.record import ARRAYS, SHARED, Record, folder_name
 PLACE = {"seconds": 1.0, "device": "cpu", "hardware": "Example CPU, 2 threads", "commit": "0123456789ab"}
 
 
-@dataclass(frozen=True)
 class Made(Record):
     """A run in memory, with its arrays and its curve."""
 
-    outputs: dict[str, np.ndarray] = field(default_factory=dict)
-    log: dict[str, np.ndarray] = field(default_factory=dict)
-
     def arrays(self) -> dict[str, np.ndarray]:
-        return self.outputs
+        """Each (40, d) float32; the one-step outputs are small, as those from much noise are."""
+        seed, shape = [self.config["law.dim"], self.config["seed"]], (len(ARRAYS), 40, self.config["law.dim"])
+        arrays = dict(zip(ARRAYS, np.random.default_rng(seed).normal(size=shape).astype(np.float32), strict=True))
+        return arrays | {"one_step": 0.01 * arrays["one_step"]}
 
     def curve(self) -> dict[str, np.ndarray]:
-        return self.log
+        steps = np.array([1.0, 10.0, 100.0])
+        shown = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")
+        return {"iteration": steps, **dict.fromkeys(shown, steps + self.config["seed"])}
 
 
 def made(
     law: str = "mixture", dim: int = 8, init: str = "teacher", seed: int = 0, status: str = "done", ok: bool = True,
-    result_version: int = 2, outputs: dict[str, np.ndarray] | None = None, log: dict[str, np.ndarray] | None = None,
-    reason: str | None = None, **values: Any,
+    result_version: int = 2, reason: str | None = None, **values: Any,
 ) -> Made:  # fmt: skip
     """One run; `values` are metrics, and settings with '__' for the dot; `reason` belongs to remap_angle."""
     settings = {"law.name": law, "law.dim": dim, "student.init": init, "seed": seed}
@@ -57,27 +56,21 @@ def made(
     }
     if status == "done" and reason:
         summary["metrics"]["remap_angle"]["reason"] = reason
-    arrays = sample(dim, seed) if outputs is None else outputs
-    return Made(Path("nowhere"), summary, config, PLACE, arrays, log or {})
+    return Made(Path("nowhere"), summary, config, PLACE)
 
 
-def sample(dim: int, seed: int, n: int = 40) -> dict[str, np.ndarray]:
-    """A run's arrays, each (n, dim) float32."""
-    drawn = np.random.default_rng([dim, seed]).normal(size=(len(ARRAYS), n, dim)).astype(np.float32)
-    return dict(zip(ARRAYS, drawn, strict=True))
-
-
-def write_run(out: Path, record: Record, arrays: dict[str, np.ndarray], layout: int = 2) -> Path:
+def write_run(out: Path, record: Made, layout: int = 2) -> Path:
     """A run's folder by hand, in the layout of format 1 or 2."""
+    arrays = record.arrays()
     folder = out / "runs" / folder_name(experiment_from(record.config))
     folder.mkdir(parents=True)
     summary = record.summary | {"format": layout, "result_version": layout}
     if layout == 1:
-        np.savez(folder / "pairs.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(folder / "pairs.npz", **arrays)
     else:
         summary["pairs"] = f"{record.config['law.name']}-s{record.config['seed']}.npz"
         (out / "pairs").mkdir(exist_ok=True)
-        np.savez(out / "pairs" / summary["pairs"], **{name: arrays[name] for name in SHARED})  # type: ignore[arg-type]
+        np.savez(out / "pairs" / summary["pairs"], **{name: arrays[name] for name in SHARED})
         if record.done:
             np.save(folder / "student.npy", arrays["student"])
     (folder / "curve.csv").write_text("iteration,dm_loss\n1,0.5\n10,0.25\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made import made, sample, write_run
+from made import made, write_run
 
 from dmdlab.pages import measurement
 from dmdlab.pairing import METRICS, calibrate, measure
@@ -191,8 +191,8 @@ def test_a_large_measurement_says_so_and_leaves_out_what_multiplies_it(
 
 @pytest.mark.parametrize("layout", [1, 2])
 def test_a_runs_folder_is_measured_whatever_its_format(dmdlab: Command, tmp_path: Path, layout: int) -> None:
-    given = sample(3, 0)
-    folder = write_run(tmp_path / "sweep", made(dim=3), given, layout)
+    given = made(dim=3).arrays()
+    folder = write_run(tmp_path / "sweep", made(dim=3), layout)
     found = told(dmdlab, folder)
     expected = measure(given["teacher"], given["student"], reference=given["reference"]).values()
     assert found["metrics"]["fidelity"]["value"] == pytest.approx(expected["fidelity"])
@@ -200,7 +200,7 @@ def test_a_runs_folder_is_measured_whatever_its_format(dmdlab: Command, tmp_path
     np.save(tmp_path / "other.npy", given["data"])
     other = told(dmdlab, folder, "--reference", tmp_path / "other.npy")
     assert other["metrics"]["fidelity"]["value"] != pytest.approx(expected["fidelity"])
-    broken = write_run(tmp_path / "sweep", made(dim=3, seed=1, status="failed"), given, layout)
+    broken = write_run(tmp_path / "sweep", made(dim=3, seed=1, status="failed"), layout)
     code, out, err = dmdlab("measure", broken)
     assert (code, out) == (2, "")
     assert "this run failed" in err

@@ -24,14 +24,8 @@ def sweep(dims: Sequence[int] = (2, 8), seeds: int = 3, **values: Any) -> list[M
     """Every run of a sweep, finished; `values` as of `made`, or functions of (dim, init, seed)."""
     found = []
     for place in itertools.product(dims, INITS, range(seeds)):
-        dim, _, seed = place
-        rng = np.random.default_rng([dim, seed])
-        outputs = {name: rng.standard_normal((40, dim)).astype(np.float32) for name in ("noise", "teacher")}
-        outputs |= {"one_step": 0.01 * outputs["teacher"], "student": outputs["teacher"][::-1]}
-        steps = np.array([1.0, 10.0, 100.0])
-        log = dict.fromkeys(("dm_loss", "score_loss", "variance_ratio", "pair_cosine"), steps + seed)
         own = {key: value(*place) if callable(value) else value for key, value in values.items()}
-        found.append(made("mixture", *place, outputs=outputs, log=log | {"iteration": steps}, **own))
+        found.append(made("mixture", *place, **own))
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import made, sample, write_run
+from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate
@@ -26,7 +26,7 @@ FORMATS = (1, 2)
 @pytest.fixture
 def run(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """A finished run's folder of the format that the test asks for."""
-    return write_run(tmp_path, made(dim=3), sample(3, 0), getattr(request, "param", 2))
+    return write_run(tmp_path, made(dim=3), getattr(request, "param", 2))
 
 
 # --- a run read back
@@ -37,7 +37,7 @@ def test_a_run_of_either_format_reads_the_same(run: Path, tmp_path: Path) -> Non
     (record,) = load_records(tmp_path)
     arrays = record.arrays()
     assert tuple(arrays) == ARRAYS
-    for name, array in sample(3, 0).items():
+    for name, array in made(dim=3).arrays().items():
         np.testing.assert_array_equal(arrays[name], array)
     np.testing.assert_array_equal(record.pairs().teacher, arrays["teacher"])
     assert record.curve()["dm_loss"].tolist() == [0.5, 0.25]
@@ -71,7 +71,7 @@ def test_a_run_finds_its_calibration_beside_the_runs(run: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("layout", FORMATS)
 def test_a_failed_run_has_no_arrays(tmp_path: Path, layout: int) -> None:
-    record = load_record(write_run(tmp_path, made(status="failed"), sample(8, 0), layout))
+    record = load_record(write_run(tmp_path, made(status="failed"), layout))
     assert (record.done, record.arrays()) == (False, {})
     with pytest.raises(InputError, match="this run failed"):
         record.pairs()
@@ -151,7 +151,7 @@ def test_what_is_still_being_written_is_no_run_and_a_copied_one_counts_once_and_
 def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(tmp_path: Path) -> None:
     places = list(itertools.product((2, 3), ("teacher", "rotated"), (0, 1)))
     for dim, init, seed in reversed(places):
-        write_run(tmp_path, made("mixture", dim, init, seed), sample(dim, 0))
+        write_run(tmp_path, made("mixture", dim, init, seed))
     records = load_records(tmp_path)
     assert [tuple(r.config[key] for key in ("law.dim", "student.init", "seed")) for r in records] == places
     assert len(select(records, {"law.dim": 2, "student.init": "rotated"})) == 2

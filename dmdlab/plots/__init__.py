@@ -10,10 +10,11 @@ from dmdlab.config import InputError, nearest
 from dmdlab.plots.calibration import calibration_figure
 from dmdlab.plots.curve import curve_figure
 from dmdlab.plots.dimension import dimension_figure
-from dmdlab.plots.displacement import displacement_figure
-from dmdlab.plots.heatmap import heatmap_figure
+from dmdlab.plots.displacement import draw_displacements
+from dmdlab.plots.heatmap import draw_heatmaps
 from dmdlab.plots.panels import panels_figure
-from dmdlab.plots.ranks import ranks_figure
+from dmdlab.plots.ranks import draw_ranks
+from dmdlab.plots.samples import of_samples
 from dmdlab.plots.style import SIZES, Drawing, Size, save
 from dmdlab.records.record import Record
 
@@ -24,9 +25,9 @@ PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
     "panels": panels_figure,
     "curve": curve_figure,
     "calibration": calibration_figure,
-    "heatmap": heatmap_figure,
-    "ranks": ranks_figure,
-    "displacement": displacement_figure,
+    "heatmap": of_samples(draw_heatmaps, paper=4, slide=2),  # every box stays visible
+    "ranks": of_samples(draw_ranks, paper=6, slide=6),  # there are six kinds of lines
+    "displacement": of_samples(draw_displacements, paper=6, slide=3),
 }
 
 

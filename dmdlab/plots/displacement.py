@@ -13,19 +13,10 @@ from matplotlib.axes import Axes
 
 from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
-from dmdlab.plots.samples import Sample, samples_of, squares
+from dmdlab.plots.samples import Sample, squares
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size
-from dmdlab.records.record import Record
 
 _POINTS = 2000
-
-
-def displacement_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """Scatter of the first seed of every law, dimension and init in `records`.
-
-    Raises `InputError`: no finished run, or more combinations than fit.
-    """
-    return draw_displacements(*samples_of(records, 3 if scale.slide else 6), scale)
 
 
 def draw_displacements(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:

@@ -14,21 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 
-from dmdlab.plots.samples import Sample, samples_of, squares
+from dmdlab.plots.samples import Sample, squares
 from dmdlab.plots.style import PAPER, VERMILLION, Drawing, Size
-from dmdlab.records.record import Record
 from dmdlab.transport import assignment, squared_distances
 
 ROWS = 100
 """Pairs shown (paper); the optimal assignment is that of these pairs among themselves."""
-
-
-def heatmap_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """Heat maps of the first seed of every law, dimension and init in `records`, as many as leave every box visible.
-
-    Raises `InputError`: no finished run, or more combinations than fit.
-    """
-    return draw_heatmaps(*samples_of(records, 2 if scale.slide else 4), scale)
 
 
 def draw_heatmaps(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:

@@ -13,20 +13,11 @@ from matplotlib.ticker import PercentFormatter
 
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.ranks import Ranks
-from dmdlab.plots.samples import Sample, samples_of
+from dmdlab.plots.samples import Sample
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
-from dmdlab.records.record import Record
 
 BINS = 20
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)))
-
-
-def ranks_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """Rank histogram and cumulative curve of the first seed of every law, dimension and init in `records`.
-
-    Raises `InputError`: no finished run, or more combinations than there are kinds of lines.
-    """
-    return draw_ranks(*samples_of(records, len(_LINES)), scale)
 
 
 def draw_ranks(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:

@@ -1,6 +1,6 @@
 """One measured pairing, as the per-sample figures see it: its arrays, a name for its panel, and where it comes from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.plots import captions
-from dmdlab.plots.style import INIT_STYLES, Size, new_figure
+from dmdlab.plots.style import INIT_STYLES, Drawing, Size, new_figure
 from dmdlab.records.cells import cells_of_starts, dims_of
 from dmdlab.records.record import Record
 
@@ -43,6 +43,16 @@ def samples_of(records: Sequence[Record], most: int) -> tuple[list[Sample], str]
         samples.append(Sample(record.pairs(), f"{cell.law}, $d = {cell.dim}$, {style.label}", style.colour))
     seeds = captions.shared(first, "seed")
     return samples, f"{captions.setting(first)} Seed {seeds}. {captions.provenance(first)}"
+
+
+def of_samples(
+    draw: Callable[[Sequence[Sample], str, Size], Drawing], paper: int, slide: int
+) -> Callable[[Sequence[Record], Size], Drawing]:
+    """The figure that `draw` makes of the first seed of every law, dimension and init, at most so many of them.
+
+    It raises `InputError`: no finished run, or more combinations than fit.
+    """
+    return lambda records, scale: draw(*samples_of(records, slide if scale.slide else paper), scale)
 
 
 @contextmanager
