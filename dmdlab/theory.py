@@ -94,7 +94,6 @@ def distillation_velocity(w: Tensor, covariance: Tensor, sigma_max: float, level
     DMD's direction without a normaliser is weights = levels^2 (see `shifted_mean_direction`). M is symmetric and knows
     W through W W^T only: that is the inheritance lemma, since W Q has the same M for every orthogonal Q.
     """
-
     w, h = w.double(), _mean_precision(levels, weights)
     student = sigma_max**2 * w @ w.mT
     return sigma_max**2 * (_function(student, h) - _function(covariance.double(), h)) @ w

@@ -14,15 +14,7 @@ from dmdlab.laws.planar import Chessboard, Ring
 from dmdlab.laws.sphere import Sphere
 
 LAWS: dict[str, type[Law]] = {
-    "gaussian": Gaussian,
-    "mixture": Mixture,
-    "ring": Ring,
-    "chessboard": Chessboard,
-    "moons": Moons,
-    "spiral": Spiral,
-    "cube": Cube,
-    "sphere": Sphere,
-    "empirical": Empirical,
+    law.name: law for law in (Gaussian, Mixture, Ring, Chessboard, Moons, Spiral, Cube, Sphere, Empirical)
 }
 
 __all__ = [
@@ -57,8 +49,7 @@ def make_law(spec: Mapping[str, object]) -> Law:
     """The law that a config describes: its `name`, `dim`, and any of `law_parameters(name)`.
 
     Raises:
-        InputError: `name` or `dim` is missing, a name or parameter is unknown, or a value is of the wrong
-            type or out of range; the sentence names the key as `law.<key>`.
+        InputError: as for the constructor (`checks.checked`), or `name` is missing or unknown.
     """
     if "name" not in spec:
         raise InputError(f"law.name is missing: expected one of {', '.join(sorted(LAWS))}")

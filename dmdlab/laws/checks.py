@@ -22,8 +22,7 @@ def checked(init: Callable[Concatenate[S, P], None]) -> Callable[Concatenate[S, 
     """A law's `__init__`, made to check its arguments against their annotations (strictly: no "4" for 4).
 
     Raises:
-        InputError: an argument is missing, unknown, of the wrong type or out of range; the sentence calls it
-            `law.<key>`.
+        InputError: an argument is missing, unknown, of the wrong type or out of range; it is called `law.<key>`.
     """
     validated: Callable[..., Any] = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))(init)
 

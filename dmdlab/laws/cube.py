@@ -16,9 +16,6 @@ class Cube(Law):
     Args:
         dim: d.
         scale: standard deviation per coordinate.
-
-    Raises:
-        InputError: a parameter is out of range.
     """
 
     name = "cube"

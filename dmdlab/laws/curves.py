@@ -3,7 +3,7 @@
 With y0 = c(u) + std eps, u of some density, the noised law is a continuous mixture of Gaussians of variance std^2 +
 sigma^2 along c. Its integrals over u are cut into Gauss-Legendre panels of 16 nodes, at most 3 std of curve each: a
 discrete mixture that agrees with the continuous one to float64 rounding, at every sigma, wherever a noised sample can
-land and half as far out again (a test compares it with panels a quarter as long). Farther out the error of the denoiser
+land and half as far out again (a test holds it to a dense integral). Farther out the error of the denoiser
 stays below the spacing of the nodes. About 6 nodes per std of curve length is the cost, hence the lower bound on std.
 """
 
@@ -45,13 +45,9 @@ class Moons(PlanarMixture):
     (cos a - 1/2, sin a - 1/4), the lower (label 1) its reflection through the origin, a uniform on [0, pi].
 
     Args:
-        dim: d, at least 2.
         std: of the in-plane noise around the curve, at least 0.01.
-        embedding, thickness, seed: as for `Planar`, thickness times scale.
-        scale: multiplies every length.
-
-    Raises:
-        InputError: a parameter is out of range.
+        scale: multiplies every length, the thickness included.
+        dim, embedding, thickness, seed: as for `Planar`.
     """
 
     name = "moons"
@@ -94,14 +90,10 @@ class Spiral(PlanarMixture):
     arc length away from the centre.
 
     Args:
-        dim: d, at least 2.
         turns: how often it winds around its centre.
         std: of the in-plane noise around the curve, at least 0.01.
-        embedding, thickness, seed: as for `Planar`, thickness times scale.
-        scale: multiplies every length.
-
-    Raises:
-        InputError: a parameter is out of range.
+        scale: multiplies every length, the thickness included.
+        dim, embedding, thickness, seed: as for `Planar`.
     """
 
     name = "spiral"

@@ -34,7 +34,7 @@ class Gaussian(Law):
         seed: of the random basis.
 
     Raises:
-        InputError: a parameter is out of range, or `variances` does not hold d numbers with a positive one.
+        InputError: `variances` does not hold d numbers with a positive one.
     """
 
     name = "gaussian"

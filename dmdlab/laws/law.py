@@ -29,14 +29,15 @@ from dmdlab.device.precision import arithmetic
 class Law(torch.nn.Module):
     """A distribution on R^d with its exact denoiser; a child implements `_draw`, `_denoise`, `_log_density`.
 
+    The constructor of every law raises an InputError for parameters that are out of their range (`checks.checked`).
+
     Attributes:
         name: the law's name in the catalogue.
         summary: one line on what it is.
         min_dim: the smallest d for which it exists.
         dim: d, the ambient dimension.
         shape: of one point before it was flattened: (d,), or (channels, height, width) of a picture.
-        intrinsic_dim: k, the dimension of the set that the law fills, not counting isotropic noise around
-            that set.
+        intrinsic_dim: k, the dimension of the set that the law fills, not counting isotropic noise around it.
         sigma_data: sqrt(trace cov / d), the sigma_data of EDM preconditioning.
         has_denoiser: whether `denoise` and `log_density` have a closed form.
         classes: the number of class labels, 0 if the law has none.
@@ -72,9 +73,7 @@ class Law(torch.nn.Module):
         return self._draw(n, generator)[0]
 
     def sample_labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw points (n, d) and their class labels (n,), int64.
-
-        The points are those that `sample` draws from the same generator.
+        """The points (n, d) that `sample` draws from the same generator, and their class labels (n,), int64.
 
         Raises:
             NotImplementedError: the law has no natural classes (`classes` is 0).
@@ -91,9 +90,8 @@ class Law(torch.nn.Module):
         precision whatever surrounds it (`dmdlab.device.precision`).
 
         Raises:
-            InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor
-                that does not broadcast against x_sigma[..., :1]; a label is given, and no law here has a denoiser
-                given its class.
+            InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor that does
+                not broadcast against x_sigma[..., :1]; a label, as no law here has a denoiser given its class.
         """
         if label is not None:
             raise InputError(f"the law {self.name!r} has no exact denoiser given a class: give no label")

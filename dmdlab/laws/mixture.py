@@ -53,7 +53,7 @@ class Mixture(Law):
         seed: of means, directions and weights.
 
     Raises:
-        InputError: a parameter is out of range; `intrinsic` or `rank` above d; one component and std < 1.
+        InputError: `intrinsic` or `rank` above d; one component and std < 1.
     """
 
     name = "mixture"

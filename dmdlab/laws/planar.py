@@ -27,9 +27,6 @@ class Planar(Law):
         embedding: the plane of the first two "axes" (as in the paper), or a "random" one drawn from `seed`.
         thickness: std of Gaussian noise in each of the other d - 2 directions, in absolute units.
         seed: of the random plane.
-
-    Raises:
-        InputError: dim is below 2.
     """
 
     min_dim = 2
@@ -108,15 +105,11 @@ class Ring(PlanarMixture):
     Defaults: the paper's 32 Gaussians of std 0.2 on radius 2 (arXiv 2606.02237).
 
     Args:
-        dim: d, at least 2.
         components: how many.
         radius: of the circle.
         std: of each Gaussian.
-        embedding, thickness, seed: as for `Planar`, thickness times scale.
-        scale: multiplies every length.
-
-    Raises:
-        InputError: a parameter is out of range.
+        scale: multiplies every length, the thickness included.
+        dim, embedding, thickness, seed: as for `Planar`.
     """
 
     name = "ring"
@@ -152,13 +145,9 @@ class Chessboard(Planar):
     Noised, a square is a product of two truncated Gaussians, so the law is a mixture of such products.
 
     Args:
-        dim: d, at least 2.
         cells: squares along a side, even; the paper's board has 4, hence 8 dark squares.
-        embedding, thickness, seed: as for `Planar`, thickness times scale.
-        scale: multiplies every length.
-
-    Raises:
-        InputError: a parameter is out of range.
+        scale: multiplies every length, the thickness included.
+        dim, embedding, thickness, seed: as for `Planar`.
     """
 
     name = "chessboard"
@@ -186,9 +175,8 @@ class Chessboard(Planar):
         dark = (rows + columns) % 2 == 0
         self.side = 2 * half_side / cells
         self.classes = cells**2 // 2
-        self.register_buffer(
-            "edges", -half_side + self.side * torch.arange(cells, dtype=torch.float64), persistent=False
-        )
+        edges = -half_side + self.side * torch.arange(cells, dtype=torch.float64)
+        self.register_buffer("edges", edges, persistent=False)
         self.register_buffer("rows", rows[dark], persistent=False)  # (classes,)
         self.register_buffer("columns", columns[dark], persistent=False)  # (classes,)
 
@@ -202,9 +190,8 @@ class Chessboard(Planar):
     def _denoise_plane(self, y: Tensor, sigma: Tensor) -> Tensor:
         log_mass, mean = self._cells(y, sigma)  # (..., 2, cells)
         w = self._log_mass_of_squares(log_mass).softmax(-1)  # (..., classes)
-        return torch.stack(
-            [(w * mean[..., 0, self.rows]).sum(-1), (w * mean[..., 1, self.columns]).sum(-1)], dim=-1
-        )  # (..., 2)
+        centres = torch.stack([mean[..., 0, self.rows], mean[..., 1, self.columns]], dim=-2)  # (..., 2, classes)
+        return (w[..., None, :] * centres).sum(-1)  # (..., 2)
 
     def _log_density_plane(self, y: Tensor, sigma: Tensor) -> Tensor:
         log_mass, _ = self._cells(y, sigma)

@@ -28,9 +28,6 @@ class Sphere(Law):
         dim: d, at least 2.
         thickness: standard deviation, per coordinate, of Gaussian noise around the sphere.
         scale: root-mean-square standard deviation per coordinate (before the thickness).
-
-    Raises:
-        InputError: a parameter is out of range.
     """
 
     name = "sphere"

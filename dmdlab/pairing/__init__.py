@@ -8,19 +8,18 @@ transport solver, and the reading in plain words. `calibrate` says what each mea
 
 from dmdlab.pairing.bases import planted_rotation
 from dmdlab.pairing.calibration import Calibration, remap_angle
-from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, LOW_FIDELITY, METRICS, POOR_FIDELITY, Measured, Metric
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, POOR_FIDELITY, Measured, Metric
 from dmdlab.pairing.metrics import measure, measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.planted import calibrate
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.resampling import with_intervals
-from dmdlab.pairing.resolution import Resolution, resolvable
+from dmdlab.pairing.resolution import resolvable
 from dmdlab.pairing.statistics import Interval, mean_interval, paired_difference
-from dmdlab.transport import Transport, TransportError, assignment, squared_distances, transport_cost
+from dmdlab.transport import assignment
 
 __all__ = [
     "COLLAPSED_VARIANCE_RATIO",
-    "LOW_FIDELITY",
     "METRICS",
     "POOR_FIDELITY",
     "Calibration",
@@ -29,9 +28,6 @@ __all__ = [
     "Metric",
     "PairingReport",
     "Pairs",
-    "Resolution",
-    "Transport",
-    "TransportError",
     "assignment",
     "calibrate",
     "mean_interval",
@@ -41,7 +37,5 @@ __all__ = [
     "planted_rotation",
     "remap_angle",
     "resolvable",
-    "squared_distances",
-    "transport_cost",
     "with_intervals",
 ]

@@ -12,9 +12,8 @@ import numpy as np
 from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
-from dmdlab.transport import Transport, assignment, distance_blocks, matched_distances
+from dmdlab.transport import assignment, distance_blocks, matched_distances, squared_distances
 
 # A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire et al.,
 # "Why diffusion models don't memorize", 2025).
@@ -59,18 +58,6 @@ def boundary(pairs: Pairs) -> Boundary:
     student, start = (np.sqrt(matched_distances(P, x)) for x in (pairs.student, pairs.one_step))
     delta = student - start
     return Boundary(distance, student, start, delta, pearson(distance, delta), spearman(distance, delta))
-
-
-def partner_ranks(P: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """How many teacher outputs are nearer to G_i than its own partner P_i, (n,), ties counting one half.
-
-    0 everywhere for a copy, uniform over 0..n-1 for a random pairing: the histogram behind pair_auc and the recalls.
-
-    Args:
-        P, G: teacher and student outputs, (n, d).
-    """
-    ranks = Ranks.of(P, G, matched_distances(P, G), keep_cost=False)
-    return ranks.nearer + 0.5 * ranks.tied
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +147,7 @@ def by_mode(P: np.ndarray, G: np.ndarray, centres: np.ndarray) -> ModeCopying:
     if P.shape != G.shape or centres.ndim != 2 or centres.shape[1] != P.shape[1]:
         raise InputError(f"by_mode needs (n, d) twice and (K, d), got {P.shape}, {G.shape} and {centres.shape}.")
     modes, n, K = np.arange(len(centres)), len(P), len(centres)
-    teacher, student = (_nearest(x, centres) for x in (P, G))  # (n,) each
+    teacher, student = (squared_distances(x, centres).argmin(axis=1) for x in (P, G))  # (n,) the nearest centre
     both = teacher == student
     count, in_mode = (np.bincount(x, minlength=K) for x in (teacher, student))
     kept = np.bincount(teacher[both], minlength=K)
@@ -169,18 +156,6 @@ def by_mode(P: np.ndarray, G: np.ndarray, centres: np.ndarray) -> ModeCopying:
     agreement, by_chance = float(both.mean()), float((count / n) @ (in_mode / n))
     kappa = (agreement - by_chance) / (1.0 - by_chance) if by_chance < 1 else math.nan
     return ModeCopying(count, same, in_mode / n, within, agreement, by_chance, kappa)
-
-
-def _nearest(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Index of the nearest centre for each row, (n,)."""
-    best, index = np.full(len(x), np.inf), np.zeros(len(x), np.int64)
-    for rows, columns, distances, _ in distance_blocks(x, centres):
-        at = distances.argmin(axis=1)
-        smallest = distances[np.arange(len(at)), at]
-        nearer = smallest < best[rows]
-        index[rows] = np.where(nearer, at + columns.start, index[rows])
-        best[rows] = np.minimum(best[rows], smallest)
-    return index
 
 
 def _cosine(P: np.ndarray, G: np.ndarray) -> float:
@@ -253,12 +228,10 @@ class MongeGap:
     Attributes:
         gap: mean |z - T(z)|^2 less the cost of the best pairing of the same points; 0 for an optimal map.
         relative: the gap as a share of what a random pairing would cost more than the best one: 0 optimal, 1 random.
-        transport: the solved assignment.
     """
 
     gap: float
     relative: float
-    transport: Transport
 
 
 def monge_gap(noise: np.ndarray, outputs: np.ndarray) -> MongeGap:
@@ -279,4 +252,4 @@ def monge_gap(noise: np.ndarray, outputs: np.ndarray) -> MongeGap:
     best, total = assignment(outputs, noise), RowMoments.of(outputs, noise).total()
     gap = max(0.0, float(total.e_dt) - best.cost)
     saving = float(total.e_independent) - best.cost
-    return MongeGap(gap, gap / saving if saving > 0 else math.nan, best)
+    return MongeGap(gap, gap / saving if saving > 0 else math.nan)

@@ -39,14 +39,18 @@ def best_pairing(P: np.ndarray, G: np.ndarray, cost: np.ndarray | None = None) -
         TransportError: the solver failed or returned something that is no permutation.
     """
     if P.shape[1] == 1:
-        return _sorted_pairing(P, G), "sort", 0.0
+        permutation = np.empty(len(P), np.int64)  # equal ranks meet
+        permutation[np.argsort(G[:, 0], kind="stable")] = np.argsort(P[:, 0], kind="stable")
+        return permutation, "sort", 0.0
     if cost is None:
         if identity_is_optimal(P, G):
             return np.arange(len(P)), "identity", 0.0
         cost = squared_distances(G, P, cost_dtype(len(P)))
     gap = 0.0 if cost.dtype == np.float64 else _FLOAT32_GAP
-    found = _argmin_pairing(cost)
-    return (_solve(cost), "lapjvr", gap) if found is None else (found, "argmin", gap)
+    nearest_teacher = cost.argmin(axis=1)
+    if is_permutation(nearest_teacher, len(cost)):
+        return nearest_teacher, "argmin", gap
+    return _solve(cost), "lapjvr", gap
 
 
 def identity_is_optimal(P: np.ndarray, G: np.ndarray) -> bool:
@@ -78,19 +82,6 @@ def identity_is_optimal(P: np.ndarray, G: np.ndarray) -> bool:
         if not np.all(own - closeness.max(axis=1) > error):
             return False
     return True
-
-
-def _sorted_pairing(P: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """The optimal permutation on the line: equal ranks meet."""
-    permutation = np.empty(len(P), np.int64)
-    permutation[np.argsort(G[:, 0], kind="stable")] = np.argsort(P[:, 0], kind="stable")
-    return permutation
-
-
-def _argmin_pairing(cost: np.ndarray) -> np.ndarray | None:
-    """The permutation made by the row minimisers of (n, n) `cost`, None where they are none."""
-    nearest_teacher = cost.argmin(axis=1)
-    return nearest_teacher if is_permutation(nearest_teacher, len(cost)) else None
 
 
 def _solve(cost: np.ndarray) -> np.ndarray:
