@@ -54,7 +54,7 @@ def test_failed_runs_and_unresolved_values_are_left_out_and_told() -> None:
     failed = made("mixture", 2, seed=0, status="failed")
     unresolved = made("mixture", 2, seed=1, copy_index=None)
     assert (first.config, second.config) == (failed.config, unresolved.config)
-    drawing = draw("dimension", [failed, unresolved, *rest])
+    drawing = draw("dimension", [failed, failed, unresolved, *rest])
     assert "1 failed run not drawn; 1 unresolved copy_index not drawn (teacher d = 2)" in drawing.caption
     assert [len(line.get_ydata()) for line in marks(drawing.figure, "teacher seeds")[1]] == [2, 3]
 

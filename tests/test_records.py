@@ -16,7 +16,7 @@ from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate
-from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, failures, paired, varying
+from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, paired, varying
 from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records, select
 from dmdlab.records.writing import prepare, replacing, write_json, write_text
 
@@ -219,22 +219,15 @@ def test_results_of_two_versions_are_never_averaged() -> None:
     assert len(cells_of_starts(select(mixed, {"result_version": 2}))) == 1
 
 
-def test_a_figure_has_one_cell_for_each_law_dimension_and_start() -> None:
+def test_a_figure_has_one_cell_for_each_law_dimension_and_start_with_every_finished_run_once() -> None:
     records = [made("ring", d, i, s) for d in (8, 2) for i in ("rotated", "teacher") for s in (2, 0)]
-    found = cells_of_starts(records)
+    found = cells_of_starts([*records, made("ring", 8, seed=0), made("ring", 8, seed=1, status="failed")])
     assert [(cell.dim, cell.init) for cell in found] == [(2, "teacher"), (2, "rotated"), (8, "teacher"), (8, "rotated")]
     assert all([r.config["seed"] for r in cell.records] == [0, 2] for cell in found)
     mixed = [made(seed=0), made(seed=1, noise__sigma_max=5.0)]
     with pytest.raises(InputError, match=r"differ in noise\.sigma_max \(5\.0, 80\.0\).*noise\.sigma_max=VALUE"):
         cells_of_starts(mixed)
     assert len(cells(mixed)) == 2
-
-
-def test_failed_runs_are_set_apart_and_no_run_counts_twice() -> None:
-    done, again, broken = made(), made(), made(seed=1, status="failed")
-    (cell,) = cells_of_starts([done, again, broken])
-    assert len(cell.records) == 1
-    assert failures([done, broken, broken]) == 1
 
 
 # --- writing

@@ -1,32 +1,27 @@
 """The sentences under a figure that say what was run: they come from the records, never from a caller's memory."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from dmdlab.records.cells import Cell
 from dmdlab.records.record import Calibrated, Record
 
 
-def common(records: Iterable[Record | Calibrated], key: str) -> Mapping[str, int]:
-    """How often each value of a column occurs, as text, in order of first appearance."""
-    counts: dict[str, int] = {}
-    for record in records:
-        value = record.row.get(key)
-        if value is not None:
-            text = f"{value:g}" if isinstance(value, float) else str(value)
-            counts[text] = counts.get(text, 0) + 1
-    return counts
+def values(records: Iterable[Record | Calibrated], key: str) -> list[str]:
+    """The different values of a column as text, in order of first appearance."""
+    found = [value for record in records if (value := record.row.get(key)) is not None]
+    return list(dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in found))
 
 
 def shared(records: Sequence[Record | Calibrated], key: str) -> str:
     """A column's value; when it varies its values, joined by 'or'."""
-    return " or ".join(common(records, key)) or "unknown"
+    return " or ".join(values(records, key)) or "unknown"
 
 
 def setting(records: Sequence[Record | Calibrated]) -> str:
     """Teacher, flow, prior and sample size, in one sentence."""
     kinds = {"exact": "the exact denoiser", "network": "a trained network"}
-    teachers = " or ".join(kinds.get(kind, kind) for kind in common(records, "teacher.kind")) or "unknown"
-    instances = common(records, "law.seed")
+    teachers = " or ".join(kinds.get(kind, kind) for kind in values(records, "teacher.kind")) or "unknown"
+    instances = values(records, "law.seed")
     drawn = f"Law instance: law.seed = {' or '.join(instances)}. " if instances else ""
     return (
         f"{drawn}Teacher: {teachers}; its flow takes K = {shared(records, 'teacher.steps')} steps from "

@@ -21,7 +21,7 @@ from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, dimension_axis, guide_lines, value_axis, zero_log_axis
 from dmdlab.plots.calibration import draw_levels, levels_in_words
 from dmdlab.plots.style import GREY, INIT_STYLES, PALE, PAPER, Drawing, Size, new_figure
-from dmdlab.records.cells import Cell, cells_of_starts, dims_of, failures, inits_of, laws_of, records_of
+from dmdlab.records.cells import Cell, cells_of_starts, dims_of, inits_of, laws_of, records_of
 from dmdlab.records.record import Record
 
 PANELS = tuple(METRICS[key] for key in ("delta_e", "copy_index", "pair_cosine", "pair_auc"))
@@ -43,7 +43,6 @@ def dimension_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     Raises `InputError`: no finished run, more laws than fit, runs of one cell that differ in more than the seed, or
     sample sizes that differ within a law (delta_e and its ceiling depend on n).
     """
-    records = list(records)
     groups = cells_of_starts(records)
     by_law = {law: [cell for cell in groups if cell.law == law] for law in laws_of(groups)}
     if len(by_law) > scale.rows:
@@ -52,13 +51,13 @@ def dimension_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             f"figure, which holds {scale.rows}; choose one with law.name=NAME"
         )
     for law, cells in by_law.items():
-        sizes = captions.common(records_of(cells), "measure.samples")
+        sizes = captions.values(records_of(cells), "measure.samples")
         if len(sizes) > 1:
             raise InputError(
                 f"runs of {law} were measured on different sample sizes (n = {', '.join(sizes)}), and delta_e "
                 "depends on n; choose one with measure.samples=N"
             )
-    note = _note(groups, failures(records))
+    note = _note(groups, len({record.row["id"] for record in records if not record.done}))
     square = scale.slide and len(by_law) == 1
     rows, columns = (2, 2) if square else (len(by_law), 4)
     height = scale.height if scale.slide else min(scale.height, rows * scale.row + 0.55)

@@ -121,11 +121,6 @@ def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
     return found
 
 
-def failures(records: Iterable[Record]) -> int:
-    """How many different runs did not come to their end."""
-    return len({record.row["id"] for record in records if not record.done})
-
-
 def paired(records: Sequence[Record], key: str, a: object, b: object, metric: str) -> list[tuple[str, Interval]]:
     """The mean difference of `metric` between runs with `key` = a and with `key` = b, paired over seeds.
 

@@ -48,9 +48,8 @@ INITS: tuple[str, ...] = get_args(StudentConfig.model_fields["init"].annotation)
 """The students' starts, in the order of every table and figure."""
 
 
-def folder_name(experiment: Experiment) -> str:
+def folder_name(e: Experiment) -> str:
     """Readable first, unique last: mixture-d8-teacher-s0-1a2b3c4d5e."""
-    e = experiment
     return f"{e.law.name}-d{e.law.dim}-{e.student.init}-s{e.seed}-{e.id}"
 
 
