@@ -8,7 +8,7 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Calibration, Measured, calibrate, measure, planted_rotation, remap_angle
-from dmdlab.pairing.bases import DenseBasis, FastBasis, PlantedBasis
+from dmdlab.pairing.bases import DenseBasis, FastBasis, random_basis, turned
 
 
 def bent(z):
@@ -34,19 +34,19 @@ def test_the_planted_rotation_is_orthogonal_and_turns_by_the_angle(d, theta):
     R = planted_rotation(d, theta, np.random.default_rng(d))
     np.testing.assert_allclose(R @ R.T, np.eye(d), atol=1e-12)
     assert np.linalg.det(R) == pytest.approx(1.0)
-    turned = np.sort(np.abs(np.degrees(np.angle(np.linalg.eigvals(R)))))
-    np.testing.assert_allclose(turned, [0.0] * (d % 2) + [theta] * (2 * (d // 2)), atol=1e-5)
+    angles = np.sort(np.abs(np.degrees(np.angle(np.linalg.eigvals(R)))))
+    np.testing.assert_allclose(angles, [0.0] * (d % 2) + [theta] * (2 * (d // 2)), atol=1e-5)
 
 
 @pytest.mark.parametrize("d", [5, 300])
 def test_turning_rows_is_the_matrix_and_angles_add_in_one_basis(d):
     z = np.random.default_rng(1).normal(size=(20, d))
-    basis = PlantedBasis.draw(d, np.random.default_rng(2))
+    basis = random_basis(d, np.random.default_rng(2))
     R = planted_rotation(d, 50.0, np.random.default_rng(2))
-    np.testing.assert_allclose(basis.turn(z, 50.0), z @ R.T, atol=1e-12)
-    np.testing.assert_allclose(basis.turn(basis.turn(z, 20.0), 30.0), basis.turn(z, 50.0), atol=1e-12)
-    np.testing.assert_allclose(basis.turn(basis.turn(z, 50.0), -50.0), z, atol=1e-12)
-    assert basis.turn(z.astype(np.float32), 10.0).dtype == np.float32
+    np.testing.assert_allclose(turned(z, basis, 50.0), z @ R.T, atol=1e-12)
+    np.testing.assert_allclose(turned(turned(z, basis, 20.0), basis, 30.0), z @ R.T, atol=1e-12)
+    np.testing.assert_allclose(turned(turned(z, basis, 50.0), basis, -50.0), z, atol=1e-12)
+    assert turned(z.astype(np.float32), basis, 10.0).dtype == np.float32
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 64, 257])
@@ -66,8 +66,8 @@ def test_a_fast_basis_reads_as_a_dense_one():
     P = bent(z @ mix)
 
     def cosines(kind):
-        bases = [PlantedBasis(kind.draw(64, rng)) for _ in range(16)]
-        students = ((bent(basis.turn(z, a) @ mix) for basis in bases) for a in (15.0, 45.0, 90.0, 120.0))
+        bases = [kind.draw(64, rng) for _ in range(16)]
+        students = ((bent(turned(z, basis, a) @ mix) for basis in bases) for a in (15.0, 45.0, 90.0, 120.0))
         return np.array([[(P * G).sum() / np.sqrt((P**2).sum() * (G**2).sum()) for G in row] for row in students])
 
     dense, fast = cosines(DenseBasis), cosines(FastBasis)  # (angles, bases)
@@ -131,7 +131,7 @@ def test_null_mixture_collapsed_and_floor_are_what_they_say(in_six):
 def test_a_planted_angle_is_read_back(in_six, planted):
     rng = np.random.default_rng(8)
     z = rng.normal(size=(1000, 6))
-    student = bent(PlantedBasis.draw(6, rng).turn(z, planted))
+    student = bent(turned(z, random_basis(6, rng), planted))
     angle = measure(bent(z), student, calibration=in_six).metrics["remap_angle"]
     assert angle.value == pytest.approx(planted, abs=4.0)
     assert angle.low - 1e-9 <= planted <= angle.high + 1e-9

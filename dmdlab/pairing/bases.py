@@ -70,33 +70,24 @@ def hartley(x: np.ndarray) -> np.ndarray:
     """
     d = x.shape[1]
     f = np.fft.rfft(np.asarray(x, np.float64))  # (n, d // 2 + 1), the other half is its mirrored conjugate
-    kept = f.shape[1]
-    out = np.concatenate([f.real - f.imag, (f.real + f.imag)[:, d - kept : 0 : -1]], axis=1)
-    out /= np.sqrt(d)
-    return out
+    return np.concatenate([f.real - f.imag, (f.real + f.imag)[:, d - f.shape[1] : 0 : -1]], axis=1) / np.sqrt(d)
 
 
-@dataclass(frozen=True, eq=False)
-class PlantedBasis:
-    """A random orthonormal basis whose consecutive axes span the planes to turn; the last one rests when d is odd."""
+def random_basis(d: int, generator: np.random.Generator) -> DenseBasis | FastBasis:
+    """A random orthonormal basis of R^d: dense below `STRUCTURED_FROM`, fast from there on."""
+    return (DenseBasis if d < STRUCTURED_FROM else FastBasis).draw(d, generator)
 
-    basis: DenseBasis | FastBasis
 
-    @staticmethod
-    def draw(d: int, generator: np.random.Generator) -> "PlantedBasis":
-        """A random basis of R^d: dense below `STRUCTURED_FROM`, fast from there on."""
-        return PlantedBasis((DenseBasis if d < STRUCTURED_FROM else FastBasis).draw(d, generator))
-
-    def turn(self, z: np.ndarray, theta_degrees: float) -> np.ndarray:
-        """R_theta z for each row of z (n, d), in the dtype of z."""
-        if theta_degrees == 0.0:  # the same numbers, not their rounding through the basis
-            return z.copy()
-        d = z.shape[1]
-        w = self.basis.coordinates(z.astype(np.float64))
-        first, second = w[:, 0 : d - 1 : 2].copy(), w[:, 1:d:2].copy()
-        cos, sin = np.cos(np.radians(theta_degrees)), np.sin(np.radians(theta_degrees))
-        w[:, 0 : d - 1 : 2], w[:, 1:d:2] = cos * first - sin * second, sin * first + cos * second
-        return self.basis.vectors(w).astype(z.dtype)
+def turned(z: np.ndarray, basis: DenseBasis | FastBasis, theta_degrees: float) -> np.ndarray:
+    """R_theta z for each row of z (n, d), in the dtype of z; the last axis of the basis rests when d is odd."""
+    if theta_degrees == 0.0:  # the same numbers, not their rounding through the basis
+        return z.copy()
+    d = z.shape[1]
+    w = basis.coordinates(z.astype(np.float64))
+    first, second = w[:, 0 : d - 1 : 2].copy(), w[:, 1:d:2].copy()
+    cos, sin = np.cos(np.radians(theta_degrees)), np.sin(np.radians(theta_degrees))
+    w[:, 0 : d - 1 : 2], w[:, 1:d:2] = cos * first - sin * second, sin * first + cos * second
+    return basis.vectors(w).astype(z.dtype)
 
 
 def planted_rotation(d: int, theta_degrees: float, generator: np.random.Generator) -> np.ndarray:
@@ -109,4 +100,4 @@ def planted_rotation(d: int, theta_degrees: float, generator: np.random.Generato
     """
     if d < 1:
         raise InputError(f"a rotation needs d >= 1, got {d}.")
-    return PlantedBasis.draw(d, generator).turn(np.eye(d), theta_degrees).T
+    return turned(np.eye(d), random_basis(d, generator), theta_degrees).T

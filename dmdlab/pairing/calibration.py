@@ -69,20 +69,19 @@ class Calibration:
         """
         if missing := {"n", "d", "floor", "angles_degrees", "shares", "planted/pair_cosine"} - set(arrays):
             raise InputError(f"this is no calibration: {', '.join(sorted(missing))} missing; make it anew.")
-        groups: dict[str, dict[str, np.ndarray]] = {"planted": {}, "mixture": {}, "null": {}, "collapsed": {}}
-        for name in arrays:
-            group, _, key = name.partition("/")
-            if key and group in groups:
-                groups[group][key] = np.asarray(arrays[name])
+        planted, mixture, null, collapsed = (
+            {name.removeprefix(group): np.asarray(arrays[name]) for name in arrays if name.startswith(group)}
+            for group in ("planted/", "mixture/", "null/", "collapsed/")
+        )
         return Calibration(
             n=int(arrays["n"]),
             d=int(arrays["d"]),
             angles_degrees=np.asarray(arrays["angles_degrees"]),
             shares=np.asarray(arrays["shares"]),
-            planted=groups["planted"],
-            mixture=groups["mixture"],
-            null=groups["null"],
-            collapsed={key: float(value) for key, value in groups["collapsed"].items()},
+            planted=planted,
+            mixture=mixture,
+            null=null,
+            collapsed={key: float(value) for key, value in collapsed.items()},
             floor=float(arrays["floor"]),
         )
 

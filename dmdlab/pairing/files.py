@@ -63,8 +63,7 @@ def _single(path: Path, names: Collection[str], notes: list[str]) -> dict[str, n
         if not (path / "pairs.npz").is_file():
             raise InputError(f"{path}: one folder without a pairs.npz in it; {_EXPECTED}")
         path = path / "pairs.npz"
-    kind = _kind(path)
-    if kind == "npy":
+    if _kind(path) == "npy":
         raise InputError(f"{path}: one npy file holds one array; {_EXPECTED}")
     return read_npz(path, names, notes)
 
@@ -96,8 +95,7 @@ def _one_array(path: Path, order: Sequence[str] | None, notes: list[str]) -> np.
     """The array of an npy file or a folder of images."""
     if path.is_dir():
         return read_images(path, order, notes)
-    kind = _kind(path)
-    if kind == "npz":
+    if _kind(path) == "npz":
         raise InputError(f"{path}: an npz file stands alone (it holds all arrays); expected an npy file or a folder")
     return read_npy(path)
 

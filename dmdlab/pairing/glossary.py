@@ -8,6 +8,7 @@ over coordinates and averaged over rows.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -111,6 +112,8 @@ class Metric:
         return self.lowest, self.highest
 
 
+_up_to_one = partial(Metric, best=1.0, highest=1.0)
+
 METRICS: dict[str, Metric] = {
     metric.key: metric
     for metric in (
@@ -150,83 +153,69 @@ METRICS: dict[str, Metric] = {
             "itself",
             scale="zero_log",
         ),
-        Metric(
+        _up_to_one(
             "copy_index",
             "copy index",
             "(e_independent - e_dt) / (e_independent - e_ot)",
             "1 = optimal pairing, 0 = random, below 0 = worse than random",
             "0",
-            best=1.0,
             lowest=-math.inf,
-            highest=1.0,
             chance_level=0.0,
             title="1 = optimal, 0 = random",
             guides=((1.0, "optimal"), (0.0, "random")),
         ),
-        Metric(
+        _up_to_one(
             "pair_cosine",
             "pair cosine",
             "<Pc, Gc> / (|Pc| |Gc|), c = column-centred, all entries as one vector",
             "pairing agreement whatever the amplitude; meaningful for a collapsed student too",
             "0",
-            best=1.0,
             lowest=-1.0,
-            highest=1.0,
             chance_level=0.0,
             title="1 = same pairing, 0 = none",
             guides=((1.0, ""), (0.0, "chance")),
         ),
-        Metric(
+        _up_to_one(
             "pair_auc",
             "pair AUC",
             "mean over i and j != i of [|P_j - G_i| > |P_i - G_i|], ties count 1/2",
             "0.5 = random (a constant student too), 1 = every output is nearest to its own teacher output",
             "0.5",
-            best=1.0,
-            highest=1.0,
             chance_level=0.5,
             title="1 = partner nearest",
             guides=((1.0, ""), (0.5, "chance")),
         ),
-        Metric(
+        _up_to_one(
             "recall_at_1",
             "recall at 1",
             "share of i whose own teacher output is the nearest to G_i",
             "how often the partner is recognised at first sight; chance is 1/n",
             "1/n",
-            best=1.0,
-            highest=1.0,
             chance_rows=(1, 3),
         ),
-        Metric(
+        _up_to_one(
             "recall_at_10",
             "recall at 10",
             "share of i whose own teacher output is among the 10 nearest to G_i",
             "how often the partner is on the short list; chance is 10/n",
             "10/n",
-            best=1.0,
-            highest=1.0,
             chance_rows=(10, 17),
         ),
-        Metric(
+        _up_to_one(
             "identity_fraction",
             "identity fraction",
             "share of i that the optimal assignment leaves in place",
             "how many pairs the best pairing keeps; chance is 1/n",
             "1/n",
-            best=1.0,
-            highest=1.0,
             chance_rows=(1, 3),
         ),
-        Metric(
+        _up_to_one(
             "r2",
             "$R^2$",
             "1 - sum |P - G|^2 / sum |P - mean P|^2",
             "share of the teacher's variance explained at equal noise; -1 = random pairing, same law",
             "-1",
-            best=1.0,
             lowest=-math.inf,
-            highest=1.0,
             chance_level=-1.0,
         ),
         Metric(

@@ -57,9 +57,8 @@ class Pairs:
         """Validated pairs from numpy arrays, torch tensors or nested lists of any trailing shape.
 
         Args:
-            teacher, student: (n, ...) with equal shapes; n >= 2.
+            teacher, student, one_step: (n, ...) with equal shapes; n >= 2.
             noise: (n, ...), its trailing shape may differ.
-            one_step: (n, ...) as the teacher.
             reference, data: (m, ...) with the teacher's trailing shape; m >= 2.
 
         Raises:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.bases import PlantedBasis
+from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.metrics import measure_pairs
@@ -65,11 +65,11 @@ def calibrate(
     def read(student: np.ndarray) -> dict[str, float]:
         return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor).values()
 
-    def turned() -> list[dict[str, float]]:
-        basis = PlantedBasis.draw(d, rng)
-        return [read(teacher_map(basis.turn(noise, a))) for a in angles]
+    def read_turned() -> list[dict[str, float]]:
+        basis = random_basis(d, rng)
+        return [read(teacher_map(turned(noise, basis, a))) for a in angles]
 
-    planted = [list(row) for row in zip(*(turned() for _ in range(bases)), strict=True)]  # [angle][basis]
+    planted = [list(row) for row in zip(*(read_turned() for _ in range(bases)), strict=True)]  # [angle][basis]
     independent = [others[rng.permutation(len(others))[:n]] for _ in range(bases)]
     return Calibration(
         n=n,

@@ -28,16 +28,14 @@ def with_intervals(
     *,
     rng: np.random.Generator,
     resamples: int = 20,
-    level: float = 0.95,
     calibration: Calibration | None = None,
 ) -> PairingReport:
-    """The report with an interval for every resolved measure that had none: those that rest on an assignment.
+    """The report with a 95 % interval for every resolved measure that had none: those that rest on an assignment.
 
     Args:
         report: of `pairs`.
         rng: draws the halves.
         resamples: halves to measure, at least 2; each costs about a quarter of the report or less.
-        level: confidence level.
         calibration: as for the report.
 
     Raises:
@@ -45,13 +43,13 @@ def with_intervals(
     """
     if resamples < 2 or pairs.n < 4:
         raise InputError(f"resampling needs 2 halves of 4 rows or more, got {resamples} halves of {pairs.n} rows.")
-    halves = [_subset(pairs, 0.5, rng) for _ in range(resamples)]
+    halves = [_half(pairs, rng) for _ in range(resamples)]
     values = [measure_pairs(half, calibration=calibration).values() for half in halves]
     metrics = dict(report.metrics)
     for key, measured in report.metrics.items():
         spread = float(np.std([value[key] for value in values], ddof=1))
         if measured.resolved and measured.low is None and measured.reason is None and math.isfinite(spread):
-            width = student_quantile(0.5 * (1.0 + level), resamples - 1) * spread
+            width = student_quantile(0.975, resamples - 1) * spread
             low, high = METRICS[key].bounds
             metrics[key] = Measured(measured.value, max(low, measured.value - width), min(high, measured.value + width))
     return replace(report, metrics=metrics)
@@ -88,11 +86,10 @@ def debiased_by_halves(pairs: Pairs, *, rng: np.random.Generator, draws: int = 4
     return np.array(costs)
 
 
-def _subset(pairs: Pairs, fraction: float, rng: np.random.Generator) -> Pairs:
-    """A random share of the pairs, and the same share of the reference."""
-    rows = np.sort(rng.permutation(pairs.n)[: max(2, round(fraction * pairs.n))])
+def _half(pairs: Pairs, rng: np.random.Generator) -> Pairs:
+    """A random half of the pairs, and of the reference."""
+    rows = np.sort(rng.permutation(pairs.n)[: round(0.5 * pairs.n)])
     reference = pairs.reference
     if reference is not None:
-        count = len(rows) if len(reference) == pairs.n else max(2, round(fraction * len(reference)))
-        reference = reference[rng.permutation(len(reference))[:count]]
+        reference = reference[rng.permutation(len(reference))[: max(2, round(0.5 * len(reference)))]]
     return Pairs(pairs.teacher[rows], pairs.student[rows], reference=reference)

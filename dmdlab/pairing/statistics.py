@@ -53,10 +53,7 @@ def mean_interval(
     Raises:
         InputError: a level outside (0, 1), an unknown method, values that are no list of numbers.
     """
-    try:
-        given = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError("mean_interval needs a list of numbers, one a seed (NaN where there is none).") from error
+    given = _numbers(values)
     if given.ndim != 1:
         raise InputError(f"mean_interval needs one number a seed, got an array of shape {given.shape}.")
     if not 0.0 < level < 1.0:
@@ -68,37 +65,32 @@ def mean_interval(
     if n < 2:
         return Interval(float(present[0]) if n else np.nan, np.nan, np.nan, n, missing)
     mean = float(present.mean())
-    limits = _student(present, level) if method == "t" else _bootstrap(present, level, rng)
-    return Interval(mean, *limits, n, missing)
+    if method == "bootstrap":
+        return Interval(mean, *_bootstrap(present, level, rng), n, missing)
+    half = student_quantile(0.5 * (1.0 + level), n - 1) * present.std(ddof=1) / np.sqrt(n)
+    return Interval(mean, float(mean - half), float(mean + half), n, missing)
 
 
-def paired_difference(
-    a: Sequence[float] | np.ndarray,
-    b: Sequence[float] | np.ndarray,
-    level: float = 0.95,
-    method: Literal["t", "bootstrap"] = "t",
-    rng: np.random.Generator | None = None,
-) -> Interval:
-    """The mean of a - b over seeds that both cells share; a seed that either cell lacks (NaN) counts as missing.
+def paired_difference(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Interval:
+    """The mean of a - b with Student's 95 % interval; a seed that either cell lacks (NaN) counts as missing.
 
     Args:
         a, b: (seeds,) the same seeds in the same order.
 
     Raises:
-        InputError: unequal lengths, and as `mean_interval`.
+        InputError: unequal lengths, values that are no lists of numbers.
     """
     if len(a) != len(b):
         raise InputError(f"paired_difference needs the same seeds in both cells, got {len(a)} and {len(b)} values.")
+    return mean_interval(_numbers(a) - _numbers(b))
+
+
+def _numbers(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """`values` in float64."""
     try:
-        difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError("paired_difference needs lists of numbers (NaN where a seed has none).") from error
-    return mean_interval(difference, level, method, rng)
-
-
-def _student(present: np.ndarray, level: float) -> tuple[float, float]:
-    half = student_quantile(0.5 * (1.0 + level), len(present) - 1) * present.std(ddof=1) / np.sqrt(len(present))
-    return float(present.mean() - half), float(present.mean() + half)
+        raise InputError("an interval needs a list of numbers, one a seed (NaN where there is none).") from error
 
 
 def _bootstrap(present: np.ndarray, level: float, rng: np.random.Generator | None) -> tuple[float, float]:
@@ -120,9 +112,9 @@ def student_quantile(probability: float, degrees: int) -> float:
 
 
 def jackknife_interval(
-    value: float, without: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf), level: float = 0.95
+    value: float, without: np.ndarray, bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> tuple[float | None, float | None]:
-    """Jackknife interval of a smooth statistic of n rows, clipped to its range (Efron and Stein 1981).
+    """95 % jackknife interval of a smooth statistic of n rows, clipped to its range (Efron and Stein 1981).
 
     Args:
         value: the statistic of all rows.
@@ -136,15 +128,15 @@ def jackknife_interval(
     if n < 3 or not (np.isfinite(value) and np.isfinite(without).all()):
         return None, None
     error = np.sqrt((n - 1) * without.var())
-    half = student_quantile(0.5 * (1.0 + level), n - 1) * error
+    half = student_quantile(0.975, n - 1) * error
     return float(max(bounds[0], value - half)), float(min(bounds[1], value + half))
 
 
-def wilson_interval(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share of n rows (Wilson, JASA 22, 1927); it has width at 0 and 1, too."""
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share of n rows (Wilson, JASA 22, 1927); it has width at 0 and 1, too."""
     from scipy.special import ndtri
 
-    z = float(ndtri(0.5 * (1.0 + level)))
+    z = float(ndtri(0.975))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return float(max(0.0, min(share, centre - half))), float(min(1.0, max(share, centre + half)))
