@@ -50,7 +50,8 @@ def test_a_run_folder_holds_what_it_says(swept: Path) -> None:
 
 
 def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
-    """The whole chain: latents, exact flow, the stored student with its turned noise, the numbers in the summary."""
+    """The whole chain: latents, exact flow, the stored student with its turned noise, the numbers in the summary and
+    at the end of the curve."""
     for record in load_records(swept):
         e, arrays = experiment_from(record.config), record.arrays()
         law, n, d = make_law(e.law.model_dump()), e.measure.samples, e.law.dim
@@ -78,6 +79,12 @@ def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
             stored = record.summary["metrics"][key]["value"]
             assert (stored is None and math.isnan(value)) or stored == pytest.approx(value, rel=1e-6)
             assert record.row[key] == stored
+        curve = record.curve()
+        assert curve["iteration"].tolist() == [5, 20]  # log-spaced, and the end
+        losses, measures = {"dm_loss", "score_loss", "gap"}, {"variance_ratio", "pair_cosine"}
+        assert set(curve) == {"iteration", "student_gradient_norm", "score_gradient_norm"} | losses | measures
+        assert all(np.isfinite(column).all() for column in curve.values())
+        assert [curve[key][-1] for key in measures] == pytest.approx([record.row[key] for key in measures], rel=1e-4)
         near = assignment(arrays["student"], arrays["data"]).cost / record.row["teacher_transport_fresh"]
         assert record.row["student_transport_ratio"] == pytest.approx(near, rel=1e-6)
 
@@ -91,17 +98,6 @@ def test_arrays_are_different_draws_and_seeds_and_inits_share_what_they_should(s
         assert not any(np.allclose(teacher[a], teacher[b]) for a, b in itertools.combinations(ARRAYS, 2))
         assert not np.allclose(teacher["student"], rotated["student"])
         assert not np.allclose(teacher["noise"], found[d, "teacher", 1 - seed]["noise"])
-
-
-def test_the_training_curve_is_log_spaced_and_ends_at_the_end(swept: Path) -> None:
-    for record in load_records(swept):
-        curve = record.curve()
-        assert curve["iteration"].tolist() == [5, 20]
-        losses, measures = {"dm_loss", "score_loss", "gap"}, {"variance_ratio", "pair_cosine"}
-        assert set(curve) == {"iteration", "student_gradient_norm", "score_gradient_norm"} | losses | measures
-        assert all(np.isfinite(column).all() for column in curve.values())
-        for key in measures:
-            assert curve[key][-1] == pytest.approx(record.row[key], rel=1e-4)
 
 
 def test_a_second_sweep_does_only_what_is_missing(swept: Path) -> None:
