@@ -1,7 +1,6 @@
 """Runs read back from their folders, in both formats; what is lost or damaged; cells; writing whole or not at all."""
 
 import contextlib
-import io
 import itertools
 import json
 import shutil
@@ -77,22 +76,28 @@ def test_a_failed_run_has_no_arrays(tmp_path: Path, layout: int) -> None:
         record.pairs()
 
 
-def numpy_file(write: Callable[[io.BytesIO], None]) -> bytes:
-    write(file := io.BytesIO())
-    return file.getvalue()
+def a_pickle(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.array([{}]), allow_pickle=True)
 
 
-PETABYTES = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**10)}
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "cut": lambda whole: whole[:-6],
-    "empty": lambda _: b"",
-    "another": lambda _: b"\xff\xfe nothing\n of ours, 3",
-    "a pickle": lambda _: numpy_file(lambda file: np.save(file, np.array([{}]), allow_pickle=True)),
-    "a claim": lambda _: numpy_file(lambda file: np.lib.format.write_array_header_1_0(file, PETABYTES)),
+def a_claim(path: Path) -> None:
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**10)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "gone": Path.unlink,
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-6]),
+    "empty": lambda path: path.write_bytes(b""),
+    "another": lambda path: path.write_bytes(b"\xff\xfe nothing\n of ours, 3"),
+    "a pickle": a_pickle,
+    "a claim": a_claim,
 }
 
 
-@pytest.mark.parametrize("damage", ["gone", *DAMAGE])
+@pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize(
     ("run", "file"),
     [(1, "pairs.npz"), (1, "curve.csv"), (2, "student.npy"), (2, "../../pairs/mixture-s0.npz"), (2, "curve.csv")],
@@ -101,10 +106,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 def test_a_lost_or_damaged_part_is_a_sentence(run: Path, file: str, damage: str) -> None:
     """Within memory, whatever a header claims, and no pickle is opened."""
     path, record = run / file, load_record(run)
-    whole = path.read_bytes()
-    path.unlink()
-    if damage != "gone":
-        path.write_bytes(DAMAGE[damage](whole))
+    DAMAGE[damage](path)
     told = f"{path.name}: {'not there' if damage == 'gone' else 'damaged'}.*run the sweep again"
     with pytest.raises(InputError, match=told) as error:
         record.curve() if file == "curve.csv" else record.arrays()
