@@ -183,13 +183,10 @@ def test_a_calibration_survives_npz_and_json(in_six, tmp_path):
         ({"teacher_map": lambda z: z * np.nan}, "NaN"),
     ],
 )
-def test_wrong_calls_are_sentences(change, message):
+def test_wrong_calls_are_sentences(in_six, change, message):
     rng = np.random.default_rng(0)
     call = {"teacher_map": bent, "noise": rng.normal(size=(20, 2)), "fresh_noise": rng.normal(size=(40, 2))}
     with pytest.raises(InputError, match=message):
         calibrate(rng=rng, **(call | change))
-
-
-def test_a_calibration_of_another_dimension_is_refused(in_six):
     with pytest.raises(InputError, match="d = 6"):
         measure(np.eye(3), np.eye(3), calibration=in_six)

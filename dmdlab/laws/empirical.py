@@ -78,9 +78,9 @@ class Empirical(Law):
                 f"law.path: the points of {path or 'the array'} have digest {self.digest}, expected law.digest "
                 f"{digest!r}: they have changed; leave law.digest out to take them as they are"
             )
-        self.register_buffer("points", torch.from_numpy(array) * scale, persistent=False)  # (m, d)
-        exact = self.points.double()
-        self.register_buffer("centre", exact.mean(0), persistent=False)
+        points = torch.from_numpy(array) * scale  # (m, d)
+        exact = points.double()
+        self._keep(points=points, centre=exact.mean(0))
         self.intrinsic_dim = dim
         self.sigma_data = math.sqrt(exact.var(0, correction=0).mean().item())
 

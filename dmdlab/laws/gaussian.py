@@ -69,8 +69,7 @@ class Gaussian(Law):
         else:
             values = torch.tensor(variances, dtype=torch.float64) * scale**2
         frame = random_frame(dim, dim, np.random.default_rng(seed)) if basis == "random" else None
-        self.register_buffer("variances", values, persistent=False)
-        self.register_buffer("basis", None if frame is None else torch.from_numpy(frame), persistent=False)
+        self._keep(variances=values, basis=None if frame is None else torch.from_numpy(frame))
         self.intrinsic_dim = int((values > 0).sum())
         self.sigma_data = math.sqrt(values.mean().item())
 

@@ -63,6 +63,11 @@ class Law(torch.nn.Module):
             )
         self.dim = dim
 
+    def _keep(self, **tensors: Tensor | None) -> None:
+        """Buffers that move with the law; a law is made from its config, so it adds nothing to a checkpoint."""
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor, persistent=False)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(d,); a law of pictures says (channels, height, width), whose product is d."""

@@ -92,10 +92,8 @@ class Mixture(Law):
         means = means if intrinsic is None else means @ random_frame(intrinsic, dim, rng)
         means = _spread(means, weights, variance=dim * (1 - std**2)) * scale
         frames = [random_frame(rank, dim, rng) for _ in range(components if rank else 0)]
-        directions = np.concatenate(frames) if rank else np.empty((0, dim))
-        self.register_buffer("means", torch.from_numpy(means), persistent=False)  # (K, d)
-        self.register_buffer("log_weights", torch.from_numpy(np.log(weights)), persistent=False)  # (K,)
-        self.register_buffer("directions", torch.from_numpy(directions), persistent=False)  # (K r, d)
+        directions = torch.from_numpy(np.concatenate(frames) if rank else np.empty((0, dim)))  # (K r, d)
+        self._keep(means=torch.from_numpy(means), log_weights=torch.from_numpy(np.log(weights)), directions=directions)
         self.rank = rank
         self.floor = (std * scale) ** 2 * (1 - rank_share if rank else 1)  # f of Eq. (1)
         self.ridge = (std * scale) ** 2 * rank_share * dim / rank if rank else 0.0  # g of Eq. (1)

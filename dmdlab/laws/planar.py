@@ -80,9 +80,7 @@ class PlanarMixture(Planar):
         variance = float(weights @ (means - centre).square().sum(-1)) + 2 * std**2
         super().__init__(dim, variance, embedding, thickness, seed)
         self.std = std
-        self.register_buffer("centre", centre, persistent=False)
-        self.register_buffer("means", means - centre, persistent=False)
-        self.register_buffer("log_weights", weights.log(), persistent=False)
+        self._keep(centre=centre, means=means - centre, log_weights=weights.log())
 
     def _blur(self, y: Tensor, generator: torch.Generator) -> Tensor:
         """In-plane noise of this std on clean points (n, 2)."""
@@ -176,9 +174,7 @@ class Chessboard(Planar):
         self.side = 2 * half_side / cells
         self.classes = cells**2 // 2
         edges = -half_side + self.side * torch.arange(cells, dtype=torch.float64)
-        self.register_buffer("edges", edges, persistent=False)
-        self.register_buffer("rows", rows[dark], persistent=False)  # (classes,)
-        self.register_buffer("columns", columns[dark], persistent=False)  # (classes,)
+        self._keep(edges=edges, rows=rows[dark], columns=columns[dark])  # (cells,), (classes,), (classes,)
 
     def _draw_plane(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         device = generator.device
@@ -188,19 +184,16 @@ class Chessboard(Planar):
         return self.edges.to(u)[cells] + self.side * u, labels
 
     def _denoise_plane(self, y: Tensor, sigma: Tensor) -> Tensor:
-        log_mass, mean = self._cells(y, sigma)  # (..., 2, cells)
-        w = self._log_mass_of_squares(log_mass).softmax(-1)  # (..., classes)
-        centres = torch.stack([mean[..., 0, self.rows], mean[..., 1, self.columns]], dim=-2)  # (..., 2, classes)
-        return (w[..., None, :] * centres).sum(-1)  # (..., 2)
+        log_mass, mean = self._squares(y, sigma)
+        return (log_mass.softmax(-1)[..., None, :] * mean).sum(-1)  # (..., 2)
 
     def _log_density_plane(self, y: Tensor, sigma: Tensor) -> Tensor:
-        log_mass, _ = self._cells(y, sigma)
-        return self._log_mass_of_squares(log_mass).logsumexp(-1) - math.log(self.classes * self.side**2)
+        log_mass, _ = self._squares(y, sigma)
+        return log_mass.logsumexp(-1) - math.log(self.classes * self.side**2)
 
-    def _cells(self, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Truncated moments of each coordinate on each interval of the board, both (..., 2, cells)."""
+    def _squares(self, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The log mass of every dark square, (..., classes), and the posterior mean on it, (..., 2, classes)."""
         edges = self.edges.to(y)
-        return truncated_moments(y[..., None], sigma[..., None], edges, edges + self.side)
-
-    def _log_mass_of_squares(self, log_mass: Tensor) -> Tensor:
-        return log_mass[..., 0, self.rows] + log_mass[..., 1, self.columns]
+        log_mass, mean = truncated_moments(y[..., None], sigma[..., None], edges, edges + self.side)  # (..., 2, cells)
+        mean = torch.stack([mean[..., 0, self.rows], mean[..., 1, self.columns]], dim=-2)
+        return log_mass[..., 0, self.rows] + log_mass[..., 1, self.columns], mean

@@ -72,23 +72,20 @@ def _two(teacher: Path, student: Path, notes: list[str]) -> dict[str, np.ndarray
     """Teacher and student from two npy files or two folders with the same names in them."""
     if teacher.is_dir() != student.is_dir():
         raise InputError(f"{teacher} and {student}: one is a folder and the other is not; {_EXPECTED}")
-    order = None
-    if teacher.is_dir():
-        order = list(image_names(teacher))
-        _same_names(teacher, student, order)
+    order = _same_names(teacher, student) if teacher.is_dir() else None
     return {"teacher": _one_array(teacher, order, notes), "student": _one_array(student, order, notes)}
 
 
-def _same_names(teacher: Path, student: Path, order: Sequence[str]) -> None:
-    """Raises InputError unless both folders hold images of the same names: row i of both is the same noise."""
-    ours, theirs = set(order), set(image_names(student))
-    for folder, missing in ((student, ours - theirs), (teacher, theirs - ours)):
+def _same_names(teacher: Path, student: Path) -> list[str]:
+    """The names of the images in order; an InputError unless both folders hold the same: a name is a noise."""
+    ours, theirs = image_names(teacher).keys(), image_names(student).keys()
+    for folder, other, missing in ((student, teacher, ours - theirs), (teacher, student, theirs - ours)):
         if missing:
-            other = teacher if folder is student else student
             raise InputError(
                 f"{folder} lacks {len(missing)} of the images of {other} ({_some(sorted(missing))}); images of the "
                 "same noise must have the same name in both folders."
             )
+    return list(ours)
 
 
 def _one_array(path: Path, order: Sequence[str] | None, notes: list[str]) -> np.ndarray:

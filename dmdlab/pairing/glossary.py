@@ -77,7 +77,7 @@ class Metric:
         label: axis label.
         definition: formula in plain text.
         reads_as: what a value says.
-        chance: the value of a student with the teacher's law and no memory of the pairing, in words.
+        chance_in_words: what a student of the teacher's law with no memory of the pairing gets, where it is no number.
         best: the value of a perfect copy, None where there is none.
         lowest, highest: the range of possible values.
         chance_level: chance as a number, where it is the same for every law and sample size.
@@ -92,7 +92,7 @@ class Metric:
     label: str
     definition: str
     reads_as: str
-    chance: str
+    chance_in_words: str = ""
     best: float | None = None
     lowest: float = 0.0
     highest: float = math.inf
@@ -101,6 +101,11 @@ class Metric:
     title: str = ""
     guides: tuple[tuple[float, str], ...] = ()
     scale: Literal["linear", "zero_log"] = "linear"
+
+    @property
+    def chance(self) -> str:
+        """The chance level in words."""
+        return f"{self.chance_rows[0]}/n" if self.chance_rows else self.chance_in_words or f"{self.chance_level:g}"
 
     def chance_at(self, n: int) -> float | None:
         """The chance level as a number at sample size `n`, None where it depends on the laws."""
@@ -158,7 +163,6 @@ METRICS: dict[str, Metric] = {
             "copy index",
             "(e_independent - e_dt) / (e_independent - e_ot)",
             "1 = optimal pairing, 0 = random, below 0 = worse than random",
-            "0",
             lowest=-math.inf,
             chance_level=0.0,
             title="1 = optimal, 0 = random",
@@ -169,7 +173,6 @@ METRICS: dict[str, Metric] = {
             "pair cosine",
             "<Pc, Gc> / (|Pc| |Gc|), c = column-centred, all entries as one vector",
             "pairing agreement whatever the amplitude; meaningful for a collapsed student too",
-            "0",
             lowest=-1.0,
             chance_level=0.0,
             title="1 = same pairing, 0 = none",
@@ -180,7 +183,6 @@ METRICS: dict[str, Metric] = {
             "pair AUC",
             "mean over i and j != i of [|P_j - G_i| > |P_i - G_i|], ties count 1/2",
             "0.5 = random (a constant student too), 1 = every output is nearest to its own teacher output",
-            "0.5",
             chance_level=0.5,
             title="1 = partner nearest",
             guides=((1.0, ""), (0.5, "chance")),
@@ -190,7 +192,6 @@ METRICS: dict[str, Metric] = {
             "recall at 1",
             "share of i whose own teacher output is the nearest to G_i",
             "how often the partner is recognised at first sight; chance is 1/n",
-            "1/n",
             chance_rows=(1, 3),
         ),
         _up_to_one(
@@ -198,7 +199,6 @@ METRICS: dict[str, Metric] = {
             "recall at 10",
             "share of i whose own teacher output is among the 10 nearest to G_i",
             "how often the partner is on the short list; chance is 10/n",
-            "10/n",
             chance_rows=(10, 17),
         ),
         _up_to_one(
@@ -206,7 +206,6 @@ METRICS: dict[str, Metric] = {
             "identity fraction",
             "share of i that the optimal assignment leaves in place",
             "how many pairs the best pairing keeps; chance is 1/n",
-            "1/n",
             chance_rows=(1, 3),
         ),
         _up_to_one(
@@ -214,7 +213,6 @@ METRICS: dict[str, Metric] = {
             "$R^2$",
             "1 - sum |P - G|^2 / sum |P - mean P|^2",
             "share of the teacher's variance explained at equal noise; -1 = random pairing, same law",
-            "-1",
             lowest=-math.inf,
             chance_level=-1.0,
         ),
@@ -223,7 +221,6 @@ METRICS: dict[str, Metric] = {
             "fidelity",
             "e_ot(Q, G) / e_ot(Q, P)",
             "1 = the student's law is indistinguishable at this n; a copying claim needs fidelity near 1",
-            "1",
             best=1.0,
             chance_level=1.0,
             guides=((LOW_FIDELITY, ""), (1.0, "the teacher's law"), (POOR_FIDELITY, "poor")),
@@ -233,7 +230,6 @@ METRICS: dict[str, Metric] = {
             "variance ratio",
             "trace cov G / trace cov P",
             "below 1: shrinking or dropped modes",
-            "1",
             best=1.0,
             chance_level=1.0,
             guides=((1.0, ""),),
@@ -243,7 +239,6 @@ METRICS: dict[str, Metric] = {
             "remap angle (degrees)",
             "the angle by which turning the noise in floor(d/2) random planes gives the same pair_cosine",
             "0 = a copy, 90 and more = nothing of the pairing left; means the same at every dimension",
-            "90",
             best=0.0,
             highest=90.0,
             chance_level=90.0,

@@ -112,14 +112,7 @@ def resolvable(
     if not all(0 < rho < 1 for rho in correlations):
         raise InputError(f"correlations must lie between 0 and 1, got {list(correlations)}.")
     windows = {} if rng is None else _simulate(n, d, rng, draws, np.unique(correlations))
-    return Resolution(
-        n=n,
-        d=d,
-        chance=told_from_chance(n, d),
-        almost_all=almost_all_optimal(n, d),
-        every=all_optimal(n, d),
-        windows=windows,
-    )
+    return Resolution(n, d, told_from_chance(n, d), almost_all_optimal(n, d), all_optimal(n, d), windows)
 
 
 def _simulate(n: int, d: int, rng: np.random.Generator, draws: int, grid: np.ndarray) -> dict[str, Window]:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.transport.distances import matched_distances
+from dmdlab.transport.distances import matched_distances, or_identity
 from dmdlab.transport.engine import NUMPY, Engine, NearestReduced, SoftMinimum
 from dmdlab.transport.solution import Transport, TransportError, is_permutation
 
@@ -81,16 +81,9 @@ def certified_interval(
         if upper - lower <= relative_gap * upper or time.monotonic() - started > budget_seconds:
             break
         v = problem.duals(found, v)
-    return _finish(P, G, order, permutation, lower)
-
-
-def _finish(P: np.ndarray, G: np.ndarray, order: np.ndarray, permutation: np.ndarray, lower: float) -> Transport:
-    """The Transport in the caller's order of rows; the shared-noise pairing where that is as cheap."""
-    original = np.empty(len(P), np.int64)
+    original = np.empty(n, np.int64)  # in the caller's order of rows
     original[order] = order[permutation]
-    upper, shared = float(matched_distances(P, G, original).mean()), float(matched_distances(P, G).mean())
-    if shared <= upper:
-        upper, original = shared, np.arange(len(P))
+    original, upper = or_identity(P, G, original)
     lower = min(lower, upper)
     gap = (upper - lower) / upper if upper > 0 else 0.0
     return Transport(upper, original, "certified", gap, lower, upper)

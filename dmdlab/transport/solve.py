@@ -9,7 +9,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.transport.certified import certified_interval
-from dmdlab.transport.distances import matched_distances
+from dmdlab.transport.distances import matched_distances, or_identity
 from dmdlab.transport.engine import Engine
 from dmdlab.transport.exact import best_pairing, identity_is_optimal
 from dmdlab.transport.solution import Transport
@@ -71,9 +71,5 @@ def transport_cost(a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None
 
 def _finish(P: np.ndarray, G: np.ndarray, permutation: np.ndarray, solver: str, gap: float) -> Transport:
     """The Transport of `permutation`, or of the identity when that is as cheap (ties, rounding)."""
-    identity = np.arange(len(P))
-    cost = float(matched_distances(P, G, permutation).mean())
-    shared = float(matched_distances(P, G).mean())
-    if shared <= cost:
-        cost, permutation = shared, identity
+    permutation, cost = or_identity(P, G, permutation)
     return Transport(cost, permutation, solver, gap, cost * (1.0 - gap), cost)
