@@ -28,7 +28,7 @@ def antisymmetric_share(map_: Map, z: Tensor, probes: Tensor) -> Tensor:
     turned, total = z.new_zeros(z.shape[:-2]), z.new_zeros(z.shape[:-2])
     for v in probes:
         forward = torch.func.jvp(map_, (z,), (v.contiguous(),))[1]
-        pull = torch.func.vjp(map_, z)[1]
-        turned += (forward - pull(v)[0]).square().sum(dim=(-2, -1))
+        back = torch.func.vjp(map_, z)[1](v)[0]  # without a name for the pull-back, which holds the whole graph
+        turned += (forward - back).square().sum(dim=(-2, -1))
         total += forward.square().sum(dim=(-2, -1))
     return (turned / total).sqrt() / 2

@@ -58,8 +58,10 @@ def flow_map(experiment: Experiment, teacher: Denoiser) -> Map:
     grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
 
     def phi(z: Tensor) -> Tensor:
-        *_, last = path(teacher, z, grid, solver)
-        return last
+        x = z
+        for state in path(teacher, z, grid, solver):  # one at a time: a list of all would keep them
+            x = state
+        return x
 
     return phi
 

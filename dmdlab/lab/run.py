@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import stored_calibration
@@ -99,9 +100,11 @@ def run_group(
 
     rows = start.network.flat[place.to(device)]
     distillation = distillation_from(group, law, rows, device, graph)
-    student = distillation.student
     curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place])
     yield from _distil(group, distillation, curves, store, device)
+    student, failed_at = distillation.student, distillation.failed_at.tolist()
+    del distillation, rows
+    release_memory(device)  # of optimisers and random numbers, which measuring does without
     clock.lap("distillation")
 
     yield Progress(MEASURING, 0, len(group))
@@ -115,7 +118,7 @@ def run_group(
         reading = Reading(
             pairs={name: array[at].numpy() for name, array in pairs.items()},
             student=outputs[i],
-            failed_at=int(distillation.failed_at[i]),
+            failed_at=failed_at[i],
             teacher_risk=0.0 if exact else float(risks[at]),
             start_risk=float(risks[at]),
             teacher_asymmetry=float(teacher_shares[at]),

@@ -1,17 +1,16 @@
 """What a run costs, by trying it: its arithmetic and its memory on tensors without numbers, its speed on real ones.
 
 `tried` runs every stage of a group once, with its own code, under torch's fake tensors, which have shapes and no
-numbers: torch's flop counter counts the operations (matrix products and convolutions, two for a multiply-add; an exact
+numbers: `Operations` counts by torch's own formulas (matrix products and convolutions, two for a multiply-add; an exact
 law's own among them) and `LiveBytes` the bytes that are held at a time. So no formula here knows a network or a law.
-What a stage takes grows linearly with the members, so it is tried with one and with two; what probing a Jacobian keeps
-grows linearly with the steps of the flow.
+What a stage takes grows linearly with the members, so it is tried with one and with several; what a Jacobian's backward
+pass keeps grows linearly with the steps of the flow.
 """
 
 import math
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -21,13 +20,13 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import Denoiser, flow, karras_grid
-from dmdlab.diffusion.jacobian import antisymmetric_share
+from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import FRESH
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
@@ -45,9 +44,11 @@ than CUDA's allocator: processes were measured to take up to 1.4 times what is c
 FLOAT = 4
 """Bytes of a float32 number."""
 
-RESTING = 12
-"""Copies of a member's parameters that a finished distillation holds while its runs are measured: start network and its
-rows, student, fake score, teacher, and of both optimisers two moments and a gradient; one to spare."""
+RESTING = 3
+"""Copies of a member's parameters that are there while runs are measured: start network, student, and one to spare."""
+
+SEVERAL = 4
+"""Members of the second trial of a stage."""
 
 MOST_MEMBERS = 8
 """Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
@@ -85,6 +86,23 @@ class LiveBytes(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.live -= size
+
+
+class Operations(TorchDispatchMode):
+    """Within it, `count` grows as torch's FlopCounterMode counts.
+
+    That one tells modules apart, too, by hooks that keep tensors alive and do not go together with forward mode.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.count += formula(*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 Stage = Callable[[Group, Law], Iterator[object]]
@@ -153,20 +171,20 @@ def tried(group: Group) -> Tried:
 def _try(e: Experiment, rotated: bool) -> Tried:
     law = make_law(e.law.model_dump())
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
-    members = [e.model_copy(update={"seed": seed, "student": student}) for seed in (0, 1)]
-    one, two = Group(tuple(members[:1])), Group(tuple(members))
+    members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(SEVERAL))
+    one, several = Group(members[:1]), Group(members)
     costs, stages = {}, {}
     for name, stage in STAGES.items():
-        costs[name], more_members = _cost(stage, one, law), _cost(stage, two, law)
-        each = max(0, more_members.peak - costs[name].peak)
+        costs[name] = _cost(stage, one, law)
+        each = max(0, _cost(stage, several, law).peak - costs[name].peak) // (SEVERAL - 1)
         stages[name] = (each, max(0, costs[name].peak - each))
-    few, more, all_ = (_calls(e, steps) for steps in (1, 2, e.teacher.steps))
-    low, high = (_cost(_probing(steps), one, law, counted=False).peak for steps in (1, 2))
-    stages["probing"] = (low + (high - low) * (all_ - few) // (more - few), 0)
+    kept, more = (_cost(_backward(steps), one, law).held for steps in (1, 2))
+    calls, two = _calls(e, e.teacher.steps), _calls(e, 2)
+    stages["probing"] = (_cost(_probing, one, law).peak + max(0, calls - two) * (more - kept) // (two - 1), 0)
     cycle = costs["distilling"]
     return Tried(
         teaching_flops=costs["teaching"].flops,
-        flow_flops=costs["pairing"].flops * all_ // more,
+        flow_flops=costs["pairing"].flops * calls // two,
         cycle_flops=cycle.flops,
         stages=stages,
         replayed=cycle.peak - cycle.held,
@@ -174,17 +192,16 @@ def _try(e: Experiment, rotated: bool) -> Tried:
     )
 
 
-def _cost(stage: Stage, group: Group, law: Law, counted: bool = True) -> Cost:
-    """Run a stage on fake tensors. Not `counted` where forward mode runs, with which the counter's hooks clash."""
-    counter = FlopCounterMode(display=False) if counted else nullcontext()
+def _cost(stage: Stage, group: Group, law: Law) -> Cost:
+    """Run a stage on fake tensors."""
     with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as seen:
         steps = stage(group, law)
         next(steps)
-        with counter:
+        with Operations() as done:
             kept = next(steps)
         held = seen.live
     del kept
-    return Cost(counter.get_total_flops() if isinstance(counter, FlopCounterMode) else 0, seen.peak, held)
+    return Cost(done.count, seen.peak, held)
 
 
 def _calls(e: Experiment, steps: int) -> int:
@@ -234,19 +251,32 @@ def _flow(e: Experiment, law: Law, network: EDMDenoiser, z: Tensor) -> Tensor:
     return applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
 
 
-def _probing(steps: int) -> Stage:
-    """The Jacobians of a flow of so many steps."""
+def _probing(group: Group, law: Law) -> Iterator[object]:
+    """The Jacobians of a flow of two steps."""
+    map_, z = _probed(group, law, 2)
+    yield z
+    with torch.no_grad():
+        yield antisymmetric_share(map_, z, torch.empty(2, *z.shape))
+
+
+def _backward(steps: int) -> Stage:
+    """What the backward pass through a flow of so many steps keeps."""
 
     def stage(group: Group, law: Law) -> Iterator[object]:
-        teacher = group.shared.teacher.model_copy(update={"steps": steps})
-        e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
-        map_ = flow_map(e.model_copy(update={"teacher": teacher}), law.denoise if teacher.kind == "exact" else start)
-        z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
+        map_, z = _probed(group, law, steps)
         yield z
         with torch.no_grad():
-            yield antisymmetric_share(map_, z, torch.empty(2, *z.shape))
+            yield torch.func.vjp(map_, z)
 
     return stage
+
+
+def _probed(group: Group, law: Law, steps: int) -> tuple[Map, Tensor]:
+    """The flow whose Jacobians are probed, cut to so many steps, and where they are."""
+    e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
+    short = e.model_copy(update={"teacher": e.teacher.model_copy(update={"steps": steps})})
+    z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
+    return flow_map(short, law.denoise if e.teacher.kind == "exact" else start), z
 
 
 STAGES: dict[str, Stage] = {
