@@ -37,7 +37,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """A hint `; did you mean 'x'?` for a misspelt name, or the list of valid names when none is near."""
     valid = sorted(names)
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid names: {', '.join(valid)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; valid names: {', '.join(valid) or 'none yet'}"
 
 
 class Section(BaseModel):
@@ -341,7 +341,8 @@ def _sentence(error: ValidationError, prefix: str = "", known: Sequence[str] | N
     key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
     if first["type"] == "extra_forbidden":
         return f"unknown key {prefix + key!r}{nearest(key, known_keys() if known is None else known)}"
-    message, got = first["msg"].removeprefix("Value error, "), first.get("input")
+    missing, got = first["type"] == "missing", first.get("input")
+    message = "is missing; it has no default" if missing else first["msg"].removeprefix("Value error, ")
     if not prefix and key.startswith(OPEN) and len(first["loc"]) > 2:  # a parameter, then the type pydantic tried
         key = ".".join(str(part) for part in first["loc"][: 3 if key.startswith("terms.") else 2])
         message = "expected a finite number, a word, true or false"

@@ -193,10 +193,13 @@ def parse_words(words: Sequence[str]) -> dict[str, Any]:
 
 def list_keys() -> set[str]:
     """The keys whose value is itself a list, so that a list on the command line is no axis."""
-    flat = flatten(Experiment())
-    for kind in NETWORKS.values():
-        flat |= {f"network.{k}": v for k, v in kind.Settings().model_dump(mode="json").items()}
-    return {key for key, value in flat.items() if isinstance(value, list)}
+    catalogues = [("network", kind.Settings) for kind in NETWORKS.values()]
+    catalogues += [(f"terms.{name}", term.Settings) for name, term in TERMS.items()]
+    found = {key for key, value in flatten(Experiment()).items() if isinstance(value, list)}
+    for prefix, settings in catalogues:
+        lists = (k for k, field in settings.model_fields.items() if isinstance(field.default, list | tuple))
+        found |= {f"{prefix}.{key}" for key in lists}
+    return found
 
 
 def _value(text: str) -> Any:
