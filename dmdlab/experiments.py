@@ -35,6 +35,7 @@ from dmdlab.config import (
 from dmdlab.laws import law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.terms import TERMS, term_settings
+from dmdlab.trouble import told
 
 MAX_RUNS = 100_000
 """A sweep above this is taken for a slip."""
@@ -99,13 +100,14 @@ def load(path: Path | None, preset: str | None = None, overrides: Sequence[str] 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except FileNotFoundError:
         near = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         hint = nearest(path.name, near) if near else ""
         raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); expected an experiment file (TOML, UTF-8)") from None
+        why = told(error, reading=True)
+        raise InputError(f"{path}: cannot be read ({why}); expected an experiment file (TOML, UTF-8)") from None
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -113,6 +115,8 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: not valid TOML ({error})") from None
+    except RecursionError:
+        raise InputError(f"{source}: brackets nested too deeply; expected values and lists of values") from None
 
 
 def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
@@ -208,6 +212,8 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except RecursionError:
+        raise InputError("command line: brackets nested too deeply; expected a value or a list of values") from None
 
 
 def resolve(experiment: Experiment, source: str = "the configuration") -> Experiment:

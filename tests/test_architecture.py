@@ -12,23 +12,24 @@ import dmdlab
 
 PACKAGE = Path(dmdlab.__file__).parent
 CHECKOUT = PACKAGE.parent
-LAWS = {"config", "randomness", "device", "laws", "diffusion"}
+LAWS = {"config", "trouble", "randomness", "device", "laws", "diffusion"}
 TRAINING = LAWS | {"group", "networks", "training"}
-MEASURING = {"config", "transport", "pairing", "records"}
+MEASURING = {"config", "trouble", "transport", "pairing", "records"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
+    "trouble": {"config"},
     "randomness": set(),
     "group": {"config"},
     "device": {"config"},
-    "laws": {"config", "randomness", "device"},
+    "laws": {"config", "trouble", "randomness", "device"},
     "diffusion": {"config", "randomness", "device"},
     "theory": {"laws", "diffusion"},
     "networks": LAWS,
     "training": LAWS | {"group", "networks"},
     "experiments": TRAINING,
     "transport": {"config"},
-    "pairing": {"config", "transport"},
-    "records": {"config", "transport", "pairing"},
+    "pairing": {"config", "trouble", "transport"},
+    "records": {"config", "trouble", "transport", "pairing"},
     "plots": MEASURING,
     "pages": MEASURING | {"plots"},
     "lab": TRAINING | MEASURING | {"experiments", "theory"},
@@ -36,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 """The rooms, and which other rooms each may import: a room added to the package must be placed here."""
 
-WITHOUT_TORCH = {"config", "group", "transport", "pairing", "records", "plots", "pages"}
+WITHOUT_TORCH = {"config", "trouble", "group", "transport", "pairing", "records", "plots", "pages"}
 KNOWS_TORCH = {PACKAGE / "transport" / "on_gpu.py"}
 MOST_LINES = 350
 

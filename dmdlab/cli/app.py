@@ -1,7 +1,8 @@
 """`dmdlab`: the application and how it ends.
 
-Exit status: 0 done; 1 unexpected error; 2 bad input (one sentence on stderr, nothing written); 3 some runs failed (the
-others are kept); 130 interrupted (finished runs are kept).
+Exit status: 0 done; 1 unexpected error; 2 bad input, or a system that refuses (one sentence on stderr; what is finished
+is kept); 3 some runs failed (the others are kept); 129 hung up, 130 interrupted or terminated (finished runs are kept);
+141 nobody reads the output any more, as after `| head`.
 """
 
 import sys
@@ -9,13 +10,13 @@ from typing import Annotated
 
 import typer
 
+from dmdlab.cli import ending
 from dmdlab.cli.bench import app as timing
 from dmdlab.cli.machine import app as machine
 from dmdlab.cli.measure import app as measuring
 from dmdlab.cli.plan import app as planning
 from dmdlab.cli.read import app as reading
 from dmdlab.cli.run import app as running
-from dmdlab.config import InputError
 
 app = typer.Typer(
     help="Do few-step diffusion students copy their teacher's noise-data pairing? Train, measure, plot.",
@@ -49,11 +50,4 @@ def _root(
 
 def main() -> None:
     """Entry point of the `dmdlab` command."""
-    try:
-        app()
-    except InputError as error:
-        print(f"dmdlab: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:  # the reader, such as `head`, has enough
-        sys.stderr.close()
-        sys.exit(141)
+    sys.exit(ending.status_of(app))

@@ -5,18 +5,14 @@ done, such as start networks that its folder holds, is taken off the total inste
 """
 
 import shlex
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from dmdlab.cli import show
-from dmdlab.config import Experiment
+from dmdlab.config import Experiment, InputError
+from dmdlab.trouble import Unwritable
 
 if TYPE_CHECKING:
     from dmdlab.group import Group
@@ -33,39 +29,29 @@ RESUMED = 0.1
 
 
 def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment], graph: bool | None = None) -> None:
-    """Do what is planned. Ctrl-C, and a scheduler's SIGTERM, say what of `experiments` is kept and how to go on; exit
-    status 130."""
+    """Do what is planned. Where Ctrl-C, a signal or a disk that takes no more ends it, the error says what of
+    `experiments` is kept and how to go on."""
     from dmdlab.lab.sweep import sweep
 
     try:
-        with _terminated_as_interrupted(), show.bars() as bars:
+        with show.bars() as bars:
             board = Board(bars, planned)
             for index, event in sweep(planned, store, graph):
                 board.show(index, event)
-    except KeyboardInterrupt:
-        kept = len(experiments) - len(store.missing(experiments))
-        show.err().print(f"\nInterrupted: {kept} of {len(experiments)} runs are finished and kept in {store.out}.")
-        if store.has_checkpoints():
-            show.err().print("What was training goes on from its last checkpoint.")
-        show.err().print(f"Go on with: {shlex.join(['dmdlab', *sys.argv[1:]])}", soft_wrap=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(_kept(store, experiments))
+        raise
+    except Unwritable as error:
+        raise InputError(f"{error}. {' '.join(_kept(store, experiments).splitlines())}") from error
 
 
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Within it, SIGTERM does what Ctrl-C does."""
-
-    def interrupt(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # where no signal can be heard
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _kept(store: "Store", experiments: Sequence[Experiment]) -> str:
+    """What is kept of an unfinished sweep, and how to go on."""
+    kept = len(experiments) - len(store.missing(experiments))
+    said = [f"{kept} of {len(experiments)} runs are finished and kept in {store.out}."]
+    if store.has_checkpoints():
+        said.append("What was training goes on from its last checkpoint.")
+    return "\n".join([*said, f"Go on with: {shlex.join(['dmdlab', *sys.argv[1:]])}"])
 
 
 class Board:

@@ -3,17 +3,25 @@
 What is being made has a name that begins with a dot and holds the process id; no reader takes it for a result.
 """
 
+import errno
 import json
 import os
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dmdlab.config import InputError
 from dmdlab.pairing.glossary import jsonable
+from dmdlab.trouble import told, writing
+
+ATTEMPTS = 20
+"""How often a folder is put in its place where others do the same at the same time (ours)."""
+
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
+"""What the system says to a rename when another process was quicker."""
 
 
 @contextmanager
@@ -21,30 +29,54 @@ def replacing(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its suffix, to make a file or a folder under.
 
     It takes the place of `path` when the block ends, and is removed when the block fails. A folder takes the place of
-    an old one in two renames: in between there is none.
+    an old one in two renames: in between there is none. Where several processes do this at once, one of their
+    folders stays, whole. Raises `Unwritable` where the system refuses, as a full disk does.
     """
-    partial, old = _beside(path), _beside(path)
+    partial = _beside(path)
     try:
-        yield partial
-        if partial.is_dir() and path.is_dir():
-            path.rename(old)
-        os.replace(partial, path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-    finally:
-        for left in (partial, old):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
+        with writing(path):
+            yield partial
+            if partial.is_dir():
+                _put(partial, path)
             else:
-                left.unlink(missing_ok=True)
+                os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Rename the folder `partial` to `path`; what stood there goes, or comes back where the rename fails."""
+    for attempt in range(ATTEMPTS):
+        old = _beside(path)
+        try:
+            if path.is_dir():
+                path.rename(old)
+            os.replace(partial, path)
+            return
+        except BaseException as error:
+            lost = isinstance(error, OSError) and error.errno in _TAKEN
+            if old.exists() and not path.exists():
+                with suppress(OSError):  # another's folder stands there by now
+                    old.rename(path)
+            if not lost or attempt == ATTEMPTS - 1:
+                raise
+        finally:
+            _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove what is left of a file or folder, if anything is; a disk that refuses that has said so already."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write `text`, whole or not at all."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no UTF-8
 
 
 def write_json(path: Path, value: object) -> None:
@@ -59,14 +91,14 @@ def json_text(value: object) -> str:
 
 def prepare(out: Path) -> Path:
     """Make sure that `out` is a folder one can write to; raises `InputError` before anything is computed."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
     try:
+        if out.exists() and not out.is_dir():
+            raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise InputError(f"--out {out}: cannot write there ({error.strerror}); choose a folder you own") from None
+        raise InputError(f"--out {out}: cannot write there: {told(error)}") from None
     return out
 
 

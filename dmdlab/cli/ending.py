@@ -1,0 +1,143 @@
+"""How a command ends: what its streams can show, what is said where something ends it early, and its exit status."""
+
+import codecs
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from dmdlab.config import InputError
+from dmdlab.trouble import ADVICE, number_of, told
+
+BAD_INPUT, INTERRUPTED, HUNG_UP, NOBODY_READS = 2, 130, 129, 141
+"""Exit statuses; the last is what a shell makes of SIGPIPE."""
+
+PLAIN = {"±": "+-", "–": "-", "—": "-", "…": "...", "°": " deg", "≥": ">=", "≤": "<=", "×": "x", "•": "*", "━": "-"}
+"""Forms in ASCII of what we print, for an output whose encoding lacks them."""
+
+
+class Ended(KeyboardInterrupt):
+    """A signal from outside ended the command as Ctrl-C does. status: the exit status that it asks for."""
+
+    def __init__(self, status: int = INTERRUPTED) -> None:
+        super().__init__()
+        self.status = status
+
+
+def status_of(command: Callable[[], Any]) -> int:
+    """Call a command that may raise whatever it likes; what is wrong is said on stderr, and its exit status comes back.
+
+    An error that is nobody's but ours passes, as a traceback.
+    """
+    _show_anything()
+    try:
+        with _heard():
+            status = _called(command)
+            _flush()
+        return status
+    except InputError as error:
+        return _say(f"dmdlab: {error}", BAD_INPUT)
+    except KeyboardInterrupt as error:
+        status = getattr(error, "status", INTERRUPTED)
+        how, words = "Hung up" if status == HUNG_UP else "Interrupted", getattr(error, "__notes__", [])
+        return _say(f"\n{how}: {' '.join(words)}" if words else f"\n{how}.", status)
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        return NOBODY_READS
+    except OSError as error:
+        if number_of(error) not in ADVICE:
+            raise
+        name = f"{error.filename}: " if error.filename else ""
+        return _say(f"dmdlab: {name}{told(error, reading=True)}", BAD_INPUT)
+    finally:
+        _drop_the_rest()
+
+
+def _called(command: Callable[[], Any]) -> int:
+    """The status with which a command of typer's leaves, or what it leaves for: a pipe without reader, an interrupt."""
+    try:
+        command()
+    except SystemExit as end:  # typer and rich both make an exit of what they caught
+        cause: BaseException | None = end
+        while cause := cause.__context__:
+            if isinstance(cause, KeyboardInterrupt | BrokenPipeError):
+                raise cause from None
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _flush() -> None:
+    """Write what is left to stdout, while there is somebody to say that it cannot be."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"the output cannot be written ({told(error)}): what was to be printed is lost, what is in a folder stays"
+        ) from None
+
+
+def _say(text: str, status: int) -> int:
+    """Say it on stderr, as far as that still leads anywhere: after a hang-up it does not."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+    return status
+
+
+def _drop_the_rest() -> None:
+    """What stdout cannot take goes nowhere, instead of into an error while the interpreter shuts down."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_anything() -> None:
+    """Let stdout and stderr print whatever comes: in plain forms where their encoding lacks a character."""
+    codecs.register_error("dmdlab", _plain)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed before we came
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="dmdlab")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """For the codecs: what stands in place of characters that an encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(PLAIN.get(c) or _escaped(c) for c in lacking), error.end
+
+
+def _escaped(character: str) -> str:
+    """A byte of a file's name that is no text, or '?'."""
+    byte = ord(character) - 0xDC00  # as Python keeps such bytes
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else "?"
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Within it, a scheduler's SIGTERM and a terminal's hang-up do what Ctrl-C does; what is ignored stays ignored."""
+    statuses = {"SIGTERM": INTERRUPTED, "SIGHUP": HUNG_UP}
+    signals = {getattr(signal, name): status for name, status in statuses.items() if hasattr(signal, name)}
+    if threading.current_thread() is not threading.main_thread():  # where no signal can be heard
+        signals = {}
+
+    def end(number: int, frame: object) -> None:
+        raise Ended(signals[number])
+
+    before = {number: signal.getsignal(number) for number in signals}
+    heard = [number for number, handler in before.items() if handler == signal.SIG_DFL]  # nohup ignores a hang-up
+    for number in heard:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
