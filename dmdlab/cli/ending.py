@@ -60,10 +60,11 @@ def _called(command: Callable[[], Any]) -> int:
     try:
         command()
     except SystemExit as end:  # typer and rich both make an exit of what they caught
-        cause: BaseException | None = end
-        while cause := cause.__context__:
+        cause = end.__context__
+        while cause is not None:
             if isinstance(cause, KeyboardInterrupt | BrokenPipeError):
                 raise cause from None
+            cause = cause.__context__
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
 

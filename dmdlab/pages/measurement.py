@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from dmdlab.pairing import Calibration, PairingReport, Pairs, measure_pairs, with_intervals
-from dmdlab.pairing.files import NAMES, read_npy, read_pairs
-from dmdlab.pairing.images import read_images
+from dmdlab.pairing.files import NAMES, read_array, read_pairs
 from dmdlab.pairing.words import analyses
 from dmdlab.records.record import load_record
 from dmdlab.transport import Engine
@@ -62,7 +61,7 @@ def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:
         pairs, notes = load_record(paths[0]).pairs(), list[str]()
         arrays = {name: getattr(pairs, name) for name in NAMES}
         for name, path in more.items():
-            arrays[name] = read_images(path, None, notes) if path.is_dir() else read_npy(path)
+            arrays[name] = read_array(path, name, notes)
         pairs = Pairs.of(**arrays)
         return replace(pairs, notes=(*notes, *pairs.notes))
     large = any(path.is_file() and path.stat().st_size > LARGE for path in paths)

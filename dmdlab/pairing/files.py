@@ -1,29 +1,25 @@
-"""Pairs from files: one npz, two npy files, or two folders of images; whatever is wrong with one is a sentence.
+"""Pairs from files: one npz or safetensors file, two npy files, or two folders of images; what is wrong is a sentence.
 
-numpy reads them, and never a pickle. An npy file is mapped, not copied: its pages stay the operating system's, and a
-header that claims more than the file holds cannot be mapped. The memory for an array of an npz is touched as its
-numbers arrive, so a claim there costs no more than what the file really holds.
+How each kind of file is read, and what is refused in it, stands in `formats` and `images`.
 """
 
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration
+from dmdlab.pairing.formats import EXPECTED, kind_of, names_in, read_named, read_npy, readable, some
 from dmdlab.pairing.images import image_names, read_images
 from dmdlab.pairing.pairs import Pairs
 
+__all__ = ["NAMES", "read_array", "read_calibration", "read_npy", "read_pairs", "read_several"]
+
 NAMES = ("teacher", "student", "noise", "one_step", "reference", "data")
 """The arrays of a pairing, as `measure` names them; the first two are needed."""
-
-_EXPECTED = "expected an npz file, two npy files (teacher, student) or two folders of equally named images"
 
 
 def read_pairs(
@@ -32,8 +28,9 @@ def read_pairs(
     """Validated pairs from files.
 
     Args:
-        sources: one npz file (or a folder that holds `pairs.npz`, such as a run's), or two npy files or two folders
-            of images: teacher, student. Images are matched by name.
+        sources: one npz or safetensors file (or a folder that holds `pairs.npz`, such as a run's), or two npy files
+            or two folders of images: teacher, student. Images are matched by name. A safetensors file with one
+            tensor, or one of the array's name, is as good as an npy file.
         more: further arrays by name, each an npy file or a folder of images.
         names: the arrays of an npz file to read; the others stay unread.
 
@@ -47,9 +44,9 @@ def read_pairs(
     elif len(sources) == 2:
         arrays = _two(Path(sources[0]), Path(sources[1]), notes)
     else:
-        raise InputError(f"got {len(sources)} paths; {_EXPECTED}")
+        raise InputError(f"got {len(sources)} paths; {EXPECTED}")
     for name, path in (more or {}).items():
-        arrays[name] = _one_array(Path(path), None, notes)
+        arrays[name] = read_array(Path(path), name, notes)
     try:
         pairs = Pairs.of(**arrays)
     except InputError as error:
@@ -58,22 +55,28 @@ def read_pairs(
 
 
 def _single(path: Path, names: Collection[str], notes: list[str]) -> dict[str, np.ndarray]:
-    """The arrays of one npz file, or of a folder's `pairs.npz`."""
-    if path.is_dir():
+    """The arrays of one npz or safetensors file, or of a folder's `pairs.npz`."""
+    if _is_folder(path):
         if not (path / "pairs.npz").is_file():
-            raise InputError(f"{path}: one folder without a pairs.npz in it; {_EXPECTED}")
+            raise InputError(f"{path}: one folder without a pairs.npz in it; {EXPECTED}")
         path = path / "pairs.npz"
-    if _kind(path) == "npy":
-        raise InputError(f"{path}: one npy file holds one array; {_EXPECTED}")
-    return read_npz(path, names, notes)
+    if kind_of(path) == "npy":
+        raise InputError(f"{path}: one npy file holds one array; {EXPECTED}")
+    return read_several(path, names, notes)
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether this is a folder. Raises InputError where the system cannot say."""
+    with readable(path):
+        return path.is_dir()
 
 
 def _two(teacher: Path, student: Path, notes: list[str]) -> dict[str, np.ndarray]:
     """Teacher and student from two npy files or two folders with the same names in them."""
-    if teacher.is_dir() != student.is_dir():
-        raise InputError(f"{teacher} and {student}: one is a folder and the other is not; {_EXPECTED}")
+    if _is_folder(teacher) != _is_folder(student):
+        raise InputError(f"{teacher} and {student}: one is a folder and the other is not; {EXPECTED}")
     order = _same_names(teacher, student) if teacher.is_dir() else None
-    return {"teacher": _one_array(teacher, order, notes), "student": _one_array(student, order, notes)}
+    return {name: read_array(path, name, notes, order) for name, path in (("teacher", teacher), ("student", student))}
 
 
 def _same_names(teacher: Path, student: Path) -> list[str]:
@@ -82,61 +85,46 @@ def _same_names(teacher: Path, student: Path) -> list[str]:
     for folder, other, missing in ((student, teacher, ours - theirs), (teacher, student, theirs - ours)):
         if missing:
             raise InputError(
-                f"{folder} lacks {len(missing)} of the images of {other} ({_some(sorted(missing))}); images of the "
+                f"{folder} lacks {len(missing)} of the images of {other} ({some(sorted(missing))}); images of the "
                 "same noise must have the same name in both folders."
             )
     return list(ours)
 
 
-def _one_array(path: Path, order: Sequence[str] | None, notes: list[str]) -> np.ndarray:
-    """The array of an npy file or a folder of images."""
-    if path.is_dir():
-        return read_images(path, order, notes)
-    if _kind(path) == "npz":
-        raise InputError(f"{path}: an npz file stands alone (it holds all arrays); expected an npy file or a folder")
-    return read_npy(path)
+def read_array(path: Path, name: str, notes: list[str], order: Sequence[str] | None = None) -> np.ndarray:
+    """The array of an npy file, of a folder of images, or of a safetensors file that holds one or one of this name.
 
-
-def _kind(path: Path) -> str:
-    """'npz' or 'npy', by the file's first bytes rather than its name."""
-    with _readable(path), path.open("rb") as file:
-        start = file.read(6)
-    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
-        return "npz"
-    if start == b"\x93NUMPY":
-        return "npy"
-    what = "an empty file" if not start else "neither an npz nor an npy file"
-    raise InputError(f"{path}: {what}; {_EXPECTED}, as np.savez and np.save write them")
-
-
-def read_npy(path: Path) -> np.ndarray:
-    """The array of an npy file, mapped read-only.
-
-    Raises:
-        InputError: a file that cannot be read, is damaged or cut short, or holds pickles.
+    order: of images, as for `read_images`. Raises `InputError` for anything else, as for a damaged file.
     """
-    with _readable(path):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+    if _is_folder(path):
+        return read_images(path, order, notes)
+    kind = kind_of(path)
+    if kind == "npz":
+        raise InputError(f"{path}: an npz file stands alone (it holds all arrays); expected an npy file or a folder")
+    if kind == "npy":
+        return read_npy(path)
+    held = names_in(path)
+    if len(held) != 1 and name not in held:
+        told = some([repr(other) for other in held]) if held else "nothing"
+        raise InputError(f"{path}: it holds {told}; expected one tensor, or one that is named {name!r}")
+    wanted = name if name in held else held[0]
+    notes += [f"{other!r} in {path.name} is not used." for other in held if other != wanted]
+    return read_named(path, [wanted], notes)[wanted]
 
 
-def read_npz(path: Path, names: Collection[str] = NAMES, notes: list[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an npz file that have one of `names`; an array with another name is noted and left unread.
+def read_several(path: Path, names: Collection[str] = NAMES, notes: list[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an npz or safetensors file that have one of `names`; one with another name is noted and not read.
 
     Raises:
         InputError: a file that cannot be read, is damaged or cut short, holds pickles, or lacks teacher or student.
     """
     notes = [] if notes is None else notes
-    with _readable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        if any(name.endswith(".pkl") for name in stored.files):
-            raise InputError(
-                f"{path}: it holds pickles, which can run code and are never opened; save the arrays with "
-                "np.savez(path, teacher=..., student=...), a torch tensor as tensor.cpu().numpy()"
-            )
-        _check_names(path, sorted(stored.files))
-        for other in sorted(set(stored.files) - set(NAMES)):
-            near = get_close_matches(other, NAMES, n=1)
-            notes.append(f"'{other}' in {path.name} is not used{f'; is it {near[0]!r}?' if near else '.'}")
-        return {name: _member(path, stored, name) for name in NAMES if name in stored.files and name in names}
+    found = names_in(path)
+    _check_names(path, found)
+    for other in sorted(set(found) - set(NAMES)):
+        near = get_close_matches(other, NAMES, n=1)
+        notes.append(f"'{other}' in {path.name} is not used{f'; is it {near[0]!r}?' if near else '.'}")
+    return read_named(path, [name for name in NAMES if name in found and name in names], notes)
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -145,14 +133,20 @@ def read_calibration(path: Path) -> Calibration:
     Raises:
         InputError: a file that cannot be read, is damaged or is no calibration.
     """
-    if _kind(path) != "npz":
+    if kind_of(path) != "npz":
         raise InputError(f"{path}: expected a calibration, as np.savez(path, **calibration.to_arrays()) writes it")
-    with _readable(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        arrays = {name: _member(path, stored, name) for name in stored.files}
+    arrays = read_named(path, names_in(path), [])
     try:
-        return Calibration.from_arrays(arrays)
+        found = Calibration.from_arrays(arrays)
     except (InputError, ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
+    for key, values in found.planted.items():
+        if values.ndim != 2 or len(values) != len(found.angles_degrees):
+            raise InputError(
+                f"{path}: damaged: planted/{key} has shape {values.shape}, expected a row for each of "
+                f"{len(found.angles_degrees)} angles; delete it, and make it anew"
+            )
+    return found
 
 
 def _check_names(path: Path, found: Sequence[str]) -> None:
@@ -162,42 +156,5 @@ def _check_names(path: Path, found: Sequence[str]) -> None:
             continue
         near = get_close_matches(name, [other for other in found if other not in NAMES], n=1)
         hint = f"rename {near[0]!r} to {name!r}" if near else "save both as np.savez(path, teacher=..., student=...)"
-        holds = _some([repr(other) for other in found]) if found else "nothing"
+        holds = some([repr(other) for other in found]) if found else "nothing"
         raise InputError(f"{path}: no array named {name!r}; it holds {holds}: {hint}.")
-
-
-def _member(path: Path, stored: NpzFile, name: str) -> np.ndarray:
-    """One array of an npz file; numpy hands out the bytes of a member that is none."""
-    with _readable(path, f": {name}"):
-        array = stored[name]
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: {name}: not a readable npy array; write it again.")
-    return array
-
-
-@contextmanager
-def _readable(path: Path, member: str = "") -> Iterator[None]:
-    """Turn what the system, numpy and zipfile raise about `path` into sentences."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError:
-        near = get_close_matches(path.name, os.listdir(path.parent), n=1) if path.parent.is_dir() else []
-        hint = f"; did you mean {near[0]!r}?" if near else f"; {_EXPECTED}"
-        raise InputError(f"{path}: no such file{hint}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {_EXPECTED}") from None
-    except Exception as error:  # numpy, zipfile and zlib have a dozen kinds for a file that is not whole
-        if "bject" in str(error):  # numpy: "Object arrays cannot be loaded", "Python objects in dtype"
-            raise InputError(
-                f"{path}{member}: an array of Python objects, stored as a pickle, which can run code and is never "
-                "opened; save real numbers of one shape (n, ...)."
-            ) from None
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}{member}: damaged or cut short ({said}); write or copy it again.") from None
-
-
-def _some(words: Sequence[str]) -> str:
-    """The first few of `words`."""
-    return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")

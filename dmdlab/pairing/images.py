@@ -1,9 +1,11 @@
 """Folders of images as arrays: (n, h, w) grey or (n, h, w, 3) colour, ordered by name.
 
 Pixels stay the numbers that the files hold (0 to 255, or 0 to 65535 for 16-bit grey): every measure but the costs is
-the same in any unit, and the costs are then in squared grey levels.
+the same in any unit, and the costs are then in squared grey levels. What Pillow would drop of a file (half the bits of
+a deep colour image, further pages) is refused, and an orientation that its EXIF data asks for is followed.
 """
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.trouble import told
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+UNREAD = (".gif", ".apng", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr")
+"""Other kinds of pictures: not passed over, as a folder then would be read in part."""
+
 _LOSSY = (".jpg", ".jpeg", ".webp")
+_ORIENTATION = 0x0112  # EXIF's number for it
 # More than 8 bits a pixel: kept as they are, and never mixed with others.
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
 
@@ -26,21 +33,43 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
 def image_names(folder: Path) -> dict[str, Path]:
     """The images of a folder by name without suffix, in the order of their names.
 
+    Where they lie in sub-folders (000000/000017.png), the name is that of the path below the folder.
+
     Raises:
-        InputError: a folder that cannot be read or holds no image, or two images that differ in their suffix only.
+        InputError: a folder that cannot be read or holds no image, images both in it and in sub-folders, images of a
+            kind that is not read, or two that differ in their suffix only.
     """
     try:
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        paths = sorted(_pictures(folder))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); expected a folder of images.") from None
+        why = told(error, reading=True)
+        raise InputError(f"{folder}: cannot be read ({why}); expected a folder of images.") from None
+    if unread := [p for p in paths if p.suffix.lower() in UNREAD]:
+        raise InputError(f"{folder}: {unread[0].name} is of a kind that is not read; convert all such to PNG.")
     if not paths:
         raise InputError(f"{folder}: no image in it; expected files that end in {', '.join(SUFFIXES)}.")
+    if len({p.parent == folder for p in paths}) > 1:
+        below = next(p for p in paths if p.parent != folder).parent.relative_to(folder)
+        raise InputError(f"{folder}: images in it and in its sub-folder {below}, too; keep those that are meant.")
     named: dict[str, Path] = {}
     for path in paths:
-        if path.stem in named:
-            raise InputError(f"{folder}: {named[path.stem].name} and {path.name} share a name; remove one of them.")
-        named[path.stem] = path
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in named:
+            raise InputError(f"{folder}: {named[name].name} and {path.name} share a name; remove one of them.")
+        named[name] = path
     return named
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Every picture below a folder, of kinds that are not read, too; nothing whose name begins with a dot."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for here, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(here, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.suffix.lower() in SUFFIXES + UNREAD)
 
 
 def read_images(folder: Path, order: Sequence[str] | None, notes: list[str]) -> np.ndarray:
@@ -57,10 +86,11 @@ def read_images(folder: Path, order: Sequence[str] | None, notes: list[str]) -> 
     named = image_names(folder)
     paths = [named[name] for name in order] if order is not None else list(named.values())
     mode = _common_mode(folder, paths)
-    first = _pixels(paths[0], mode)
-    images = np.empty((len(paths), *first.shape), first.dtype)
+    first, _ = _pixels(paths[0], mode)
+    images, turned = np.empty((len(paths), *first.shape), first.dtype), 0
     for row, path in enumerate(paths):
-        pixels = _pixels(path, mode)
+        pixels, was_turned = _pixels(path, mode)
+        turned += was_turned
         if pixels.shape != first.shape:
             raise InputError(
                 f"{path} is {pixels.shape[1]} x {pixels.shape[0]} pixels and {paths[0].name} is "
@@ -69,6 +99,8 @@ def read_images(folder: Path, order: Sequence[str] | None, notes: list[str]) -> 
         images[row] = pixels
     if any(path.suffix.lower() in _LOSSY for path in paths):
         notes.append(f"{folder}: lossy compression counts as a difference; PNG files or arrays are safer.")
+    if turned:
+        notes.append(f"{folder}: {turned} of {len(images)} images were turned as their EXIF orientation says.")
     notes.append(f"{folder}: {len(images)} images, {images.dtype}; costs are in squared grey levels.")
     return images
 
@@ -86,15 +118,37 @@ def _common_mode(folder: Path, paths: Sequence[Path]) -> str:
     return "L" if modes <= {"1", "L"} else "RGB"
 
 
-def _pixels(path: Path, mode: str) -> np.ndarray:
-    """The pixels of one image, (h, w) or (h, w, 3). Raises InputError for a damaged or a transparent one."""
+def _pixels(path: Path, mode: str) -> tuple[np.ndarray, bool]:
+    """The pixels of one image, (h, w) or (h, w, 3), and whether they were turned as its EXIF data asks.
+
+    Raises:
+        InputError: an image that is damaged, partly transparent, of several pages, or deeper than would be read.
+    """
+    from PIL import ImageOps
+
     with _opened(path) as image:
-        has_alpha = "A" in image.getbands() or "transparency" in image.info
-        opaque = not has_alpha or np.asarray(image.convert("RGBA"))[:, :, 3].min() == 255
-        pixels = np.asarray(image.convert(mode))
+        if (pages := getattr(image, "n_frames", 1)) > 1:
+            raise InputError(f"{path}: it holds {pages} pictures and one would be read; save each in its own file.")
+        if _too_deep(image):
+            raise InputError(
+                f"{path}: 16 bits a channel, of which colour images would keep 8; save them as arrays (npy), or "
+                "convert both folders to 8 bits."
+            )
+        turned = image.getexif().get(_ORIENTATION, 1) != 1
+        upright = ImageOps.exif_transpose(image) if turned else image
+        has_alpha = "A" in upright.getbands() or "transparency" in upright.info
+        opaque = not has_alpha or np.asarray(upright.convert("RGBA"))[:, :, 3].min() == 255
+        pixels = np.asarray(upright.convert(mode))
     if not opaque:
         raise InputError(f"{path}: partly transparent; put it on a background first, as it should be seen.")
-    return pixels
+    return pixels, turned
+
+
+def _too_deep(image: "Image.Image") -> bool:
+    """Whether the file has 16 bits a channel and Pillow's mode 8: its decoder is then told of both."""
+    packed = image.format == "BMP"  # whose 16 bits are those of a whole pixel
+    tiles = getattr(image, "tile", [])
+    return not packed and image.mode not in _DEEP and any(";16" in str(tile[3]) for tile in tiles)
 
 
 @contextmanager
@@ -107,5 +161,8 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
             warnings.simplefilter("error")  # Pillow warns of a picture so large that it may be an attack
             with Image.open(path) as image:
                 yield image
-    except (OSError, Warning, ValueError, SyntaxError) as error:
-        raise InputError(f"{path}: not a readable image ({error}); write it again.") from None
+    except InputError:
+        raise
+    except Exception as error:  # each of Pillow's plugins has its own kinds
+        why = told(error, reading=True) if isinstance(error, OSError) else error
+        raise InputError(f"{path}: not a readable image ({why}); write it again.") from None
