@@ -180,10 +180,7 @@ def readable(path: Path, member: str = "") -> Iterator[None]:
         raise InputError(f"{path}: no such file{hint}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({told(error, reading=True)}); {EXPECTED}") from None
-    except (
-        SafetensorError,
-        Exception,
-    ) as error:  # numpy, zipfile, zlib have a dozen kinds for a file that is not whole
+    except Exception as error:  # numpy, zipfile, zlib and safetensors have a dozen kinds for one that is not whole
         if "bject" in str(error):  # numpy: "Object arrays cannot be loaded", "Python objects in dtype"
             raise InputError(
                 f"{path}{member}: an array of Python objects, stored as a pickle, which can run code and is never "
