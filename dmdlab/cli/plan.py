@@ -43,7 +43,8 @@ def plan(
     total = makespan(times, planned.workers if chosen.type == "cpu" else 1)  # training takes turns on a GPU
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]
     if as_json:
-        facts = {"workers": planned.workers, "memory": planned.workers * planned.share, "seconds": total, "device": str(chosen)}
+        most = planned.workers * planned.share
+        facts = {"workers": planned.workers, "memory": most, "seconds": total, "device": str(chosen)}
         show.print_json({**facts, "decisions": planned.decisions, "ensembles": rows})
     else:
         _print(planned, rows, total)

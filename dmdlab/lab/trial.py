@@ -9,18 +9,15 @@ pass keeps grows linearly with the steps of the flow.
 
 import math
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP
@@ -29,6 +26,7 @@ from dmdlab.diffusion import Denoiser, flow, karras_grid
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import FRESH
+from dmdlab.lab.counting import LiveBytes, Operations
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, make_denoiser
@@ -55,54 +53,6 @@ MOST_MEMBERS = 8
 
 LEAST_SECONDS = 0.05
 """Time that one measurement takes at least; its median counts, so that the load of the machine does."""
-
-
-class LiveBytes(TorchDispatchMode):
-    """Within it, counts every new tensor from the operation that made it until nobody holds it, autograd included.
-
-    `live` now and `peak` at most, in bytes. What an operation takes and returns inside itself is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor):
-                self._note(leaf.untyped_storage())
-        return result
-
-    def _note(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._known:
-            self._known.add(key)
-            self.live += size
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._forget, key, size).atexit = False
-
-    def _forget(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
-
-
-class Operations(TorchDispatchMode):
-    """Within it, `count` grows as torch's FlopCounterMode counts.
-
-    That one tells modules apart, too, by hooks that keep tensors alive and do not go together with forward mode.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if formula := flop_registry.get(func._overloadpacket):
-            self.count += formula(*args, **(kwargs or {}), out_val=result)
-        return result
 
 
 Stage = Callable[[Group, Law], Iterator[object]]
@@ -169,7 +119,7 @@ def tried(group: Group) -> Tried:
 
 
 def _try(e: Experiment, rotated: bool) -> Tried:
-    law = make_law(e.law.model_dump())
+    law = _drawing_for_real(make_law(e.law.model_dump()))
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
     members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(SEVERAL))
     one, several = Group(members[:1]), Group(members)
@@ -178,7 +128,7 @@ def _try(e: Experiment, rotated: bool) -> Tried:
         costs[name] = _cost(stage, one, law)
         each = max(0, _cost(stage, several, law).peak - costs[name].peak) // (SEVERAL - 1)
         stages[name] = (each, max(0, costs[name].peak - each))
-    kept, more = (_cost(_backward(steps), one, law).held for steps in (1, 2))
+    kept, more = (_cost(partial(_backward, steps), one, law).held for steps in (1, 2))
     calls, two = _calls(e, e.teacher.steps), _calls(e, 2)
     stages["probing"] = (_cost(_probing, one, law).peak + max(0, calls - two) * (more - kept) // (two - 1), 0)
     cycle = costs["distilling"]
@@ -190,6 +140,20 @@ def _try(e: Experiment, rotated: bool) -> Tried:
         replayed=cycle.peak - cycle.held,
         host=_host_bytes(e),
     )
+
+
+def _drawing_for_real(law: Law) -> Law:
+    """The law, whose samples are real numbers among fake ones: what a sampler holds may depend on what it draws."""
+
+    def for_real(draw: Callable[..., Any]) -> Callable[..., Any]:
+        def drawn(n: int, generator: torch.Generator) -> Any:
+            with unset_fake_temporarily():
+                return draw(n, generator)
+
+        return drawn
+
+    law.sample, law.sample_labelled = for_real(law.sample), for_real(law.sample_labelled)  # type: ignore[method-assign]
+    return law
 
 
 def _cost(stage: Stage, group: Group, law: Law) -> Cost:
@@ -212,7 +176,8 @@ def _calls(e: Experiment, steps: int) -> int:
 def _teaching(group: Group, law: Law) -> Iterator[object]:
     """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
     start, fresh = (make_denoiser(len(group.seeds), law, group.shared.network) for _ in range(2))
-    training = train_teacher(group.shared, group.seeds, law, fresh, report_every=1, graph=False, fuse=False)
+    two = _with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
+    training = train_teacher(two, group.seeds, law, fresh, report_every=1, graph=False, fuse=False)
     yield next(training)
     yield start, fresh, next(training), training
 
@@ -252,31 +217,30 @@ def _flow(e: Experiment, law: Law, network: EDMDenoiser, z: Tensor) -> Tensor:
 
 
 def _probing(group: Group, law: Law) -> Iterator[object]:
-    """The Jacobians of a flow of two steps."""
+    """The Jacobians of a flow of two steps along one direction: others follow one after the other."""
     map_, z = _probed(group, law, 2)
     yield z
     with torch.no_grad():
-        yield antisymmetric_share(map_, z, torch.empty(2, *z.shape))
+        yield antisymmetric_share(map_, z, torch.empty(1, *z.shape))
 
 
-def _backward(steps: int) -> Stage:
+def _backward(steps: int, group: Group, law: Law) -> Iterator[object]:
     """What the backward pass through a flow of so many steps keeps."""
-
-    def stage(group: Group, law: Law) -> Iterator[object]:
-        map_, z = _probed(group, law, steps)
-        yield z
-        with torch.no_grad():
-            yield torch.func.vjp(map_, z)
-
-    return stage
+    map_, z = _probed(group, law, steps)
+    yield z
+    with torch.no_grad():
+        yield torch.func.vjp(map_, z)
 
 
 def _probed(group: Group, law: Law, steps: int) -> tuple[Map, Tensor]:
     """The flow whose Jacobians are probed, cut to so many steps, and where they are."""
     e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
-    short = e.model_copy(update={"teacher": e.teacher.model_copy(update={"steps": steps})})
     z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
-    return flow_map(short, law.denoise if e.teacher.kind == "exact" else start), z
+    return flow_map(_with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else start), z
+
+
+def _with_teacher(e: Experiment, **settings: int) -> Experiment:
+    return e.model_copy(update={"teacher": e.teacher.model_copy(update=settings)})
 
 
 STAGES: dict[str, Stage] = {
@@ -326,10 +290,9 @@ def timed(group: Group, device: torch.device, graph: bool | None = None) -> Spee
     loop, first = random_start(group, device, graph), group.shared
     cycle = _seconds(loop.cycle, device)
     law = make_law(first.law.model_dump()).to(device)
-    enough = first.model_copy(update={"teacher": first.teacher.model_copy(update={"iterations": 10**6})})
-    seeds = [e.seed for e in group.members]
+    long, seeds = _with_teacher(first, iterations=10**6), [e.seed for e in group.members]
     denoiser = make_denoiser(len(group), law, first.network, device)
-    training = train_teacher(enough, seeds, law, denoiser, report_every=1, graph=graph)
+    training = train_teacher(long, seeds, law, denoiser, report_every=1, graph=graph)
     teaching = _seconds(lambda: next(training), device)
     z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
     call = _seconds(lambda: applied(lambda part: loop.teacher(part, first.noise.sigma_max), z, device), device)

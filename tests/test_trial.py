@@ -1,0 +1,210 @@
+"""What a trial on fake tensors says, against counts by hand, against torch's own, and against what a run takes."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from recorder import pretend
+from small import CPU, experiment, group_of, law_of
+from torch.utils.flop_counter import FlopCounterMode
+
+from dmdlab.config import experiment_from
+from dmdlab.group import Group
+from dmdlab.lab import trial
+from dmdlab.lab.counting import LiveBytes
+from dmdlab.lab.run import run_group
+from dmdlab.lab.store import Store
+from dmdlab.lab.trial import STAGES, Speed, random_start, timed, tried
+from dmdlab.laws import LAWS
+
+
+def seeds(members: int, **settings: object) -> Group:
+    return Group(tuple(experiment(seed=s, **settings) for s in range(members)))
+
+
+# --- operations
+
+BRIEF = {"teacher__iterations": 2, "teacher__steps": 3, "student__iterations": 4, "measure__samples": 100}
+
+MLP = {"network__kind": "mlp", "network__width": 24, "network__depth": 3, "network__time_features": 8, "law__dim": 3}
+
+
+def products(rows: int) -> Iterator[int]:
+    """Operations of each product of that network's forward pass, two for a multiply-add."""
+    yield from (2 * rows * a * b for a, b in pairwise([3 + 8, 24, 24, 24, 3]))
+
+
+def forward(rows: int) -> int:
+    return sum(products(rows))
+
+
+def trained(rows: int) -> int:
+    """Forward, and backward once more for the weights and once for the inputs, which the first layer does without."""
+    return 3 * forward(rows) - next(products(rows))
+
+
+@pytest.mark.parametrize(("updates", "batches", "solver"), [(1, "separate", "heun"), (3, "shared", "euler")])
+def test_operations_are_what_one_counts_by_hand(updates: int, batches: str, solver: str) -> None:
+    """A student's update asks the teacher and the fake score once; each score update has a batch of its own, but for
+    the student's when that is shared."""
+    own = {"teacher__kind": "network", "fake_score__updates": updates, "fake_score__batches": batches}
+    own |= {"teacher__batch": 40, "measure__samples": 50, "teacher__steps": 5, "teacher__solver": solver}
+    found = tried(seeds(2, **MLP | own))
+    fresh = updates - (batches == "shared")
+    cycle = trained(32) + 2 * forward(32) + forward(fresh * 32) + updates * trained(32)
+    assert found.cycle_flops == pytest.approx(cycle, rel=0.01)
+    assert found.teaching_flops == pytest.approx(trained(40), rel=0.01)
+    assert found.flow_flops == pytest.approx((9 if solver == "heun" else 5) * forward(50), rel=0.01)
+
+
+@pytest.mark.parametrize("init", ["teacher", "rotated"])
+def test_a_cycle_is_what_torch_counts(init: str) -> None:
+    """An exact law's products and a turn's among them."""
+    group = seeds(1, **BRIEF, law__rank=2, student__init=init)
+    loop = random_start(group, CPU)
+    with FlopCounterMode(display=False) as counter:
+        loop.cycle()
+    assert counter.get_total_flops() == tried(group).cycle_flops > 0
+
+
+# --- memory
+
+SHAPES: dict[str, dict[str, object]] = {
+    "small": {},
+    "rotated": {"student__init": "rotated", "law__dim": 300, "teacher__solver": "euler"},
+    "separate": {"fake_score__batches": "separate", "network__kind": "mlp", "student__batch": 64},
+    "network teacher": {"teacher__kind": "network", "network__width": 96, "network__depth": 2},
+}
+
+
+@pytest.mark.parametrize("members", [1, 6])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_stage_takes_what_the_same_stage_takes_on_real_tensors(shape: str, members: int) -> None:
+    group = seeds(members, **BRIEF | SHAPES[shape])
+    law, found = law_of(group.shared), tried(group)
+    for name, stage in STAGES.items():
+        with LiveBytes() as seen:
+            steps = stage(group, law)
+            next(steps)
+            kept = next(steps)
+        each, once = found.stages[name]
+        assert members * each + once == pytest.approx(seen.peak, rel=0.05), name
+        del kept, steps
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_run_takes_no_more_than_its_largest_stage(shape: str, members: int, tmp_path: Path) -> None:
+    """All that torch holds, from start networks to Jacobians and calibration."""
+    group = seeds(members, **BRIEF | SHAPES[shape])
+    found = tried(group)
+    with LiveBytes() as seen:
+        for _ in run_group(group, Store(tmp_path), CPU):
+            pass
+    largest = max(members * each + once for each, once in found.stages.values())
+    assert seen.peak <= 1.1 * largest
+    assert largest <= 1.1 * seen.peak
+    assert seen.peak <= min(found.bytes(members, "cuda"), found.bytes(members, "cpu"))
+
+
+def test_memory_is_linear_in_the_members_and_the_most_of_them_fit() -> None:
+    found = tried(seeds(1, **BRIEF))
+    for device in ("cpu", "cuda"):
+        sizes = [found.bytes(members, device) for members in (100, 200, 300, 400)]
+        steps = [b - a for a, b in pairwise(sizes)]
+        assert steps == pytest.approx([steps[0]] * 3, rel=1e-6)
+        for memory in (2**26, 2**30):
+            most = found.most_members(memory, device)
+            assert found.bytes(most, device) <= memory < found.bytes(most + 1, device)
+        assert found.most_members(found.bytes(1, device) // 2, device) == 0
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_every_law_can_be_tried(name: str, tmp_path: Path) -> None:
+    own: dict[str, object] = {"law.name": name, "law.dim": 3, "network.width": 4, "network.depth": 1}
+    own |= {"student.batch": 4, "measure.samples": 8, "fake_score.updates": 1, "teacher.solver": "euler"}
+    if name == "empirical":
+        np.save(tmp_path / "points.npy", np.eye(3))
+        own["law.path"] = str(tmp_path / "points.npy")
+    found = tried(group_of(experiment_from(own)))
+    assert min(found.cycle_flops, found.teaching_flops) > 0
+    assert all(each > 0 for each, _ in found.stages.values())
+    assert found.bytes(1, "cpu") > found.bytes(1, "cuda") > 0
+
+
+@pytest.mark.parametrize("own", [{}, {"law__dim": 512, "network__width": 64, "student__batch": 64}], ids=str)
+def test_a_rotated_group_costs_hardly_more_than_a_plain_one(own: dict[str, object]) -> None:
+    """By a dense turn, and by a fast one."""
+    plain, rotated = (tried(seeds(1, **BRIEF | own, student__init=init)) for init in ("teacher", "rotated"))
+    assert plain.cycle_flops <= rotated.cycle_flops < 1.1 * plain.cycle_flops
+    assert plain.bytes(8, "cuda") <= rotated.bytes(8, "cuda") < 1.2 * plain.bytes(8, "cuda")
+
+
+def test_a_shape_is_tried_once_whatever_the_members_own_keys() -> None:
+    one = tried(group_of(experiment(**BRIEF)))
+    others = (experiment(**BRIEF, seed=9), experiment(**BRIEF, student__learning_rate=1e-5))
+    assert tried(Group(others)) is one
+
+
+def test_the_shortest_of_trainings_can_be_tried() -> None:
+    short = experiment(teacher__iterations=1, teacher__steps=1, student__iterations=1, measure__samples=2)
+    assert tried(group_of(short)).cycle_flops > 0
+
+
+def test_live_bytes_counts_what_is_held_by_name_or_by_autograd() -> None:
+    with LiveBytes() as seen:
+        x = torch.ones(1000, requires_grad=True)
+        y = x.exp()
+        z = y.sin()
+        assert seen.live == 12_000
+        del y  # sin keeps it for its gradient
+        assert seen.live == 12_000
+        z.sum().backward()
+        assert seen.live == 12_000  # x, z and x's gradient
+        del z, x
+        assert seen.live == 0
+    assert 16_000 <= seen.peak <= 20_008
+
+
+# --- time
+
+
+@pytest.mark.parametrize("kind", ["exact", "network"])
+def test_a_random_start_is_the_distillation_of_these_members(kind: str) -> None:
+    group = seeds(2, teacher__kind=kind)
+    loop = random_start(group, CPU)
+    for _ in range(3):
+        loop.cycle()
+    assert loop.student.network.members == 2
+    assert (loop.report().failed_at < 0).all()
+    assert not torch.equal(*loop.student.network.flat)
+
+
+def test_the_time_is_that_of_cycles_teachers_iterations_and_flows() -> None:
+    """Two seeds of two starts each, by a speed that was measured with eight members."""
+    own = {"student__iterations": 1000, "fake_score__updates": 5, "teacher__iterations": 10, "teacher__steps": 4}
+    inits = ("teacher", "rotated")
+    group = Group(tuple(experiment(**own, seed=s, student__init=init) for s in (0, 1) for init in inits))
+    assert Speed(1.0, 0.0, 0.0).seconds(group, 8) == pytest.approx(200 * 4 / 8)
+    assert Speed(0.0, 1.0, 0.0).seconds(group, 8) == pytest.approx(10 * 2 / 8)
+    assert Speed(0.0, 0.0, 1.0).seconds(group, 8) == pytest.approx(2 * 7 * 2 / 8)  # pairs, and a reference
+    assert Speed(1.0, 1.0, 1.0).seconds(group, 8) == pytest.approx((800 + 20 + 28) / 8)
+
+
+def test_a_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which every reading takes a second."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: float(next(ticks)))
+    assert timed(seeds(2, teacher__iterations=1), CPU) == Speed(1.0, 1.0, 1.0)
+
+
+def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = pretend(monkeypatch)
+    monkeypatch.setattr(trial, "LEAST_SECONDS", 0.3)
+    timed(seeds(2), CPU, graph=True)
+    assert len(graphs) == 2  # a cycle, and a teacher's iteration
+    assert all(graph.replays > 1 for graph in graphs)
+    assert all(len(graph.calls) > 50 for graph in graphs)
