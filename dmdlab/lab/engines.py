@@ -4,6 +4,7 @@ An engine is a function of `work` and groups. `work(group)` does what there is t
 yields it on as (index of the group, event). It knows nothing of what the work is.
 """
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -16,9 +17,11 @@ from typing import Any
 
 import torch
 
+from dmdlab.config import InputError
 from dmdlab.device.allocator import tune_allocator
 from dmdlab.device.limits import threads_each
 from dmdlab.group import Group
+from dmdlab.trouble import number_of, told
 
 Work = Callable[[Group], Iterator[Any]]
 """What is done with a group; it must survive pickling."""
@@ -46,13 +49,10 @@ def processes(work: Work, groups: Sequence[Group], workers: int) -> Iterator[tup
     """On so many worker processes of this machine.
 
     An error in a worker is raised here after the others' work is done. Interrupting stops all workers, and so does a
-    worker that the system kills: `WorkerKilled`.
+    worker that the system kills: `WorkerKilled`. Raises `InputError` where the system refuses what several processes
+    share.
     """
-    context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that this one has touched
-    events = context.Queue()
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_enter, initargs=(events, threads_each(workers))
-    )
+    events, pool = _started(workers)
     try:
         jobs = [pool.submit(_do, work, index, group) for index, group in enumerate(groups)]
         yield from _listen(events, jobs)
@@ -65,6 +65,24 @@ def processes(work: Work, groups: Sequence[Group], workers: int) -> Iterator[tup
         if broken and KILLED in [process.exitcode for process in workers_]:
             raise WorkerKilled from error
         raise
+
+
+def _started(workers: int) -> tuple[Any, ProcessPoolExecutor]:
+    """The queue that workers speak through, and a pool of them. Their semaphores lie in /dev/shm on Linux."""
+    context = multiprocessing.get_context("spawn")  # a forked process could not use a GPU that this one has touched
+    try:
+        events = context.Queue()
+        pool = ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_enter, initargs=(events, threads_each(workers))
+        )
+    except (OSError, ImportError) as error:  # ImportError: a Python built without semaphores
+        number = number_of(error)
+        why = "it is full" if number == errno.ENOSPC else told(error, reading=True)
+        raise InputError(
+            f"{workers} workers need semaphores, which lie in /dev/shm on Linux, and cannot have them ({why}): give "
+            "--workers 1, or a larger /dev/shm (as with `docker run --shm-size=1g`)"
+        ) from error
+    return events, pool
 
 
 def _listen(events: Any, jobs: "list[Future[None]]") -> Iterator[tuple[int, Any]]:
@@ -81,9 +99,11 @@ def _listen(events: Any, jobs: "list[Future[None]]") -> Iterator[tuple[int, Any]
 
 
 def _enter(events: Any, threads: int) -> None:
-    """A worker's start: Ctrl-C is the parent's business, and the cores are shared."""
+    """A worker's start: Ctrl-C and a hang-up are the parent's business, and the cores are shared."""
     global _events
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):  # which a closed terminal sends to all of its processes
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(threads))  # else a process for each core of the machine

@@ -13,7 +13,8 @@ makes it anew.
 import csv
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from dmdlab.records.record import (
     read_npz,
 )
 from dmdlab.records.writing import replacing, write_json
+from dmdlab.trouble import writing
 
 EVERY_SECONDS = 15.0
 """Time between two checkpoints of one ensemble at least (ours: shorter trainings never write one)."""
@@ -64,7 +66,9 @@ class Store:
     """The folder `out`. Raises `InputError` where that is a file."""
 
     def __init__(self, out: Path) -> None:
-        if out.exists() and not out.is_dir():
+        with writing(out):
+            taken = out.exists() and not out.is_dir()
+        if taken:
             raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
         self.out = out
 
@@ -91,12 +95,17 @@ class Store:
         return load_record(self._run(experiment))
 
     def publish(self, result: RunResult, environment: Mapping[str, Any]) -> Path:
-        """Write one run's folder, whole or not at all; returns it."""
+        """Write one run's folder, whole or not at all; returns it.
+
+        Where another sweep has finished the same run in the meantime, that one stays. Raises `Unwritable` where the
+        system refuses, as a full disk does.
+        """
         folder = self._run(result.experiment)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        if self.finished(result.experiment):
+            return folder
         head = {"format": FORMAT, "result_version": RESULT_VERSION, "id": result.experiment.id}
         head["pairs"] = self._pairs(result.experiment).name
-        with replacing(folder) as partial:
+        with _new(folder) as partial:
             partial.mkdir()
             write_json(partial / "experiment.json", spelled_out(result.experiment))
             write_json(partial / "environment.json", environment)
@@ -124,9 +133,13 @@ class Store:
         if not path.is_file():
             return None
         try:
-            return load_file(path)["parameters"]
+            row = load_file(path)["parameters"]
         except (SafetensorError, OSError, KeyError) as error:
             raise InputError(f"{path}: damaged ({error}); delete it, and it is trained anew") from None
+        if row.ndim != 1 or not row.is_floating_point():
+            about = f"{tuple(row.shape)} of {row.dtype}"
+            raise InputError(f"{path}: damaged (parameters {about}, expected a row); delete it, and it is trained anew")
+        return row
 
     def keep_start(self, experiment: Experiment, row: Tensor) -> None:
         """Keep a trained start network's parameters (P,)."""
@@ -194,7 +207,7 @@ class Checkpoint:
 
     def load(self) -> State | None:
         """What was kept of these runs, a row for each in their order; None when nothing usable was."""
-        found = [state for path in self._files() if (state := self._read(path))]
+        found = [state for path in self._files() if (state := self._read(path)) and "place" in state]
         return max(found, key=lambda state: int(state["place"][0, 0]), default=None)
 
     def offer(self, state: Callable[[], State]) -> None:
@@ -223,26 +236,38 @@ class Checkpoint:
         return sorted(self.folder.glob("[!.]*.safetensors"))
 
     def _read(self, path: Path) -> State | None:
-        ids = _ids(path)
-        if not set(self.group.ids) <= set(ids):
-            return None
-        with safe_open(path, "pt") as file:
-            if file.metadata()["maker"] != self.maker:
+        """What a file holds of these runs; None where it lacks one, is of another maker or cannot be read."""
+        try:
+            ids, maker = _about(path)
+            if maker != self.maker or not set(self.group.ids) <= set(ids):
                 return None
             rows = [ids.index(own) for own in self.group.ids]
-            return {name: file.get_tensor(name)[rows] for name in list(file.keys())}
+            with safe_open(path, "pt") as file:
+                return {name: file.get_tensor(name)[rows] for name in list(file.keys())}
+        except (SafetensorError, OSError, IndexError):  # another sweep may have removed it by now
+            return None
 
 
 def _ids(path: Path) -> list[str]:
     """The runs of a file; none for one that is no checkpoint."""
+    return _about(path)[0]
+
+
+def _about(path: Path) -> tuple[list[str], str]:
+    """The runs of a file and what wrote it; nothing for one that is no checkpoint."""
     try:
         with safe_open(path, "pt") as file:
-            return json.loads((file.metadata() or {}).get("ids", "[]"))
-    except (SafetensorError, OSError):
-        return []
+            head = file.metadata() or {}
+            ids = json.loads(head.get("ids", "[]"))
+    except (SafetensorError, OSError, ValueError):
+        return [], ""
+    return (ids, head.get("maker", "")) if isinstance(ids, list) else ([], "")
 
 
-def _new(path: Path) -> Any:
+@contextmanager
+def _new(path: Path) -> Iterator[Path]:
     """`replacing` in a folder that is made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return replacing(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        yield partial

@@ -18,8 +18,6 @@ network file system can corrupt. Format 1 kept all six arrays in the run's own p
 import csv
 import json
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ import numpy as np
 from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig
 from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
+from dmdlab.trouble import told
 
 FORMAT = 2
 """Version of the folder's layout."""
@@ -43,6 +42,13 @@ ARRAYS = ("noise", "teacher", "student", "one_step", "reference", "data")
 
 SHARED = tuple(name for name in ARRAYS if name != "student")
 """Those that all students of one teacher share."""
+
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "summary": ("id", "status", "failed_at", "teacher"),
+    "experiment": ("law.name", "law.dim", "student.init", "seed"),
+    "environment": (),
+}
+"""What a record cannot do without, by the file that holds it."""
 
 INITS: tuple[str, ...] = get_args(StudentConfig.model_fields["init"].annotation)
 """The students' starts, in the order of every table and figure."""
@@ -89,7 +95,7 @@ class Record:
             **{f"teacher_{key}": value for key, value in summary["teacher"].items()},
             **{f"student_{key}": value for key, value in summary.get("student", {}).items()},
             **{key: summary.get(key) for key in ("start_excess_risk", "calibration")},
-            **{key: self.environment[key] for key in ("seconds", "device", "hardware", "commit")},
+            **{key: self.environment.get(key) for key in ("seconds", "device", "hardware", "commit")},
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -110,10 +116,19 @@ class Record:
         return Pairs.of(**self.arrays())
 
     def calibration(self) -> Calibration | None:
-        """What every measure reads under known remaps of this run's teacher, at its n and d; None without one."""
-        name = self.summary.get("calibration")
+        """What every measure reads under known remaps of this run's teacher, at its n and d; None without one.
+
+        Raises `InputError` where it is damaged, and warns where it is lost.
+        """
+        if not (name := self.summary.get("calibration")):
+            return None
         path = self._out / "calibration" / str(name)
-        return read_calibration(path) if name and path.is_file() else None
+        if not path.is_file():
+            warnings.warn(
+                f"{path}: not there; copy the sweep's folder whole, or `dmdlab calibrate` again", stacklevel=2
+            )
+            return None
+        return read_calibration(path)
 
     def curve(self) -> dict[str, np.ndarray]:
         """The training curve by column. Raises `InputError` where it is lost."""
@@ -130,15 +145,17 @@ class Record:
 
 def load_record(folder: Path) -> Record:
     """Read one run's folder. Raises `InputError` for a missing, damaged or foreign one."""
-    names = ("summary", "experiment", "environment")
+    again = "delete the folder and run the sweep again"
     try:
-        parts = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in names]
+        parts = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in _NEEDED]
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
-    except ValueError as error:  # no JSON, or no text at all
-        raise InputError(f"{folder}: damaged ({error}); delete the folder and run the sweep again") from None
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({told(error, reading=True)})") from None
+    except (ValueError, RecursionError) as error:  # no JSON, or no text at all
+        raise InputError(f"{folder}: damaged ({error}); {again}") from None
     if not all(isinstance(part, dict) for part in parts):
-        raise InputError(f"{folder}: a JSON file in it holds no object; delete the folder and run the sweep again")
+        raise InputError(f"{folder}: a JSON file in it holds no object; {again}")
     layout, version = parts[0].get("format"), parts[0].get("result_version")
     if layout not in READABLE or version not in range(1, RESULT_VERSION + 1):
         raise InputError(
@@ -146,6 +163,11 @@ def load_record(folder: Path) -> Record:
             f"{READABLE[0]} to {FORMAT}, results 1 to {RESULT_VERSION}); read it with the commit in its "
             "environment.json, or run the sweep into a new folder"
         )
+    for (name, keys), part in zip(_NEEDED.items(), parts, strict=True):
+        if lacking := [key for key in keys if key not in part]:
+            raise InputError(f"{folder}: damaged ({name}.json lacks {', '.join(lacking)}); {again}")
+    if parts[1]["student.init"] not in INITS:
+        raise InputError(f"{folder}: student.init is {parts[1]['student.init']!r}; expected one of: {', '.join(INITS)}")
     return Record(folder, *parts)
 
 
@@ -210,7 +232,12 @@ def load_calibrated(path: Path) -> Calibrated:
     with np.load(path, allow_pickle=False) as stored:
         if "about" not in stored:
             raise InputError(f"{path}: a calibration without its settings; delete it, a sweep makes it anew.")
-        return Calibrated(json.loads(str(stored["about"])), found)
+        about = str(stored["about"])
+    try:
+        row = json.loads(about)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: damaged ({error}); delete it, a sweep makes it anew.") from None
+    return Calibrated(row, found)
 
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -229,8 +256,11 @@ def _whole(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: not there, though a finished run needs it; copy the sweep's folder whole, or run the sweep again"
         ) from None
-    except (OSError, EOFError, ValueError, LookupError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except InputError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib have a dozen kinds for a file that is not whole
+        why = told(error, reading=True)
         raise InputError(
-            f"{path}: damaged or cut short ({error}); copy it again, or delete it and the runs that need it and run "
+            f"{path}: damaged or cut short ({why}); copy it again, or delete it and the runs that need it and run "
             "the sweep again"
         ) from None
