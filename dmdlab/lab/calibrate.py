@@ -31,7 +31,11 @@ SHARES = (0.5,)
 BASES = 4
 """The fewest random bases that give the angle a useful interval (Student's factor is 13 with two, 3.2 with four)."""
 FRESH = 1 + BASES
-"""Multiples of n of fresh noise: the reference, and as many more as the null has draws, so that these differ."""
+"""Multiples of n of fresh noise: the reference, and one for each draw of the null, so that these share no rows."""
+
+
+VERSION = 2
+"""Of what a calibration holds: 2 knows what independent samples of the teacher's law read against each other."""
 
 
 def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
 
 def calibration_id(experiment: Experiment) -> str:
     """Ten hex digits that determine the calibration."""
-    settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "bases": BASES, "fresh": FRESH}
+    settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "bases": BASES, "fresh": FRESH, "version": VERSION}
     return fingerprint({**map_keys(experiment), "measure.samples": experiment.measure.samples, "calibration": settings})
 
 

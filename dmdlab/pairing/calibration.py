@@ -4,15 +4,16 @@ A calibration holds what every measure reads when the truth is known: the studen
 by a known angle. `remap_angle` inverts its pair_cosine curve, which does not depend on n and does not saturate.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.glossary import METRICS, Measured, jsonable
-from dmdlab.pairing.statistics import student_quantile
+from dmdlab.pairing.statistics import quotient_limits, ratio_limits, student_quantile, zero_mean_limits
 
 # Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point reflection).
 _RIGHT_ANGLE = METRICS["remap_angle"].highest
@@ -32,6 +33,9 @@ class Calibration:
         null: key -> (bases,), the student is the teacher at independent noise: its law, nothing of its pairing.
         collapsed: key -> value for the student that always answers the teacher's mean.
         floor: e_ot between two samples of the teacher's own law, the denominator of fidelity.
+        independent: what S independent samples of the teacher's law read against each other: "e_ot" and
+            "debiased_cost", (S, S) with NaN on the diagonal, and "spread", (S,) traces of their covariances. Empty in
+            a calibration of an older version.
     """
 
     n: int
@@ -43,6 +47,19 @@ class Calibration:
     null: dict[str, np.ndarray]
     collapsed: dict[str, float]
     floor: float
+    independent: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def law_null(self) -> dict[str, tuple[float, float]]:
+        """Where 95 % of the students of exactly the teacher's law fall at this n and d, independent of the teacher's
+        outputs: (low, high) of "fidelity", "debiased_cost" and "variance_ratio", NaN where it is unknown."""
+        limits = {"fidelity": ("e_ot", ratio_limits), "debiased_cost": ("debiased_cost", zero_mean_limits)}
+        limits |= {"variance_ratio": ("spread", quotient_limits)}
+        found, unknown = self.independent, (math.nan, math.nan)
+        return {key: of(found[name]) if name in found else unknown for key, (name, of) in limits.items()}
+
+    def fidelity_null(self) -> tuple[float, float]:
+        """(low, high) of `law_null` for fidelity."""
+        return self.law_null()["fidelity"]
 
     def curve(self, key: str) -> np.ndarray:
         """Mean over bases of a measure at each angle, (a,); NaN where any basis left it unresolved."""
@@ -56,7 +73,7 @@ class Calibration:
         """A flat dict of numeric arrays for `np.savez`, keys joined by slashes; no pickles."""
         flat = {"n": np.array(self.n), "d": np.array(self.d), "floor": np.array(self.floor)}
         flat |= {"angles_degrees": self.angles_degrees, "shares": self.shares}
-        for group in ("planted", "mixture", "null", "collapsed"):
+        for group in ("planted", "mixture", "null", "collapsed", "independent"):
             flat |= {f"{group}/{key}": np.asarray(value) for key, value in getattr(self, group).items()}
         return flat
 
@@ -69,9 +86,9 @@ class Calibration:
         """
         if missing := {"n", "d", "floor", "angles_degrees", "shares", "planted/pair_cosine"} - set(arrays):
             raise InputError(f"this is no calibration: {', '.join(sorted(missing))} missing; make it anew.")
-        planted, mixture, null, collapsed = (
+        planted, mixture, null, collapsed, independent = (
             {name.removeprefix(group): np.asarray(arrays[name]) for name in arrays if name.startswith(group)}
-            for group in ("planted/", "mixture/", "null/", "collapsed/")
+            for group in ("planted/", "mixture/", "null/", "collapsed/", "independent/")
         )
         return Calibration(
             n=int(arrays["n"]),
@@ -83,6 +100,7 @@ class Calibration:
             null=null,
             collapsed={key: float(value) for key, value in collapsed.items()},
             floor=float(arrays["floor"]),
+            independent=independent,
         )
 
     def to_dict(self) -> dict[str, Any]:

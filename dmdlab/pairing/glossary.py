@@ -19,10 +19,11 @@ import numpy as np
 # near 0 for every pairing and would read "perfect copy".
 COLLAPSED_VARIANCE_RATIO = 0.01
 
-# Outside these two a fidelity counts as poor, and a statement about the student's pairing is a statement about another
-# law. Above, its law costs half as much again as the teacher's own sampling noise (a convention). Below, it costs
-# *less* to match than the teacher's own fresh samples do, as a student that shrinks towards the mean does (a constant
-# one about half, in high dimension) and no student of the right law beyond sampling noise.
+# Where no calibration says where equal laws fall (see `law`), a fidelity outside these two counts as poor, and a
+# statement about the student's pairing is a statement about another law. Above, its law costs half as much again as the
+# teacher's own sampling noise (a convention). Below, it costs *less* to match than the teacher's own fresh samples do,
+# as a student that shrinks towards the mean does (a constant one about half, in high dimension) and no student of the
+# right law beyond sampling noise.
 POOR_FIDELITY = 1.5
 LOW_FIDELITY = 0.8
 
@@ -220,10 +221,21 @@ METRICS: dict[str, Metric] = {
             "fidelity",
             "fidelity",
             "e_ot(Q, G) / e_ot(Q, P)",
-            "1 = the student's law is indistinguishable at this n; a copying claim needs fidelity near 1",
+            "1 = the student's law is indistinguishable at this n; below 1 for one that shrank: a copying claim needs "
+            "it inside its null on both sides",
             best=1.0,
             chance_level=1.0,
             guides=((LOW_FIDELITY, ""), (1.0, "the teacher's law"), (POOR_FIDELITY, "poor")),
+        ),
+        Metric(
+            "debiased_cost",
+            "debiased transport cost",
+            "(e_ot(Q, G) - (e_ot(Q, Q') + e_ot(G, G')) / 2) / trace cov P, between random halves of Q and of G",
+            "0 = the same law, in any dimension; above 0 for one that shrank or lost modes, too; a share of the spread",
+            "0 for the teacher's law",
+            best=0.0,
+            lowest=-math.inf,
+            guides=((0.0, "the teacher's law"),),
         ),
         Metric(
             "variance_ratio",

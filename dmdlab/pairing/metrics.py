@@ -3,9 +3,10 @@
 Each number either means something for this sample or is reported as unresolved with the reason. The criterion for a
 *collapsed* student is a variance ratio below `COLLAPSED_VARIANCE_RATIO` (see the glossary for why); then delta_e,
 copy_index, identity_fraction and remap_angle, which would read "perfect copy" whatever the pairing, are unresolved,
-while pair_cosine, pair_auc, the recalls, r2 and fidelity still say what they say.
+while pair_cosine, pair_auc, the recalls, r2 and the measures of the law still say what they say.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Measured
+from dmdlab.pairing.independence import dependent, notes_on, why_dependent
+from dmdlab.pairing.law import debiased_cost, law_agrees, spread
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
@@ -61,6 +64,7 @@ def measure_pairs(
     calibration: Calibration | None = None,
     floor: Transport | None = None,
     engine: Engine | None = None,
+    planted: bool = False,
 ) -> PairingReport:
     """`measure` for arrays that are already validated.
 
@@ -69,6 +73,8 @@ def measure_pairs(
         calibration: for remap_angle, made at the same dimension.
         floor: e_ot(Q, P) where the caller has solved it already.
         engine: of the transport solver for n above `DENSE_LIMIT`; numpy when None.
+        planted: for a student that is the teacher by construction: rows are not compared, the law not judged anew
+            (debiased_cost is unresolved), which would double the price of a calibration.
 
     Raises:
         InputError: a calibration of another dimension.
@@ -85,17 +91,21 @@ def measure_pairs(
         transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
         transport["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
     measured = _smooth(moments) | _recognition(ranks) | _transported(moments.total(), transport)
+    overlaps = {} if planted else dependent(pairs)
+    measured |= _of_the_law(pairs, transport, why_dependent(overlaps, "reference"), planted)
     if calibration is not None:
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
     for key, reason in _unresolved(moments).items():
         measured[key] = Measured.unresolved(reason)
+    sizes = () if pairs.reference is None else (pairs.n, len(pairs.reference))
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
         transport=transport,
-        notes=(*pairs.notes, *_gaps(transport)),
+        notes=(*pairs.notes, *_gaps(transport), *([] if planted else notes_on(pairs, overlaps))),
         n=pairs.n,
         d=pairs.d,
         chance_sd=_chance_sd(moments.total(), ranks.inner_square),
+        law=law_agrees({key: m.value for key, m in measured.items()}, calibration, sizes),
     )
 
 
@@ -151,7 +161,6 @@ def _transported(total: Moments, transport: dict[str, Transport]) -> dict[str, M
         "delta_e_ceiling": _excess(e_independent, e_ot),
         "copy_index": copy_index,
         "identity_fraction": Measured(float((best.permutation == np.arange(total.n)).mean())),
-        "fidelity": _fidelity(transport),
         "remap_angle": Measured.unresolved("it needs a calibration of the teacher under planted rotations"),
     }
 
@@ -165,14 +174,29 @@ def _excess(cost: float, e_ot: float) -> Measured:
     return Measured.unresolved("it is infinite: the student's outputs are the teacher's own points, so e_ot is 0")
 
 
-def _fidelity(transport: dict[str, Transport]) -> Measured:
-    """e_ot(Q, G) / e_ot(Q, P)."""
-    if "e_ot_reference_teacher" not in transport:
-        return Measured.unresolved("it needs teacher outputs at fresh noise (reference)")
+def _of_the_law(pairs: Pairs, transport: dict[str, Transport], shared: str, planted: bool) -> dict[str, Measured]:
+    """The measures of the law that need a reference; `shared`: why it is not independent, where it is not."""
+    if pairs.reference is None:
+        shared = "it needs teacher outputs at fresh noise (reference)"
+    if shared:
+        return dict.fromkeys(("fidelity", "debiased_cost"), Measured.unresolved(shared))
     student, teacher = transport["e_ot_reference_student"].cost, transport["e_ot_reference_teacher"].cost
     if teacher == 0:
-        return Measured.unresolved("the reference repeats the teacher's outputs; it must come from fresh noise")
-    return Measured(student / teacher)
+        fidelity = Measured.unresolved("the reference repeats the teacher's outputs; it must come from fresh noise")
+    else:
+        fidelity = Measured(student / teacher)
+    return {"fidelity": fidelity, "debiased_cost": _debiased(pairs, planted)}
+
+
+def _debiased(pairs: Pairs, planted: bool) -> Measured:
+    """`debiased_cost` of the reference and the student over the teacher's spread."""
+    assert pairs.reference is not None
+    if planted:
+        return Measured.unresolved("it is not measured for planted remaps, whose law is the teacher's")
+    cost, size = debiased_cost(pairs.reference, pairs.student), spread(pairs.teacher)
+    if math.isnan(cost) or size == 0:
+        return Measured.unresolved("it needs 4 rows of the student and of the reference, to halve them")
+    return Measured(cost / size)
 
 
 def _unresolved(moments: RowMoments) -> dict[str, str]:

@@ -6,10 +6,12 @@ and by a known amount. No training is involved. For a linear teacher of isotropi
 `e_dt = 2 tr(S) (1 - tr(R) / d)`, and pair_cosine is tr(R) / d.
 
 Next to the planted angles stand the null (the teacher at independent noise), the partial mixture (a share of the rows
-at independent noise), the collapsed student, and the floor (e_ot between two samples of the teacher's law).
+at independent noise), the collapsed student, the floor (e_ot between two samples of the teacher's law), and what
+independent samples of the teacher's law read against each other, by which a student's law is judged.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from dmdlab.config import InputError
 from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
+from dmdlab.pairing.independence import Overlap, told
+from dmdlab.pairing.law import Halved, half_size, spread
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.transport import transport_cost
@@ -43,15 +47,16 @@ def calibrate(
     Args:
         teacher_map: Phi_K, from (n, d) noise to (n, ...) outputs, deterministic.
         noise: (n, d) draws z_i of a rotation-invariant prior.
-        fresh_noise: (m, d) further draws, m >= 2 n: n rows make the reference, the others the null.
-        rng: for the bases, and for which fresh rows meet which pairs in the null and the mixtures.
+        fresh_noise: (m, d) further draws, m >= 2 n: n rows make the reference, the others the null. Its draws share
+            no rows where m >= (1 + bases) n, and every n rows more make the null of the law's measures surer.
+        rng: for the bases, for which fresh rows meet which pairs in the null and the mixtures, and for halves.
         angles_degrees: planted angles; 0 and 90 must be among them.
         shares: shares of rows at independent noise in the partial mixtures, in (0, 1].
         bases: random bases to average over, and draws of the null and of each mixture.
 
     Raises:
-        InputError: too little fresh noise, angles without 0 and 90, shares outside (0, 1], no bases, or a teacher map
-            whose outputs are no (n, ...) arrays of finite numbers.
+        InputError: too little fresh noise, or some that repeats the noise, angles without 0 and 90, shares outside
+            (0, 1], no bases, or a teacher map whose outputs are no (n, ...) arrays of finite numbers.
         TransportError: an assignment solver failed.
     """
     angles, parts = np.unique(np.asarray(angles_degrees, float)), np.asarray(shares, float)
@@ -63,14 +68,18 @@ def calibrate(
     floor = transport_cost(Q, P)
 
     def read(student: np.ndarray) -> dict[str, float]:
-        return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor).values()
+        return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor, planted=True).values()
 
     def read_turned() -> list[dict[str, float]]:
         basis = random_basis(d, rng)
         return [read(teacher_map(turned(noise, basis, a))) for a in angles]
 
     planted = [list(row) for row in zip(*(read_turned() for _ in range(bases)), strict=True)]  # [angle][basis]
-    independent = [others[rng.permutation(len(others))[:n]] for _ in range(bases)]
+    blocks = np.split(others[: len(others) // n * n], len(others) // n)
+    if len(blocks) < bases:  # they have to share rows
+        independent = [others[rng.permutation(len(others))[:n]] for _ in range(bases)]
+    else:
+        independent = blocks[:bases]
     return Calibration(
         n=n,
         d=d,
@@ -81,7 +90,22 @@ def calibrate(
         null={key: values[0] for key, values in _table([[read(other) for other in independent]]).items()},
         collapsed=read(np.broadcast_to(P.mean(axis=0), P.shape)),
         floor=floor.cost,
+        independent=_against_each_other([P, Q, *blocks[:bases]], floor.cost, rng),
     )
+
+
+def _against_each_other(samples: Sequence[np.ndarray], first: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """`Calibration.independent` of these samples (n, D), of which the first two have the cost `first`."""
+    S, spreads = len(samples), np.array([spread(sample) for sample in samples])
+    found = {"e_ot": np.full((S, S), np.nan), "debiased_cost": np.full((S, S), np.nan), "spread": spreads}
+    rows = half_size(len(samples[0]), len(samples[0]))
+    halved = [Halved.of(sample, rows, rng) for sample in samples] if rows > 1 else []
+    for i, j in combinations(range(S), 2):
+        cost = first if (i, j) == (0, 1) else transport_cost(samples[i], samples[j]).cost
+        found["e_ot"][[i, j], [j, i]] = cost
+        if halved and spreads.min() > 0:
+            found["debiased_cost"][[i, j], [j, i]] = halved[i].debiased_cost(halved[j]) / spreads.mean()
+    return found
 
 
 def _mixed(P: np.ndarray, other: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -105,6 +129,12 @@ def _check(noise: np.ndarray, fresh_noise: np.ndarray, angles: np.ndarray, share
         raise InputError(
             f"fresh_noise has {len(fresh_noise)} rows for {len(noise)} pairs; give at least {2 * len(noise)}: "
             "one half makes the reference, the other the student without memory."
+        )
+    overlap = Overlap.of(noise, fresh_noise)
+    if overlap.too_large:
+        raise InputError(
+            f"{told(overlap.share)} of the rows of noise and fresh_noise are the same, and the two have to be "
+            "independent; draw fresh_noise with another seed."
         )
     if not {0.0, 90.0} <= set(angles.tolist()):
         raise InputError(f"angles_degrees must hold 0 and 90 to be inverted, got {angles.tolist()}.")

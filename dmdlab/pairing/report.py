@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, THROUGH_THE_COSINE, Measured, chance_values, jsonable
+from dmdlab.pairing.law import LawJudgement
 from dmdlab.pairing.words import Line, lines_of, read_aloud, resolution_in_words
 from dmdlab.transport import Transport
 
@@ -30,6 +31,7 @@ class PairingReport:
         notes: what was converted and what is unusual about the arrays.
         n, d: pairs and dimension.
         chance_sd: standard deviation of pair_cosine over random pairings of these very points.
+        law: whether the student's law is the teacher's.
     """
 
     metrics: dict[str, Measured]
@@ -38,6 +40,7 @@ class PairingReport:
     n: int
     d: int
     chance_sd: float
+    law: LawJudgement
 
     def values(self) -> dict[str, float]:
         """key -> value; NaN where unresolved."""
@@ -76,20 +79,21 @@ class PairingReport:
         return max(1, min(self.d, round(1.0 / ((self.n - 1) * self.chance_sd**2))))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: metrics, verdicts, solver statuses, notes, n, d; NaN becomes null."""
+        """JSON-ready: metrics, verdicts, the judgement of the law, solver statuses, notes, n, d; NaN becomes null."""
         return {
             "n": self.n,
             "d": self.d,
             "metrics": {key: measured.to_dict() for key, measured in self.metrics.items()},
             "transport": {key: solution.to_dict() for key, solution in self.transport.items()},
             "verdicts": self.verdicts(),
+            "law": self.law.to_dict(),
             "chance_sd": jsonable(self.chance_sd),
             "notes": list(self.notes),
         }
 
     def in_words(self) -> list[str]:
         """The reading in sentences: delta_e with its ceiling, copying with fidelity, what is unresolved."""
-        return read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd)
+        return read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd, self.law)
 
     def resolution_in_words(self) -> str:
         """What this many pairs can tell at all, from the theory of planted matchings."""

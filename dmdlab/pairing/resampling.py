@@ -1,4 +1,4 @@
-"""Uncertainty within one run: other draws of z, and what finite n adds to a transport cost.
+"""Uncertainty within one run: other draws of z.
 
 Seeds are the statistical unit; this is for whoever has one model. Bootstrap resampling is wrong for transport costs,
 because a row drawn twice is its own perfect match, and so is resampling the rows of a solved assignment, which is not
@@ -19,7 +19,6 @@ from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import student_quantile
-from dmdlab.transport import transport_cost
 
 
 def with_intervals(
@@ -53,37 +52,6 @@ def with_intervals(
             low, high = METRICS[key].bounds
             metrics[key] = Measured(measured.value, max(low, measured.value - width), min(high, measured.value + width))
     return replace(report, metrics=metrics)
-
-
-def debiased_cost(P: np.ndarray, G: np.ndarray, P_fresh: np.ndarray, G_fresh: np.ndarray) -> float:
-    """`e_ot(P, G) - (e_ot(P, P') + e_ot(G, G')) / 2`: a transport cost without most of what finite n adds.
-
-    About 0 for equal laws, in any dimension, when the four samples are independent. P and G from the *same* noise are
-    not: a copying student makes the first term small and the result negative, which `debiased_by_halves` avoids.
-
-    Args:
-        P, P_fresh: (n, d) independent samples of the teacher.
-        G, G_fresh: (n, d) independent samples of the student.
-    """
-    self_costs = transport_cost(P, P_fresh).cost + transport_cost(G, G_fresh).cost
-    return transport_cost(P, G).cost - 0.5 * self_costs
-
-
-def debiased_by_halves(pairs: Pairs, *, rng: np.random.Generator, draws: int = 4) -> np.ndarray:
-    """`debiased_cost` (draws,) of one half of the noise for the teacher against the other half for the student.
-
-    Raises:
-        InputError: fewer than 4 rows.
-    """
-    if pairs.n < 4:
-        raise InputError(f"two halves need at least 4 rows, got {pairs.n}.")
-    half, costs = pairs.n // 2, []
-    for _ in range(draws):
-        order = rng.permutation(pairs.n)
-        one, other = order[:half], order[half : 2 * half]
-        P, G = pairs.teacher, pairs.student
-        costs.append(debiased_cost(P[one], G[other], P[other], G[one]))
-    return np.array(costs)
 
 
 def _half(pairs: Pairs, rng: np.random.Generator) -> Pairs:

@@ -1,4 +1,4 @@
-"""Intervals: over seeds, which are the statistical unit, and over the rows of one sample.
+"""Intervals: over seeds, which are the statistical unit, over the rows of one sample, and over samples of one law.
 
 Missing values are counted, never averaged away: an interval says on how many values it rests and how many were NaN.
 """
@@ -104,7 +104,7 @@ def _bootstrap(present: np.ndarray, level: float, rng: np.random.Generator | Non
     return float(low), float(high)
 
 
-def student_quantile(probability: float, degrees: int) -> float:
+def student_quantile(probability: float, degrees: float) -> float:
     """Quantile of Student's t with `degrees` degrees of freedom."""
     from scipy.special import stdtrit
 
@@ -140,6 +140,64 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     return float(max(0.0, min(share, centre - half))), float(min(1.0, max(share, centre + half)))
+
+
+def ratio_limits(costs: np.ndarray) -> tuple[float, float]:
+    """95 % limits of costs[Q, G] / costs[Q, P] for three further samples of the law behind S independent samples.
+
+    The logarithms of the costs of all pairs are taken as m + a_i + a_j + e_ij (a diallel without selfs; Griffing,
+    Australian Journal of Biological Sciences 9, 1956, method 4), so that the logarithm of the ratio has mean 0 and
+    variance 2 (var a + var e). Student's quantile has the degrees of freedom of Satterthwaite (Biometrics 2, 1946).
+
+    Args:
+        costs: (S, S), symmetric, the diagonal unused; S >= 3.
+
+    Returns:
+        (low, high), one the inverse of the other; NaN twice for fewer samples or a cost that is not above 0.
+    """
+    S = len(costs)
+    pairs = costs[np.triu_indices(S, 1)]
+    if S < 3 or not (np.isfinite(pairs).all() and (pairs > 0).all()):
+        return math.nan, math.nan
+    logs = np.where(np.eye(S, dtype=bool), 0.0, np.log(np.where(np.eye(S, dtype=bool), 1.0, costs)))
+    sums, pairs = logs.sum(axis=1), np.log(pairs)
+    between = float(((sums - sums.mean()) ** 2).sum()) / (S - 2)  # of S - 1 degrees, times S - 1
+    degrees = S * (S - 3) / 2
+    within = max(0.0, float(((pairs - pairs.mean()) ** 2).sum()) - between) / degrees if degrees else 0.0
+    parts = between / (S - 1) / (S - 2), within * (S - 3) / (S - 2)  # var a + var e is their sum
+    if not sum(parts):
+        return 1.0, 1.0
+    effective = sum(parts) ** 2 / (parts[0] ** 2 / (S - 1) + (parts[1] ** 2 / degrees if degrees else 0.0))
+    half = student_quantile(0.975, effective) * math.sqrt(2.0 * sum(parts))
+    return math.exp(-half), math.exp(half)
+
+
+def zero_mean_limits(values: np.ndarray) -> tuple[float, float]:
+    """95 % limits of a symmetric function of two further samples that has mean 0 for samples of one law.
+
+    Args:
+        values: (S, S), the function of all pairs of S >= 3 independent samples, the diagonal unused.
+
+    Returns:
+        (low, high) around 0, from the mean square with 2 S - 3 degrees of freedom: pairs that share a sample are
+        correlated, and with S (S - 1) / 2 degrees 6 to 10 samples in a hundred fell outside for Gaussians at d = 1
+        to 512, with these 5 to 9. NaN twice for fewer samples or unknown values.
+    """
+    S = len(values)
+    square = values[np.triu_indices(S, 1)] ** 2
+    if S < 3 or not np.isfinite(square).all():
+        return math.nan, math.nan
+    half = student_quantile(0.975, 2 * S - 3) * math.sqrt(square.mean())
+    return -half, half
+
+
+def quotient_limits(values: np.ndarray) -> tuple[float, float]:
+    """95 % limits of the quotient of two further values of the law behind (S,) positive ones, S >= 2, normal in log;
+    NaN twice for fewer, or a value that is not above 0."""
+    if len(values) < 2 or not (np.isfinite(values).all() and (values > 0).all()):
+        return math.nan, math.nan
+    half = student_quantile(0.975, len(values) - 1) * math.sqrt(2.0) * float(np.log(values).std(ddof=1))
+    return math.exp(-half), math.exp(half)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,14 @@ Everything here is a function of plain values: a report hands over its measures 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dmdlab.config import InputError
 from dmdlab.pairing.analysis import Correlation, boundary, by_component, memorisation, monge_gap
-from dmdlab.pairing.glossary import METRICS, POOR_FIDELITY, Measured, chance_values, jsonable
+from dmdlab.pairing.glossary import METRICS, Measured, chance_values, jsonable
+from dmdlab.pairing.independence import dependent, why_dependent
+from dmdlab.pairing.law import LawJudgement
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.thresholds import almost_all_optimal, angle_degrees
 
@@ -92,18 +94,24 @@ def _limits(measured: Measured) -> str:
 
 
 def read_aloud(
-    metrics: Mapping[str, Measured], verdicts: Mapping[str, str], n: int, d: int, chance_sd: float
+    metrics: Mapping[str, Measured],
+    verdicts: Mapping[str, str],
+    n: int,
+    d: int,
+    chance_sd: float,
+    law: LawJudgement,
 ) -> list[str]:
-    """A report in sentences: strength, delta_e with its ceiling, copying with fidelity, and what is unresolved."""
+    """A report in sentences: strength, delta_e with its ceiling, copying with the law, and what is unresolved."""
     value = {key: measured.value for key, measured in metrics.items()}
     sentences = [f"Measured on {n} pairs in {dimensions(d)}."]
     sentences += _strength(value, verdicts, chance_sd)
     sentences += _optimality(value, verdicts)
     sentences += _recognition(value, n)
-    sentences.append(_law(metrics["fidelity"], value["variance_ratio"]))
+    sentences.append(_law(metrics, law))
     keys_by_reason: dict[str, list[str]] = {}
     for key, measured in metrics.items():
-        if not measured.resolved and measured.reason and key != "fidelity":
+        told = key in ("fidelity", "debiased_cost") and measured.reason == metrics["fidelity"].reason
+        if not measured.resolved and measured.reason and not told:
             keys_by_reason.setdefault(measured.reason, []).append(key)
     return sentences + [f"Unresolved: {', '.join(keys)}: {reason}." for reason, keys in keys_by_reason.items()]
 
@@ -159,25 +167,47 @@ def _recognition(value: Mapping[str, float], n: int) -> list[str]:
     ]
 
 
-def _law(fidelity: Measured, variance_ratio: float) -> str:
-    """What the fidelity allows to be said about copying."""
-    spread = "" if math.isnan(variance_ratio) else f"; variance ratio {variance_ratio:.2f}"
-    if not fidelity.resolved:
-        return (
-            f"Fidelity is unknown: {fidelity.reason}{spread}. Until it is known to be near 1, none of this "
-            "shows that the student copies: it may have another law."
-        )
-    if fidelity.value > POOR_FIDELITY:
-        return (
-            f"The student's outputs cost {fidelity.value:.2f} times as much to match with fresh teacher "
-            f"samples as the teacher's own do (fidelity, 1 is indistinguishable{spread}): its law is not that "
-            "of the teacher's outputs, so this is not yet evidence of copying or of remapping."
-        )
-    return (
-        f"The student's law is close to the teacher's (fidelity {fidelity.value:.2f}, 1 is "
-        f"indistinguishable at this n{spread}); a claim of copying also needs a control started from a "
-        "rotated teacher."
+def _law(metrics: Mapping[str, Measured], law: LawJudgement) -> str:
+    """What the measures of the law allow to be said about copying: which of them disagree, and in which direction."""
+    fidelity, sides = metrics["fidelity"], {key: part.side for key, part in law.parts.items()}
+    known = {key: part for key, part in law.parts.items() if metrics[key].resolved}
+    told = "; ".join(
+        f"{key} {number(metrics[key].value)}, {part.side} {number(part.low)} to {number(part.high)}"
+        for key, part in known.items()
     )
+    limits = f"by convention: {law.convention}" if law.convention else "where equal laws fall at this n and d"
+    told = f" ({told}; {limits})" if told else ""
+    if law.agrees:
+        return (
+            f"The student's law is close to the teacher's{told}; a claim of copying also needs a control started from "
+            "a rotated teacher."
+        )
+    if outside := [key for key, side in sides.items() if side in ("below", "above")]:
+        *others, last = outside
+        named = f"{', '.join(others)} and {last} say" if others else f"{last} says"
+        return (
+            f"{_direction(sides)}: its law is not that of the teacher's outputs, as {named}{told}, so this is not yet "
+            "evidence of copying or of remapping."
+            + ("" if fidelity.resolved else f" Fidelity is unknown: {fidelity.reason}.")
+        )
+    reason = next(metrics[key].reason for key, side in sides.items() if side == "unknown")
+    return (
+        f"{'Whether the law is the same' if fidelity.resolved else 'Fidelity'} is unknown: {reason}{told}. Until it is "
+        "known to be near 1, none of this shows that the student copies: it may have another law."
+    )
+
+
+def _direction(sides: Mapping[str, str]) -> str:
+    """In which way a student's law differs, from the sides on which its measures lie."""
+    if sides["variance_ratio"] == "below":
+        return "The student shrank or lost modes"
+    if sides["variance_ratio"] == "above":
+        return "The student spread out"
+    if sides["debiased_cost"] == "below":
+        return "The student's outputs are nearer to the reference than independent samples of one law are"
+    if sides["fidelity"] == "below":
+        return "The student's outputs are cheaper to match with fresh teacher samples than the teacher's own are"
+    return "The student's outputs cost more to match with fresh teacher samples than the teacher's own do"
 
 
 def resolution_in_words(n: int, directions: int) -> str:
@@ -206,6 +236,10 @@ def analyses(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
     """
     numbers: dict[str, Any] = {}
     sentences: list[str] = []
+    shared = why_dependent(dependent(pairs), "data")
+    if shared:
+        sentences.append(f"Unresolved: memorisation, boundary: {shared}.")
+        pairs = replace(pairs, data=None)
     for name, analyse in (
         ("components", _components),
         ("boundary", _boundary),

@@ -1,0 +1,157 @@
+"""Are samples that a measure takes for independent independent? Rows that two arrays share say that they are not.
+
+A reference that was drawn with some of the teacher's own seeds makes e_ot(Q, P) small, and a student of exactly the
+teacher's law then reads as one of another law. So arrays are compared row by row, by a hash of the bytes in the
+narrower of their two types. Draws of an empirical law share rows by nature; then rows repeat *within* each array, too,
+and the share of a row's repeats in its own array is what independent arrays would share.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmdlab.pairing.pairs import Pairs
+from dmdlab.transport import DENSE_LIMIT, matched_distances
+
+SHARED_ROWS = 0.01
+"""A larger share of common rows, beyond what the arrays repeat by nature, leaves a measure unresolved (ours)."""
+
+NEAR = 1e-4
+"""Two rows are near-duplicates below this share of the typical squared distance (ours), less in few dimensions."""
+
+RESTS_ON = {
+    ("reference", "teacher"): "fidelity and debiased_cost",
+    ("reference", "student"): "fidelity and debiased_cost",
+    ("data", "teacher"): "memorisation and the boundary analysis",
+    ("data", "student"): "memorisation and the boundary analysis",
+}
+"""The pairs of arrays that are taken for independent, and by which measures."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What two arrays have in common.
+
+    Attributes:
+        share: of the rows of one that are rows of the other, exactly; the larger of the two shares.
+        natural: the share of rows that repeat another row of the same array; the larger of the two.
+        rows: of the smaller array.
+        same: whether both hold the same rows in the same order.
+    """
+
+    share: float
+    natural: float
+    rows: int
+    same: bool
+
+    @staticmethod
+    def of(a: np.ndarray, b: np.ndarray) -> "Overlap":
+        """Of arrays (n, d) and (m, d)."""
+        dtype = min(a.dtype, b.dtype, key=lambda kind: kind.itemsize)
+        one, other = _hashes(a, dtype), _hashes(b, dtype)
+        share = max(float(np.isin(one, other).mean()), float(np.isin(other, one).mean()))
+        return Overlap(share, max(_repeats(one), _repeats(other)), min(len(a), len(b)), np.array_equal(one, other))
+
+    @property
+    def too_large(self) -> bool:
+        """Whether these cannot be taken for independent: the same array twice, or more common rows than the rows that
+        repeat within one array, three standard errors (of one more repeat) and `SHARED_ROWS` explain."""
+        error = math.sqrt((self.natural + 1.0 / self.rows) / self.rows)
+        return self.same or self.share > self.natural + max(SHARED_ROWS, 3.0 * error)
+
+
+def dependent(pairs: Pairs) -> dict[tuple[str, str], Overlap]:
+    """The overlap of each of the pairs of arrays in `RESTS_ON` that are there and have any row in common."""
+    found = {}
+    for one, other in RESTS_ON:
+        a, b = getattr(pairs, one), getattr(pairs, other)
+        if a is not None and b is not None and (overlap := Overlap.of(a, b)).share > 0:
+            found[one, other] = overlap
+    return found
+
+
+def why_dependent(overlaps: dict[tuple[str, str], Overlap], array: str) -> str:
+    """Why what takes `array` for independent of both maps' outputs is unresolved; empty where it is not."""
+    for (one, other), overlap in overlaps.items():
+        if one == array and overlap.too_large:
+            return (
+                f"{told(overlap.share)} of the rows of {one} and {other} are the same, and the two have to be "
+                f"independent: {_ADVICE[one]}"
+            )
+    return ""
+
+
+_ADVICE = {
+    "reference": "draw the reference from fresh noise with another seed",
+    "data": "give data that no output is part of (outputs that are training rows to the last digit, as those of an "
+    "exact empirical denoiser, are memorised in that share)",
+}
+
+
+def notes_on(pairs: Pairs, overlaps: dict[tuple[str, str], Overlap]) -> list[str]:
+    """Sentences on rows in common that are few or natural, repeats within an array, and near-duplicates."""
+    notes = []
+    for name in ("reference", "data"):
+        array = getattr(pairs, name)
+        if array is not None and (repeats := _repeats(_hashes(array, array.dtype))):
+            notes.append(f"{name}: {told(repeats)} of its {len(array)} rows repeat another row.")
+    for (one, other), overlap in overlaps.items():
+        verdict = "too many to be independent" if overlap.too_large else "no more than chance or repeats explain"
+        notes.append(
+            f"{one} and {other} have {told(overlap.share)} of their rows in common, {verdict}; "
+            f"{RESTS_ON[one, other]} take them for independent."
+        )
+    for one, other in RESTS_ON:
+        a, b = getattr(pairs, one), getattr(pairs, other)
+        if a is not None and b is not None and (near := near_duplicates(a, b)).too_large:
+            notes.append(
+                f"{told(near.share)} of the rows of {one} and {other} are nearly the same (though not exactly), as "
+                "rows from the same noise are; the two are taken for independent."
+            )
+    return notes
+
+
+def near_duplicates(a: np.ndarray, b: np.ndarray) -> Overlap:
+    """The share of the rows of a (n, d) that nearly, but not exactly, are rows of b (m, d), or others of a by nature.
+
+    Only rows that are neighbours along one random direction are compared, so it misses some; none beyond `DENSE_LIMIT`.
+    """
+    rows = min(len(a), len(b))
+    if max(len(a), len(b)) > DENSE_LIMIT or rows < 2:
+        return Overlap(0.0, 0.0, rows, same=False)
+    direction = np.random.default_rng(0).standard_normal((a.shape[1],))
+    typical = float(np.median(matched_distances(a, np.roll(a, 1, axis=0))))
+    # In d dimensions one row in a hundred has one of m rows by chance within this share of the typical distance.
+    limit = typical * min(NEAR, (0.01 / (len(a) + len(b))) ** (2.0 / a.shape[1]))
+    across = _near(a, b, direction, limit, (-2, -1, 0, 1))
+    return Overlap(across, _near(a, a, direction, limit, (-2, -1, 1, 2)), rows, same=False)
+
+
+def _near(a: np.ndarray, b: np.ndarray, direction: np.ndarray, limit: float, steps: Sequence[int]) -> float:
+    """The share of rows of a within `limit`, but above 0, of one of the next rows of b along the direction."""
+    along_a, along_b = a @ direction.astype(a.dtype), b @ direction.astype(b.dtype)
+    order = np.argsort(along_b)
+    place, close = np.searchsorted(along_b[order], along_a), np.zeros(len(a), bool)
+    for step in steps:
+        distance = matched_distances(b, a, order[np.clip(place + step, 0, len(b) - 1)])
+        close |= (distance > 0) & (distance <= limit)
+    return float(close.mean())
+
+
+def _hashes(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A hash of each row (n,), of its bytes in `dtype`; -0 is 0."""
+    zero = dtype.type(0)
+    return np.array([hash((row.astype(dtype) + zero).tobytes()) for row in array])
+
+
+def _repeats(hashes: np.ndarray) -> float:
+    """The share of rows that repeat another one of the same array."""
+    _, inverse, count = np.unique(hashes, return_inverse=True, return_counts=True)
+    return float((count[inverse] > 1).mean())
+
+
+def told(share: float) -> str:
+    """A share in percent with at most two digits."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"

@@ -1,0 +1,88 @@
+"""Samples that a measure takes for independent: rows in common are found, named, and refused beyond a few."""
+
+import numpy as np
+import pytest
+
+from dmdlab.config import InputError
+from dmdlab.pairing import Pairs, calibrate, measure
+from dmdlab.pairing.words import analyses
+
+LAW = ("fidelity", "debiased_cost")
+
+
+def sharing(Q, other, share):
+    """Q with so large a share of its rows from `other`, at other places."""
+    count = round(share * len(Q))
+    return np.concatenate([Q[count:], other[:count]])
+
+
+@pytest.mark.parametrize("d", [1, 2, 64])
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("which", ["teacher", "student"])
+def test_a_reference_that_shares_rows_leaves_the_law_unresolved(d, share, which):
+    P, Q, G = np.random.default_rng(d).normal(size=(3, 200, d))
+    report = measure(P, G, reference=sharing(Q, P if which == "teacher" else G, share))
+    for key in LAW:
+        assert f"{100 * share:.0f} % of the rows of reference and {which} are the same" in report.metrics[key].reason
+        assert "fresh noise with another seed" in report.metrics[key].reason
+    assert report.law.parts["fidelity"].side == "unknown"
+    assert report.metrics["variance_ratio"].resolved
+    assert "Fidelity is unknown" in " ".join(report.in_words())
+
+
+def test_one_row_in_common_is_a_note_and_none_is_none():
+    P, Q, G = np.random.default_rng(0).normal(size=(3, 400, 3))
+    assert not measure(P, G, reference=Q).notes
+    report = measure(P, G, reference=sharing(Q, P, 0.0025))
+    assert report.metrics["fidelity"].resolved
+    (note,) = report.notes
+    assert "0.25 % of their rows in common" in note
+
+
+@pytest.mark.parametrize("precision", [np.float32, np.float16])
+def test_rows_are_compared_in_the_narrower_type_whatever_the_size_of_the_arrays(precision):
+    P, Q, G = np.random.default_rng(1).normal(size=(3, 100, 8))
+    more = np.concatenate([Q, np.random.default_rng(2).normal(size=(900, 8)), P[:50]]).astype(precision)
+    report = measure(P.astype(precision).astype(np.float64), G, reference=more)
+    assert "50 % of the rows of reference and teacher" in report.metrics["fidelity"].reason
+
+
+def test_an_empirical_law_repeats_rows_by_nature_and_is_reported_not_refused():
+    rng = np.random.default_rng(3)
+    atoms = rng.normal(size=(300, 4))
+    P, Q, G = (atoms[rng.integers(300, size=400)] for _ in range(3))
+    report = measure(P, G, reference=Q)
+    assert report.metrics["fidelity"].resolved
+    assert report.metrics["debiased_cost"].resolved
+    told = " ".join(report.notes)
+    assert "repeat another row" in told
+    assert "no more than chance or repeats explain" in told
+    assert measure(P, G, reference=P).metrics["fidelity"].value != 1.0
+    assert "same" in measure(P, G, reference=P).metrics["fidelity"].reason  # the same array twice is no other draw
+
+
+def test_near_duplicates_are_reported_only():
+    P, Q, G = np.random.default_rng(4).normal(size=(3, 200, 16))
+    report = measure(P, G, reference=sharing(Q, P + 1e-6, 0.5))
+    assert report.metrics["fidelity"].resolved
+    (note,) = report.notes
+    assert "nearly the same" in note
+    curve = np.linspace(0.0, 1.0, 1200)[np.random.default_rng(5).permutation(1200)].reshape(3, 400, 1)
+    P, Q, G = np.sin(curve * np.arange(1, 17))  # one intrinsic dimension: neighbours are near by nature
+    assert not [note for note in measure(P, G, reference=Q).notes if "nearly" in note]
+
+
+def test_data_that_holds_outputs_leaves_memorisation_unresolved():
+    P, X, G = np.random.default_rng(6).normal(size=(3, 100, 3))
+    numbers, sentences = analyses(Pairs.of(P, G, one_step=0.1 * P, data=sharing(X, P, 0.9)))
+    assert "memorisation" not in numbers
+    assert "boundary" not in numbers
+    assert any("90 % of the rows of data and teacher are the same" in sentence for sentence in sentences)
+    assert "memorisation" in analyses(Pairs.of(P, G, data=X))[0]
+
+
+def test_a_calibration_refuses_fresh_noise_that_is_not_fresh():
+    rng = np.random.default_rng(7)
+    z, fresh = rng.normal(size=(40, 2)), rng.normal(size=(80, 2))
+    with pytest.raises(InputError, match=r"25 % of the rows of noise and fresh_noise.*another seed"):
+        calibrate(lambda x: x, z, fresh_noise=np.concatenate([fresh[:70], z[:10]]), rng=rng)
