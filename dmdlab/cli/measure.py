@@ -1,6 +1,8 @@
 """Commands about the instrument: `measure` for anyone's samples, `resolve` for the choice of n, `calibrate`."""
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +11,18 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
 from dmdlab.config import Experiment, InputError
+from dmdlab.trouble import Unwritable, told
 
 if TYPE_CHECKING:
     from dmdlab.pages.measurement import Measurement
+    from dmdlab.pairing import Pairs
     from dmdlab.records.record import Calibrated
     from dmdlab.transport import Engine
 
 app = typer.Typer()
+
+ANNOUNCED = 10.0
+"""Seconds from which on it is said before how long a measurement takes (ours)."""
 
 Paths = Annotated[
     list[Path],
@@ -40,6 +47,9 @@ def measure(
         Path | None, typer.Option(help="A calibration of this teacher (npz), for remap_angle.")
     ] = None,
     report: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Also write a page with figures.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the intervals that need the assignment solved many times.")
+    ] = False,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -48,7 +58,7 @@ def measure(
     It reads the outputs of both: row i of every array comes from the same noise; any trailing shape. Ends with a
     reading in plain words and every measure with its interval, chance level and whether this n and d can resolve it.
     """
-    from dmdlab.pages.measurement import measure_all, read, slow
+    from dmdlab.pages.measurement import measure_all, read
     from dmdlab.pairing.files import read_calibration
 
     if report is not None:
@@ -56,11 +66,10 @@ def measure(
     held = read_calibration(calibration) if calibration else None
     more = {"reference": reference, "one_step": one_step, "noise": noise, "data": data}
     pairs = read(paths, {name: path for name, path in more.items() if path is not None})
-    if slow(pairs):
-        show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes a while.")
-        show.err().print("Left out at this size: the intervals that need many solves, and the per-sample analyses.")
+    watch = partial(show.watched, what="intervals, by halves of the rows") if _announced(pairs, quick) else iter
     names = [str(path) for path in paths]
-    found = measure_all(", ".join(names), pairs, calibration=held, engine=_engine(device, pairs.n))
+    source = ", ".join(os.fsencode(name).decode(errors="replace") for name in names)  # a name may be no text
+    found = measure_all(source, pairs, calibration=held, engine=_engine(device, pairs.n), quick=quick, watch=watch)
     if report is not None:
         _write_page(report, found)
     if as_json:
@@ -72,6 +81,23 @@ def measure(
     show.plain_table(["measure", "value", "95 % interval", "random pairing", "perfect copy", "verdict"], rows)
     if report is not None:
         print(f"Report: {report}")
+
+
+def _announced(pairs: "Pairs", quick: bool) -> bool:
+    """Say what will be solved, and how long that takes, where that is long; whether it is."""
+    from dmdlab.pages.measurement import effort, slow
+
+    found = effort(pairs, quick)
+    if not slow(pairs) and found.seconds < ANNOUNCED:
+        return False
+    takes = f"about {show.duration(found.seconds)}" if found.seconds else "a while"
+    solves = f"{found.whole} assignments of all rows" if found.whole > 1 else "one assignment of all rows"
+    if found.halves:
+        solves += f" and {found.halves} of half of them, for the intervals, which --quick leaves out"
+    show.err().print(f"Measuring {pairs.n} pairs in {pairs.d} dimensions takes {takes}: {solves}.", soft_wrap=True)
+    if slow(pairs):
+        show.err().print("Left out at this size: the intervals that need many solves, and the per-sample analyses.")
+    return True
 
 
 def _engine(device_name: str, n: int) -> "Engine | None":
@@ -94,15 +120,19 @@ def _write_page(path: Path, found: "Measurement") -> None:
 
     try:
         write_text(path, page(found))
-    except OSError as error:
-        raise InputError(f"--report {path}: cannot write there ({error.strerror}); choose a folder you own") from None
+    except Unwritable as error:
+        raise InputError(f"--report {error}") from None
 
 
 def _writable(path: Path) -> None:
     """Raises InputError, before anything is computed, where a report cannot be written."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--report {path}: expected a name that ends in .html")
-    if path.is_dir() or not path.parent.is_dir():
+    try:
+        misplaced = path.is_dir() or not path.parent.is_dir()
+    except OSError as error:
+        raise InputError(f"--report {path}: {told(error)}") from None
+    if misplaced:
         raise InputError(f"--report {path}: expected a file in an existing folder")
 
 
@@ -178,13 +208,23 @@ def _calibrations(experiments: Sequence[Experiment], out: Path, device: Any) -> 
     from dmdlab.lab.store import Store
 
     wanted, store, found = calibrated_once(experiments), Store(out), []
-    with show.bars() as bars:
-        task = bars.add_task("calibrations", total=len(wanted), text="")
-        for e in wanted:
-            bars.update(task, text=f"{e.law.name}, d = {e.law.dim}")
-            found.append(stored_calibrated(store, e, device))
-            bars.advance(task)
+    try:
+        with show.bars() as bars:
+            task = bars.add_task("calibrations", total=len(wanted), text="")
+            for e in wanted:
+                bars.update(task, text=f"{e.law.name}, d = {e.law.dim}")
+                found.append(stored_calibrated(store, e, device))
+                bars.advance(task)
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(_kept(len(found), len(wanted), out))
+        raise
+    except Unwritable as error:
+        raise InputError(f"{error}. {_kept(len(found), len(wanted), out)}") from error
     return found
+
+
+def _kept(made: int, wanted: int, out: Path) -> str:
+    return f"{made} of {wanted} calibrations are kept in {out}; the same command goes on."
 
 
 def _table(found: "Sequence[Calibrated]") -> None:

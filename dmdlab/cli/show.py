@@ -1,8 +1,9 @@
 """What commands print: tables for people on stdout, progress on stderr, JSON for programs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dmdlab.records.cells import Cell
+
+T = TypeVar("T")
+LOG_SECONDS = 30.0
+"""Time between two lines on how it goes where there is no terminal for a bar (ours)."""
 
 
 def err() -> "Console":
@@ -105,6 +110,18 @@ def bars() -> "Progress":
     if console.width < 120:  # numbers come first
         del columns[3], columns[1]
     return rich.Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=60.0)
+
+
+def watched(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items one by one, behind a bar on stderr; a line now and then where that is no terminal."""
+    with bars() as progress:
+        task, last = progress.add_task(what, total=len(items), text=""), time.monotonic()
+        for done, item in enumerate(items, 1):
+            yield item
+            progress.update(task, completed=done, text=f"{done} of {len(items)}")
+            if progress.disable and time.monotonic() - last >= LOG_SECONDS:
+                last = time.monotonic()
+                progress.console.print(f"{what}: {done} of {len(items)}")
 
 
 def duration(seconds: float) -> str:

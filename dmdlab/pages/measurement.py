@@ -1,6 +1,7 @@
 """One measurement of anyone's pairs: read, measured as far as their number allows, and told in words."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,33 @@ NEEDED = ("teacher", "student", "reference", "one_step")
 
 RESAMPLES = 20
 """Random halves behind the intervals of the measures that rest on an assignment."""
+
+TRIED = 2e7
+"""Numbers compared from which on it is worth a try how long a measurement takes (ours: below it is a second or two)."""
+
+ROWS = 1000
+"""Rows of that try, at most."""
+
+GROWTH = 2.3
+"""The power of n that a measurement's time grows with, between n^2 of the distances and more of an assignment (measured
+at n = 1000 to 10 200 in the plane)."""
+
+Watch = Callable[[Sequence[Pairs]], Iterable[Pairs]]
+"""Hands on the halves one by one, and may say how it goes."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a measurement will solve, and in how many seconds, roughly.
+
+    Attributes:
+        whole, halves: assignments of all rows, and of half of them.
+        seconds: by a try at fewer rows, without an engine.
+    """
+
+    whole: int
+    halves: int
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,17 +101,47 @@ def slow(pairs: Pairs) -> bool:
     return pairs.n**2 * pairs.d > SLOW
 
 
+def effort(pairs: Pairs, quick: bool = False) -> Effort:
+    """What `measure_all` will solve, and how long it takes by a try at `ROWS` of the rows or less; 0 s for a few."""
+    intervals = not slow(pairs) and not quick and pairs.n >= 4
+    solves = 1 if pairs.reference is None else 3
+    gaps = 2 if not slow(pairs) and pairs.noise is not None and pairs.noise.shape == pairs.teacher.shape else 0
+    halves = RESAMPLES if intervals else 0
+    seconds = 0.0
+    if pairs.n**2 * pairs.d > TRIED:
+        rows = min(ROWS, pairs.n // 3)
+        measure_pairs(_first(pairs, min(rows, 10)))  # imports the solvers
+        started = time.perf_counter()
+        measure_pairs(_first(pairs, rows))
+        once = (time.perf_counter() - started) * (pairs.n / rows) ** GROWTH
+        seconds = once * (1 + gaps / solves + halves * 0.5**GROWTH)
+    return Effort(solves + gaps, solves * halves, seconds)
+
+
+def _first(pairs: Pairs, rows: int) -> Pairs:
+    """The first rows of the arrays that measures need."""
+    reference = None if pairs.reference is None else pairs.reference[:rows]
+    return Pairs(pairs.teacher[:rows], pairs.student[:rows], reference=reference)
+
+
 def measure_all(
-    source: str, pairs: Pairs, *, calibration: Calibration | None = None, engine: Engine | None = None
+    source: str,
+    pairs: Pairs,
+    *,
+    calibration: Calibration | None = None,
+    engine: Engine | None = None,
+    quick: bool = False,
+    watch: Watch = iter,
 ) -> Measurement:
     """Every measure; where that is not `slow`, every interval and the analyses of the optional arrays, too.
 
-    calibration: of this teacher, for remap_angle. engine: of large transport problems; numpy without one.
+    calibration: of this teacher, for remap_angle. engine: of large transport problems; numpy without one. quick: no
+    interval that needs the halves measured. watch: hands these on.
     """
     report = measure_pairs(pairs, calibration=calibration, engine=engine)
     if slow(pairs):
         return Measurement(source, pairs, report, ({}, []))
-    if pairs.n >= 4:
+    if pairs.n >= 4 and not quick:
         rng = np.random.default_rng(0)
-        report = with_intervals(report, pairs, rng=rng, resamples=RESAMPLES, calibration=calibration)
+        report = with_intervals(report, pairs, rng=rng, resamples=RESAMPLES, calibration=calibration, watch=watch)
     return Measurement(source, pairs, report, analyses(pairs))

@@ -6,7 +6,7 @@ import io
 
 from dmdlab.pages.measurement import Measurement
 from dmdlab.pairing import METRICS, PairingReport, Pairs
-from dmdlab.pairing.words import Line, dimensions
+from dmdlab.pairing.words import Line, dimensions, percent
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps
 from dmdlab.plots.ranks import draw_ranks
@@ -57,7 +57,7 @@ def _row(line: Line) -> str:
 
 def _solver(key: str, report: PairingReport) -> str:
     solved = report.transport[key]
-    exact = "exact" if solved.gap == 0 else f"certified to {100 * solved.gap:.2g} %"
+    exact = "exact" if solved.gap == 0 else f"certified to {percent(solved.gap)}"
     return f"{key} = {solved.cost:.6g} by {solved.solver}, {exact}"
 
 

@@ -83,11 +83,7 @@ class Pairs:
 def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
     """`value` as a float32 or float64 array; what was converted is added to `notes`."""
     if all(hasattr(value, method) for method in ("detach", "cpu", "numpy")):
-        value = value.detach().cpu()
-        if "bfloat16" in str(value.dtype):  # numpy has no such type
-            notes.append(f"{name} was bfloat16 and is measured in float32.")
-            value = value.float()
-        value = value.numpy()
+        value = _from_tensor(name, value, notes)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise InputError(f"{name} has masked entries; every value is needed: remove those rows from all arrays.")
     try:
@@ -103,6 +99,23 @@ def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
     target = np.float32 if array.dtype.itemsize <= 2 else np.float64
     notes.append(f"{name} was {array.dtype} and is measured in {np.dtype(target)}.")
     return array.astype(target)
+
+
+def _from_tensor(name: str, tensor: Any, notes: list[str]) -> np.ndarray:
+    """The values of a torch tensor. Raises InputError for one that has none, or not one for each place."""
+    kind = str(tensor.dtype).removeprefix("torch.")
+    try:
+        value = tensor.detach().cpu()
+        if kind.startswith(("bfloat16", "float8")):  # numpy has no such types
+            value = value.float()
+            notes.append(f"{name} was {kind} and is measured in float32.")
+        return value.numpy()
+    except (TypeError, RuntimeError) as error:
+        said = str(error).partition("\n")[0].rstrip(".;! ")
+        raise InputError(
+            f"{name} is a tensor that cannot be read as an array ({said}); expected real numbers: a sparse one as "
+            "tensor.to_dense(), a quantized one as tensor.dequantize(), one on the meta device loaded first."
+        ) from None
 
 
 def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:

@@ -8,6 +8,7 @@ assignment is solved anew: the spread of a smooth statistic over such halves est
 """
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ def with_intervals(
     rng: np.random.Generator,
     resamples: int = 20,
     calibration: Calibration | None = None,
+    watch: Callable[[Sequence[Pairs]], Iterable[Pairs]] = iter,
 ) -> PairingReport:
     """The report with a 95 % interval for every resolved measure that had none: those that rest on an assignment.
 
@@ -36,6 +38,7 @@ def with_intervals(
         rng: draws the halves.
         resamples: halves to measure, at least 2; each costs about a quarter of the report or less.
         calibration: as for the report.
+        watch: hands on the halves one by one, and may say how it goes.
 
     Raises:
         InputError: fewer than 2 resamples, or fewer than 4 rows to halve.
@@ -43,7 +46,7 @@ def with_intervals(
     if resamples < 2 or pairs.n < 4:
         raise InputError(f"resampling needs 2 halves of 4 rows or more, got {resamples} halves of {pairs.n} rows.")
     halves = [_half(pairs, rng) for _ in range(resamples)]
-    values = [measure_pairs(half, calibration=calibration).values() for half in halves]
+    values = [measure_pairs(half, calibration=calibration).values() for half in watch(halves)]
     metrics = dict(report.metrics)
     for key, measured in report.metrics.items():
         spread = float(np.std([value[key] for value in values], ddof=1))
