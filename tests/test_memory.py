@@ -4,24 +4,24 @@ import os
 import pickle
 import platform
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from small import CPU, do, experiments
 
-from dmdlab.config import Experiment, InputError
-from dmdlab.device import allocator
-from dmdlab.device import limits as memory
-from dmdlab.lab import footprint, plan, sweep
-from dmdlab.lab.run import run_ensemble
+from dmdlab.cli.run import bytes_of
+from dmdlab.config import InputError
+from dmdlab.device import allocator, limits
+from dmdlab.group import Group
+from dmdlab.lab import sweep
+from dmdlab.lab.plan import plan
+from dmdlab.lab.run import DISTILLING, MEASURING, Progress, run_group
+from dmdlab.lab.store import RunResult, Store
 from dmdlab.records.record import load_records
 
-Command = Callable[..., tuple[int, str, str]]
-PLENTY = 2**40
 GPU = torch.device("cuda")  # simulated: nothing below asks the device itself
 
 
@@ -33,7 +33,7 @@ def test_workers_that_share_a_gpu_leave_room_for_each_others_setup(
     workers: int, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8 * 2**30, 80 * 2**30))
-    assert memory.memory(GPU, workers) == int(memory.SHARE * left * 2**30)
+    assert limits.memory(GPU, workers) == int(limits.SHARE * left * 2**30)
 
 
 @pytest.mark.parametrize(
@@ -44,50 +44,45 @@ def test_every_process_takes_its_part_of_what_is_stated(
     device: torch.device, workers: int, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workers, and the process that started them."""
-    monkeypatch.setattr(memory, "PROCESS", 2**29)
-    assert memory.memory(device, workers, 8 * 2**30) == int(left * 2**30)
+    monkeypatch.setattr(limits, "PROCESS", 2**29)
+    assert limits.memory(device, workers, 8 * 2**30) == int(left * 2**30)
 
 
 @pytest.mark.parametrize(("workers", "left"), [(1, 6.0), (4, 4.8), (20, 0.0)])
 def test_workers_take_their_part_of_the_ram_that_is_free(
     workers: int, left: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "PROCESS", 2**29)
-    monkeypatch.setattr(memory, "available", lambda: 10 * 2**30)
-    assert memory.memory(CPU, workers) == int(left * 2**30)
-
-
-def test_a_gpu_too_small_to_be_shared_has_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = experiments("seed={ stop = 8 }")
-    alone = footprint.member_bytes(wanted[0], "cuda")
-    free = memory.CONTEXT + 2 * alone
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, free))
-    found = plan.plan(wanted, GPU, 3)
-    assert (found.workers, found.memory) == (1, int(memory.SHARE * free))
+    monkeypatch.setattr(limits, "PROCESS", 2**29)
+    monkeypatch.setattr(limits, "available", lambda: 10 * 2**30)
+    assert limits.memory(CPU, workers) == int(left * 2**30)
 
 
 @pytest.mark.parametrize(
     ("text", "size"), [("8GiB", 8 * 2**30), ("500 MB", 5 * 10**8), ("0.5tib", 2**39), ("1.5GB", 15 * 10**8)]
 )
 def test_a_size_is_a_number_and_a_unit(text: str, size: int) -> None:
-    assert memory.parse_size(text) == size
+    assert bytes_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "8", "8G", "GiB", "-1GiB", "0MiB", "1e3MiB", "8 gigabytes", "nan GiB"])
 def test_other_words_are_no_size(text: str) -> None:
     with pytest.raises(InputError, match="expected a number and a unit, as in 8GiB"):
-        memory.parse_size(text)
+        bytes_of(text)
 
 
 @pytest.mark.parametrize(
     ("size", "text"), [(0, "0 B"), (999, "999 B"), (2048, "2.0 KiB"), (12 * 2**20, "12 MiB"), (2**40, "1.0 TiB")]
 )
 def test_sizes_are_told_in_the_unit_that_fits(size: int, text: str) -> None:
-    assert memory.size_text(size) == text
+    assert limits.size_text(size) == text
+
+
+def test_no_size_is_what_the_machine_can_spare() -> None:
+    assert bytes_of(None) is None
 
 
 def test_this_process_has_taken_some_memory() -> None:
-    most = memory.taken(CPU)
+    most = limits.taken(CPU)
     assert most is None or most > 10 * 2**20
 
 
@@ -119,26 +114,22 @@ def test_freed_blocks_are_kept_or_given_back_as_told() -> None:
 
 
 class Narrow:
-    """`run_ensemble` on a machine that holds `most` members at a time; remembers what was tried."""
+    """`run_group` on a machine that holds `most` members at a time; remembers what was tried, and what it found."""
 
     def __init__(self, most: int, error: Exception, after: int = 0) -> None:
         self.most, self.error, self.after = most, error, after
-        self.stage = "measuring" if after else "distilling"
+        self.stage = MEASURING if after else DISTILLING
         self.tried: list[list[int]] = []
         self.started: list[list[int]] = []
 
-    def __call__(self, group: Sequence[Experiment], device: torch.device, rows: Any, *rest: Any, **named: Any) -> Any:
-        self.tried.append([e.seed for e in group])
-        self.started.append(sorted(rows))
-        return self._events(group, device, rows, rest, named)
-
-    def _events(self, group: Sequence[Experiment], device: torch.device, rows: Any, rest: Any, named: Any) -> Iterator:
+    def __call__(self, group: Group, store: Store, *rest: object) -> Iterator[Progress | RunResult]:
+        self.tried.append(group.seeds)
+        self.started.append([s for s in group.seeds if store.start(group.of_seed(s)) is not None])
         results = 0
-        for event in run_ensemble(group, device, rows, *rest, **named):
-            large = len(group) > self.most
-            if large and results == self.after and getattr(event, "stage", "") == self.stage:
+        for event in run_group(group, store, *rest):  # type: ignore[arg-type]
+            if len(group) > self.most and results == self.after and getattr(event, "stage", "") == self.stage:
                 raise self.error
-            results += not hasattr(event, "stage")
+            results += isinstance(event, RunResult)
             yield event
 
 
@@ -168,8 +159,8 @@ def test_an_ensemble_that_runs_out_of_memory_goes_on_by_halves_to_the_same_recor
     error: Exception, whole: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrow = Narrow(2, error)
-    monkeypatch.setattr(sweep, "run_ensemble", narrow)
-    events = [event for _, event in sweep.sweep(FIVE, tmp_path, CPU)]
+    monkeypatch.setattr(sweep, "run_group", narrow)
+    events = [event for _, event in sweep.sweep(plan(FIVE, CPU), Store(tmp_path))]
     assert narrow.tried == [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4], [2], [3, 4]]
     assert narrow.started[0] == []
     assert narrow.started[1:] == narrow.tried[1:]  # start networks are not trained again
@@ -186,8 +177,8 @@ def test_finished_runs_are_kept_when_memory_runs_out_while_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     narrow = Narrow(2, MemoryError(), after=2)
-    monkeypatch.setattr(sweep, "run_ensemble", narrow)
-    records = do(experiments("seed={ stop = 4 }"), tmp_path)
+    monkeypatch.setattr(sweep, "run_group", narrow)
+    records = do(FIVE[:4], tmp_path)
     assert narrow.tried == [[0, 1, 2, 3], [2, 3]]
     assert [r.config["seed"] for r in records] == [0, 1, 2, 3]
 
@@ -195,15 +186,15 @@ def test_finished_runs_are_kept_when_memory_runs_out_while_measuring(
 def test_a_run_that_does_not_fit_alone_ends_the_sweep_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, CPU_ERROR))
+    monkeypatch.setattr(sweep, "run_group", Narrow(0, CPU_ERROR))
     with pytest.raises(InputError, match=r"one run of .* ran out of memory \(.*can't allocate memory.*\): make"):
-        do(experiments("seed=[0, 1]"), tmp_path)
+        do(FIVE[:2], tmp_path)
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "run_ensemble", Narrow(0, RuntimeError("CUDA error: an illegal memory access")))
+    monkeypatch.setattr(sweep, "run_group", Narrow(0, RuntimeError("CUDA error: an illegal memory access")))
     with pytest.raises(RuntimeError, match="illegal"):
-        do(experiments(), tmp_path)
+        do(FIVE[:1], tmp_path)
 
 
 def test_memory_that_ran_out_in_a_capture_is_found_behind_its_error() -> None:
@@ -217,13 +208,13 @@ def test_memory_that_ran_out_in_a_capture_is_found_behind_its_error() -> None:
             return error
 
     for cause in (ERRORS[0], RuntimeError("CUDA error: out of memory"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED")):
-        assert memory.out_of_memory(failing(cause))
-    assert not memory.out_of_memory(failing(ValueError("a size")))
+        assert limits.out_of_memory(failing(cause))
+    assert not limits.out_of_memory(failing(ValueError("a size")))
 
 
 def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
-    wanted = experiments("seed=[0, 1]")
-    events = [sweep.Started(wanted), sweep.Taken(3, 2**30), sweep.Split(wanted, [wanted[:1], wanted[1:]], "full")]
+    halves = [Group(tuple(FIVE[:2])), Group(tuple(FIVE[2:]))]
+    events = [sweep.Started(halves[0]), sweep.Taken(3, 2**30), sweep.Split(halves, "full")]
     assert pickle.loads(pickle.dumps(events)) == events
     assert str(pickle.loads(pickle.dumps(InputError("too large")))) == "too large"
 
@@ -231,25 +222,27 @@ def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
 def test_a_worker_that_is_killed_ends_the_sweep_with_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
     """As Linux does when memory runs out; the shorter of two runs is finished by then."""
-    wanted = experiments("student.iterations=[20, 1000000]")
-    told = ""
-    try:
-        processes: dict[int, int] = {}
+    wanted, store = experiments("student.iterations=[20, 1000000]"), Store(tmp_path)
+    planned = plan(wanted, CPU, 2, 2**40)
+    at_work: dict[int, int] = {}
+
+    def watch() -> None:
         finished = killed = False
-        for index, event in sweep.sweep(wanted, tmp_path, CPU, 2, PLENTY):
+        for index, event in sweep.sweep(planned, store):
             if isinstance(event, sweep.Taken):
-                processes[index] = event.process
+                at_work[index] = event.process
             finished |= isinstance(event, sweep.Finished)
-            if finished and not killed and 0 in processes:
-                os.kill(processes[0], signal.SIGKILL)
+            if finished and not killed and 0 in at_work:  # the longer one comes first
+                os.kill(at_work[0], signal.SIGKILL)
                 killed = True
-    except InputError as error:
-        told = str(error)
+
+    with pytest.raises(InputError) as error:
+        watch()
     for words in (
         "a worker was killed, probably because memory ran out",
         f"1 of 2 runs are finished and kept in {tmp_path}",
-        "unfinished ensembles: mixture d=2 width=8 (lacks 1 of 1 runs)",
+        "unfinished ensembles: mixture d=2, residual 8 x 1 (lacks 1 of 1 runs)",
         "the same command goes on: give it fewer --workers or a smaller --memory",
     ):
-        assert words in told
-    assert [e.student.iterations for e in sweep.missing(wanted, tmp_path)] == [1000000]
+        assert words in str(error.value)
+    assert [e.student.iterations for e in store.missing(wanted)] == [1000000]
