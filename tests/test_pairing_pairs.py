@@ -75,7 +75,8 @@ def test_repeated_rows_and_constant_columns_are_measured_with_a_note():
         ({"student": G.astype(object)}, "object array"),
         ({"student": [[1.0, 2.0], [3.0]]}, "unequal lengths"),
         ({"student": np.ma.masked_greater(G, 0.5)}, "masked"),
-        ({"student": np.where(ROW_ONE, 1e20, G)}, "row 1"),
+        ({"student": np.where(ROW_ONE, 1e100, G)}, "row 1"),
+        ({"student": 1e-100 * G}, "square vanishes"),
         ({"reference": P[:, :2]}, "reference has rows of shape"),
         ({"reference": P[:1]}, "reference has 1 row"),
         ({"noise": np.ones((5, 2))}, "noise has 5 rows"),
@@ -88,3 +89,31 @@ def test_repeated_rows_and_constant_columns_are_measured_with_a_note():
 def test_bad_arrays_are_refused_with_a_sentence(arrays, message):
     with pytest.raises(InputError, match=message):
         Pairs.of(**({"teacher": P, "student": G} | arrays))
+
+
+PICTURES = np.random.default_rng(2).uniform(-1, 1, size=(40, 12))
+
+
+@pytest.mark.parametrize(
+    ("name", "convert", "told"),
+    [
+        ("student", lambda x: np.rint(127.5 * (x + 1)).astype(np.uint8), "127.5 times as wide"),
+        ("student", lambda x: (x + 1) / 2, "2 times narrower"),
+        ("student", lambda x: 1000 * x, "1,000 times as wide"),
+        ("student", lambda x: 1e-3 * x, "1,000 times narrower"),
+        ("reference", lambda x: 32767.5 * (x + 1), "32,770 times as wide"),
+    ],
+)
+def test_ranges_that_look_like_other_units_are_named_with_their_factor_and_never_converted(name, convert, told):
+    arrays = {"student": PICTURES[::-1], name: convert(PICTURES[::-1])}
+    pairs = Pairs.of(PICTURES, **arrays)
+    (note,) = [note for note in pairs.notes if "different units" in note]
+    assert note.startswith(f"{name} runs from")
+    assert told in note
+    assert "teacher from" in note
+    np.testing.assert_array_equal(getattr(pairs, name), arrays[name])
+
+
+@pytest.mark.parametrize("student", [0.3 * PICTURES, 5 * PICTURES, np.zeros_like(PICTURES), PICTURES + 100])
+def test_a_student_that_shrank_grew_or_moved_is_in_the_same_unit(student):
+    assert not any("different units" in note for note in Pairs.of(PICTURES, student).notes)

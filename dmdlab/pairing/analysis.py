@@ -13,7 +13,8 @@ from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
-from dmdlab.transport import assignment, distance_blocks, matched_distances, squared_distances
+from dmdlab.transport import Frame, distance_blocks, matched_distances, nearest, solved
+from dmdlab.transport.frame import Cloud
 
 # A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire et al.,
 # "Why diffusion models don't memorize", 2025).
@@ -147,7 +148,7 @@ def by_mode(P: np.ndarray, G: np.ndarray, centres: np.ndarray) -> ModeCopying:
     if P.shape != G.shape or centres.ndim != 2 or centres.shape[1] != P.shape[1]:
         raise InputError(f"by_mode needs (n, d) twice and (K, d), got {P.shape}, {G.shape} and {centres.shape}.")
     modes, n, K = np.arange(len(centres)), len(P), len(centres)
-    teacher, student = (squared_distances(x, centres).argmin(axis=1) for x in (P, G))  # (n,) the nearest centre
+    teacher, student = nearest(P, centres), nearest(G, centres)  # (n,) the nearest centre
     both = teacher == student
     count, in_mode = (np.bincount(x, minlength=K) for x in (teacher, student))
     kept = np.bincount(teacher[both], minlength=K)
@@ -163,7 +164,8 @@ def _cosine(P: np.ndarray, G: np.ndarray) -> float:
     if len(P) < 3:
         return math.nan
     moments = RowMoments.of(P, G)
-    return math.nan if moments.teacher_constant or moments.student_constant else float(moments.total().pair_cosine)
+    constant = moments.frame.P.sum_of_squares == 0 or moments.frame.G.sum_of_squares == 0
+    return math.nan if constant else float(moments.total().pair_cosine)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +197,8 @@ def by_component(P: np.ndarray, G: np.ndarray, count: int = 10) -> ComponentCopy
     """
     if P.shape != G.shape:
         raise InputError(f"by_component needs outputs of equal shape, got {P.shape} and {G.shape}.")
-    p, g = P - P.mean(axis=0, dtype=np.float64), G - G.mean(axis=0, dtype=np.float64)
-    total = float((p**2).sum())
+    teacher, student = Cloud.of(P), Cloud.of(G)
+    p, g, total = teacher.rows(), student.rows(), teacher.sum_of_squares  # each in its unit
     if total == 0:
         raise InputError("the teacher's outputs are all the same: they have no principal components.")
     count = min(count, len(P) - 1, P.shape[1])
@@ -204,6 +206,7 @@ def by_component(P: np.ndarray, G: np.ndarray, count: int = 10) -> ComponentCopy
     scores_p, scores_g = p @ directions.T, g @ directions.T  # (n, count)
     spread_p, spread_g = np.sqrt((scores_p**2).sum(axis=0)), np.sqrt((scores_g**2).sum(axis=0))
     amplitude = np.divide(spread_g, spread_p, out=np.full(count, np.nan), where=spread_p > 0)
+    amplitude *= student.unit / teacher.unit
     correlation = tuple(pearson(scores_p[:, c], scores_g[:, c]) for c in range(count))
     return ComponentCopying(directions, spread_p**2 / total, correlation, amplitude)
 
@@ -249,7 +252,8 @@ def monge_gap(noise: np.ndarray, outputs: np.ndarray) -> MongeGap:
     """
     if noise.shape != outputs.shape or noise.ndim != 2:
         raise InputError(f"the Monge gap needs noise and outputs in one space, got {noise.shape} and {outputs.shape}.")
-    best, total = assignment(outputs, noise), RowMoments.of(outputs, noise).total()
-    gap = max(0.0, float(total.e_dt) - best.cost)
-    saving = float(total.e_independent) - best.cost
+    frame = Frame.of(outputs, noise)
+    best, total = solved(frame), RowMoments.within(frame).total()
+    gap = max(0.0, float(total.within) - best.within)
+    saving = gap + float(total.gain)
     return MongeGap(gap, gap / saving if saving > 0 else math.nan)

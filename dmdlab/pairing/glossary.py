@@ -36,12 +36,14 @@ class Measured:
         value: the estimate, NaN where the sample cannot resolve it.
         low, high: 95 % interval over draws of the noise, None where none was computed.
         reason: why the value is NaN, or in which sense it is only a bound (a remap angle of 90 or more); else None.
+        certain: bounds of what an optimal pairing gives, where the solver knows its cost within an interval only.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    certain: tuple[float, float] | None = None
 
     @staticmethod
     def unresolved(reason: str) -> "Measured":
@@ -53,9 +55,16 @@ class Measured:
         """Whether there is a value."""
         return not math.isnan(self.value)
 
-    def to_dict(self) -> dict[str, float | str | None]:
-        """JSON-ready: NaN becomes null."""
-        return jsonable({"value": self.value, "low": self.low, "high": self.high, "reason": self.reason})
+    @property
+    def range(self) -> tuple[float, float]:
+        """Between which two values it lies: of an optimal pairing, or else of the draws of the noise."""
+        low, high = self.certain or (self.low, self.high)
+        return self.value if low is None else low, self.value if high is None else high
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: NaN and infinity become null; `certain` is there only where the solver left an interval."""
+        known = {"value": self.value, "low": self.low, "high": self.high, "reason": self.reason}
+        return jsonable(known | ({} if self.certain is None else {"certain": self.certain}))
 
 
 def jsonable(value: Any) -> Any:

@@ -13,19 +13,17 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration, remap_angle
-from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, Measured
+from dmdlab.pairing.certificate import fidelity, gaps, transported
+from dmdlab.pairing.glossary import METRICS, Measured
 from dmdlab.pairing.independence import dependent, notes_on, why_dependent
 from dmdlab.pairing.law import debiased_cost, law_agrees, spread
+from dmdlab.pairing.limits import notes_on_digits, unresolved
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
-from dmdlab.transport import DENSE_LIMIT, Engine, Transport, assignment, transport_cost
-
-# A saving of the best pairing over a random one below this share of the cost is rounding.
-_NO_SAVING = 1e-12
-_WORTH_A_NOTE = 1e-6
+from dmdlab.transport import DENSE_LIMIT, Engine, Frame, Transport, solved, transport_cost
 
 
 def measure(
@@ -83,39 +81,32 @@ def measure_pairs(
     if calibration is not None and calibration.d != pairs.d:
         raise InputError(f"the calibration is for d = {calibration.d}, the arrays have d = {pairs.d}.")
     P, G = pairs.teacher, pairs.student
-    moments = RowMoments.of(P, G)
-    ranks = Ranks.of(P, G, moments.matched, keep_cost=pairs.n <= DENSE_LIMIT)
-    transport = {"e_ot": assignment(P, G, cost=ranks.cost, engine=engine)}
+    frame = Frame.of(P, G)
+    moments = RowMoments.within(frame)
+    ranks = Ranks.within(frame, keep_cost=pairs.n <= DENSE_LIMIT)
+    transport = {"e_ot": solved(frame, ranks.cost, engine=engine)}
     ranks = ranks.without_cost()  # before the next matrix of this size
     if pairs.reference is not None:
         transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
         transport["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
-    measured = _smooth(moments) | _recognition(ranks) | _transported(moments.total(), transport)
+    measured = _smooth(moments) | _recognition(ranks) | transported(moments.total(), transport["e_ot"])
     overlaps = {} if planted else dependent(pairs)
     measured |= _of_the_law(pairs, transport, why_dependent(overlaps, "reference"), planted)
     if calibration is not None:
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
-    for key, reason in _unresolved(moments).items():
+    for key, reason in unresolved(moments).items():
         measured[key] = Measured.unresolved(reason)
     sizes = () if pairs.reference is None else (pairs.n, len(pairs.reference))
+    notes = (*notes_on_digits(moments), *gaps(transport))
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
         transport=transport,
-        notes=(*pairs.notes, *_gaps(transport), *([] if planted else notes_on(pairs, overlaps))),
+        notes=(*pairs.notes, *notes, *([] if planted else notes_on(pairs, overlaps))),
         n=pairs.n,
         d=pairs.d,
         chance_sd=_chance_sd(moments.total(), ranks.inner_square),
         law=law_agrees({key: m.value for key, m in measured.items()}, calibration, sizes),
     )
-
-
-def _gaps(transport: dict[str, Transport]) -> list[str]:
-    """Notes on transport costs that are known within an interval only."""
-    return [
-        f"{name}: the transport cost lies between {t.lower:.6g} and {t.upper:.6g}; the upper end is used."
-        for name, t in transport.items()
-        if t.gap > _WORTH_A_NOTE
-    ]
 
 
 def _chance_sd(total: Moments, inner_square: float) -> float:
@@ -126,7 +117,7 @@ def _chance_sd(total: Moments, inner_square: float) -> float:
 
 def _smooth(moments: RowMoments) -> dict[str, Measured]:
     """The measures that need no distance between different rows, with jackknife intervals."""
-    with np.errstate(invalid="ignore", divide="ignore"):  # a constant array: replaced by `_unresolved`
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant array: replaced by `unresolved`
         whole, without = moments.total(), moments.leave_one_out()
         measured = {}
         for key in ("e_dt", "e_independent", "pair_cosine", "r2", "variance_ratio"):
@@ -146,46 +137,14 @@ def _recognition(ranks: Ranks) -> dict[str, Measured]:
     return measured
 
 
-def _transported(total: Moments, transport: dict[str, Transport]) -> dict[str, Measured]:
-    """The measures that rest on a solved assignment."""
-    best = transport["e_ot"]
-    e_dt, e_independent, e_ot = float(total.e_dt), float(total.e_independent), best.cost
-    assert best.permutation is not None
-    saving = e_independent - e_ot
-    copy_index = Measured.unresolved("no pairing of these points costs less than a random one")
-    if saving > _NO_SAVING * e_independent:
-        copy_index = Measured((e_independent - e_dt) / saving)
-    return {
-        "e_ot": Measured(e_ot),
-        "delta_e": _excess(e_dt, e_ot),
-        "delta_e_ceiling": _excess(e_independent, e_ot),
-        "copy_index": copy_index,
-        "identity_fraction": Measured(float((best.permutation == np.arange(total.n)).mean())),
-        "remap_angle": Measured.unresolved("it needs a calibration of the teacher under planted rotations"),
-    }
-
-
-def _excess(cost: float, e_ot: float) -> Measured:
-    """cost / e_ot - 1, 0 if both are 0, never below 0 by rounding."""
-    if e_ot > 0:
-        return Measured(max(0.0, cost / e_ot - 1.0))
-    if cost == 0:
-        return Measured(0.0)
-    return Measured.unresolved("it is infinite: the student's outputs are the teacher's own points, so e_ot is 0")
-
-
 def _of_the_law(pairs: Pairs, transport: dict[str, Transport], shared: str, planted: bool) -> dict[str, Measured]:
     """The measures of the law that need a reference; `shared`: why it is not independent, where it is not."""
     if pairs.reference is None:
         shared = "it needs teacher outputs at fresh noise (reference)"
     if shared:
         return dict.fromkeys(("fidelity", "debiased_cost"), Measured.unresolved(shared))
-    student, teacher = transport["e_ot_reference_student"].cost, transport["e_ot_reference_teacher"].cost
-    if teacher == 0:
-        fidelity = Measured.unresolved("the reference repeats the teacher's outputs; it must come from fresh noise")
-    else:
-        fidelity = Measured(student / teacher)
-    return {"fidelity": fidelity, "debiased_cost": _debiased(pairs, planted)}
+    solved_twice = (transport["e_ot_reference_student"], transport["e_ot_reference_teacher"])
+    return {"fidelity": fidelity(*solved_twice), "debiased_cost": _debiased(pairs, planted)}
 
 
 def _debiased(pairs: Pairs, planted: bool) -> Measured:
@@ -197,21 +156,3 @@ def _debiased(pairs: Pairs, planted: bool) -> Measured:
     if math.isnan(cost) or size == 0:
         return Measured.unresolved("it needs 4 rows of the student and of the reference, to halve them")
     return Measured(cost / size)
-
-
-def _unresolved(moments: RowMoments) -> dict[str, str]:
-    """The measures that a constant teacher or a constant or collapsed student leaves without meaning."""
-    if moments.teacher_constant:
-        reason = "the teacher's outputs are all the same, so there is no pairing to copy"
-        return dict.fromkeys(set(METRICS) - {"e_dt", "e_ot", "e_independent"}, reason)
-    ratio = float(moments.total().variance_ratio)
-    if ratio >= COLLAPSED_VARIANCE_RATIO:
-        return {}
-    reason = (
-        f"the student is collapsed (variance ratio {ratio:.2g}, below {COLLAPSED_VARIANCE_RATIO}), "
-        "so every pairing costs nearly the same"
-    )
-    unresolved = dict.fromkeys(("delta_e", "copy_index", "identity_fraction", "remap_angle"), reason)
-    if moments.student_constant:
-        unresolved["pair_cosine"] = "the student's outputs are all the same, so the cosine is 0 / 0"
-    return unresolved

@@ -1,20 +1,19 @@
 """Row sums of a pairing: everything that needs no distance between different rows, in O(n d).
 
-With p_i = P_i - mean P and g_i = G_i - mean G, four numbers a row (|p_i|^2, |g_i|^2, <p_i, g_i>, |P_i - G_i|^2) and the
-distance of the means determine e_dt, e_independent, pair_cosine, r2 and variance_ratio, *and* what each of them would
-be without row k, in closed form. The leave-one-out values give jackknife intervals (Efron and Stein, Annals of
-Statistics 9, 1981) at no further cost: dropping row k changes a centred sum S = sum_i a_i b_i to
-S - n / (n - 1) a_k b_k, and a difference of means delta to delta - (p_k - g_k) / (n - 1).
+With p_i and g_i about their own means and in units s_p and s_g of their spread (`dmdlab.transport.frame`), four numbers
+a row (|p_i|^2, |g_i|^2, <p_i, g_i>, and the squared distance of P_i - G_i from its mean) and the distance of the means
+determine e_dt, e_independent, pair_cosine, r2 and variance_ratio, *and* what each of them would be without row k, in
+closed form. The leave-one-out values give jackknife intervals (Efron and Stein, Annals of Statistics 9, 1981) at no
+further cost: dropping row k changes a centred sum S = sum_i a_i b_i to S - n / (n - 1) a_k b_k, and a difference of
+means delta to delta - h_k / (n - 1), h_k = P_k - G_k - delta.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-_BLOCK_BYTES = 64 * 2**20
-# A cloud whose root mean square spread is below this share of its distance from the origin is constant: what is left is
-# the rounding of the mean. Float32 inputs that differ at all differ by far more (6e-8).
-_CONSTANT = 1e-12
+from dmdlab.transport import Frame
+from dmdlab.transport.frame import Cloud
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,28 +22,40 @@ class Moments:
 
     Attributes:
         n: rows.
+        units: s_p and s_g, the lengths in which the teacher's and the student's rows are counted.
         teacher, student, cross: sum_i |p_i|^2, sum_i |g_i|^2, sum_i <p_i, g_i>, scalars or (replicates,).
-        matched: sum_i |P_i - G_i|^2.
-        shift: |mean P - mean G|^2.
+        apart: sum_i |P_i - G_i - mean (P - G)|^2, in units of max(s_p, s_g)^2.
+        shift: |mean P - mean G|^2, in the caller's units.
     """
 
     n: int
+    units: tuple[float, float]
     teacher: np.ndarray
     student: np.ndarray
     cross: np.ndarray
-    matched: np.ndarray
+    apart: np.ndarray
     shift: np.ndarray
+
+    @property
+    def within(self) -> np.ndarray:
+        """e_dt about the means: less the shift, which every pairing pays."""
+        return self.apart / self.n * max(self.units) ** 2
+
+    @property
+    def gain(self) -> np.ndarray:
+        """e_independent - e_dt, without their common part."""
+        return 2.0 * self.units[0] * self.units[1] * self.cross / (self.n - 1)
 
     @property
     def e_dt(self) -> np.ndarray:
         """Mean squared distance of the shared-noise pairs."""
-        return self.matched / self.n
+        return self.within + self.shift
 
     @property
     def e_independent(self) -> np.ndarray:
         """Mean of |P_j - G_i|^2 over i != j: all n^2 pairs, less the matched ones."""
-        every_pair = (self.teacher + self.student) / self.n + self.shift
-        return (self.n * every_pair - self.e_dt) / (self.n - 1)
+        own = self.units[0] ** 2 * self.teacher + self.units[1] ** 2 * self.student
+        return own / self.n + self.gain / self.n + self.shift
 
     @property
     def pair_cosine(self) -> np.ndarray:
@@ -54,12 +65,12 @@ class Moments:
     @property
     def r2(self) -> np.ndarray:
         """1 - sum |P - G|^2 / sum |p|^2."""
-        return 1.0 - self.matched / self.teacher
+        return 1.0 - self.n * (self.e_dt / self.units[0] / self.units[0]) / self.teacher
 
     @property
     def variance_ratio(self) -> np.ndarray:
         """trace cov G / trace cov P."""
-        return self.student / self.teacher
+        return self.student / self.teacher * (self.units[1] / self.units[0]) ** 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,54 +78,77 @@ class RowMoments:
     """The same quantities before summation over rows.
 
     Attributes:
-        teacher, student, cross, matched: (n,) |p_i|^2, |g_i|^2, <p_i, g_i>, |P_i - G_i|^2.
-        shift: |mean P - mean G|^2.
-        teacher_constant, student_constant: whether all rows of that array are the same up to rounding.
+        frame: of teacher and student.
+        cross: (n,) <p_i, g_i>, in units of s_p s_g.
+        along: (n,) <mean P - mean G, h_i>, h_i = P_i - G_i - mean (P - G), in the caller's units.
     """
 
-    teacher: np.ndarray
-    student: np.ndarray
+    frame: Frame
     cross: np.ndarray
-    matched: np.ndarray
-    shift: float
-    teacher_constant: bool
-    student_constant: bool
+    along: np.ndarray
 
     @staticmethod
     def of(P: np.ndarray, G: np.ndarray) -> "RowMoments":
         """Row moments of two (n, d) arrays, summed in float64 without a float64 copy of either."""
-        n, d = P.shape
-        mean_P, mean_G = P.mean(axis=0, dtype=np.float64), G.mean(axis=0, dtype=np.float64)  # (d,)
-        sums = np.empty((4, n))
-        step = max(1, _BLOCK_BYTES // (8 * d))
-        for start in range(0, n, step):
-            block = slice(start, start + step)
-            p, g = P[block] - mean_P, G[block] - mean_G  # (block, d)
-            difference = np.subtract(P[block], G[block], dtype=np.float64)
-            for out, x, y in zip(sums, (p, g, p, difference), (p, g, g, difference), strict=True):
-                np.einsum("id,id->i", x, y, out=out[block])
-        teacher, student, cross, matched = sums
-        shift = float(((mean_P - mean_G) ** 2).sum())
-        constant = [
-            bool(spread.sum() <= _CONSTANT**2 * n * (mean**2).sum())
-            for spread, mean in ((teacher, mean_P), (student, mean_G))
-        ]
-        return RowMoments(teacher, student, cross, matched, shift, *constant)
+        return RowMoments.within(Frame.of(P, G))
+
+    @staticmethod
+    def within(frame: Frame) -> "RowMoments":
+        """Row moments of two clouds of equal shape (n, d)."""
+        cross, along = np.empty((2, len(frame.P.points)))
+        for rows, h in frame.shared.about_the_mean():
+            np.einsum("id,id->i", frame.P.rows(rows), frame.G.rows(rows), out=cross[rows])
+            along[rows] = h @ frame.between * frame.unit
+        return RowMoments(frame, cross, along)
+
+    @property
+    def apart(self) -> np.ndarray:
+        """(n,) |h_i|^2, in units of max(s_p, s_g)^2."""
+        return self.frame.shared.apart
+
+    @property
+    def shift(self) -> float:
+        """|mean P - mean G|^2, in the caller's units."""
+        return self.frame.shared.shift
+
+    @property
+    def teacher(self) -> np.ndarray:
+        """(n,) |P_i - mean P|^2, in the caller's units."""
+        return self.frame.P.squares * self.frame.P.unit**2
+
+    @property
+    def matched(self) -> np.ndarray:
+        """(n,) |P_i - G_i|^2, in the caller's units."""
+        return np.maximum(self.apart * self.frame.unit**2 + 2.0 * self.along + self.shift, 0.0)
 
     def total(self) -> Moments:
         """The moments of the whole sample."""
-        teacher, student, cross, matched = (
-            np.asarray(x.sum()) for x in (self.teacher, self.student, self.cross, self.matched)
-        )
-        return Moments(len(self.teacher), teacher, student, cross, matched, np.asarray(self.shift))
+        return self._moments(len(self.cross), *(np.asarray(x.sum()) for x in self._summed), np.asarray(self.shift))
 
     def leave_one_out(self) -> Moments:
         """The moments of the n samples of n - 1 rows that miss one row each, (n,)."""
-        n = len(self.teacher)
-        grow = n / (n - 1)
-        u = self.teacher + self.student - 2.0 * self.cross  # (n,) |p_k - g_k|^2
-        along = 0.5 * (self.matched - self.shift - u)  # <delta, p_k - g_k>, as P_k - G_k = delta + p_k - g_k
-        shift = self.shift - 2.0 * along / (n - 1) + u / (n - 1) ** 2
-        teacher, student, cross = (x.sum() - grow * x for x in (self.teacher, self.student, self.cross))
-        matched = self.matched.sum() - self.matched
-        return Moments(n - 1, teacher, student, cross, matched, np.maximum(shift, 0.0))
+        n = len(self.cross)
+        moved = self.apart * self.frame.unit**2 / (n - 1) ** 2 - 2.0 * self.along / (n - 1)
+        sums = (x.sum() - n / (n - 1) * x for x in self._summed)
+        return self._moments(n - 1, *sums, np.maximum(self.shift + moved, 0.0))
+
+    @property
+    def _summed(self) -> tuple[np.ndarray, ...]:
+        return self.frame.P.squares, self.frame.G.squares, self.cross, self.apart
+
+    def _moments(self, n: int, *sums: np.ndarray) -> Moments:
+        return Moments(n, (self.frame.P.unit, self.frame.G.unit), *sums)
+
+
+def steps_of_spread(cloud: Cloud) -> float:
+    """Over how many steps of its number type a cloud spreads: standard deviation over rounding, coordinates that vary.
+
+    float32 has 2^-23 of a number as its step, so numbers near 10^7 that spread by 1 are spread over one step, and what
+    was below it is gone. Infinite for a cloud that is exactly constant: nothing was lost.
+    """
+    if cloud.sum_of_squares == 0:
+        return np.inf
+    low, high = cloud.points.min(axis=0).astype(np.float64), cloud.points.max(axis=0).astype(np.float64)
+    size = np.maximum(np.abs(low), np.abs(high))[high > low]
+    step = float(np.finfo(cloud.points.dtype).eps) * size / cloud.unit
+    return float(np.sqrt(cloud.mean_square / max(float(step @ step), np.finfo(float).tiny)))

@@ -11,9 +11,14 @@ import numpy as np
 
 from dmdlab.config import InputError
 
-# Larger values have squares that, summed over coordinates, leave the float32 in which large cost matrices are kept.
-LARGEST_VALUE = 1e15
+# Costs are squares, and the variance of a cost the square of that: both must stay within float64.
+LARGEST_VALUE, SMALLEST_VALUE = 1e70, 1e-70
 _NAMED_ROWS = 5
+# The ranges in which pictures are kept, and how far off their ends an array of pictures may end.
+_CONVENTIONS = ((-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
+_OFF_THE_END = 0.15
+# Two arrays whose ranges differ by this factor are unlikely to be in the same unit.
+_OTHER_UNIT = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +68,7 @@ class Pairs:
 
         Raises:
             InputError: unequal shapes, fewer than two rows, no coordinates, NaN or infinite values (the rows are
-                named), masked, text, complex or object arrays, values whose squares overflow.
+                named), masked, text, complex or object arrays, values whose squares overflow or vanish.
         """
         notes: list[str] = []
         given = {"teacher": teacher, "student": student, "noise": noise}
@@ -77,6 +82,7 @@ class Pairs:
         for name, array in flat.items():
             _check_values(name, array)
         notes += _peculiarities(flat["teacher"], flat["student"])
+        notes += _units({name: array for name, array in flat.items() if name != "noise"})
         return Pairs(**flat, notes=tuple(notes))
 
 
@@ -145,7 +151,7 @@ def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
 
 def _check_values(name: str, array: np.ndarray) -> None:
     """Raises InputError on NaN, infinite or overflowing values in (n, d), naming at most a few rows."""
-    largest = np.maximum(array.max(axis=1), -array.min(axis=1))  # (n,); NaN and inf pass through
+    largest = np.maximum(array.max(axis=1), -array.min(axis=1)).astype(np.float64)  # (n,); NaN and inf pass through
     wrong = np.flatnonzero(~np.isfinite(largest))
     if len(wrong):
         named = ", ".join(str(i) for i in wrong[:_NAMED_ROWS]) + (", ..." if len(wrong) > _NAMED_ROWS else "")
@@ -157,6 +163,11 @@ def _check_values(name: str, array: np.ndarray) -> None:
         raise InputError(
             f"{name} has a value of size {largest.max():.1e} in row {int(largest.argmax())}, whose square "
             f"overflows; expected at most {LARGEST_VALUE:.0e}: rescale all arrays by one common factor."
+        )
+    if 0 < largest.max() < SMALLEST_VALUE:
+        raise InputError(
+            f"{name} has no value larger than {largest.max():.1e}, whose square vanishes; expected 0 throughout or at "
+            f"least {SMALLEST_VALUE:.0e} somewhere: rescale all arrays by one common factor."
         )
 
 
@@ -171,3 +182,38 @@ def _peculiarities(teacher: np.ndarray, student: np.ndarray) -> list[str]:
         if constant:
             notes.append(f"{name}: {constant} of {array.shape[1]} coordinates are constant.")
     return notes
+
+
+def _units(arrays: dict[str, np.ndarray]) -> list[str]:
+    """Notes on arrays whose ranges look like other units than the teacher's: said, never converted."""
+    ends = {name: (float(array.min()), float(array.max())) for name, array in arrays.items()}
+    of_teacher = ends.pop("teacher")
+    return [note for name, of_array in ends.items() if (note := _other_unit(name, of_array, of_teacher))]
+
+
+def _other_unit(name: str, ends: tuple[float, float], teacher: tuple[float, float]) -> str:
+    """Why these two ranges look like different units; empty where they do not, or where one array is constant."""
+    ours, theirs = ends[1] - ends[0], teacher[1] - teacher[0]
+    if not (ours > 0 and theirs > 0):
+        return ""
+    known, known_teacher = _convention(ends), _convention(teacher)
+    factor = ours / theirs
+    if known and known_teacher and known != known_teacher:
+        factor = (known[1] - known[0]) / (known_teacher[1] - known_teacher[0])
+    elif 1.0 / _OTHER_UNIT < factor < _OTHER_UNIT:
+        return ""
+    told = f"{float(f'{max(factor, 1.0 / factor):.4g}'):,.10g}"  # four digits, never 1e+03
+    told += " times as wide" if factor > 1 else " times narrower"
+    return (
+        f"{name} runs from {ends[0]:.4g} to {ends[1]:.4g} and teacher from {teacher[0]:.4g} to {teacher[1]:.4g}: these "
+        f"ranges look like different units ({name}'s is about {told}). Nothing was converted; if the units do differ, "
+        "bring both arrays to the same one before measuring."
+    )
+
+
+def _convention(ends: tuple[float, float]) -> tuple[float, float] | None:
+    """The range of pictures that an array fills, if any."""
+    for low, high in _CONVENTIONS:
+        if max(abs(ends[0] - low), abs(ends[1] - high)) <= _OFF_THE_END * (high - low):
+            return low, high
+    return None

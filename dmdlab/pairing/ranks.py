@@ -4,11 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dmdlab.transport import distance_blocks
+from dmdlab.transport import Frame
+from dmdlab.transport.distances import standing
 from dmdlab.transport.exact import cost_dtype
 
-# Squared distances closer than this share of |P_j|^2 + |G_i|^2 are ties: about 450 units in the last place, above the
-# rounding of the blocked inner products and far below what float32 inputs can tell apart.
+# Squared distances closer than this share of the terms that they are summed from, each cloud about its own mean, are
+# ties: about 450 units in the last place, above the rounding of the blocked inner products and far below what float32
+# inputs can tell apart.
 _TIE = 1e-13
 
 
@@ -20,8 +22,9 @@ class Ranks:
         nearer, tied: (n,) how many other teacher outputs are nearer to G_i than P_i is, and as near.
         beaten_by_row: (n,) sum over j of [|P_j - G_i| > |P_i - G_i|], ties 1/2.
         beaten_by_column: (n,) the same summed over i for each j.
-        cost: (n, n) |P_j - G_i|^2 for the assignment; row i student, column j teacher. None where it was not kept.
-        inner_square: sum over i, j of <p_j, g_i>^2, p and g being centred each by its own mean.
+        cost: (n, n) |p_j - g_i|^2 of the frame for the assignment; row i student, column j teacher. None where it was
+            not kept.
+        inner_square: sum over i, j of <p_j, g_i>^2, p and g as in the frame.
     """
 
     nearer: np.ndarray
@@ -32,21 +35,32 @@ class Ranks:
     inner_square: float
 
     @staticmethod
-    def of(P: np.ndarray, G: np.ndarray, own: np.ndarray, *, keep_cost: bool = True) -> "Ranks":
-        """Ranks and cost matrix of (n, d) arrays; `own` (n,) is |P_i - G_i|^2 from the coordinates."""
-        n = len(P)
+    def of(P: np.ndarray, G: np.ndarray) -> "Ranks":
+        """Ranks of (n, d) arrays without the matrix."""
+        return Ranks.within(Frame.of(P, G), keep_cost=False)
+
+    @staticmethod
+    def within(frame: Frame, *, keep_cost: bool = True) -> "Ranks":
+        """Ranks and cost matrix of two clouds of equal shape (n, d)."""
+        n = len(frame.P.points)
         nearer, farther, columns_won = np.zeros(n), np.zeros(n), np.zeros(n)
         row_sum, column_sum, square = np.zeros(n), np.zeros(n), 0.0
-        cost: np.ndarray | None = np.empty((n, n), cost_dtype(n)) if keep_cost else None
-        for rows, columns, distances, (norms_g, norms_p) in distance_blocks(G, P):
+        cost: np.ndarray | None = np.empty((n, n), cost_dtype(frame)) if keep_cost else None
+        own = own_distances(frame)
+        # Of two teacher outputs P_j is the nearer to G_i if |p_j - g_i|^2 + c_j is smaller: `least` and `most` are the
+        # ends of the tie about P_i itself, `below` and `above` what column j takes off them.
+        c, size = standing(frame)
+        slack_row, slack_column = _TIE * (size + frame.G.squares), _TIE * (size + frame.P.squares)
+        least, most = own + c - slack_row, own + c + slack_row
+        below, above = c - slack_column, c + slack_column
+        for rows, columns, distances, _ in frame.blocks():
             if cost is not None:
                 cost[rows, columns] = distances
             row_sum[rows] += distances.sum(axis=1)
             column_sum[columns] += distances.sum(axis=0)
             square += float(np.einsum("ij,ij->", distances, distances))
-            distances -= own[rows, None]
-            slack = _TIE * norms_g[:, None] + _TIE * norms_p  # (rows, columns)
-            is_farther, is_nearer = distances > slack, distances < np.negative(slack, out=slack)
+            is_farther = distances > most[rows, None] - below[columns]  # (rows, columns)
+            is_nearer = distances < least[rows, None] - above[columns]
             # The partner itself, whose entry differs from `own` by rounding, counts as a tie and is taken out below.
             at = np.arange(max(rows.start, columns.start), min(rows.stop, columns.stop))
             is_nearer[at - rows.start, at - columns.start] = False
@@ -75,3 +89,9 @@ class Ranks:
         n, won = len(self.nearer), self.beaten_by_row.sum()
         without = won - self.beaten_by_row - self.beaten_by_column
         return float(won / (n * (n - 1))), without / max(1, (n - 1) * (n - 2))
+
+
+def own_distances(frame: Frame) -> np.ndarray:
+    """`|p_i - g_i|^2` of a frame, (n,)."""
+    parts = [frame.P.rows(rows) - frame.G.rows(rows) for rows in frame.P.parts()]
+    return np.concatenate([np.einsum("id,id->i", x, x) for x in parts])

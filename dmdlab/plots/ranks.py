@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.plots.samples import Sample
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
@@ -39,7 +38,7 @@ def draw_ranks(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> D
 def partner_ranks(sample: Sample) -> np.ndarray:
     """(n,) rank of G_i's own partner among all teacher outputs, 1 to n; ties count half, as in pair_auc."""
     P, G = sample.pairs.teacher, sample.pairs.student
-    ranks = Ranks.of(P, G, RowMoments.of(P, G).matched)
+    ranks = Ranks.of(P, G)
     return 1.0 + ranks.nearer + 0.5 * ranks.tied
 
 

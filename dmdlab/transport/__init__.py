@@ -1,18 +1,22 @@
 """Optimal transport between two samples: numpy, exact or certified; `on_gpu` alone knows torch."""
 
-from dmdlab.transport.distances import distance_blocks, matched_distances, squared_distances
+from dmdlab.transport.distances import distance_blocks, matched_distances, nearest, squared_distances
 from dmdlab.transport.engine import Engine
+from dmdlab.transport.frame import Frame
 from dmdlab.transport.solution import Transport, TransportError
-from dmdlab.transport.solve import DENSE_LIMIT, assignment, transport_cost
+from dmdlab.transport.solve import DENSE_LIMIT, assignment, solved, transport_cost
 
 __all__ = [
     "DENSE_LIMIT",
     "Engine",
+    "Frame",
     "Transport",
     "TransportError",
     "assignment",
     "distance_blocks",
     "matched_distances",
+    "nearest",
+    "solved",
     "squared_distances",
     "transport_cost",
 ]

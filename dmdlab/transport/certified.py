@@ -15,6 +15,12 @@ tight:
 
 Usually two to five rounds of 2 and 3 close it. The certificate does not depend on that: it is computed in float64 from
 the best bounds seen, with the rounding of a d-term inner product taken off the lower one.
+
+The duals bound more than the cost. With reduced costs r_ij = C_ij - u_i - v_j >= 0 every permutation pi has
+`sum_i r_i,pi(i) = n (cost of pi - mean u - mean v)`, which for an optimal one is at most n (upper - lower). So an
+optimal pairing leaves at most as many rows in place as the smallest r_ii add up to that, and moves at most as many as
+the smallest `min over j != i of r_ij` do. Where many pairings cost nearly the same, these two are far apart although
+the cost itself is known to a part in a thousand.
 """
 
 import math
@@ -24,8 +30,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.transport.distances import matched_distances, or_identity
+from dmdlab.transport.distances import matched_distances
 from dmdlab.transport.engine import NUMPY, Engine, NearestReduced, SoftMinimum
+from dmdlab.transport.frame import Frame
 from dmdlab.transport.solution import Transport, TransportError, is_permutation
 
 _NEIGHBOURS = 12
@@ -33,60 +40,87 @@ _FIRST_EPS = 0.1  # of the mean cost
 _LAST_EPS = 0.03  # of the lower bound
 _STAGES = 14
 _ROUNDS = 60
+_CLOSED = 1e-9  # a slack below this share of the cost leaves nothing to bound
 
 
 def certified_interval(
-    P: np.ndarray,
-    G: np.ndarray,
-    *,
-    relative_gap: float = 1e-3,
-    budget_seconds: float = 600.0,
-    engine: Engine | None = None,
+    frame: Frame, *, relative_gap: float = 1e-3, budget_seconds: float = 600.0, engine: Engine | None = None
 ) -> Transport:
     """A certified interval [lower, upper] for e_ot of two clouds of equal size.
 
     Args:
-        P, G: teacher and student outputs, (n, d).
-        relative_gap: stop when (upper - lower) / upper is at most this.
+        frame: of teacher and student outputs, (n, d).
+        relative_gap: stop when (upper - lower) / upper, about the means, is at most this.
         budget_seconds: start no further round after this time; the interval is certified whenever it stops.
         engine: who makes the passes over all pairs; `NUMPY` when None.
 
     Returns:
-        A Transport with solver "certified": cost = upper is the cost of `permutation`, gap the relative width.
+        A Transport with solver "certified": cost = upper is the cost of `permutation`, gap the relative width, kept the
+        bounds of the identity fraction of an optimal pairing where the interval has not closed.
 
     Raises:
         InputError: clouds of unequal shape.
         TransportError: the restricted assignment problem could not be solved.
     """
-    if P.ndim != 2 or P.shape != G.shape:
-        raise InputError(f"certified_interval needs two (n, d) clouds of equal shape, got {P.shape} and {G.shape}.")
-    started, n = time.monotonic(), len(P)
+    if frame.P.points.shape != frame.G.points.shape:
+        shapes = f"{frame.P.points.shape} and {frame.G.points.shape}"
+        raise InputError(f"certified_interval needs two (n, d) clouds of equal shape, got {shapes}.")
+    started, n = time.monotonic(), len(frame.P.points)
     # Rows in random order, both clouds alike: pricing looks at groups of neighbours in memory.
     order = np.random.default_rng(0).permutation(n)
-    centre = 0.5 * (P.mean(axis=0, dtype=np.float64) + G.mean(axis=0, dtype=np.float64))
-    p, g = P[order] - centre, G[order] - centre  # (n, d) float64
-    rounding = _rounding(p, g)
+    p, g = frame.P.rows(order), frame.G.rows(order)  # (n, d) float64
     engine = engine or NUMPY
     v = _entropic_duals(p, g, engine.soft, started + 0.5 * budget_seconds)
-    problem = _Restricted.diagonal(p, g)
-    lower, upper, permutation = 0.0, math.inf, np.arange(n)
+    problem, best = _Restricted.diagonal(p, g), _Bounds(np.zeros(n), np.zeros(n), 0.0, math.inf, np.arange(n))
     for _ in range(_ROUNDS):
         u, v, edges = _price(p, g, v, engine.nearest, min(_NEIGHBOURS, n))
-        lower = max(lower, float(u.mean() + v.mean()) - rounding)
         problem = problem.extended(edges, p, g)
         found = problem.solve(u, v)
-        cost = float(matched_distances(p, g, found).mean())
-        if cost < upper:
-            upper, permutation = cost, found
-        if upper - lower <= relative_gap * upper or time.monotonic() - started > budget_seconds:
+        best = best.improved(u, v, float(u.mean() + v.mean()), found, float(matched_distances(p, g, found).mean()))
+        if best.slack <= relative_gap * best.upper or time.monotonic() - started > budget_seconds:
             break
         v = problem.duals(found, v)
+    error = _rounding(p, g)
+    slack = max(0.0, best.slack) + error
+    kept = _kept(p, g, best, engine.nearest, slack, error) if slack > _CLOSED * best.upper else None
     original = np.empty(n, np.int64)  # in the caller's order of rows
-    original[order] = order[permutation]
-    original, upper = or_identity(P, G, original)
-    lower = min(lower, upper)
-    gap = (upper - lower) / upper if upper > 0 else 0.0
-    return Transport(upper, original, "certified", gap, lower, upper)
+    original[order] = order[best.permutation]
+    return Transport.of(frame, original, "certified", slack, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bounds:
+    """The best duals and the best permutation seen: `lower` is mean u + mean v, `upper` the cost of `permutation`."""
+
+    u: np.ndarray
+    v: np.ndarray
+    lower: float
+    upper: float
+    permutation: np.ndarray
+
+    @property
+    def slack(self) -> float:
+        """The width of the interval."""
+        return self.upper - self.lower
+
+    def improved(self, u: np.ndarray, v: np.ndarray, lower: float, permutation: np.ndarray, upper: float) -> "_Bounds":
+        """With these where they are better. u = v = 0 is a dual, too, of bound 0."""
+        duals = (u, v, lower) if lower > self.lower else (self.u, self.v, self.lower)
+        return _Bounds(*duals, *((upper, permutation) if upper < self.upper else (self.upper, self.permutation)))
+
+
+def _kept(
+    p: np.ndarray, g: np.ndarray, best: _Bounds, nearest: NearestReduced, slack: float, error: float
+) -> tuple[float, float]:
+    """Bounds of the share of rows that an optimal pairing leaves in place, from the reduced costs; see the module."""
+    n = len(p)
+    stay = matched_distances(p, g) - best.u - best.v  # (n,) r_ii
+    move = nearest(g, p, best.v, 1, False)[0] - best.u  # (n,) the smallest r_ij, j != i
+    staying, moving = (
+        int(np.searchsorted(np.cumsum(np.sort(np.maximum(r - error, 0.0))), n * slack, side="right"))
+        for r in (stay, move)
+    )
+    return 1.0 - moving / n, staying / n
 
 
 def _rounding(p: np.ndarray, g: np.ndarray) -> float:

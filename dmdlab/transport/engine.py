@@ -6,6 +6,7 @@ with the columns where they are small. C is made in blocks and never kept. `on_g
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,8 +15,14 @@ _GROUP = 32
 
 # (rows (n, d), columns (m, d), potential (m,), eps) -> (n,); see `soft_minimum`.
 SoftMinimum = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
-# (rows (n, d), columns (m, d), potential (m,), k) -> (n,), (n, k); see `nearest_reduced`.
-NearestReduced = Callable[[np.ndarray, np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+class NearestReduced(Protocol):
+    """See `nearest_reduced`."""
+
+    def __call__(
+        self, rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int, own: bool = True, /
+    ) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def soft_minimum(rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, e
 
 
 def nearest_reduced(
-    rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int
+    rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int, own: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
     """`min_j C_ij - potential_j`, (n,), and k columns (n, k) where it is small, the smallest among them.
 
@@ -56,6 +63,7 @@ def nearest_reduced(
         rows, columns: clouds (n, d) and (m, d), float64.
         potential: (m,).
         k: at most m.
+        own: whether row i may choose column i; without it, n = m, and the minimum is infinite for n = 1.
     """
     n, m = len(rows), len(columns)
     group = max(1, min(_GROUP, m // k))
@@ -63,6 +71,8 @@ def nearest_reduced(
     smallest, chosen = np.empty(n), np.empty((n, k), np.int64)
     for part, cost in _cost_blocks(rows, columns):
         cost -= potential
+        if not own:
+            cost[np.arange(len(cost)), np.arange(part.start, part.stop)] = np.inf
         grouped = cost[:, :whole].reshape(len(cost), -1, group)  # (part, groups, group)
         within = grouped.argmin(axis=2)
         best = np.take_along_axis(grouped, within[:, :, None], axis=2)[:, :, 0]

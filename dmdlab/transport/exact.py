@@ -12,7 +12,8 @@ convex cost (Santambrogio, "Optimal Transport for Applied Mathematicians", Theor
 
 import numpy as np
 
-from dmdlab.transport.distances import squared_distances
+from dmdlab.transport.distances import filled
+from dmdlab.transport.frame import Frame
 from dmdlab.transport.solution import TransportError, is_permutation
 
 # Above this n the matrix is stored in float32: distances are still summed in float64 and then rounded, so a permutation
@@ -21,59 +22,85 @@ from dmdlab.transport.solution import TransportError, is_permutation
 _FLOAT64_LIMIT = 1500
 _FLOAT32_GAP = 2.0**-22
 _ACCEPT_ROWS = 256
+# A cloud whose mean square is this many times its median square has rows so far out that float32 loses the others.
+_FAR_OUT = 100.0
+# Rounding below this share of the cost is not worth a bound.
+_NEGLIGIBLE = 1e-6
 
 
-def cost_dtype(n: int) -> type:
-    """The type in which an (n, n) cost matrix is stored for the solver; see `_FLOAT64_LIMIT`."""
-    return np.float64 if n <= _FLOAT64_LIMIT else np.float32
+def cost_dtype(frame: Frame) -> type:
+    """The type in which the (n, n) cost matrix of a frame is stored for the solver; see `_FLOAT64_LIMIT`."""
+    if len(frame.P.points) <= _FLOAT64_LIMIT:
+        return np.float64
+    far_out = any(x.mean_square > _FAR_OUT * float(np.median(x.squares)) > 0 for x in (frame.P, frame.G))
+    return np.float64 if far_out else np.float32
 
 
-def best_pairing(P: np.ndarray, G: np.ndarray, cost: np.ndarray | None = None) -> tuple[np.ndarray, str, float]:
-    """The optimal permutation of two (n, d) clouds, the solver that found it, and its certified relative gap.
+def rounding(frame: Frame) -> float:
+    """A bound on the float64 error of the mean of matched entries of the cost matrix, in units of the frame.
+
+    From `d u |x| |y|` for an inner product: it follows the mean square of the clouds, whatever pairing is meant.
+    """
+    d = frame.P.points.shape[1]
+    return 4.0 * (d + 8) * 2.0**-53 * (frame.P.mean_square + frame.G.mean_square)
+
+
+def best_pairing(frame: Frame, cost: np.ndarray | None = None) -> tuple[np.ndarray, str, float]:
+    """The optimal permutation of two (n, d) clouds, the solver that found it, and how far it can be from the optimum.
 
     Args:
-        P, G: teacher and student outputs, (n, d).
-        cost: the matrix `|P_j - G_i|^2` (row i student, column j teacher) where the caller has it already.
+        frame: of the two clouds.
+        cost: the matrix `|p_j - g_i|^2` of the frame (row i student, column j teacher) where the caller has it already.
+
+    Returns:
+        permutation, solver, slack: the last in units of the frame.
 
     Raises:
         TransportError: the solver failed or returned something that is no permutation.
     """
+    P, G = frame.P.points, frame.G.points
     if P.shape[1] == 1:
         permutation = np.empty(len(P), np.int64)  # equal ranks meet
         permutation[np.argsort(G[:, 0], kind="stable")] = np.argsort(P[:, 0], kind="stable")
         return permutation, "sort", 0.0
     if cost is None:
-        if identity_is_optimal(P, G):
+        if identity_is_optimal(frame):
             return np.arange(len(P)), "identity", 0.0
-        cost = squared_distances(G, P, cost_dtype(len(P)))
-    gap = 0.0 if cost.dtype == np.float64 else _FLOAT32_GAP
-    nearest_teacher = cost.argmin(axis=1)
-    if is_permutation(nearest_teacher, len(cost)):
-        return nearest_teacher, "argmin", gap
-    return _solve(cost), "lapjvr", gap
+        cost = filled(frame.blocks(), len(G), len(P), cost_dtype(frame))
+    permutation, solver = cost.argmin(axis=1), "argmin"
+    if not is_permutation(permutation, len(cost)):
+        permutation, solver = _solve(cost), "lapjvr"
+    reached = float(cost[np.arange(len(cost)), permutation].mean(dtype=np.float64))
+    slack = 0.0 if cost.dtype == np.float64 else _FLOAT32_GAP * reached
+    lost = 2.0 * rounding(frame)
+    return permutation, solver, slack + (lost if lost > _NEGLIGIBLE * reached else 0.0)
 
 
-def identity_is_optimal(P: np.ndarray, G: np.ndarray) -> bool:
-    """Whether every `G_i` is certainly nearest to its own `P_i`, so that the identity is an optimal assignment.
+def identity_is_optimal(frame: Frame) -> bool:
+    """Whether every `g_i` is certainly nearest to its own `p_i`, so that the identity is an optimal assignment.
 
     Sufficient, not necessary. Costs at most one float32 product and stops at the first block that says no. In float32
     the inner product of two d-vectors is wrong by at most about `(d + 4) u |x| |y|`, u = 2^-24; a row is accepted only
     when it wins by more than that, so rounding cannot produce a wrong yes.
     """
-    n, d = P.shape
-    if n > 2 * _ACCEPT_ROWS and not identity_is_optimal(P[:_ACCEPT_ROWS], G[:_ACCEPT_ROWS]):
+    n, d = frame.P.points.shape
+    if n > 2 * _ACCEPT_ROWS and not _own_wins(frame, slice(0, _ACCEPT_ROWS), d):
         return False  # most students fail here, before anything of size n is made
-    centre = P.mean(axis=0, dtype=np.float64)
-    step = min(_ACCEPT_ROWS, n)
-    blocks = [slice(start, min(start + step, n)) for start in range(0, n, step)]
+    return _own_wins(frame, slice(0, n), d)
+
+
+def _own_wins(frame: Frame, chosen: slice, d: int) -> bool:
+    """Whether each student of the first rows is nearest to its own teacher output among these rows."""
+    n = chosen.stop
+    blocks = [slice(start, min(start + _ACCEPT_ROWS, n)) for start in range(0, n, _ACCEPT_ROWS)]
     p = np.empty((n, d), np.float32)
     for rows in blocks:  # no float64 copy of the whole array
-        p[rows] = P[rows] - centre
+        p[rows] = frame.P.rows(rows)
     half = 0.5 * np.einsum("id,id->i", p, p)  # (n,)
     longest = float(np.sqrt(2.0 * half.max()))
     unit = 2.0**-24 * (d + 4)
     for rows in blocks:
-        g = (G[rows] - centre).astype(np.float32)
+        g = frame.G.rows(rows).astype(np.float32)
         closeness = g @ p.T - half  # (rows, n): <g, p> - |p|^2 / 2, largest at the nearest teacher output
         at = (np.arange(len(g)), np.arange(n)[rows])
         own = closeness[at]
@@ -92,7 +119,7 @@ def _solve(cost: np.ndarray) -> np.ndarray:
     try:
         rows, columns = lap.lapjvr(cost, return_cost=False)
     except (RuntimeError, ValueError, MemoryError) as error:
-        raise TransportError(f"lapjvr failed on a {n} x {n} assignment: {error}") from error
+        raise TransportError(f"lapjvr failed on a {n} x {n} assignment: {error}; e_ot is unknown.") from error
     rows, columns = np.asarray(rows), np.asarray(columns)
     if not np.array_equal(rows, np.arange(n)) or not is_permutation(columns, n):
         raise TransportError(f"lapjvr returned no permutation for a {n} x {n} assignment; its cost is not used.")

@@ -27,9 +27,16 @@ def torch_engine(device: torch.device) -> Engine:
         parts = [-eps * torch.logsumexp((v - cost) / eps, dim=1) for cost in _costs(x, y)]
         return torch.cat(parts).cpu().numpy()
 
-    def nearest(rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(
+        rows: np.ndarray, columns: np.ndarray, potential: np.ndarray, k: int, own: bool = True
+    ) -> tuple[np.ndarray, np.ndarray]:
         x, y, v = (torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in (rows, columns, potential))
-        found = [_best_of_groups(cost - v, k) for cost in _costs(x, y)]
+        found, start = [], 0
+        for cost in _costs(x, y):
+            if not own:
+                cost.diagonal(start).fill_(torch.inf)
+            found.append(_best_of_groups(cost - v, k))
+            start += len(cost)
         return torch.cat([f[0] for f in found]).cpu().numpy(), torch.cat([f[1] for f in found]).cpu().numpy()
 
     return Engine(soft, nearest)
