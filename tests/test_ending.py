@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from small import TINY
 
 T = TypeVar("T")
-LONG = ("--preset", "smoke", "seed=[0, 1]", "law.dim=[2, 3]", "student.iterations=10000000", "--device", "cpu")
+LONG = ("--preset", "smoke", *TINY, "seed={ stop = 8 }", "student.iterations=1000000", "--device", "cpu")
 CODE = "import sys; from dmdlab.cli import main; main()"
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="the system does not list processes")
@@ -30,7 +31,7 @@ def parent(folder: Path) -> int | None:
     return None if state == "Z" else int(above)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_sweep_that_is_ended_takes_its_workers_with_it(how: signal.Signals, tmp_path: Path) -> None:
     words = (sys.executable, "-c", CODE, "sweep", *LONG, "--workers", "2", "--out", str(tmp_path / "out"))
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as sweep:
@@ -41,7 +42,7 @@ def test_a_sweep_that_is_ended_takes_its_workers_with_it(how: signal.Signals, tm
     assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and parent(Path(f"/proc/{pid}")) for pid in workers))
     if how == signal.SIGTERM:
         assert status == 130
-        assert "Interrupted: 0 of 4 runs are finished and kept" in told
+        assert "Interrupted: 0 of 8 runs are finished and kept" in told
         assert "Traceback" not in told
     else:
         assert status == -signal.SIGKILL

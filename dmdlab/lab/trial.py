@@ -290,7 +290,7 @@ def timed(group: Group, device: torch.device, graph: bool | None = None) -> Spee
     loop, first = random_start(group, device, graph), group.shared
     cycle = _seconds(loop.cycle, device)
     law = make_law(first.law.model_dump()).to(device)
-    long, seeds = _with_teacher(first, iterations=10**6), [e.seed for e in group.members]
+    long, seeds = _with_teacher(first, iterations=10**4), [e.seed for e in group.members]
     denoiser = make_denoiser(len(group), law, first.network, device)
     training = train_teacher(long, seeds, law, denoiser, report_every=1, graph=graph)
     teaching = _seconds(lambda: next(training), device)
