@@ -1,63 +1,78 @@
 """From an experiment to its calibration: the right teacher, once for all runs that share it, kept and found again."""
 
-import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small import CPU, TINY, do, experiments
+from small import CPU, do, experiments, group_of, law_of
 
-from dmdlab.config import Experiment, InputError, experiment_from
-from dmdlab.experiments import load
+from dmdlab.config import Experiment, InputError
 from dmdlab.lab import calibrate as lab
 from dmdlab.lab.calibrate import (
     calibrate_experiment,
     calibrated_once,
     calibration_id,
-    calibration_path,
-    load_calibrated,
-    load_calibrations,
+    stored_calibrated,
     stored_calibration,
     teacher_map,
+    train_row,
 )
 from dmdlab.lab.evaluate import teacher_pairs
-from dmdlab.laws import make_law
+from dmdlab.lab.store import Store
 from dmdlab.pairing import measure
+from dmdlab.records.record import load_calibrated
 
 
 def one(*words: str) -> Experiment:
     return experiments(*words)[0]
 
 
+def calibration_path(store: Store, e: Experiment) -> Path:
+    return store.calibration_path(e, calibration_id(e))
+
+
 def test_the_map_is_the_one_that_runs_are_measured_against() -> None:
     e = one("law.dim=3", "seed=4")
-    law = make_law(e.law.model_dump())
-    pairs = teacher_pairs(e, [4], law, law.denoise)
+    law = law_of(e)
+    pairs = teacher_pairs(group_of(e), law, law.denoise, CPU)
     again = teacher_map(e, CPU)(pairs["noise"][0].numpy())
     np.testing.assert_allclose(again, pairs["teacher"][0].numpy(), atol=1e-5)
 
 
-def test_a_trained_teacher_is_the_one_that_the_sweep_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    words = ("law.dim=2", "seed=[0, 1]", "teacher.kind=network")
-    records = do(experiments(*words), tmp_path)
+TRAINED = ("law.dim=2", "seed=[0, 1]", "teacher.kind=network")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Two runs of trained teachers."""
+    out = tmp_path_factory.mktemp("trained")
+    do(experiments(*TRAINED), out)
+    return Store(out)
+
+
+def test_a_trained_teacher_is_the_one_that_the_sweep_trained(
+    trained: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lab, "train_row", lambda *_: pytest.fail("the stored teacher was trained again"))
-    for record in records:
-        e = experiment_from(record.config)
-        arrays = record.arrays()
-        again = teacher_map(e, CPU, lab._teacher_row(tmp_path, e, CPU))(arrays["noise"])
-        np.testing.assert_allclose(again, arrays["teacher"], atol=1e-4)
+    e, row = experiments(*TRAINED)[0], trained.start(experiments(*TRAINED)[0])
+    assert row is not None
+    arrays = trained.record(e).arrays()
+    np.testing.assert_allclose(teacher_map(e, CPU, row)(arrays["noise"]), arrays["teacher"], atol=1e-4)
+    store = Store(tmp_path)
+    store.keep_start(e, row)
+    found, swept = stored_calibrated(store, e, CPU), trained.calibrated(e, calibration_id(e))
+    assert swept is not None
+    np.testing.assert_allclose(found.found.curve("delta_e"), swept.found.curve("delta_e"), rtol=1e-3)
 
 
-def test_a_missing_trained_teacher_is_trained_as_the_sweep_does_and_kept(tmp_path: Path) -> None:
-    e = one("law.dim=2", "seed=1", "teacher.kind=network")
-    stored_calibration(tmp_path / "alone", e, CPU)
-    do(experiments("law.dim=2", "seed=[0, 1]", "teacher.kind=network"), tmp_path / "swept")
-    name = f"teachers/{e.teacher_id}.safetensors"
-    kept = [lab._teacher_row(tmp_path / folder, e, CPU) for folder in ("alone", "swept")]
-    assert (tmp_path / "alone" / name).is_file()
-    torch.testing.assert_close(kept[0], kept[1], atol=1e-4, rtol=1e-4)
+def test_a_missing_trained_teacher_is_trained_as_the_sweep_does_and_kept(trained: Store, tmp_path: Path) -> None:
+    e, alone = experiments(*TRAINED)[1], Store(tmp_path)
+    stored_calibration(alone, e, CPU)
+    kept, swept = alone.start(e), trained.start(e)
+    assert kept is not None
+    torch.testing.assert_close(kept, swept, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("d", [2, 5])
@@ -111,15 +126,14 @@ def test_every_seed_of_a_trained_teacher_has_its_own() -> None:
 
 
 def test_a_calibration_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    e, rotated = one("law.dim=3"), one("law.dim=3", "student.init=rotated", "seed=7")
-    first = stored_calibration(tmp_path, e, CPU)
+    e, rotated, store = one("law.dim=3"), one("law.dim=3", "student.init=rotated", "seed=7"), Store(tmp_path)
+    name, first = stored_calibration(store, e, CPU)
     monkeypatch.setattr(lab, "calibrate_experiment", lambda *_: pytest.fail("it was made again"))
-    again = stored_calibration(tmp_path, rotated, CPU)
-    for field in dataclasses.fields(first):
-        a, b = getattr(first, field.name), getattr(again, field.name)
-        for key in a if isinstance(a, dict) else ():
-            np.testing.assert_array_equal(a[key], b[key])
-    assert [p.name for p in (tmp_path / "calibration").iterdir()] == [calibration_path(tmp_path, e).name]
+    other, again = stored_calibration(store, rotated, CPU)
+    kept = again.to_arrays()
+    for key, array in first.to_arrays().items():
+        np.testing.assert_array_equal(array, kept[key])
+    assert [p.name for p in (tmp_path / "calibration").iterdir()] == [name] == [other]
 
 
 def test_the_same_experiment_gives_the_same_calibration_anywhere() -> None:
@@ -129,21 +143,21 @@ def test_the_same_experiment_gives_the_same_calibration_anywhere() -> None:
 
 
 def test_a_stored_calibration_says_what_it_is_of(tmp_path: Path) -> None:
-    for e in experiments("law.dim=[3, 2]"):
-        stored_calibration(tmp_path, e, CPU)
-    found = load_calibrations(tmp_path)
-    assert [c.row["law.dim"] for c in found] == [2, 3]
-    assert found[0].row["calibration"] == calibration_id(one("law.dim=2"))
-    assert found[0].calibration().d == 2
-    assert {"law.components", "noise.sigma_max", "teacher.steps", "measure.samples", "commit"} <= set(found[0].row)
+    e, store = one("law.dim=2"), Store(tmp_path)
+    stored_calibration(store, e, CPU)
+    found = load_calibrated(calibration_path(store, e))
+    assert found.row["law.dim"] == 2
+    assert found.row["calibration"] == calibration_id(e)
+    assert found.calibration().d == 2
+    assert {"law.components", "noise.sigma_max", "teacher.steps", "measure.samples", "commit"} <= set(found.row)
 
 
 def test_a_run_gets_its_angle_from_the_calibration(tmp_path: Path) -> None:
     """The rotated start scrambles the noise by 90 degrees or more; the teacher itself reads 0."""
     e = one("law.dim=4", "measure.samples=200")
-    law = make_law(e.law.model_dump())
-    teacher = teacher_pairs(e, [0], law, law.denoise)["teacher"][0].numpy()
-    found = stored_calibration(tmp_path, e, CPU)
+    law = law_of(e)
+    teacher = teacher_pairs(group_of(e), law, law.denoise, CPU)["teacher"][0].numpy()
+    _, found = stored_calibration(Store(tmp_path), e, CPU)
     assert measure(teacher, teacher, calibration=found).values()["remap_angle"] == 0.0
     shuffled = measure(teacher, np.roll(teacher, 1, axis=0), calibration=found)
     assert shuffled.values()["remap_angle"] > 70.0
@@ -151,24 +165,21 @@ def test_a_run_gets_its_angle_from_the_calibration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 nothing", b"text"])
 def test_a_damaged_calibration_is_a_sentence(tmp_path: Path, damage: bytes) -> None:
-    e = one("law.dim=2")
-    path = calibration_path(tmp_path, e)
+    e, store = one("law.dim=2"), Store(tmp_path)
+    path = calibration_path(store, e)
     path.parent.mkdir()
     path.write_bytes(damage)
     with pytest.raises(InputError, match=path.name):
-        stored_calibration(tmp_path, e, CPU)
+        stored_calibration(store, e, CPU)
 
 
 def test_what_is_no_calibration_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", teacher=np.eye(3), student=np.eye(3))
     with pytest.raises(InputError, match=r"p\.npz: this is no calibration"):
         load_calibrated(tmp_path / "p.npz")
-    with pytest.raises(InputError, match="no calibration in it"):
-        load_calibrations(tmp_path)
 
 
 def test_an_unfinished_teacher_is_an_error_not_a_number() -> None:
-    e = load(None, "smoke", [*TINY, "law.dim=2", "teacher.kind=network"]).experiments()[0]
-    row = lab.train_row(e, make_law(e.law.model_dump()), CPU)
+    e = one("law.dim=2", "teacher.kind=network")
     with pytest.raises(InputError, match="NaN or infinite"):
-        calibrate_experiment(e, CPU, torch.full_like(row, math.nan))
+        calibrate_experiment(e, CPU, torch.full_like(train_row(e, law_of(e), CPU), math.nan))
