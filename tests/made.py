@@ -34,9 +34,11 @@ class Made(Record):
 
 def made(
     law: str = "mixture", dim: int = 8, init: str = "teacher", seed: int = 0, status: str = "done", ok: bool = True,
-    result_version: int = 2, reason: str | None = None, **values: Any,
+    result_version: int = 2, reason: str | None = None, null: dict[str, tuple[float, float]] | None = None,
+    **values: Any,
 ) -> Made:  # fmt: skip
-    """One run; `values` are metrics, and settings with '__' for the dot; `reason` belongs to remap_angle."""
+    """One run; `values` are metrics, and settings with '__' for the dot; `reason` belongs to remap_angle; `null`:
+    where equal laws fall by its calibration, for some of the measures of the law."""
     settings = {"law.name": law, "law.dim": dim, "student.init": init, "seed": seed}
     settings |= {k.replace("__", "."): v for k, v in values.items() if "__" in k}
     config = flatten(experiment_from(settings))
@@ -44,7 +46,7 @@ def made(
     copied = (0.7 if init == "teacher" else 0.0) + 0.1 * drawn
     found = {"delta_e": 120.0 / dim * (1 - copied), "delta_e_ceiling": 120.0 / dim, "remap_angle": 90 * (1 - copied)}
     found |= {"copy_index": copied, "pair_cosine": copied, "pair_auc": 0.5 + 0.5 * copied, "fidelity": 1.1}
-    found |= {"variance_ratio": 0.97} | {k: v for k, v in values.items() if "__" not in k}
+    found |= {"variance_ratio": 0.97, "debiased_cost": 0.001} | {k: v for k, v in values.items() if "__" not in k}
     summary = {
         "format": 2,
         "result_version": result_version,
@@ -54,6 +56,9 @@ def made(
         "teacher": {"ok": ok, "reasons": []},
         "metrics": {key: {"value": found.get(key)} for key in METRICS} if status == "done" else {},
     }
+    if status == "done" and null is not None:
+        wide = {"fidelity": (0.5, 2.0), "debiased_cost": (-0.1, 0.1), "variance_ratio": (0.5, 2.0)} | null
+        summary["law"] = {key: [*limits, "inside"] for key, limits in wide.items()} | {"limits": "calibration"}
     if status == "done" and reason:
         summary["metrics"]["remap_angle"]["reason"] = reason
     return Made(Path("nowhere"), summary, config, PLACE)

@@ -49,6 +49,18 @@ def test_marks_are_hollow_exactly_where_fidelity_is_poor_or_unknown_and_panels_h
     assert counts(figure, "ceiling") == [1, 0, 0, 0]
 
 
+def test_marks_are_hollow_by_the_calibrations_on_both_sides_and_the_caption_says_by_which_limits() -> None:
+    fidelity = {2: 1.3, 4: 0.9, 8: 1.01}
+    null = {2: {"fidelity": (0.7, 1.4)}, 4: {"fidelity": (0.95, 1.05)}, 8: {"fidelity": (0.98, 1.02)}}
+    records = sweep((2, 4, 8), fidelity=lambda dim, *_: fidelity[dim], null=lambda dim, *_: null[dim])
+    drawing = draw("dimension", records)
+    assert (counts(drawing.figure, "teacher hollow"), counts(drawing.figure, "teacher solid")) == ([1] * 4, [2] * 4)
+    assert "95 % of single runs of exactly the teacher's law" in drawing.caption
+    assert "convention" not in drawing.caption
+    older = draw("dimension", sweep((2,))).caption
+    assert "outside 0.8 to 1.5 (a convention: these runs do not hold where equal laws fall)" in older
+
+
 def test_failed_runs_and_unresolved_values_are_left_out_and_told() -> None:
     first, second, *rest = sweep()
     failed = made("mixture", 2, seed=0, status="failed")

@@ -212,6 +212,35 @@ def test_a_fidelity_that_no_claim_should_rest_on_is_poor(fidelity: float | None,
     assert ("(poor)" in cell_value(cell, "fidelity")) == (poor and fidelity is not None)
 
 
+@pytest.mark.parametrize(
+    ("null", "values", "outside", "text"),
+    [
+        ({"fidelity": (0.98, 1.02)}, {"fidelity": 1.01}, [], "1.01"),
+        ({"fidelity": (0.98, 1.02)}, {"fidelity": 1.1}, ["fidelity"], "1.1 ± 0 (poor)"),
+        ({"fidelity": (0.4, 2.5)}, {"fidelity": 1.8}, [], "1.8"),  # beyond the old limits, as equal laws are here
+        ({"fidelity": (0.98, 1.02)}, {"fidelity": 0.9}, ["fidelity"], "(poor)"),
+        ({"variance_ratio": (0.98, 1.02)}, {"fidelity": 1.0}, ["variance_ratio"], "(poor: variance_ratio)"),
+        ({"debiased_cost": (-0.01, 0.01)}, {"debiased_cost": None}, ["debiased_cost"], "(poor: debiased_cost)"),
+    ],
+)
+def test_a_law_is_judged_by_what_equal_laws_read_on_both_sides(
+    null: dict[str, tuple[float, float]], values: dict[str, float | None], outside: list[str], text: str
+) -> None:
+    (cell,) = cells([made(seed=seed, null=null, **values) for seed in (0, 1)])
+    assert (cell.outside, cell.poor) == (outside, bool(outside))
+    assert text in cell_value(cell, "fidelity")
+    assert ("poor" in cell_value(cell, "fidelity")) == cell.poor
+
+
+def test_limits_of_a_cell_are_those_of_all_its_runs_or_none() -> None:
+    runs = [made(seed=seed, null={"fidelity": (0.9 + 0.05 * seed, 1.1)}) for seed in (0, 1)]
+    failed = made(seed=2, status="failed")
+    (cell,) = cells([*runs, failed])
+    assert cell.law_limits["fidelity"] == pytest.approx((0.925, 1.1))
+    (mixed,) = cells([*runs, made(seed=3)])
+    assert mixed.law_limits == {}
+
+
 def test_results_of_two_versions_are_never_averaged() -> None:
     mixed = [made(seed=seed, result_version=version) for seed in (0, 1) for version in (1, 2)]
     assert [cell.keys["result_version"] for cell in cells(mixed)] == [1, 2]

@@ -37,7 +37,7 @@ def dimension_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Draw `records` as one row of panels a law.
 
     Marks: mean over seeds with its 95 % t-interval, ended by an arrow where it leaves the measure's range or the panel;
-    dots beside them: the seeds. Hollow: poor or unknown fidelity. Crossed out: a teacher that failed its own check.
+    dots beside them: the seeds. Hollow: another law, or unknown. Crossed out: a teacher that failed its own check.
     Failed runs and unresolved values are not drawn, and counted in a note.
 
     Raises `InputError`: no finished run, more laws than fit, runs of one cell that differ in more than the seed, or
@@ -160,7 +160,7 @@ def _legend(groups: Sequence[Cell], scale: Size) -> list[Line2D]:
     ]
     entries.append({"label": r"ceiling of $\Delta_E$: no memory", "ls": DASHED, "lw": thin})
     if any(cell.poor for cell in groups):
-        entries.append({"label": "poor fidelity", "marker": "o", "mfc": "white", "mew": thin, "ls": "none"})
+        entries.append({"label": "another law, or unknown", "marker": "o", "mfc": "white", "mew": thin, "ls": "none"})
     if any(cell.flagged for cell in groups):
         cross = {"marker": "x", "mew": scale.line, "ms": scale.marker * 1.8, "ls": "none"}
         entries.append({"label": "teacher failed its check", **cross})
@@ -188,10 +188,24 @@ def _caption(groups: Sequence[Cell], note: str) -> str:
         f"Copying against dimension: law {laws}; {inits}. "
         f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval, ended by an arrow where it goes beyond "
         "the measure's range or the panel; dots beside them: the seeds. Dashed: the delta_e of a student with no "
-        f"memory of the pairing (band: over the runs). The delta_e axis is linear below {LINEAR_BELOW:g}. Hollow "
-        f"marks: mean fidelity unresolved or outside {LOW_FIDELITY:g} to {POOR_FIDELITY:g}: the student's law is not "
-        "close enough to that of the teacher's flow, or this n cannot tell, and no claim of copying or remapping "
-        "should rest on the mark. "
+        f"memory of the pairing (band: over the runs). The delta_e axis is linear below {LINEAR_BELOW:g}. "
+        f"{_hollow(groups)}"
         f"{crossed}{levels_in_words(records)}{captions.setting(records)} {note + '. ' if note else ''}"
         f"{captions.provenance(records)}"
+    )
+
+
+def _hollow(groups: Sequence[Cell]) -> str:
+    """By which limits marks are hollow, and what that means."""
+    judged = [bool(cell.law_limits) for cell in groups]
+    null = (
+        "the mean of fidelity, debiased_cost or variance_ratio unresolved, or outside of where 95 % of single runs of "
+        "exactly the teacher's law fall at this n and d (by the runs' calibrations)"
+    )
+    fixed = f"mean fidelity unresolved, or outside {LOW_FIDELITY:g} to {POOR_FIDELITY:g} (a convention"
+    fixed += ", for runs without such limits)" if any(judged) else ": these runs do not hold where equal laws fall)"
+    by = null if all(judged) else f"{null}; or {fixed}" if any(judged) else fixed
+    return (
+        f"Hollow marks: {by}: the student's law can be told from that of the teacher's flow, or this n cannot tell, "
+        "and no claim of copying or remapping should rest on the mark. "
     )

@@ -10,6 +10,7 @@ import numpy as np
 from dmdlab.config import InputError
 from dmdlab.pairing import POOR_FIDELITY, Interval, mean_interval, paired_difference
 from dmdlab.pairing.glossary import LOW_FIDELITY
+from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.words import interval, number
 from dmdlab.records.record import INITS, Record, ordered
 
@@ -57,9 +58,25 @@ class Cell:
 
     @property
     def poor(self) -> bool:
-        """Whether the students' law is not seen to be close enough to the teacher's to speak of copying: mean fidelity
-        unresolved, or outside `LOW_FIDELITY` to `POOR_FIDELITY`."""
-        return not LOW_FIDELITY <= self.interval("fidelity").mean <= POOR_FIDELITY
+        """Whether the students' law is not seen to be the teacher's, so that nothing is said about copying."""
+        return bool(self.outside)
+
+    @property
+    def outside(self) -> list[str]:
+        """The measures of the law whose mean is unresolved, or lies outside `law_limits`; without these, fidelity
+        where its mean is not within `LOW_FIDELITY` to `POOR_FIDELITY`."""
+        limits = self.law_limits or {"fidelity": (LOW_FIDELITY, POOR_FIDELITY)}
+        return [key for key, (low, high) in limits.items() if not low <= self.interval(key).mean <= high]
+
+    @property
+    def law_limits(self) -> dict[str, tuple[float, float]]:
+        """(low, high) of each measure of the law, between which 95 % of single runs of the teacher's own law fall by
+        their calibrations, averaged over the finished runs; empty where one of them lacks it."""
+        judged = [record.summary.get("law", {}) for record in self.records if record.done]
+        if not judged or any(law.get("limits") != "calibration" for law in judged):
+            return {}
+        ends = {key: np.mean([law[key][:2] for law in judged], axis=0) for key in LAW_KEYS}
+        return {key: (float(low), float(high)) for key, (low, high) in ends.items()}
 
     def column(self, key: str) -> np.ndarray:
         """(runs,) one column of the finished runs, NaN where the sample could not resolve it."""
@@ -165,12 +182,14 @@ def inits_of(found: Iterable[Cell]) -> list[str]:
 
 def cell_value(cell: Cell, metric: str) -> str:
     """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
-    and '(poor)' for a fidelity that no claim should rest on."""
+    and '(poor)' beside the fidelity where no claim should rest on the law, with the measures that say so alone."""
     i = cell.interval(metric)
     text = ("≥ " if cell.bounded(metric) else "") + interval(i.mean, i.low, i.high)
     if i.missing:
         text += f" (n = {i.n})"
-    return f"{text} (poor)" if metric == "fidelity" and i.n and cell.poor else text
+    if metric != "fidelity" or not i.n or not cell.poor:
+        return text
+    return f"{text} (poor)" if "fidelity" in cell.outside else f"{text} (poor: {', '.join(cell.outside)})"
 
 
 def cell_row(cell: Cell) -> list[str]:
