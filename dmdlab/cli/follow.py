@@ -83,7 +83,7 @@ class Board:
                 self._finish(index, event)
             case _:
                 self._progress(self.ensembles[index], event)
-        self.bars.update(self.runs, text=self.state())
+        self.bars.update(self.runs, total=self.work or None, text=self.state())
         self._log()
 
     def state(self) -> str:
@@ -108,7 +108,7 @@ class Board:
     def _progress(self, ensemble: "Ensemble", event: "Progress") -> None:
         done, skipped = ensemble.heard(event.stage, event.done / max(1, event.total))
         self.work -= skipped
-        self.bars.update(self.runs, advance=done, total=self.work)
+        self.bars.update(self.runs, advance=done)
         name = f"{ensemble.name}: {event.stage}"
         self.bars.update(ensemble.task, description=name, completed=event.done, total=event.total, text=event.text)
 
