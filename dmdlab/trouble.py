@@ -70,9 +70,14 @@ def told(error: BaseException, reading: bool = False) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says while `path` is written into `Unwritable`; any other error passes."""
+    """Turn what the system says while `path` is written into `Unwritable`; any other error passes.
+
+    Of several around each other the outermost names the path, as the inner ones write under names that go.
+    """
     try:
         yield
+    except Unwritable as error:
+        raise Unwritable(f"{path}: cannot be written: {told(error.__cause__ or error)}") from error.__cause__
     except InputError:
         raise
     except Exception as error:  # safetensors has its own kind

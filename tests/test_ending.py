@@ -1,5 +1,6 @@
 """Sweeps that are ended from outside: what is said, and that no process stays behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import TypeVar
 
 import pytest
 from small import TINY
+
+from dmdlab.cli.ending import status_of
 
 T = TypeVar("T")
 LONG = ("--preset", "smoke", *TINY, "seed={ stop = 8 }", "student.iterations=1000000", "--device", "cpu")
@@ -40,12 +43,30 @@ def test_a_sweep_that_is_ended_takes_its_workers_with_it(how: signal.Signals, tm
         assert sweep.stderr is not None
         told, status = sweep.stderr.read(), sweep.wait(30)
     assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and parent(Path(f"/proc/{pid}")) for pid in workers))
-    if how == signal.SIGTERM:
-        assert status == 130
-        assert "Interrupted: 0 of 8 runs are finished and kept" in told
-        assert "Traceback" not in told
-    else:
+    if how == signal.SIGKILL:
         assert status == -signal.SIGKILL
+        return
+    hung_up = how == signal.SIGHUP
+    assert status == (129 if hung_up else 130)
+    assert f"{'Hung up' if hung_up else 'Interrupted'}: 0 of 8 runs are finished and kept" in told
+    assert "Go on with: dmdlab sweep --preset smoke" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "said"),
+    [(signal.SIG_DFL, 129, "\nHung up.\n"), (signal.SIG_IGN, 0, "")],
+    ids=["alone", "nohup"],
+)
+def test_a_hang_up_ends_a_command_unless_it_is_ignored(
+    handler: signal.Handlers, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        assert status_of(lambda: os.kill(os.getpid(), signal.SIGHUP)) == status
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert capsys.readouterr().err == said
 
 
 def wait_for(what: Callable[[], T], seconds: float = 60.0) -> T:

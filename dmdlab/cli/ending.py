@@ -36,7 +36,7 @@ def status_of(command: Callable[[], Any]) -> int:
     try:
         with _heard():
             status = _called(command)
-            _flush()
+            sys.stdout.flush()  # while there is somebody to say that it fails
         return status
     except InputError as error:
         return _say(f"dmdlab: {error}", BAD_INPUT)
@@ -49,8 +49,10 @@ def status_of(command: Callable[[], Any]) -> int:
     except OSError as error:
         if number_of(error) not in ADVICE:
             raise
-        name = f"{error.filename}: " if error.filename else ""
-        return _say(f"dmdlab: {name}{told(error, reading=True)}", BAD_INPUT)
+        if error.filename:
+            return _say(f"dmdlab: {error.filename}: {told(error, reading=True)}", BAD_INPUT)
+        lost = "what was to be printed is lost, what is in a folder stays"
+        return _say(f"dmdlab: the output cannot be written ({told(error)}): {lost}", BAD_INPUT)
     finally:
         _drop_the_rest()
 
@@ -67,18 +69,6 @@ def _called(command: Callable[[], Any]) -> int:
             cause = cause.__context__
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0
-
-
-def _flush() -> None:
-    """Write what is left to stdout, while there is somebody to say that it cannot be."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise InputError(
-            f"the output cannot be written ({told(error)}): what was to be printed is lost, what is in a folder stays"
-        ) from None
 
 
 def _say(text: str, status: int) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dmdlab.pairing import Calibration, PairingReport, Pairs, measure_pairs, with_intervals
 from dmdlab.pairing.files import NAMES, read_array, read_pairs
+from dmdlab.pairing.formats import readable
 from dmdlab.pairing.words import analyses
 from dmdlab.records.record import load_record
 from dmdlab.transport import Engine
@@ -85,7 +86,9 @@ def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:
 
     `more` are further arrays by name. Raises `InputError` as `read_pairs` and `load_record`.
     """
-    if len(paths) == 1 and (paths[0] / "summary.json").is_file():
+    with readable(paths[0]):
+        is_run = len(paths) == 1 and (paths[0] / "summary.json").is_file()
+    if is_run:
         pairs, notes = load_record(paths[0]).pairs(), list[str]()
         arrays = {name: getattr(pairs, name) for name in NAMES}
         for name, path in more.items():
