@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "group": {"config"},
     "device": {"config"},
     "randomness": set(),
-    "laws": {"config", "trouble", "randomness", "device"},
+    "laws": {"config", "randomness", "device"},
     "diffusion": {"config", "laws", "device"},
     "theory": {"laws", "diffusion"},
     "networks": {"config", "laws", "diffusion", "device"},

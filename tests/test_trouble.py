@@ -340,6 +340,18 @@ def test_tensors_that_are_no_arrays_are_sentences_and_float8_is_read() -> None:
     assert any("float8_e4m3fn" in note for note in pairs.notes)
 
 
+def test_points_behind_the_first_array_of_a_laws_file_are_not_dropped(dmdlab: Command, tmp_path: Path) -> None:
+    words = ("config", "show", "law.name=empirical", "law.dim=2", f'law.path="{tmp_path / "p.npy"}"')
+    with (tmp_path / "p.npy").open("wb") as file:
+        np.save(file, np.eye(2))
+        file.flush()
+        assert dmdlab(*words)[0] == 0
+        np.save(file, np.eye(2))
+    code, _, err = dmdlab(*words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "bytes behind its array" in err
+
+
 DAMAGED = {"cut": b"\x08\x00\x00", "another's": b"hello, I am no tensor", "empty": b""}
 
 

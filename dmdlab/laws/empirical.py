@@ -11,7 +11,6 @@ Milakov & Gimelshein 2018), which bounds the memory.
 
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,20 +121,25 @@ class Empirical(Law):
 
 def _load(path: str | Path) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:
         raise InputError(
             f"law.path: {path} cannot be read ({error.strerror or error}): give a .npy file of shape (m, d)"
         ) from None
-    except (ValueError, EOFError, zipfile.BadZipFile):
+    except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
         raise InputError(
             f"law.path: {path} is not a .npy file of plain numbers: save an array of floats (m, d) with "
             "numpy.save (pickled objects are refused: loading them could run code)"
         ) from None
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.memmap):
         array.close()
         raise InputError(f"law.path: {path} is an .npz archive, expected a .npy file: save one array with numpy.save")
-    return array
+    if behind := Path(path).stat().st_size - array.offset - array.nbytes:
+        raise InputError(
+            f"law.path: {path} holds {behind} bytes behind its array, as when arrays are appended to one file: save "
+            "all points as one array with numpy.save"
+        )
+    return np.array(array)
 
 
 def _as_points(data: Any, dim: int, source: str) -> np.ndarray:
