@@ -17,6 +17,7 @@ from dmdlab.lab.store import Store
 from dmdlab.laws import make_law
 from dmdlab.networks import make_denoiser
 from dmdlab.pairing import assignment, measure
+from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.randomness import latents
 from dmdlab.records.record import ARRAYS, SHARED, folder_name, load_records
 from dmdlab.training.student import Student
@@ -79,6 +80,9 @@ def test_a_records_arrays_can_be_made_again_from_its_parts(swept: Path) -> None:
             stored = record.summary["metrics"][key]["value"]
             assert (stored is None and math.isnan(value)) or stored == pytest.approx(value, rel=1e-6)
             assert record.row[key] == stored
+        law = record.summary["law"]  # by its own calibration: what tables and figures judge it by
+        assert law["limits"] == "calibration"
+        assert {key: law[key][2] for key in LAW_KEYS} == {key: part.side for key, part in report.law.parts.items()}
         curve = record.curve()
         assert curve["iteration"].tolist() == [5, 20]  # log-spaced, and the end
         losses, measures = {"dm_loss", "score_loss", "gap"}, {"variance_ratio", "pair_cosine"}

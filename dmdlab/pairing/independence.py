@@ -21,13 +21,8 @@ SHARED_ROWS = 0.01
 NEAR = 1e-4
 """Two rows are near-duplicates below this share of the typical squared distance (ours), less in few dimensions."""
 
-RESTS_ON = {
-    ("reference", "teacher"): "fidelity and debiased_cost",
-    ("reference", "student"): "fidelity and debiased_cost",
-    ("data", "teacher"): "memorisation and the boundary analysis",
-    ("data", "student"): "memorisation and the boundary analysis",
-}
-"""The pairs of arrays that are taken for independent, and by which measures."""
+INDEPENDENT = (("reference", "teacher"), ("reference", "student"), ("data", "teacher"), ("data", "student"))
+"""The pairs of arrays that are taken for independent: by fidelity and debiased_cost, memorisation and the boundary."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +58,9 @@ class Overlap:
 
 
 def dependent(pairs: Pairs) -> dict[tuple[str, str], Overlap]:
-    """The overlap of each of the pairs of arrays in `RESTS_ON` that are there and have any row in common."""
+    """The overlap of each of the pairs of arrays in `INDEPENDENT` that are there and have any row in common."""
     found = {}
-    for one, other in RESTS_ON:
+    for one, other in INDEPENDENT:
         a, b = getattr(pairs, one), getattr(pairs, other)
         if a is not None and b is not None and (overlap := Overlap.of(a, b)).share > 0:
             found[one, other] = overlap
@@ -91,19 +86,17 @@ _ADVICE = {
 
 
 def notes_on(pairs: Pairs, overlaps: dict[tuple[str, str], Overlap]) -> list[str]:
-    """Sentences on rows in common that are few or natural, repeats within an array, and near-duplicates."""
+    """Sentences on repeats within an array, rows in common that are few or natural, and near-duplicates."""
     notes = []
     for name in ("reference", "data"):
         array = getattr(pairs, name)
         if array is not None and (repeats := _repeats(_hashes(array, array.dtype))):
             notes.append(f"{name}: {told(repeats)} of its {len(array)} rows repeat another row.")
     for (one, other), overlap in overlaps.items():
-        verdict = "too many to be independent" if overlap.too_large else "no more than chance or repeats explain"
-        notes.append(
-            f"{one} and {other} have {told(overlap.share)} of their rows in common, {verdict}; "
-            f"{RESTS_ON[one, other]} take them for independent."
-        )
-    for one, other in RESTS_ON:
+        if not overlap.too_large:
+            why = "as rows repeat within each by themselves" if overlap.natural else "too few to matter"
+            notes.append(f"{one} and {other} have {told(overlap.share)} of their rows in common, {why}.")
+    for one, other in INDEPENDENT:
         a, b = getattr(pairs, one), getattr(pairs, other)
         if a is not None and b is not None and (near := near_duplicates(a, b)).too_large:
             notes.append(
