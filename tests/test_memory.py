@@ -222,7 +222,7 @@ def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
 def test_a_worker_that_is_killed_ends_the_sweep_with_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
     """As Linux does when memory runs out; the shorter of two runs is finished by then."""
-    wanted, store = experiments("student.iterations=[20, 1000000]"), Store(tmp_path)
+    wanted, store = experiments("student.iterations=[20, 100000]"), Store(tmp_path)
     planned = plan(wanted, CPU, 2, 2**40)
     at_work: dict[int, int] = {}
 
@@ -245,4 +245,4 @@ def test_a_worker_that_is_killed_ends_the_sweep_with_what_is_kept_and_what_to_do
         "the same command goes on: give it fewer --workers or a smaller --memory",
     ):
         assert words in str(error.value)
-    assert [e.student.iterations for e in store.missing(wanted)] == [1000000]
+    assert [e.student.iterations for e in store.missing(wanted)] == [100000]

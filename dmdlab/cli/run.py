@@ -96,7 +96,7 @@ def run(
             print(f"- {sentence}")
         print(f"Record: {record.folder}")
         if record.summary["status"] == "done":
-            _draw(["panels", "curve"], [record], record.folder)
+            draw(["panels", "curve"], [record], record.folder)
     _exit_on_failures(records)
 
 
@@ -204,10 +204,10 @@ def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
         told = [f"{name}: {interval(i.mean, i.low, i.high)}" for name, i in differences]
         print(f"pair_cosine, teacher start less rotated start, paired over seeds: {'; '.join(told)}.")
     dims = {r.config["law.dim"] for r in records}
-    _draw(["dimension" if len(dims) > 1 else "panels", "curve"], records, out / "figures")
+    draw(["dimension" if len(dims) > 1 else "panels", "curve"], records, out / "figures")
 
 
-def _draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:
+def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:
     """Draw figures into `folder` and say where they lie; a figure that cannot be drawn says why."""
     from dmdlab.plots import save_plot
 
