@@ -371,6 +371,35 @@ def test_a_damaged_start_network_is_named(damage: str, dmdlab: Command, swept: P
     assert f"{path}: damaged (parameters (2, 3)" in err
 
 
+def test_a_lost_or_damaged_calibration_is_named(dmdlab: Command, swept: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept, tmp_path / "s")
+    (path,) = (tmp_path / "s" / "calibration").iterdir()
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    damages: dict[str, Callable[[], object]] = {
+        "damaged or cut short": lambda: path.write_bytes(path.read_bytes()[:-40]),
+        "damaged: planted/pair_cosine has shape (2,)": lambda: np.savez(
+            path, **(arrays | {"planted/pair_cosine": np.zeros(2)})
+        ),
+        "this is no calibration: planted/pair_cosine missing": lambda: np.savez(
+            path, **{key: arrays[key] for key in arrays if key != "planted/pair_cosine"}
+        ),
+    }
+    for told, damage in damages.items():
+        damage()
+        code, out, err = dmdlab("plot", "dimension", tmp_path / "s")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"{path}: {told}" in err
+    np.savez(path, **(arrays | {"about": np.array("{ no JSON")}))
+    code, _, err = dmdlab("calibrate", *SMALL, "--device", "cpu", "--out", tmp_path / "s")
+    assert code == 2
+    assert f"{path}: damaged" in err
+    path.unlink()
+    code, _, err = dmdlab("plot", "dimension", tmp_path / "s")
+    assert code == 0
+    assert f"Note: {path}: not there" in " ".join(err.split())
+
+
 @pytest.mark.parametrize("file", ["summary", "experiment"])
 def test_a_record_that_lacks_what_a_row_is_made_of_is_named(
     file: str, dmdlab: Command, swept: Path, tmp_path: Path

@@ -1,7 +1,8 @@
 """Commands that read: `table`, `plot`, `laws`, `metrics`, `config show`."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,12 +29,19 @@ def _chosen(directory: Path, filters: Sequence[str] | None) -> "list[Record]":
     from dmdlab.experiments import parse_words
     from dmdlab.records.record import load_records, select
 
+    with _noted():
+        records = load_records(directory)
+    return select(records, parse_words(filters or ()))
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Within it, a warning is a note on stderr."""
     with warnings.catch_warnings(record=True) as odd:
         warnings.simplefilter("always")
-        records = load_records(directory)
+        yield
     for warning in odd:
         show.err().print(f"Note: {warning.message}")
-    return select(records, parse_words(filters or ()))
 
 
 @app.command()
@@ -73,7 +81,10 @@ def plot(
     """
     from dmdlab.plots import save_plot
 
-    for path in save_plot(name, _chosen(directory, filters), out or directory / "figures" / name, size):
+    records = _chosen(directory, filters)
+    with _noted():
+        paths = save_plot(name, records, out or directory / "figures" / name, size)
+    for path in paths:
         print(path)
 
 
