@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from small import CPU, TINY, do, experiments, group_of
 
 from dmdlab.cli import measure as measure_command
 from dmdlab.config import InputError
+from dmdlab.group import Group
 from dmdlab.lab import engines
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import RunResult, Store
@@ -140,6 +142,21 @@ def test_workers_that_cannot_have_semaphores_are_a_sentence(monkeypatch: pytest.
         monkeypatch.setattr(engines, "ProcessPoolExecutor", refuse)
         with pytest.raises(InputError, match="give --workers 1"):
             list(engines.processes(print, [group_of(*experiments())], 2))  # type: ignore[arg-type]
+
+
+def dies(group: Group) -> Iterator[str]:
+    """Work that a full disk under a mapped file ends, or a library that leaves."""
+    if group.shared.seed:
+        os._exit(3)
+    os.kill(os.getpid(), signal.SIGBUS)
+    yield "never"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="Windows has no such signal")
+@pytest.mark.parametrize(("seed", "how"), [(0, r"ended by SIGBUS, as when /dev/shm.*full"), (1, "exit code 3")])
+def test_a_worker_that_is_ended_says_how(seed: int, how: str) -> None:
+    with pytest.raises(engines.WorkerKilled, match=how):
+        list(engines.processes(dies, [group_of(*experiments(f"seed={seed}"))], 1))
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")

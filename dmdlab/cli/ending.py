@@ -1,6 +1,7 @@
 """How a command ends: what its streams can show, what is said where something ends it early, and its exit status."""
 
 import codecs
+import errno
 import os
 import signal
 import sys
@@ -14,6 +15,9 @@ from dmdlab.trouble import ADVICE, number_of, told
 
 BAD_INPUT, INTERRUPTED, HUNG_UP, NOBODY_READS = 2, 130, 129, 141
 """Exit statuses; the last is what a shell makes of SIGPIPE."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""How an output says that it takes no more."""
 
 PLAIN = {"±": "+-", "–": "-", "—": "-", "…": "...", "°": " deg", "≥": ">=", "≤": "<=", "×": "x", "•": "*", "━": "-"}
 """Forms in ASCII of what we print, for an output whose encoding lacks them."""
@@ -49,8 +53,9 @@ def status_of(command: Callable[[], Any]) -> int:
     except OSError as error:
         if number_of(error) not in ADVICE:
             raise
-        if error.filename:
-            return _say(f"dmdlab: {error.filename}: {told(error, reading=True)}", BAD_INPUT)
+        if error.filename or number_of(error) not in FULL:
+            name = f"{error.filename}: " if error.filename else ""
+            return _say(f"dmdlab: {name}{told(error, reading=True)}", BAD_INPUT)
         lost = "what was to be printed is lost, what is in a folder stays"
         return _say(f"dmdlab: the output cannot be written ({told(error)}): {lost}", BAD_INPUT)
     finally:

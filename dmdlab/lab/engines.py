@@ -26,15 +26,19 @@ from dmdlab.trouble import number_of, told
 Work = Callable[[Group], Iterator[Any]]
 """What is done with a group; it must survive pickling."""
 
-KILLED = -9
-"""Exit code of a process that SIGKILL ended: Linux sends it when RAM or a control group's share of it runs out."""
+CAUSES = {
+    "SIGKILL": "probably because memory ran out",  # Linux sends it when RAM or a control group's share of it does
+    "SIGBUS": "as when /dev/shm or the disk under a mapped file is full or gone",
+    "SIGXCPU": "as it used up the time that `ulimit -t` allows",
+}
+"""Signals by which the system ends a process, and what that is mostly about."""
 
 _events: Any = None
 """In a worker: the queue to the parent."""
 
 
 class WorkerKilled(RuntimeError):
-    """The system killed a worker process."""
+    """A worker process was ended before its work was. The text: how, and the likely cause where one is known."""
 
 
 def here(work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Any]]:
@@ -62,9 +66,19 @@ def processes(work: Work, groups: Sequence[Group], workers: int) -> Iterator[tup
         pool.shutdown(wait=broken, cancel_futures=True)  # a broken pool ends its workers itself
         for process in workers_:
             process.terminate()
-        if broken and KILLED in [process.exitcode for process in workers_]:
-            raise WorkerKilled from error
+        if broken:
+            raise WorkerKilled(_how_ended([process.exitcode for process in workers_])) from error
         raise
+
+
+def _how_ended(codes: "Sequence[int | None]") -> str:
+    """'killed, probably because memory ran out': of the first worker, as the others are ended by SIGTERM after it."""
+    ended = sorted((code for code in codes if code), key=lambda code: code == -signal.SIGTERM)
+    if not ended or ended[0] > 0:
+        return "ended, with exit code " + str(ended[0] if ended else 0)
+    name = signal.Signals(-ended[0]).name if -ended[0] in set(signal.Signals) else f"signal {-ended[0]}"
+    how = "killed" if name == "SIGKILL" else f"ended by {name}"
+    return f"{how}, {CAUSES[name]}" if name in CAUSES else how
 
 
 def _started(workers: int) -> tuple[Any, ProcessPoolExecutor]:

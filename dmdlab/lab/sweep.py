@@ -79,7 +79,7 @@ def sweep(planned: Plan, store: Store, graph: bool | None = None) -> Iterator[tu
     try:
         yield from engines.processes(work, groups, workers)
     except engines.WorkerKilled as error:
-        raise InputError(_killed(groups, store)) from error
+        raise InputError(_killed(str(error), groups, store)) from error
 
 
 @dataclass(frozen=True)
@@ -134,15 +134,15 @@ class Work:
         self.store.checkpoint(group, self.device).clear()
 
 
-def _killed(groups: Sequence[Group], store: Store) -> str:
-    """The sentence for a worker that was killed."""
+def _killed(how: str, groups: Sequence[Group], store: Store) -> str:
+    """The sentence for a worker that was ended from outside."""
     left = [(group, len(todo)) for group in groups if (todo := store.missing(group.members))]
     runs = sum(map(len, groups))
     kept = runs - sum(todo for _, todo in left)
     named = ", ".join(f"{shape_name(g)} (lacks {todo} of {len(g)} runs)" for g, todo in left[:NAMED])
     more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
     return (
-        f"a worker was killed, probably because memory ran out; {kept} of {runs} runs are finished and kept in "
+        f"a worker was {how}; {kept} of {runs} runs are finished and kept in "
         f"{store.out}; unfinished ensembles: {named}{more}; the same command goes on: give it fewer --workers or a "
         "smaller --memory"
     )
