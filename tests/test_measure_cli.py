@@ -13,9 +13,9 @@ from made import made, write_run
 
 from dmdlab.pages import measurement
 from dmdlab.pairing import METRICS, calibrate, measure
+from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.pairing.words import analyses
 
 Command = Callable[..., tuple[int, str, str]]
 

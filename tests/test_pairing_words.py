@@ -2,22 +2,39 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 from near import correlated
 
 from dmdlab.pairing import METRICS, measure
-from dmdlab.pairing.glossary import jsonable
-from dmdlab.pairing.words import interval, number, percent
+from dmdlab.pairing.analyses_in_words import analyses
+from dmdlab.pairing.glossary import Measured, jsonable
+from dmdlab.pairing.law import law_agrees
+from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.words import (
+    interval,
+    lines_of,
+    near_one,
+    number,
+    percent,
+    read_aloud,
+    resolution_in_words,
+    run_in_words,
+)
 
 SHARES = {1.0: "100 %", 0.123: "12 %", 0.0362: "3.6 %", -0.05: "-5 %", -1.5: "-150 %", 5e-5: "0.005 %", 0.0: "0 %"}
+SHARES |= {1e-9: "less than 0.0001 %", 0.9996: "99.96 %", 1 - 1e-9: "99.99 %", 0.0999: "10 %", 4.0: "400 %"}
 NUMBERS = {0.12345: "0.123", 123.4: "123", 1e-5: "1e-05", 7: "7", None: "–", math.nan: "–", "x": "x", True: "True"}
+NUMBERS |= {123456.7: "123457", 1e30: "1e+30", math.inf: "infinite"}
 INTERVALS = {
     (0.712, 0.68, 0.744): "0.712 ± 0.032",
     (86.0, 60.0, 112.0): "86 ± 26",
     (1.0, 1.0, 1.0): "1 ± 0",
     (0.5, math.nan, 1.0): "0.5",
+    (0.5, -math.inf, 1.0): "0.5",
+    (0.5, 0.5 - 1e-6, 0.5 + 1e-6): "0.5 ± 1e-06",
 }
 
 
@@ -49,3 +66,65 @@ def test_what_json_cannot_hold_is_null():
     value = {"a": np.array([[1.0, np.nan]]), "b": (np.float32(0.5), np.int64(3), math.inf), "c": "text", "d": None}
     assert jsonable(value) == {"a": [[1.0, None]], "b": [0.5, 3, None], "c": "text", "d": None}
     json.dumps(jsonable(value), allow_nan=False)
+
+
+ALOUD = (0.0, 1e-9, 0.004, 0.5, 0.9996, 1.0, 1.5, 100.0, 123456.0, -1e-9, -0.4, math.nan)
+UNSPEAKABLE = re.compile(
+    r"\bnan\b|\binf\b|None|–|(?<![\d.])-0(\.0*)?(?![\d.])|e\+\d+ (%|times|degrees)|\b1 (degrees|principal comp)|  "
+)
+
+
+def in_range(key, value):
+    """`value`, or the end of the measure's range that it passes."""
+    return min(max(value, METRICS[key].lowest), METRICS[key].highest) if not math.isnan(value) else value
+
+
+@pytest.mark.parametrize("value", ALOUD)
+@pytest.mark.parametrize("verdict", ["chance", "inside", "saturated"])
+def test_every_sentence_of_a_report_can_be_read_aloud_at_every_value(value, verdict):
+    """All measures at one value, then each alone at it among ordinary ones."""
+    ordinary = dict.fromkeys(METRICS, 0.5) | {"remap_angle": 30.0}
+    for keys in (METRICS, *([key] for key in METRICS)):
+        values = ordinary | {key: in_range(key, value) for key in keys}
+        metrics = {
+            key: Measured.unresolved("there is a reason") if math.isnan(x) else Measured(x) for key, x in values.items()
+        }
+        law = law_agrees(values, None)
+        sentences = read_aloud(metrics, dict.fromkeys(METRICS, verdict), 1000, 1, 0.03, law)
+        for sentence in sentences:
+            assert not UNSPEAKABLE.search(sentence), sentence
+            assert sentence[0].isupper() or sentence.startswith(tuple(METRICS)), sentence
+            assert sentence.endswith("."), sentence
+            assert ".." not in sentence, sentence
+        assert not any(UNSPEAKABLE.search(line.interval.replace("–", "")) for line in lines_of(metrics, {}, 1000))
+
+
+@pytest.mark.parametrize("value", [x for x in ALOUD if not x < 0])
+def test_what_a_run_and_its_size_add_can_be_read_aloud(value):
+    n, directions = max(2, int(np.nan_to_num(value))), max(1, int(np.nan_to_num(value)))
+    for sentence in (*run_in_words(value, ["it is slow"]), resolution_in_words(n, directions)):
+        assert not UNSPEAKABLE.search(sentence), sentence
+    assert near_one(1 - 1e-7) == "1 - 1e-07"
+
+
+def test_what_the_solver_leaves_open_is_told_beside_the_value():
+    values = dict.fromkeys(METRICS, 0.5)
+    metrics = {key: Measured(x) for key, x in values.items()}
+    metrics |= {"delta_e": Measured(0.0, certain=(0.0, math.inf)), "copy_index": Measured(0.5, certain=(0.4, 0.6))}
+    told = " ".join(read_aloud(metrics, dict.fromkeys(METRICS, "inside"), 9, 2, 0.1, law_agrees(values, None)))
+    assert "delta_e is 0, certainly at least 0;" in told
+    assert "copy_index 0.5, certainly between 0.4 and 0.6" in told
+    assert {line.key: line.interval for line in lines_of(metrics, {}, 9)}["copy_index"] == "0.4 to 0.6"
+
+
+@pytest.mark.parametrize("student", ["copy", "worst", "constant", "one row", "independent"])
+def test_every_analysis_can_be_read_aloud(student):
+    rng = np.random.default_rng(1)
+    P, E = rng.normal(size=(2, 30, 1))
+    G = {"copy": P, "worst": -P, "constant": np.ones_like(P), "one row": E * (np.arange(30) == 3)[:, None]}.get(
+        student, E
+    )
+    _, sentences = analyses(Pairs.of(P, G, noise=P, one_step=G, data=rng.normal(size=(30, 1))))
+    assert len(sentences) == 4
+    for sentence in sentences:
+        assert not UNSPEAKABLE.search(sentence), sentence

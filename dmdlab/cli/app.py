@@ -17,6 +17,7 @@ from dmdlab.cli.measure import app as measuring
 from dmdlab.cli.plan import app as planning
 from dmdlab.cli.read import app as reading
 from dmdlab.cli.run import app as running
+from dmdlab.config import InputError
 
 app = typer.Typer(
     help="Do few-step diffusion students copy their teacher's noise-data pairing? Train, measure, plot.",
@@ -50,4 +51,16 @@ def _root(
 
 def main() -> None:
     """Entry point of the `dmdlab` command."""
-    sys.exit(ending.status_of(app))
+    sys.exit(ending.status_of(_called))
+
+
+def _called() -> None:
+    """The application; a transport problem that was not solved ends like bad input, in its own sentence."""
+    try:
+        app()
+    except RuntimeError as error:
+        from dmdlab.transport import TransportError  # numpy: not for `--help`
+
+        if isinstance(error, TransportError):
+            raise InputError(str(error)) from error
+        raise

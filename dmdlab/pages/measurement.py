@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from dmdlab.pairing import Calibration, PairingReport, Pairs, measure_pairs, with_intervals
+from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.files import NAMES, read_array, read_pairs
 from dmdlab.pairing.formats import readable
-from dmdlab.pairing.words import analyses
 from dmdlab.records.record import load_record
 from dmdlab.transport import Engine
 

@@ -14,6 +14,8 @@ from dmdlab.transport.frame import Cloud
 _LOST_STEPS, _FEW_STEPS = 4.0, 1000.0
 # Rounding above this share of a typical squared distance leaves no assignment and no rank to be trusted.
 _DROWNED = 1e-3
+# Means so many times farther apart than either array spreads leave little else in a distance.
+_FAR_APART = 30.0
 _MEDIAN_ROWS = 256
 # Up to this ratio of mean to median squared distance no row can be so far out.
 _EVEN = 1.5
@@ -46,9 +48,16 @@ def unresolved(moments: RowMoments) -> dict[str, str]:
     return found
 
 
-def notes_on_digits(moments: RowMoments) -> list[str]:
-    """Sentences on arrays that lost digits before they came here."""
+def notes_on_size(moments: RowMoments) -> list[str]:
+    """Sentences on arrays that lost digits before they came here, and on means that are far from each other."""
     notes = []
+    spread, apart = max(_spread(moments.frame.P), _spread(moments.frame.G)), float(np.sqrt(moments.shift))
+    if apart > _FAR_APART * spread > 0:
+        notes.append(
+            f"the means of teacher and student are {apart:.3g} apart, and their outputs spread by {spread:.3g}: "
+            "delta_e, pair_auc, the recalls, r2 and fidelity compare distances that are nearly all this shift; "
+            "copy_index, pair_cosine, identity_fraction, variance_ratio and remap_angle do not see it."
+        )
     for name, cloud in (("teacher", moments.frame.P), ("student", moments.frame.G)):
         steps = steps_of_spread(cloud)
         if _LOST_STEPS <= steps < _FEW_STEPS:

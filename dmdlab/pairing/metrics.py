@@ -17,7 +17,7 @@ from dmdlab.pairing.certificate import fidelity, gaps, transported
 from dmdlab.pairing.glossary import METRICS, Measured
 from dmdlab.pairing.independence import dependent, notes_on, why_dependent
 from dmdlab.pairing.law import debiased_cost, law_agrees, spread
-from dmdlab.pairing.limits import notes_on_digits, unresolved
+from dmdlab.pairing.limits import notes_on_size, unresolved
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
@@ -97,7 +97,7 @@ def measure_pairs(
     for key, reason in unresolved(moments).items():
         measured[key] = Measured.unresolved(reason)
     sizes = () if pairs.reference is None else (pairs.n, len(pairs.reference))
-    notes = (*notes_on_digits(moments), *gaps(transport))
+    notes = (*notes_on_size(moments), *gaps(transport))
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
         transport=transport,

@@ -55,7 +55,10 @@ class PairingReport:
         if self._at_chance(key, chance):
             return "chance"
         faint = self.metrics["pair_cosine"].value < SATURATED_SHARE
-        return "saturated" if faint and _arrived(key, self.metrics[key].value, chance) else "inside"
+        measured, best = self.metrics[key], METRICS[key].best
+        ends = measured.certain or (measured.value,)  # what an optimal pairing could read, a perfect copy included
+        value = min(ends) if best is not None and best <= min(ends) else max(ends)
+        return "saturated" if faint and _arrived(key, value, chance) else "inside"
 
     def _at_chance(self, key: str, chance: float) -> bool:
         """Whether random pairing would produce such a value."""
@@ -63,7 +66,8 @@ class PairingReport:
         if key in THROUGH_THE_COSINE:
             return abs(self.metrics["pair_cosine"].value) <= 1.96 * self.chance_sd
         if recognised is not None:
-            return measured.value * self.n <= recognised[1]
+            least = measured.value if measured.certain is None else measured.certain[0]
+            return least * self.n <= recognised[1]
         low = measured.value if measured.low is None else measured.low
         high = measured.value if measured.high is None else measured.high
         return low <= chance <= high

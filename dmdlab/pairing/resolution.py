@@ -15,7 +15,7 @@ from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, jsonable
 from dmdlab.pairing.metrics import measure
 from dmdlab.pairing.report import SATURATED_SHARE
 from dmdlab.pairing.thresholds import all_optimal, almost_all_optimal, angle_degrees, told_from_chance
-from dmdlab.pairing.words import dimensions
+from dmdlab.pairing.words import degrees, dimensions, near_one
 
 CORRELATIONS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 
@@ -67,8 +67,8 @@ class Resolution:
         """Sentences for someone who is to choose n."""
         sentences = [
             f"With {self.n} pairs in {dimensions(self.d)}, pair_cosine is told from 0 "
-            f"beyond {_near_one(self.chance)}, and delta_e is already 0 from a correlation of {_near_one(self.every)} "
-            f"on ({angle_degrees(self.every):.0f} degrees); almost so from {_near_one(self.almost_all)}."
+            f"beyond {near_one(self.chance)}, and delta_e is already 0 from a correlation of {near_one(self.every)} "
+            f"on ({degrees(angle_degrees(self.every))}); almost so from {near_one(self.almost_all)}."
         ]
         for window in self.windows.values():
             if math.isnan(window.from_chance) or math.isnan(window.from_copy):
@@ -80,11 +80,6 @@ class Resolution:
                 f"up to {window.from_copy:.3g}: angles of {low:.0f} to {high:.0f} degrees."
             )
         return sentences
-
-
-def _near_one(correlation: float) -> str:
-    """A correlation in words that do not round it to 1."""
-    return f"{correlation:.2g}" if correlation < 0.99 else f"1 - {1 - correlation:.1g}"
 
 
 def resolvable(

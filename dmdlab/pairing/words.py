@@ -1,53 +1,75 @@
-"""Results told in words: numbers as text, the reading of a report, its table, and the analyses of the optional arrays.
+"""Results told in words: numbers as text, the reading of a report and its table.
 
 Everything here is a function of plain values: a report hands over its measures and knows this file, not the other way.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from dmdlab.config import InputError
-from dmdlab.pairing.analysis import Correlation, boundary, by_component, memorisation, monge_gap
-from dmdlab.pairing.glossary import METRICS, Measured, chance_values, jsonable
-from dmdlab.pairing.independence import dependent, why_dependent
-from dmdlab.pairing.law import LawJudgement
-from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.glossary import METRICS, Measured, chance_values
+from dmdlab.pairing.law import Judged, LawJudgement
 from dmdlab.pairing.thresholds import almost_all_optimal, angle_degrees
 
 VERDICTS = {"chance": "at chance", "inside": "within its range", "saturated": "saturated"}
-COMPONENTS = 5
-"""Principal components of the teacher that are looked at."""
 
 
 def number(value: object) -> str:
-    """A number for a table: three digits, '–' for none."""
+    """A number for a table: three digits, '–' for none; a power of ten only from a billion on and below 0.0001."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    return f"{value:.0f}" if 100 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def spoken(value: float) -> str:
+    """A number inside a sentence: as in a table, but 'unknown' for none."""
+    return "unknown" if math.isnan(value) else number(value)
 
 
 def interval(mean: float, low: float, high: float) -> str:
     """'0.71 ± 0.04', or the mean alone when there is no interval."""
-    if math.isnan(low) or math.isnan(mean):
+    if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(mean)):
         return number(mean)
     half = (high - low) / 2
     if not half:
         return f"{number(mean)} ± 0"
+    if half < 5e-4:
+        return f"{number(mean)} ± {half:.1g}"
     places = max(0, min(3, 1 - math.floor(math.log10(half))))
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
 def percent(share: float) -> str:
-    """A share in percent: whole from ten percent on, two digits below, '–' for none."""
+    """A share in percent: whole from ten percent on, two digits below, '–' for none; 100 % and 0 % only if it is so."""
     if math.isnan(share):
         return "–"
+    if math.isinf(share):
+        return f"{number(share)} %"
+    if 0 < share < 1e-6:
+        return "less than 0.0001 %"
     if abs(share) < 1e-6:
         return "0 %"
-    return f"{100 * share:.0f} %" if abs(share) >= 0.1 else f"{100 * share:.2g} %"
+    if 0.995 <= share < 1:
+        return f"{min(99.99, math.floor(1e4 * share) / 100):.4g} %"
+    return f"{100 * share:.0f} %" if abs(share) >= 0.0995 else f"{100 * share:.2g} %"
+
+
+def degrees(angle: float) -> str:
+    """'1 degree', '30 degrees', 'less than half a degree'."""
+    if 0 < angle <= 0.5:
+        return "less than half a degree"
+    return f"{angle:.0f} degree{'' if round(angle) == 1 else 's'}"
+
+
+def near_one(correlation: float) -> str:
+    """A correlation in words that do not round it to 1."""
+    if 0.99 <= correlation < 1:
+        return f"1 - {1 - correlation:.1g}"
+    return f"{correlation:.2g}"
 
 
 def dimensions(d: int) -> str:
@@ -86,10 +108,13 @@ def lines_of(metrics: Mapping[str, Measured], verdicts: Mapping[str, str], n: in
 
 
 def _limits(measured: Measured) -> str:
-    """'0.1 to 0.2', an ellipsis for an end that is open."""
-    if measured.low is None and measured.high is None:
-        return "–"
-    low, high = ("…" if end is None else number(end) for end in (measured.low, measured.high))
+    """'0.1 to 0.2', an ellipsis for an end that is open; without an interval, what is certain of the value."""
+    ends = (measured.low, measured.high)
+    if ends == (None, None):
+        if measured.certain is None:
+            return "–"
+        ends = measured.certain
+    low, high = ("…" if end is None else number(end) for end in ends)
     return f"{low} to {high}"
 
 
@@ -105,7 +130,7 @@ def read_aloud(
     value = {key: measured.value for key, measured in metrics.items()}
     sentences = [f"Measured on {n} pairs in {dimensions(d)}."]
     sentences += _strength(value, verdicts, chance_sd)
-    sentences += _optimality(value, verdicts)
+    sentences += _optimality(value, verdicts, metrics)
     sentences += _recognition(value, n)
     sentences.append(_law(metrics, law))
     keys_by_reason: dict[str, list[str]] = {}
@@ -127,14 +152,16 @@ def _strength(value: Mapping[str, float], verdicts: Mapping[str, str], chance_sd
         share = f"The student explains {percent(r2)} of the teacher's variance at equal noise"
     else:
         share = "At equal noise the student predicts the teacher no better than the teacher's mean does"
-    sentences = [f"{share}: r2 {r2:.2f}; pair_cosine {cosine:.2f}, where 1 is a copy and 0 is chance."]
-    if not math.isnan(angle):
-        size = "90 degrees or more" if angle >= 90 else f"{angle:.0f} degrees"
+    sentences = [f"{share}: r2 {spoken(r2)}; pair_cosine {spoken(cosine)}, where 1 is a copy and 0 is chance."]
+    if angle == 0:
+        sentences.append("It scrambled the noise no more than a copy does (remap_angle 0).")
+    elif not math.isnan(angle):
+        size = "90 degrees or more" if angle >= 90 else degrees(angle)
         sentences.append(f"It scrambled the noise as much as turning it by {size} would (remap_angle).")
     return sentences
 
 
-def _optimality(value: Mapping[str, float], verdicts: Mapping[str, str]) -> list[str]:
+def _optimality(value: Mapping[str, float], verdicts: Mapping[str, str], metrics: Mapping[str, Measured]) -> list[str]:
     """Whether the pairing is as good as any: delta_e, never without its ceiling."""
     delta_e, ceiling, index = value["delta_e"], value["delta_e_ceiling"], value["copy_index"]
     if math.isnan(delta_e):
@@ -142,18 +169,31 @@ def _optimality(value: Mapping[str, float], verdicts: Mapping[str, str]) -> list
     if math.isnan(ceiling):
         limit = "the best pairing costs nothing, so there is no finite ceiling to read it against"
     else:
-        limit = f"a student that pairs at random gets {ceiling:.2g} at this n and d"
+        limit = f"a student that pairs at random gets {spoken(ceiling)} at this n and d"
     if verdicts["delta_e"] == "saturated":
         limit += ", but it is saturated: so faint a pairing already is the best one, and delta_e says no more"
     elif ceiling < 1:
         limit += ", so a small value says little"
-    sentences = [f"delta_e is {delta_e:.2g}; {limit}."]
-    if not math.isnan(index):
+    sentences = [f"delta_e is {spoken(delta_e)}{_bounds(metrics['delta_e'])}; {limit}."]
+    saves = "what the best pairing of these points saves over a random one"
+    told = f"(copy_index {spoken(index)}{_bounds(metrics['copy_index'])})"
+    if index < 0:
+        sentences.append(f"The shared noise costs more than a random pairing, by {percent(-index)} of {saves} {told}.")
+    elif not math.isnan(index):
         sentences.append(
-            f"The shared noise realises {percent(index)} of what the best pairing of these points saves "
-            f"over a random one (copy_index {index:.2f}): whether it is optimal, not how strong it is."
+            f"The shared noise realises {percent(index)} of {saves} {told}: whether it is optimal, "
+            "not how strong it is."
         )
     return sentences
+
+
+def _bounds(measured: Measured) -> str:
+    """', certainly between 0.1 and 0.2' where the solver left that open."""
+    if measured.certain is None:
+        return ""
+    low, high = measured.certain
+    between = f"at least {number(low)}" if math.isinf(high) else f"between {number(low)} and {number(high)}"
+    return f", certainly {between}"
 
 
 def _recognition(value: Mapping[str, float], n: int) -> list[str]:
@@ -171,10 +211,7 @@ def _law(metrics: Mapping[str, Measured], law: LawJudgement) -> str:
     """What the measures of the law allow to be said about copying: which of them disagree, and in which direction."""
     fidelity, sides = metrics["fidelity"], {key: part.side for key, part in law.parts.items()}
     known = {key: part for key, part in law.parts.items() if metrics[key].resolved}
-    told = "; ".join(
-        f"{key} {number(metrics[key].value)}, {part.side} {number(part.low)} to {number(part.high)}"
-        for key, part in known.items()
-    )
+    told = "; ".join(f"{key} {_against(metrics[key].value, part)}" for key, part in known.items())
     limits = f"by convention: {law.convention}" if law.convention else "where equal laws fall at this n and d"
     told = f" ({told}; {limits})" if told else ""
     if law.agrees:
@@ -197,6 +234,14 @@ def _law(metrics: Mapping[str, Measured], law: LawJudgement) -> str:
     )
 
 
+def _against(value: float, part: Judged) -> str:
+    """'0.998, inside 0.985 to 1.015', with the digits that tell the limits apart."""
+    width = part.high - part.low
+    places = max(0, min(6, 1 - math.floor(math.log10(width)))) if width > 0 else 3
+    value = round(value, places) + 0.0  # no -0.00
+    return f"{value:.{places}f}, {part.side} {part.low:.{places}f} to {part.high:.{places}f}"
+
+
 def _direction(sides: Mapping[str, str]) -> str:
     """In which way a student's law differs, from the sides on which its measures lie."""
     if sides["variance_ratio"] == "below":
@@ -216,96 +261,15 @@ def resolution_in_words(n: int, directions: int) -> str:
     return (
         f"These outputs spread over about {directions} direction{'s' if directions > 1 else ''} of equal variance "
         f"(participation ratio); with {n} pairs of Gaussians in as many, delta_e is near 0 from a correlation "
-        f"of {threshold:.2g} on ({angle_degrees(threshold):.0f} degrees)."
+        f"of {near_one(threshold)} on ({degrees(angle_degrees(threshold))})."
     )
 
 
 def run_in_words(transport_ratio: float, teacher_reasons: Sequence[str]) -> list[str]:
     """What a run adds to its report: how near the student is to fresh data, and why its teacher cannot be trusted."""
-    found = [f"Its outputs cost {transport_ratio:.2g} times as much to match with data as other data does."]
+    found = [f"Its outputs cost {number(transport_ratio)} times as much to match with data as other data does."]
+    if math.isnan(transport_ratio):
+        found = ["How near its outputs are to the data is unknown: other data costs nothing to match with it."]
     if teacher_reasons:
         found.append(f"Beware: the teacher failed its own check: {'; '.join(teacher_reasons)}.")
     return found
-
-
-def analyses(pairs: Pairs) -> tuple[dict[str, Any], list[str]]:
-    """Every analysis that these arrays allow: JSON-ready numbers by name (NaN as null), and sentences.
-
-    Principal components need nothing more, the boundary analysis `one_step` and `data`, memorisation `data`, the Monge
-    gap `noise` of the outputs' dimension.
-    """
-    numbers: dict[str, Any] = {}
-    sentences: list[str] = []
-    shared = why_dependent(dependent(pairs), "data")
-    if shared:
-        sentences.append(f"Unresolved: memorisation, boundary: {shared}.")
-        pairs = replace(pairs, data=None)
-    for name, analyse in (
-        ("components", _components),
-        ("boundary", _boundary),
-        ("memorisation", _memorisation),
-        ("monge_gap", _monge_gap),
-    ):
-        found = analyse(pairs)
-        if found is not None:
-            numbers[name] = jsonable(found[0])
-            sentences.append(found[1])
-    return numbers, sentences
-
-
-def _components(pairs: Pairs) -> tuple[Any, str] | None:
-    """Copying along the teacher's principal components."""
-    try:
-        found = by_component(pairs.teacher, pairs.student, COMPONENTS)
-    except InputError:  # a constant teacher has none
-        return None
-    told = ", ".join(number(c.value) for c in found.correlation)
-    columns = zip(found.variance_share, found.correlation, found.amplitude, strict=True)
-    record = [{"variance_share": v, "correlation": asdict(c), "amplitude": a} for v, c, a in columns]
-    return record, (
-        f"Along the teacher's first {len(found.correlation)} principal components "
-        f"({percent(float(found.variance_share.sum()))} of its variance) the student correlates with it by {told}."
-    )
-
-
-def _boundary(pairs: Pairs) -> tuple[Any, str] | None:
-    """Are outlying samples copied more?"""
-    if pairs.one_step is None or pairs.data is None:
-        return None
-    found = boundary(pairs)
-    record = {"pearson": asdict(found.pearson), "spearman": asdict(found.spearman)}
-    return record, (
-        "Distance of a teacher output to the data against how far training moved its student output away: "
-        f"Spearman {_told(found.spearman)}, Pearson {_told(found.pearson)}; below 0, outlying samples are copied more."
-    )
-
-
-def _memorisation(pairs: Pairs) -> tuple[Any, str] | None:
-    """Are outputs copies of training points?"""
-    if pairs.data is None:
-        return None
-    teacher, student = (memorisation(outputs, pairs.data) for outputs in (pairs.teacher, pairs.student))
-    record = {
-        name: {key: getattr(found, key) for key in ("share", "low", "high", "chance", "excess")}
-        for name, found in (("teacher", teacher), ("student", student))
-    }
-    return record, (
-        "Memorised (the nearest row of data is within a third of the distance of the next): teacher "
-        f"{percent(teacher.share)}, student {percent(student.share)}; {percent(teacher.chance)} by chance in "
-        f"{dimensions(pairs.d)}."
-    )
-
-
-def _monge_gap(pairs: Pairs) -> tuple[Any, str] | None:
-    """Is the map from noise to outputs one of optimal transport?"""
-    if pairs.noise is None or pairs.noise.shape != pairs.teacher.shape:
-        return None
-    teacher, student = (monge_gap(pairs.noise, outputs).relative for outputs in (pairs.teacher, pairs.student))
-    return {"teacher": teacher, "student": student}, (
-        f"As transport from the noise, the teacher's map misses {percent(teacher)} of what the best pairing of these "
-        f"points saves over a random one, the student's {percent(student)} (relative Monge gap; 0: optimal at this n)."
-    )
-
-
-def _told(correlation: Correlation) -> str:
-    return f"{number(correlation.value)} ({number(correlation.low)} to {number(correlation.high)})"
