@@ -38,8 +38,8 @@ def _low_switches():
     with pytest.MonkeyPatch.context() as patch:
         for module in (solve, metrics):
             patch.setattr(module, "DENSE_LIMIT", DENSE)
-        patch.setattr(exact, "_FLOAT64_LIMIT", FLOAT64)
-        patch.setattr(weighted, "_DISTINCT_LIMIT", DISTINCT)
+        patch.setattr(exact, "FLOAT64_LIMIT", FLOAT64)
+        patch.setattr(weighted, "DISTINCT_LIMIT", DISTINCT)
         yield
 
 

@@ -135,3 +135,32 @@ def test_the_gradient_of_a_convex_function_has_no_monge_gap():
     assert monge_gap(z, T).relative == pytest.approx(1 - measure(T, z).values()["copy_index"], rel=1e-9)
     with pytest.raises(InputError, match="one space"):
         monge_gap(z, T[:, :2])
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_neither_a_shift_of_the_student_nor_a_scale_changes_what_an_analysis_says(shift, scale):
+    rng = np.random.default_rng(10)
+    P, E, X, P1 = scale * rng.normal(size=(4, 80, 2))
+    G = 0.8 * P + 0.6 * E
+    moved = G + shift * scale
+    assert monge_gap(P, moved).relative == pytest.approx(monge_gap(P / scale, G / scale).relative, rel=1e-8)
+    for ours, theirs in zip(by_component(P, moved).correlation, by_component(P, G).correlation, strict=True):
+        assert ours.value == pytest.approx(theirs.value, rel=1e-9)
+    np.testing.assert_allclose(by_component(P, moved).amplitude, by_component(P, G).amplitude, rtol=1e-8)
+    found = boundary(Pairs.of(P, G, one_step=P1, data=X))
+    plain = boundary(Pairs.of(P / scale, G / scale, one_step=P1 / scale, data=X / scale))
+    assert found.spearman.value == pytest.approx(plain.spearman.value, rel=1e-9)
+    ratios = memorisation(P, X).ratios
+    np.testing.assert_allclose(ratios, memorisation(P / scale, X / scale).ratios, rtol=1e-9)
+
+
+def test_a_student_moved_along_what_its_modes_have_in_common_stays_in_them():
+    rng, centres = np.random.default_rng(11), np.array([[0.0, 0.0], [3.0, 0.0], [6.0, 0.0]])
+    P = centres[rng.integers(3, size=200)] + 0.3 * rng.normal(size=(200, 2))
+    np.testing.assert_array_equal(by_mode(P, P + np.array([0.0, 1e9]), centres).same, 1.0)
+
+
+def test_a_teacher_that_is_constant_up_to_the_rounding_of_its_mean_has_no_components():
+    with pytest.raises(InputError, match="all the same"):
+        by_component(np.full((7, 3), 0.1), np.eye(7, 3))

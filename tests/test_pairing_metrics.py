@@ -213,3 +213,40 @@ def test_the_words_tie_delta_e_to_its_ceiling_and_copying_to_fidelity():
     ):
         words = " ".join(measure(P, student, reference=reference).in_words())
         assert [sentence for sentence in sentences if sentence not in words] == []
+
+
+def test_a_row_that_holds_nearly_all_the_spread_leaves_what_rests_on_the_others_unresolved():
+    P, E = np.random.default_rng(18).normal(size=(2, 100, 2))
+    G = 0.9 * P + 0.4 * E
+    P[7] = G[7] = 1e10
+    report = measure(P, G)
+    for key in ("e_ot", "delta_e", "copy_index", "identity_fraction", "pair_auc", "recall_at_1"):
+        assert "row 7 holds nearly all of the teacher's spread" in report.metrics[key].reason
+    P[7] = G[7] = 1e5
+    assert measure(P, G).metrics["identity_fraction"].resolved
+
+
+def test_digits_that_were_lost_before_are_said():
+    P, E = np.random.default_rng(19).normal(size=(2, 100, 2))
+    G = 0.9 * P + 0.4 * E
+    few = measure(P, (G + 1e4).astype(np.float32))
+    assert any("student: numbers of size 1e+04 in float32 spread over only" in note for note in few.notes)
+    assert few.values()["copy_index"] == pytest.approx(measure(P, G).values()["copy_index"], abs=1e-3)
+    none = measure(P, (G + 1e7).astype(np.float32))
+    for key in ("pair_cosine", "copy_index", "identity_fraction", "pair_auc"):
+        assert "no more than float32 can tell" in none.metrics[key].reason
+    assert measure(P, G + 1e8).metrics["copy_index"].resolved  # float64 holds it
+
+
+def test_means_that_are_far_apart_are_said_for_the_measures_that_see_them():
+    P, E = np.random.default_rng(20).normal(size=(2, 100, 2))
+    notes = [measure(P, P + 0.5 * E + shift).notes for shift in (1.0, 1e3)]
+    assert [any("nearly all this shift" in note for note in found) for found in notes] == [False, True]
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e-6, 1.0, 1e60])
+def test_a_reference_of_another_size_has_no_unit(scale):
+    P, E = np.random.default_rng(21).normal(size=(2, 60, 2))
+    Q = np.random.default_rng(22).normal(size=(40, 2))
+    values = [measure(s * P, s * (P + E), reference=s * Q).values() for s in (1.0, scale)]
+    assert values[1]["fidelity"] == pytest.approx(values[0]["fidelity"], rel=1e-9)

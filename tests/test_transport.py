@@ -10,8 +10,18 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from dmdlab.cli.app import main
 from dmdlab.config import InputError
-from dmdlab.transport import Frame, TransportError, assignment, solved, squared_distances, transport_cost
+from dmdlab.transport import (
+    Frame,
+    TransportError,
+    assignment,
+    exact,
+    nearest,
+    solved,
+    squared_distances,
+    transport_cost,
+)
 from dmdlab.transport.certified import certified_interval
 from dmdlab.transport.distances import filled
 from dmdlab.transport.exact import identity_is_optimal
@@ -114,6 +124,57 @@ def test_unequal_sizes_by_splitting_points(n, m):
     assert solved.lower <= solved.cost <= solved.upper
 
 
+@pytest.mark.parametrize("limit", [1500, 30])  # a matrix in float64, one in float32
+@pytest.mark.parametrize("d", [1, 2, 16])
+def test_neither_a_shift_nor_a_scale_decides_the_pairing(monkeypatch, limit, d):
+    monkeypatch.setattr(exact, "FLOAT64_LIMIT", limit)
+    P, G = clouds("correlated", 60, d, np.random.default_rng(d))
+    plain, direction = assignment(P, G), np.linspace(1.0, 2.0, d)
+    for shift in (1e3, 1e7):
+        moved = assignment(P, G + shift * direction)
+        np.testing.assert_array_equal(moved.permutation, plain.permutation)
+        assert moved.within == pytest.approx(plain.within, rel=1e-14 * shift + 1e-12)
+        assert moved.cost == pytest.approx(plain.within + ((P - G - shift * direction).mean(axis=0) ** 2).sum())
+    for scale in (1e-30, 1e-6, 1e30):
+        scaled = assignment(scale * P, scale * G)
+        np.testing.assert_array_equal(scaled.permutation, plain.permutation)
+        assert scaled.cost == pytest.approx(scale**2 * plain.cost, rel=1e-12)
+    for own in (1e-10, 1e10):  # the pairing depends on inner products alone
+        np.testing.assert_array_equal(assignment(P, own * G).permutation, plain.permutation)
+
+
+@pytest.mark.parametrize("far", [1e4, 1e6])
+def test_a_row_that_is_far_out_leaves_the_others_their_digits(monkeypatch, far):
+    """Beside it float32, in which a matrix of this size is stored here, would keep nothing of them."""
+    monkeypatch.setattr(exact, "FLOAT64_LIMIT", 30)
+    P, G = clouds("correlated", 300, 2, np.random.default_rng(9))
+    alone = assignment(P[1:], G[1:])
+    P[0] = G[0] = far
+    both = assignment(P, G)
+    assert 300 * both.lower <= 299 * alone.cost * (1 + 1e-12) <= 300 * both.upper * (1 + 1e-9)
+    assert 300 * both.cost == pytest.approx(299 * alone.cost, rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e8])
+def test_the_nearest_point_is_found_however_far_the_clouds_are(shift):
+    rng = np.random.default_rng(10)
+    a, b = rng.normal(size=(300, 4)), rng.normal(size=(70, 4))
+    a, b = a * [1, 1, 1, 0], b * [1, 1, 1, 0]  # a shift that is the same to all of them
+    far = a + shift * np.array([0, 0, 0, 1.0])
+    np.testing.assert_array_equal(nearest(far, b), cdist(a, b).argmin(axis=1))
+    along = nearest(a + 1e8, b)
+    np.testing.assert_array_equal(along, np.full(300, b.sum(axis=1).argmax()))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
+def test_clouds_of_unequal_size_have_no_unit(scale):
+    a, b = np.random.default_rng(11).normal(size=(60, 2)), np.random.default_rng(12).normal(size=(40, 2))
+    solved = transport_cost(scale * a, scale * b + 1e3 * scale)
+    plain = transport_cost(a, b)
+    assert solved.within == pytest.approx(scale**2 * plain.within, rel=1e-9)
+    assert solved.gap <= 1e-9
+
+
 IDENTITY, ZEROS = np.arange(40), np.zeros(40, int)
 
 
@@ -138,6 +199,22 @@ def test_a_solver_that_fails_or_returns_no_permutation_raises(monkeypatch, solve
     monkeypatch.setattr(lap, name, broken)
     with pytest.raises(TransportError, match=message):
         solve(Frame.of(*np.random.default_rng(6).normal(size=(2, 40, 2))))
+
+
+def test_a_command_whose_transport_is_not_solved_ends_with_a_sentence(monkeypatch, tmp_path, capsys):
+    def broken(*_, return_cost):
+        raise RuntimeError("internal error")
+
+    monkeypatch.setattr(lap, "lapjvr", broken)
+    paths = [tmp_path / name for name in ("P.npy", "G.npy")]
+    for path, cloud in zip(paths, np.random.default_rng(7).normal(size=(2, 40, 2)), strict=True):
+        np.save(path, cloud)
+    monkeypatch.setattr(sys, "argv", ["dmdlab", "measure", *map(str, paths)])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    said = capsys.readouterr().err
+    assert "dmdlab: lapjvr failed on a 40 x 40 assignment: internal error; e_ot is unknown." in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("limit", [1, 50])

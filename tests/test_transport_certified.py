@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from test_transport import STRUCTURES, clouds
 
 from dmdlab.pairing import measure, metrics
-from dmdlab.transport import Engine, Frame, assignment, on_gpu, solve
+from dmdlab.transport import Engine, Frame, assignment, certified, on_gpu, solve
 from dmdlab.transport.certified import certified_interval
 from dmdlab.transport.engine import NUMPY
 from dmdlab.transport.weighted import repeated_points
@@ -57,6 +57,29 @@ def test_without_time_the_interval_is_wide_but_certified():
     hurried, exact = certified_interval(Frame.of(P, G), budget_seconds=0.0), assignment(P, G).cost
     assert hurried.lower <= exact <= hurried.upper
     assert hurried.gap > certified_interval(Frame.of(P, G)).gap
+
+
+@pytest.mark.parametrize("structure", ["independent", "clusters", "correlated", "near-copies"])
+@pytest.mark.parametrize("d", [2, 16])
+def test_what_the_certificate_leaves_open_holds_the_optimal_pairing(structure, d, engine):
+    """An interval that is narrow for the cost is wide for the share of rows left in place, and says so."""
+    P, G = clouds(structure, 150, d, np.random.default_rng(d))
+    exact = (assignment(P, G).permutation == np.arange(150)).mean()
+    widths = []
+    for gap in (0.5, 1e-2, 1e-3):
+        found = certified_interval(Frame.of(P, G), relative_gap=gap, engine=engine)
+        low, high = found.kept or (exact, exact)
+        assert 0.0 <= low <= exact <= high <= 1.0
+        assert low <= (found.permutation == np.arange(150)).mean() <= high
+        widths.append(high - low)
+    assert widths[2] <= widths[0]
+
+
+def test_a_shift_neither_narrows_the_interval_nor_ends_it_early():
+    P, G = clouds("correlated", 300, 2, np.random.default_rng(5))
+    near, far = (certified_interval(Frame.of(P, G + shift)) for shift in (0.0, 1e6))
+    assert far.gap == pytest.approx(near.gap, rel=1e-3, abs=1e-9)
+    assert (far.permutation == near.permutation).mean() > 0.9
 
 
 def test_no_dual_ever_exceeds_the_cost():
@@ -115,6 +138,25 @@ def test_measure_beyond_the_dense_limit_keeps_no_matrix_and_notes_the_gap(monkey
         assert report.values()[key] == exact.values()[key]
     assert report.chance_sd == exact.chance_sd
     assert (report.transport["e_ot"].gap > 1e-6) == any("lies between" in note for note in report.notes)
+
+
+def test_measures_of_an_open_interval_carry_the_bounds_that_it_implies(monkeypatch):
+    rng = np.random.default_rng(11)
+    P, G = clouds("correlated", 200, 2, rng)
+    Q = rng.normal(size=(200, 2))
+    exact = measure(P, G, reference=Q).values()
+    for module in (solve, metrics):
+        monkeypatch.setattr(module, "DENSE_LIMIT", 100)
+    monkeypatch.setattr(certified, "ROUNDS", 1)
+    report = measure(P, G, reference=Q)
+    for key in ("e_ot", "delta_e", "delta_e_ceiling", "copy_index", "identity_fraction", "fidelity"):
+        low, high = report.metrics[key].certain
+        assert low <= exact[key] <= high, key
+        assert low <= report.values()[key] <= high, key
+        assert low < high, key
+        assert report.to_dict()["metrics"][key]["certain"] == [low, high]
+    assert any("identity_fraction is that of the pairing found" in note for note in report.notes)
+    assert report.metrics["pair_cosine"].certain is None
 
 
 @pytest.mark.parametrize("d", [1, 2, 16])

@@ -39,7 +39,7 @@ _NEIGHBOURS = 12
 _FIRST_EPS = 0.1  # of the mean cost
 _LAST_EPS = 0.03  # of the lower bound
 _STAGES = 14
-_ROUNDS = 60
+ROUNDS = 60
 _CLOSED = 1e-9  # a slack below this share of the cost leaves nothing to bound
 
 
@@ -72,7 +72,7 @@ def certified_interval(
     engine = engine or NUMPY
     v = _entropic_duals(p, g, engine.soft, started + 0.5 * budget_seconds)
     problem, best = _Restricted.diagonal(p, g), _Bounds(np.zeros(n), np.zeros(n), 0.0, math.inf, np.arange(n))
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         u, v, edges = _price(p, g, v, engine.nearest, min(_NEIGHBOURS, n))
         problem = problem.extended(edges, p, g)
         found = problem.solve(u, v)
@@ -192,13 +192,14 @@ class _Restricted:
         reduced = np.maximum(self.cost - u[i] - v[j], 0.0)  # the same optimum, and most entries near 0
         reduced /= max(float(reduced.max()), np.finfo(float).tiny)  # lapx takes 10^6 for infinity
         starts = np.searchsorted(i, np.arange(self.n + 1)).astype(np.int32)
+        tried = f"{self.n} rows and {len(j)} pairs"
         try:
             columns, _ = lap.lapmod(self.n, reduced, starts, j.astype(np.int32), return_cost=False)
         except (RuntimeError, ValueError, MemoryError) as error:
-            raise TransportError(f"lapmod failed on {self.n} rows and {len(j)} pairs: {error}") from error
+            raise TransportError(f"lapmod failed on {tried}: {error}; e_ot is unknown.") from error
         permutation = np.asarray(columns).astype(np.int64)
         if not is_permutation(permutation, self.n):
-            raise TransportError(f"lapmod returned no permutation for {self.n} rows and {len(j)} pairs.")
+            raise TransportError(f"lapmod returned no permutation for {tried}; its cost is not used.")
         return permutation
 
     def duals(self, permutation: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from dmdlab.transport.solution import Transport, TransportError
 _ITERATIONS = 10**8  # POT's default of 10^5 stops early: costs up to 4 % too high, with only a warning
 _LARGEST_GAP = 1e-6  # of the mean square of both clouds, which is what a random pairing costs in the frame
 # Distinct points of each cloud up to which the dense simplex is quick, and how often a point must repeat for it.
-_DISTINCT_LIMIT = 4000
+DISTINCT_LIMIT = 4000
 _REPEATS = 4
 
 
@@ -44,7 +44,9 @@ def weighted_plan(frame: Frame, mass_p: np.ndarray, mass_g: np.ndarray) -> tuple
         warnings.simplefilter("ignore")  # its status is read from the log below, and is an error there
         plan, log = ot.emd(mass_g, mass_p, cost, numItermax=_ITERATIONS, log=True)
     if log["warning"] is not None:
-        raise TransportError(f"POT's emd did not converge on {m} x {n} points: {log['warning']}")
+        raise TransportError(
+            f"POT's emd did not converge on {m} x {n} points, so its cost is not used: {log['warning']}"
+        )
     v = np.asarray(log["v"])
     slack = max(0.0, float((plan * cost).sum()) - float((cost - v).min(axis=1) @ mass_g + v @ mass_p))
     if slack > _LARGEST_GAP * (float(mass_p @ frame.P.squares) + float(mass_g @ frame.G.squares)):
@@ -77,7 +79,7 @@ def repeated_points(frame: Frame) -> tuple[np.ndarray, float] | None:
     """
     P, G = frame.P.points, frame.G.points
     n = len(P)
-    limit = min(_DISTINCT_LIMIT, n // _REPEATS)
+    limit = min(DISTINCT_LIMIT, n // _REPEATS)
     if max(len({row.tobytes() for row in x}) for x in (P, G)) > limit:
         return None
     clouds = [np.unique(x, axis=0, return_inverse=True, return_counts=True) for x in (G, P)]
