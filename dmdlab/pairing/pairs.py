@@ -82,7 +82,7 @@ class Pairs:
         for name, array in flat.items():
             _check_values(name, array)
         notes += _peculiarities(flat["teacher"], flat["student"])
-        notes += _units({name: array for name, array in flat.items() if name != "noise"})
+        notes += _units({name: flat[name] for name in ("teacher", "student", "reference", "data") if name in flat})
         return Pairs(**flat, notes=tuple(notes))
 
 
@@ -185,7 +185,10 @@ def _peculiarities(teacher: np.ndarray, student: np.ndarray) -> list[str]:
 
 
 def _units(arrays: dict[str, np.ndarray]) -> list[str]:
-    """Notes on arrays whose ranges look like other units than the teacher's: said, never converted."""
+    """Notes on arrays whose ranges look like other units than the teacher's: said, never converted.
+
+    One-step outputs are the teacher's own, and narrow where the prior is wide.
+    """
     ends = {name: (float(array.min()), float(array.max())) for name, array in arrays.items()}
     of_teacher = ends.pop("teacher")
     return [note for name, of_array in ends.items() if (note := _other_unit(name, of_array, of_teacher))]

@@ -15,7 +15,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration
-from dmdlab.pairing.glossary import METRICS, Measured
+from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.report import PairingReport
@@ -53,7 +53,8 @@ def with_intervals(
         if measured.resolved and measured.low is None and measured.reason is None and math.isfinite(spread):
             width = student_quantile(0.975, resamples - 1) * spread
             low, high = METRICS[key].bounds
-            metrics[key] = Measured(measured.value, max(low, measured.value - width), min(high, measured.value + width))
+            ends = max(low, measured.value - width), min(high, measured.value + width)
+            metrics[key] = replace(measured, low=ends[0], high=ends[1])
     return replace(report, metrics=metrics)
 
 
