@@ -1,7 +1,7 @@
 """What a trial on fake tensors says, against counts by hand, against torch's own, and against what a run takes."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +60,9 @@ def test_operations_are_what_one_counts_by_hand(updates: int, batches: str, solv
     assert found.flow_flops == pytest.approx((9 if solver == "heun" else 5) * forward(50), rel=0.01)
 
 
-@pytest.mark.parametrize("init", ["teacher", "rotated"])
-def test_a_cycle_is_what_torch_counts(init: str) -> None:
+def test_a_cycle_is_what_torch_counts() -> None:
     """An exact law's products and a turn's among them."""
-    group = seeds(1, **BRIEF, law__rank=2, student__init=init)
+    group = seeds(1, **BRIEF, law__rank=2, student__init="rotated")
     loop = random_start(group, CPU)
     with FlopCounterMode(display=False) as counter:
         loop.cycle()
@@ -135,10 +134,9 @@ def test_every_law_can_be_tried(name: str, tmp_path: Path) -> None:
     assert found.bytes(1, "cpu") > found.bytes(1, "cuda") > 0
 
 
-@pytest.mark.parametrize("own", [{}, {"law__dim": 512, "network__width": 64, "student__batch": 64}], ids=str)
+@pytest.mark.parametrize("own", [SHAPES["small"], SHAPES["rotated"]], ids=["dense", "fast"])
 def test_a_rotated_group_costs_hardly_more_than_a_plain_one(own: dict[str, object]) -> None:
-    """By a dense turn, and by a fast one."""
-    plain, rotated = (tried(seeds(1, **BRIEF | own, student__init=init)) for init in ("teacher", "rotated"))
+    plain, rotated = (tried(seeds(1, **BRIEF | own | {"student__init": init})) for init in ("teacher", "rotated"))
     assert plain.cycle_flops <= rotated.cycle_flops < 1.1 * plain.cycle_flops
     assert plain.bytes(8, "cuda") <= rotated.bytes(8, "cuda") < 1.2 * plain.bytes(8, "cuda")
 
@@ -194,16 +192,20 @@ def test_the_time_is_that_of_cycles_teachers_iterations_and_flows() -> None:
     assert Speed(1.0, 1.0, 1.0).seconds(group, 8) == pytest.approx((800 + 20 + 28) / 8)
 
 
+def by_ticks(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """A clock of which every reading takes so many seconds."""
+    readings = count()
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: seconds * next(readings))
+
+
 def test_a_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock on which every reading takes a second."""
-    ticks = iter(range(10**6))
-    monkeypatch.setattr(trial.time, "perf_counter", lambda: float(next(ticks)))
+    by_ticks(monkeypatch, 1.0)
     assert timed(seeds(2, teacher__iterations=1), CPU) == Speed(1.0, 1.0, 1.0)
 
 
 def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = pretend(monkeypatch)
-    monkeypatch.setattr(trial, "LEAST_SECONDS", 0.3)
+    by_ticks(monkeypatch, trial.LEAST_SECONDS / 10)
     timed(seeds(2), CPU, graph=True)
     assert len(graphs) == 2  # a cycle, and a teacher's iteration
     assert all(graph.replays > 1 for graph in graphs)
