@@ -9,7 +9,7 @@ demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (a
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
 
 test: $(STAMP)  ## the whole default test run (no GPU needed)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
