@@ -195,10 +195,11 @@ def _explain(
 def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
     from dmdlab.pairing.words import interval
-    from dmdlab.records.cells import cells, paired
+    from dmdlab.records.cells import cells, legend, paired
 
-    show.cell_table(cells(records), title)
-    print("Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random.")
+    found = cells(records)
+    show.cell_table(found, title)
+    print(*legend(found), sep="\n")
     differences = paired(records, "student.init", "teacher", "rotated", "pair_cosine")
     if differences:
         told = [f"{name}: {interval(i.mean, i.low, i.high)}" for name, i in differences]

@@ -147,5 +147,5 @@ def save(drawing: Drawing, path: Path) -> list[Path]:
         written.append(stem.with_name(f"{stem.name}.txt"))
         write_text(written[-1], drawing.caption + "\n")
     except OSError as error:
-        raise InputError(f"cannot write {written[-1]}: {error.strerror}; choose a folder that you own") from None
+        raise InputError(f"cannot write {written[-1]}: {error.strerror or error}") from None
     return written

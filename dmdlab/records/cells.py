@@ -180,6 +180,17 @@ def inits_of(found: Iterable[Cell]) -> list[str]:
     return [init for init in INITS if init in present]
 
 
+def legend(cells: Sequence[Cell]) -> list[str]:
+    """How to read a table of these cells, in sentences."""
+    told = ["Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random."]
+    if any(cell.poor for cell in cells):
+        told.append(
+            "(poor): the student's law can be told from that of the teacher's flow at this n, by fidelity or by the "
+            "measures named, so no claim of copying or remapping should rest on that line alone."
+        )
+    return told
+
+
 def cell_value(cell: Cell, metric: str) -> str:
     """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
     and '(poor)' beside the fidelity where no claim should rest on the law, with the measures that say so alone."""
