@@ -7,7 +7,8 @@ An experiment file holds a `question`, sections of settings (those of `dmdlab co
     seed = { start = 0, stop = 8 }          # 0 ... 7, as Python's range
 
 whose axes are any keys; the sweep is their product. Settings come in the order defaults, preset, file, key=value: the
-later wins, and a `key=value` on a swept key replaces its axis.
+later wins, and a `key=value` on a swept key replaces its axis. Who names another law or kind of network leaves behind
+what only the one before knew.
 """
 
 import itertools
@@ -32,7 +33,7 @@ from dmdlab.config import (
     nearest,
     nest,
 )
-from dmdlab.laws import law_parameters, make_law
+from dmdlab.laws import LAWS, law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.terms import TERMS, term_settings
 from dmdlab.trouble import told
@@ -128,12 +129,28 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
         raise InputError(f"{source}: question: expected a sentence, got {question!r}")
     if not isinstance(axes, dict):
         raise InputError(f"{source}: sweep: expected a table of axes, got {axes!r}")
-    settings = sweep.settings | dict(leaves(document))
+    given = dict(leaves(document))
+    settings = _still_meant(sweep.settings, sweep.settings, given) | given
     checked = {key: axis_values(key, value, source) for key, value in _dotted_axes(axes)}
     base = {key: value for key, value in settings.items() if key not in checked}
-    old = {key: value for key, value in sweep.axes.items() if key not in settings or key in checked}
+    before = _still_meant(sweep.axes, sweep.settings, given)
+    old = {key: value for key, value in before.items() if key not in settings or key in checked}
     check_keys([*base, *checked], source)
     return Sweep(source, question, base, old | checked)
+
+
+def _still_meant(old: Mapping[str, Any], settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` without what only the law or the network of `settings` knows, where `given` names another one."""
+    kept = dict(old)
+    for section, key, names, parameters in (
+        ("law.", "law.name", LAWS, law_parameters),
+        ("network.", "network.kind", NETWORKS, lambda kind: NETWORKS[kind].Settings.model_fields),
+    ):
+        name = given.get(key)
+        if isinstance(name, str) and name in names and name != settings.get(key, flatten(Experiment())[key]):
+            known = {f"{section}{own}" for own in parameters(name)} | set(known_keys())
+            kept = {k: v for k, v in kept.items() if not k.startswith(section) or k in known}
+    return kept
 
 
 def _dotted_axes(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -169,8 +186,9 @@ def axis_values(key: str, value: object, source: str) -> list[Any]:
 
 def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
     """`sweep` with `key=value` words on top; a list or range on a key makes or replaces its axis."""
-    settings, axes = dict(sweep.settings), dict(sweep.axes)
-    for key, value in parse_words(words).items():
+    given = parse_words(words)
+    settings, axes = (_still_meant(part, sweep.settings, given) for part in (sweep.settings, sweep.axes))
+    for key, value in given.items():
         axes.pop(key, None)
         settings.pop(key, None)
         if (isinstance(value, list) and key not in list_keys()) or isinstance(value, dict):

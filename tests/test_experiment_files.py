@@ -278,3 +278,16 @@ def test_a_preset_that_is_no_name_is_refused(value: str, tmp_path: Path) -> None
 def test_a_wrong_value_on_an_axis_made_by_a_word_names_the_command_line() -> None:
     with pytest.raises(InputError, match=r"^command line: law\.dim"):
         load(None, None, ["law.dim=[2, 0]"]).experiments()
+
+
+def test_who_names_another_law_or_network_leaves_behind_what_only_the_one_before_knew(tmp_path: Path) -> None:
+    other = load(None, "quickstart", ["law.name=sphere", "law.dim=3"]).experiments()[0]
+    assert other.law.name == "sphere"
+    assert "components" not in other.law.parameters
+    with pytest.raises(InputError, match="components"):  # said together with the law, it is a slip
+        load(None, "quickstart", ["law.name=sphere", "law.components=3"]).experiments()
+    file = tmp_path / "spirals.toml"
+    file.write_text('preset = "quickstart"\n[law]\nname = "spiral"\nscale = 2.0\ndim = 4\n')
+    assert load(file).experiments()[0].law.parameters == {"scale": 2.0}
+    same = load(None, "quickstart", ["law.name=mixture", "law.components=4"]).experiments()[0]
+    assert same.law.parameters == {"components": 4}

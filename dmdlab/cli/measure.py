@@ -58,12 +58,12 @@ def measure(
     It reads the outputs of both: row i of every array comes from the same noise; any trailing shape. Ends with a
     reading in plain words and every measure with its interval, chance level and whether this n and d can resolve it.
     """
-    from dmdlab.pages.measurement import measure_all, read
+    from dmdlab.pages.measurement import calibration_of, measure_all, read
     from dmdlab.pairing.files import read_calibration
 
     if report is not None:
         _writable(report)
-    held = read_calibration(calibration) if calibration else None
+    held = read_calibration(calibration) if calibration else calibration_of(paths)
     more = {"reference": reference, "one_step": one_step, "noise": noise, "data": data}
     pairs = read(paths, {name: path for name, path in more.items() if path is not None})
     watch = partial(show.watched, what="intervals, by halves of the rows") if _announced(pairs, quick) else iter
@@ -165,7 +165,7 @@ def resolve(
     for window in found.windows.values():
         low, high = window.angles_degrees
         told = (f"{window.from_chance:.3g}", f"{window.from_copy:.3g}", f"{low:.0f} to {high:.0f}")
-        rows.append((window.key, *(told if low == low and high == high else ["nothing"] * 3)))
+        rows.append((window.key, *(told if low <= high else ["nothing"] * 3)))  # NaN is no less
     show.plain_table(["measure", "told from chance from", "told from a copy up to", "angles (degrees)"], rows)
     print("Correlations of Gaussian pairs, in 19 of 20 runs; an angle is that of a linear teacher.")
 

@@ -86,9 +86,7 @@ def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:
 
     `more` are further arrays by name. Raises `InputError` as `read_pairs` and `load_record`.
     """
-    with readable(paths[0]):
-        is_run = len(paths) == 1 and (paths[0] / "summary.json").is_file()
-    if is_run:
+    if _is_run(paths):
         pairs, notes = load_record(paths[0]).pairs(), list[str]()
         arrays = {name: getattr(pairs, name) for name in NAMES}
         for name, path in more.items():
@@ -97,6 +95,16 @@ def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:
         return replace(pairs, notes=(*notes, *pairs.notes))
     large = any(path.is_file() and path.stat().st_size > LARGE for path in paths)
     return read_pairs(paths, more, NEEDED if large else NAMES)
+
+
+def calibration_of(paths: Sequence[Path]) -> Calibration | None:
+    """The calibration that a run's folder names; None for anything else."""
+    return load_record(paths[0]).calibration() if _is_run(paths) else None
+
+
+def _is_run(paths: Sequence[Path]) -> bool:
+    with readable(paths[0]):
+        return len(paths) == 1 and (paths[0] / "summary.json").is_file()
 
 
 def slow(pairs: Pairs) -> bool:

@@ -26,5 +26,5 @@ def all_optimal(n: int, d: int) -> float:
 
 
 def angle_degrees(correlation: float) -> float:
-    """The planted angle of a linear teacher that leaves this pair_cosine."""
-    return math.degrees(math.acos(min(1.0, max(-1.0, correlation))))
+    """The planted angle of a linear teacher that leaves this pair_cosine; NaN for NaN."""
+    return math.degrees(math.acos(min(1.0, max(-1.0, correlation)))) if correlation == correlation else math.nan
