@@ -214,11 +214,6 @@ class Experiment(Section):
         """The same for what determines the teacher and the start network: runs that share it share them."""
         return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) and k not in _FLOW})
 
-    @property
-    def map_id(self) -> str:
-        """The same for what determines the teacher's map Phi_K, whatever noise it is given."""
-        return fingerprint(map_keys(self))
-
 
 _TEACHER = ("law.", "noise.", "teacher.", "network.", "seed")
 _FLOW = ("teacher.kind", "teacher.steps", "teacher.solver")

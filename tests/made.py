@@ -55,6 +55,7 @@ def made(
         "failed_at": None if status == "done" else 40,
         "teacher": {"ok": ok, "reasons": []},
         "metrics": {key: {"value": found.get(key)} for key in METRICS} if status == "done" else {},
+        "student": {},
     }
     if status == "done" and null is not None:
         wide = {"fidelity": (0.5, 2.0), "debiased_cost": (-0.1, 0.1), "variance_ratio": (0.5, 2.0)} | null

@@ -49,7 +49,7 @@ def test_run_ends_with_its_reading_in_words_and_its_folder(dmdlab: Command, tmp_
     for sentence in record.summary["in_words"]:
         assert f"- {sentence}" in out
     assert f"Record: {record.folder}" in out
-    assert "1 runs, 0 already" in err
+    assert "1 run, 0 already" in err
     assert "already" not in out
 
 

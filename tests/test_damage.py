@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from small import CPU, TINY, do, experiments, group_of
 
+from dmdlab.cli.run import draw as draw_figures
 from dmdlab.config import InputError
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import RunResult, Store
@@ -218,6 +219,34 @@ def test_a_lost_or_damaged_calibration_is_named(dmdlab: Command, swept: Path, tm
     code, _, err = dmdlab("plot", "dimension", tmp_path / "s")
     assert code == 0
     assert f"Note: {path}: not there" in " ".join(err.split())
+
+
+def test_a_sweep_refuses_a_damaged_calibration_before_it_trains(dmdlab: Command, swept: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept, tmp_path / "s")
+    (path,) = (tmp_path / "s" / "calibration").iterdir()
+    words = ("sweep", *SMALL, "seed=[0, 1]", "--device", "cpu", "--out", tmp_path / "s")
+    path.write_bytes(path.read_bytes()[:-40])
+    code, _, err = dmdlab(*words, "student.init=rotated")
+    assert code == 2
+    assert f"{path}: damaged or cut short" in err
+    assert "; delete it, a sweep makes it anew" in err
+    assert "write or copy" not in err
+    assert len(list((tmp_path / "s" / "runs").iterdir())) == 2
+
+
+def test_a_figure_at_a_sweeps_end_notes_a_lost_calibration(
+    swept: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    shutil.copytree(swept, tmp_path / "s")
+    (path,) = (tmp_path / "s" / "calibration").iterdir()
+    path.unlink()
+    draw_figures(["dimension"], load_records(tmp_path / "s"), tmp_path / "s" / "figures")
+    out, err = capfd.readouterr()
+    assert "Figure:" in out
+    assert err.count("Note:") == 1
+    assert f"Note: {path}: not there" in err
+    assert f"`dmdlab calibrate` with the sweep's settings and --out {tmp_path / 's'}" in err
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("file", ["summary", "experiment"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import CPU, experiments, law_of
+from small import CPU, experiments, group_of, law_of
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
@@ -151,18 +151,43 @@ def test_a_run_is_measured_against_the_pairs_in_the_store(tmp_path: Path) -> Non
         assert store.record(wanted[0]).summary["metrics"]["variance_ratio"]["value"] == pytest.approx(ratio, rel=1e-3)
 
 
-@pytest.mark.parametrize("folder", ["teachers", "pairs"])
+def cut(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+def flipped(path: Path) -> None:
+    """Damaged within: another byte in its middle."""
+    held = bytearray(path.read_bytes())
+    held[len(held) // 2] ^= 0xFF
+    path.write_bytes(held)
+
+
 @pytest.mark.parametrize("keep", [0, 100, -10])
-def test_what_is_shared_and_cut_short_is_a_sentence_that_names_the_file(folder: str, keep: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["teachers", "calibration"])
+def test_what_is_shared_and_cut_short_is_a_sentence_before_any_training(folder: str, keep: int, tmp_path: Path) -> None:
     store = Store(tmp_path)
     results(experiments(), store)
     (path,) = (tmp_path / folder).iterdir()
-    path.write_bytes(path.read_bytes()[:keep])
+    cut(path, keep)
+    is_told_before_any_training(path, store)
+
+
+def test_pairs_that_are_damaged_within_are_a_sentence_before_any_training(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    results(experiments(), store)
+    (path,) = (tmp_path / "pairs").iterdir()
+    flipped(path)
+    is_told_before_any_training(path, store)
+
+
+def is_told_before_any_training(path: Path, store: Store) -> None:
+    events, stages = run_group(group_of(*experiments("student.init=rotated")), store, CPU), list[str]()
     with pytest.raises(InputError) as error:
-        results(experiments("student.init=rotated"), store)
+        stages.extend(event.stage for event in events if isinstance(event, Progress))
+    assert DISTILLING not in stages
     told = str(error.value)
     assert str(path) in told
-    assert "damaged" in told
+    assert "damaged" in told or "an empty file" in told
     assert "delete it" in told
     assert "\n" not in told
 
@@ -227,6 +252,22 @@ def test_a_run_whose_pairs_are_lost_is_made_anew(tmp_path: Path) -> None:
     for again in results([result.experiment], store):
         store.publish(again, {})
     assert store.missing([result.experiment]) == []
+
+
+@pytest.mark.parametrize("keep", [0, 100, -10])
+@pytest.mark.parametrize("file", ["runs/*/student.npy", "pairs/*.npz"])
+def test_a_run_whose_arrays_are_cut_short_is_made_anew(file: str, keep: int, tmp_path: Path) -> None:
+    store, result = an_unfinished(tmp_path)
+    store.publish(result, {})
+    before = store.record(result.experiment).arrays()
+    (path,) = tmp_path.glob(file)
+    cut(path, keep)
+    assert store.missing([result.experiment]) == [result.experiment]
+    for again in results([result.experiment], store):
+        store.publish(again, {})
+    assert store.missing([result.experiment]) == []
+    for name, array in store.record(result.experiment).arrays().items():
+        np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_store_is_a_folder(tmp_path: Path) -> None:

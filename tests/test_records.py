@@ -122,6 +122,34 @@ def test_a_record_from_another_version_is_refused(run: Path, tmp_path: Path, cha
             read()
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"pairs": None}, "pairs"),
+        ({"metrics": None}, "metrics"),
+        ({"student": None}, "student"),
+        ({"teacher": {"reasons": []}}, "teacher.ok"),
+        ({"teacher": 3, "pairs": None}, "teacher.ok, pairs"),
+    ],
+)
+def test_a_finished_run_that_lacks_what_it_is_read_for_is_damaged(
+    run: Path, change: dict[str, object], told: str
+) -> None:
+    summary = json.loads((run / "summary.json").read_text()) | change
+    kept = {key: value for key, value in summary.items() if change.get(key, "") is not None}
+    (run / "summary.json").write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=rf"damaged \(summary\.json lacks {told}\); delete the folder and run"):
+        load_record(run)
+
+
+def test_a_failed_run_needs_no_more_than_it_has(tmp_path: Path) -> None:
+    run = write_run(tmp_path, made(status="failed"))
+    summary = json.loads((run / "summary.json").read_text())
+    kept = {key: summary[key] for key in summary if key not in ("pairs", "metrics", "student")}
+    (run / "summary.json").write_text(json.dumps(kept))
+    assert not load_record(run).done
+
+
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         load_records(tmp_path / "nowhere")

@@ -1,8 +1,6 @@
 """Commands that read: `table`, `plot`, `laws`, `metrics`, `config show`."""
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,19 +27,9 @@ def _chosen(directory: Path, filters: Sequence[str] | None) -> "list[Record]":
     from dmdlab.experiments import parse_words
     from dmdlab.records.record import load_records, select
 
-    with _noted():
+    with show.noted():
         records = load_records(directory)
     return select(records, parse_words(filters or ()))
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    """Within it, a warning is a note on stderr."""
-    with warnings.catch_warnings(record=True) as odd:
-        warnings.simplefilter("always")
-        yield
-    for warning in odd:
-        show.err().print(f"Note: {warning.message}")
 
 
 @app.command()
@@ -82,7 +70,7 @@ def plot(
     from dmdlab.plots import save_plot
 
     records = _chosen(directory, filters)
-    with _noted():
+    with show.noted():
         paths = save_plot(name, records, out or directory / "figures" / name, size)
     for path in paths:
         print(path)

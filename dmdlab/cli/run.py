@@ -127,7 +127,7 @@ def sweep(
     if as_json:
         show.print_json([r.row for r in records])
     else:
-        _report(found.question or f"{len(records)} runs", records, out)
+        _report(found.question, records, out)
     _exit_on_failures(records)
 
 
@@ -167,10 +167,17 @@ def _compute(
         _explain(experiments, todo, planned, out, as_json)
         return []
     prepare(out)
-    state = f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
-    show.err().print(f"{state} on {device}")
+    show.err().print(f"{_state(experiments, todo, out)} on {device}")
     follow(planned, store, experiments, False if eager else None)
     return [store.record(e) for e in experiments]
+
+
+def _state(experiments: Sequence[Experiment], todo: Sequence[Experiment], out: Path) -> str:
+    """'4 runs, 1 already in runs/mine, 3 to do'."""
+    from dmdlab.lab.plan import counted
+
+    runs = counted(len(experiments), "run")
+    return f"{runs}, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
 
 
 def _explain(
@@ -183,7 +190,7 @@ def _explain(
     if as_json:
         show.print_json([{"id": e.id, "done": e not in todo, **spelled_out(e)} for e in experiments])
         return
-    print(f"{len(experiments)} runs, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do:")
+    print(f"{_state(experiments, todo, out)}:")
     for part in planned.parts:
         print(f"  an ensemble of {len(part.group)}:")
         for e in part.group.members:
@@ -192,13 +199,14 @@ def _explain(
         print(f"- {sentence}")
 
 
-def _report(title: str, records: "Sequence[Record]", out: Path) -> None:
+def _report(question: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
+    from dmdlab.lab.plan import counted
     from dmdlab.pairing.words import interval
     from dmdlab.records.cells import cells, legend, paired
 
     found = cells(records)
-    show.cell_table(found, title)
+    show.cell_table(found, question or counted(len(records), "run"))
     print(*legend(found), sep="\n")
     differences = paired(records, "student.init", "teacher", "rotated", "pair_cosine")
     if differences:
@@ -214,7 +222,8 @@ def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> Non
 
     for name in names:
         try:
-            paths = save_plot(name, records, folder / name)
+            with show.noted():
+                paths = save_plot(name, records, folder / name)
         except InputError as error:
             show.err().print(f"No {name} figure: {error}")
             continue

@@ -2,7 +2,9 @@
 
 import json
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -30,6 +32,16 @@ def out() -> "Console":
 
     console = Console(highlight=False, markup=False)
     return console if console.is_terminal else Console(highlight=False, markup=False, width=200)
+
+
+@contextmanager
+def noted() -> Iterator[None]:
+    """Within it, a warning is a note on stderr, told once."""
+    with warnings.catch_warnings(record=True) as odd:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in odd):
+        err().print(f"Note: {text}", soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -131,6 +131,12 @@ def stored_calibrated(store: Store, experiment: Experiment, device: torch.device
     return found
 
 
+def check_calibrations(store: Store, experiments: Sequence[Experiment]) -> None:
+    """Read those that the store has of these experiments' calibrations. Raises `InputError` for a damaged one."""
+    for e in calibrated_once(experiments):
+        store.calibrated(e, calibration_id(e))
+
+
 def calibrated_once(experiments: Sequence[Experiment]) -> list[Experiment]:
     """One experiment for each calibration that these need, in order of first appearance."""
     return list({calibration_id(e): e for e in reversed(experiments)}.values())[::-1]

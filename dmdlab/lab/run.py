@@ -16,7 +16,7 @@ from torch import Tensor
 from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import stored_calibration
+from dmdlab.lab.calibrate import check_calibrations, stored_calibration
 from dmdlab.lab.evaluate import (
     Curves,
     Reading,
@@ -80,8 +80,10 @@ def run_group(
 ) -> Iterator[Progress | RunResult]:
     """Train and measure the members of a group. graph: as for `Distillation`. clock: is given the time of each stage.
 
-    Yields `Progress`, and at the end a `RunResult` for each member, in order.
+    Yields `Progress`, and at the end a `RunResult` for each member, in order. Raises `InputError`, before any training,
+    for a damaged calibration in the store.
     """
+    check_calibrations(store, group.members)
     clock, first = clock or Clock(), group.shared
     law = make_law(first.law.model_dump()).to(device)
     exact = first.teacher.kind == "exact"

@@ -6,8 +6,8 @@
     OUT/teachers/<id>.safetensors                           trained start networks
     OUT/checkpoints/<hash of the runs>.safetensors          ensembles in mid-training, every member a row of each tensor
 
-Everything is written under a temporary name and renamed whole. A run without its folder is not finished: the next sweep
-makes it anew.
+Everything is written under a temporary name and renamed whole. A run that lacks its folder, student or pairs, or whose
+arrays were cut short, is not finished: the next sweep makes it anew.
 """
 
 import csv
@@ -37,6 +37,7 @@ from dmdlab.records.record import (
     folder_name,
     load_calibrated,
     load_record,
+    npz_opens,
     read_npz,
 )
 from dmdlab.records.writing import replacing, write_json
@@ -75,12 +76,10 @@ class Store:
     # --- finished runs
 
     def finished(self, experiment: Experiment) -> bool:
-        """Whether this run stands here, done (and with its pairs) or failed. Raises `InputError` when its folder is
-        damaged or foreign."""
+        """Whether this run stands here, done (and with its student and pairs, whole at a glance) or failed. Raises
+        `InputError` when its folder is damaged or foreign."""
         folder = self._run(experiment)
-        if not (folder / "summary.json").is_file():
-            return False
-        return not load_record(folder).done or self._pairs(experiment).is_file()
+        return (folder / "summary.json").is_file() and load_record(folder).whole()
 
     def missing(self, experiments: Sequence[Experiment]) -> list[Experiment]:
         """Those that do not stand here yet."""
@@ -150,9 +149,10 @@ class Store:
         return self.out / "teachers" / f"{experiment.teacher_id}.safetensors"
 
     def pairs(self, experiment: Experiment) -> dict[str, np.ndarray] | None:
-        """The arrays `SHARED` that this experiment's student is measured against, each (n, d); None without them."""
+        """The arrays `SHARED` that this experiment's student is measured against, each (n, d); None without them, or
+        where the file was cut short. Raises `InputError` for one that is damaged within."""
         path = self._pairs(experiment)
-        return read_npz(path, SHARED) if path.is_file() else None
+        return read_npz(path, SHARED) if npz_opens(path) else None
 
     def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep those arrays."""

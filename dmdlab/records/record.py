@@ -17,7 +17,9 @@ network file system can corrupt. Format 1 kept all six arrays in the run's own p
 
 import csv
 import json
+import math
 import warnings
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +50,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "experiment": ("law.name", "law.dim", "student.init", "seed"),
     "environment": (),
 }
-"""What a record cannot do without, by the file that holds it."""
+"""What a record cannot do without, by the file that holds it; `_lacking` adds what depends on the run."""
 
 INITS: tuple[str, ...] = get_args(StudentConfig.model_fields["init"].annotation)
 """The students' starts, in the order of every table and figure."""
@@ -125,10 +127,18 @@ class Record:
         path = self._out / "calibration" / str(name)
         if not path.is_file():
             warnings.warn(
-                f"{path}: not there; copy the sweep's folder whole, or `dmdlab calibrate` again", stacklevel=2
+                f"{path}: not there; copy the sweep's folder whole, or make it anew: `dmdlab calibrate` with the "
+                f"sweep's settings and --out {self._out}",
+                stacklevel=2,
             )
             return None
-        return read_calibration(path)
+        return _kept_calibration(path)
+
+    def whole(self) -> bool:
+        """Whether nothing of a run of this format was lost or cut short, as far as a glance tells."""
+        return not self.done or (
+            _npy_fits(self.folder / "student.npy") and npz_opens(self._out / "pairs" / self.summary["pairs"])
+        )
 
     def curve(self) -> dict[str, np.ndarray]:
         """The training curve by column. Raises `InputError` where it is lost."""
@@ -164,11 +174,22 @@ def load_record(folder: Path) -> Record:
             "environment.json, or run the sweep into a new folder"
         )
     for (name, keys), part in zip(_NEEDED.items(), parts, strict=True):
-        if lacking := [key for key in keys if key not in part]:
+        lacking = [key for key in keys if key not in part]
+        if lacking or (lacking := _lacking(part) if name == "summary" else []):
             raise InputError(f"{folder}: damaged ({name}.json lacks {', '.join(lacking)}); {again}")
     if parts[1]["student.init"] not in INITS:
         raise InputError(f"{folder}: student.init is {parts[1]['student.init']!r}; expected one of: {', '.join(INITS)}")
     return Record(folder, *parts)
+
+
+def _lacking(summary: dict[str, Any]) -> list[str]:
+    """What this summary lacks of what its format and its status ask for."""
+    teacher = summary["teacher"]
+    lacking = [] if isinstance(teacher, dict) and "ok" in teacher else ["teacher.ok"]
+    if summary["status"] == "done":
+        lacking += [key for key in ("metrics", "student") if not isinstance(summary.get(key), dict)]
+        lacking += ["pairs"] if summary["format"] > 1 and not isinstance(summary.get("pairs"), str) else []
+    return lacking
 
 
 def load_records(directory: Path) -> list[Record]:
@@ -228,7 +249,7 @@ class Calibrated:
 
 def load_calibrated(path: Path) -> Calibrated:
     """One calibration that a sweep keeps. Raises `InputError` for a file that is none, or a damaged one."""
-    found = read_calibration(path)
+    found = _kept_calibration(path)
     with np.load(path, allow_pickle=False) as stored:
         if "about" not in stored:
             raise InputError(f"{path}: a calibration without its settings; delete it, a sweep makes it anew.")
@@ -238,6 +259,47 @@ def load_calibrated(path: Path) -> Calibrated:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it, a sweep makes it anew.") from None
     return Calibrated(row, found)
+
+
+def _kept_calibration(path: Path) -> Calibration:
+    """`read_calibration` of a file that a sweep keeps: what is wrong with it, and the advice that fits there."""
+    try:
+        return read_calibration(path)
+    except InputError as error:
+        if isinstance(error.__context__, OSError):  # not the file's fault
+            raise
+        told = str(error).rstrip(".")
+        raise InputError(f"{told.rpartition('; ')[0] or told}; delete it, a sweep makes it anew") from None
+
+
+def npz_opens(path: Path) -> bool:
+    """Whether a file of the arrays `SHARED` is there, its directory whole; an npz cut short has none."""
+    with _glance(path), zipfile.ZipFile(path) as archive:
+        return {f"{name}.npy" for name in SHARED} <= set(archive.namelist())
+    return False
+
+
+def _npy_fits(path: Path) -> bool:
+    """Whether an npy file is there and as long as its header says."""
+    with _glance(path), path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = header(file)
+        return path.stat().st_size == file.tell() + math.prod(shape) * kind.itemsize
+    return False
+
+
+@contextmanager
+def _glance(path: Path) -> Iterator[None]:
+    """Swallow what a lost or damaged file raises. Raises `InputError` where the system refuses to read it."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({told(error, reading=True)})") from None
+    except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
+        return
 
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
