@@ -6,7 +6,8 @@ every other law, in any dimension, but is small for a small change of scale: in 
 the scale, (1 - s)^2 times the share of the spread that the best pairing saves. `variance_ratio` sees scale at once and
 nothing else. Each is held against where 95 % of the students of exactly the teacher's law fall at this n and d, which a
 calibration knows (`Calibration.law_null`). A law is the teacher's, as far as a sample can tell, when all three are
-inside, as about six equal laws in seven are; at large n and d the limits are narrow, and outside of them means told apart, not far apart.
+inside, as about six equal laws in seven are; at large n and d the limits are narrow, and outside of them means told
+apart, not far apart.
 """
 
 import math
