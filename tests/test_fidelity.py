@@ -107,7 +107,7 @@ def test_without_a_null_the_convention_judges_and_says_so(calibrations):
         assert why in report.law.convention
         assert "by convention" in " ".join(report.in_words())
         assert report.law.parts["fidelity"].low == 0.8
-    assert all(math.isnan(end) for end in Calibration.from_arrays(old).fidelity_null())
+    assert all(math.isnan(end) for end in Calibration.from_arrays(old).law_null()["fidelity"])
     unresolved = measure(P, G).law
     assert [part.side for part in unresolved.parts.values()] == ["unknown", "unknown", "inside"]
     assert not unresolved.agrees
@@ -115,8 +115,8 @@ def test_without_a_null_the_convention_judges_and_says_so(calibrations):
 
 def test_the_null_is_kept_with_the_calibration_and_the_judgement_with_the_record(calibrations):
     kept = Calibration.from_arrays(calibrations[128].to_arrays())
-    low, high = kept.fidelity_null()
-    assert (low, high) == calibrations[128].fidelity_null()
+    low, high = kept.law_null()["fidelity"]
+    assert (low, high) == calibrations[128].law_null()["fidelity"]
     assert low < 1.0 < high < 1.2
     assert low == pytest.approx(1.0 / high)
     P, Q = np.random.default_rng(6).normal(size=(2, N, 128))
@@ -129,5 +129,5 @@ def test_the_null_is_kept_with_the_calibration_and_the_judgement_with_the_record
 
 def test_two_samples_less_make_a_wider_null():
     """With twice n of fresh noise there are three independent samples, with five times n there are six."""
-    few, many = (calibrated(64, n=60, multiples=multiples).fidelity_null()[1] for multiples in (2, 5))
+    few, many = (calibrated(64, n=60, multiples=multiples).law_null()["fidelity"][1] for multiples in (2, 5))
     assert few > many > 1.0

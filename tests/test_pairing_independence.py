@@ -6,6 +6,7 @@ import pytest
 from dmdlab.config import InputError
 from dmdlab.pairing import Pairs, calibrate, measure
 from dmdlab.pairing.analyses_in_words import analyses
+from dmdlab.pairing.independence import Overlap
 
 LAW = ("fidelity", "debiased_cost")
 
@@ -61,12 +62,54 @@ def test_an_empirical_law_repeats_rows_by_nature_and_is_reported_not_refused():
     assert "same" in measure(P, G, reference=P).metrics["fidelity"].reason  # the same array twice is no other draw
 
 
-def test_near_duplicates_are_reported_only():
+@pytest.mark.parametrize("d", [1, 16])
+def test_rows_shared_with_an_array_that_was_stored_in_half_precision_are_found(d):
+    P, E, Q = np.random.default_rng(0).standard_normal((3, 300, d)).astype("f4")
+    Q[:150] = P[:150]
+    P = P.astype(">f2") if d == 1 else P.astype("f2")
+    Q[-1] = 1e5  # beyond half precision
+    report = measure(P, (0.7 * P + 0.7 * E).astype("f2"), reference=Q)
+    for key in LAW:
+        assert "of the rows of reference and teacher are the same" in report.metrics[key].reason
+
+
+def test_a_reference_that_repeats_itself_does_not_hide_what_it_shares():
+    P, E, F = np.random.default_rng(0).standard_normal((3, 400, 8))
+    Q = np.concatenate([P[:200], F[:200]])
+    for reference in (Q, np.concatenate([Q, Q])):
+        report = measure(P, 0.7 * P + 0.7 * E, reference=reference)
+        for key in LAW:
+            assert "50 % of the rows of reference and teacher are the same" in report.metrics[key].reason
+
+
+@pytest.mark.parametrize("atoms", [3, 30, 300, 3000, 30000])
+@pytest.mark.parametrize(("n", "m"), [(50, 50), (400, 400), (50, 1000), (400, 4000)])
+def test_two_draws_of_an_empirical_law_are_independent(atoms, n, m):
+    """Of atoms that are equally likely, and of ever rarer ones; at most one pair in twenty is refused."""
+    rng = np.random.default_rng(atoms)
+    refused = []
+    for weights in (np.ones(atoms), 1.0 / np.arange(1, atoms + 1)):
+        for _ in range(20):
+            a, b = (rng.choice(atoms, (size, 1), p=weights / weights.sum()).astype(float) for size in (n, m))
+            refused.append(Overlap.of(a, b).too_large)
+    assert np.mean(refused) <= 0.05
+
+
+def test_a_student_that_answers_few_atoms_is_not_taken_for_dependent():
+    rng = np.random.default_rng(8)
+    atoms = rng.normal(size=(20, 3))
+    P, Q = (np.concatenate([atoms[rng.integers(20, size=60)], rng.normal(size=(140, 3))]) for _ in range(2))
+    assert measure(P, np.tile(atoms[:1], (200, 1)), reference=Q).metrics["fidelity"].resolved
+
+
+def test_near_duplicates_leave_the_law_unresolved_and_are_a_note_on_data():
     P, Q, G = np.random.default_rng(4).normal(size=(3, 200, 16))
     report = measure(P, G, reference=sharing(Q, P + 1e-6, 0.5))
-    assert report.metrics["fidelity"].resolved
-    (note,) = report.notes
-    assert "nearly the same" in note
+    for key in LAW:
+        assert "50 % of the rows of reference and teacher are nearly the same" in report.metrics[key].reason
+    assert not report.notes
+    (note,) = measure(P, G, reference=Q, data=sharing(Q[::-1] + 5, P + 1e-6, 0.5)).notes
+    assert "rows of data and teacher are nearly the same" in note
     curve = np.linspace(0.0, 1.0, 1200)[np.random.default_rng(5).permutation(1200)].reshape(3, 400, 1)
     P, Q, G = np.sin(curve * np.arange(1, 17))  # one intrinsic dimension: neighbours are near by nature
     assert not [note for note in measure(P, G, reference=Q).notes if "nearly" in note]

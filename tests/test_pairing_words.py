@@ -10,6 +10,7 @@ from near import correlated
 
 from dmdlab.pairing import METRICS, measure
 from dmdlab.pairing.analyses_in_words import analyses
+from dmdlab.pairing.certificate import gaps
 from dmdlab.pairing.glossary import Measured, jsonable
 from dmdlab.pairing.law import law_agrees
 from dmdlab.pairing.pairs import Pairs
@@ -23,6 +24,7 @@ from dmdlab.pairing.words import (
     resolution_in_words,
     run_in_words,
 )
+from dmdlab.transport import Transport
 
 SHARES = {1.0: "100 %", 0.123: "12 %", 0.0362: "3.6 %", -0.05: "-5 %", -1.5: "-150 %", 5e-5: "0.005 %", 0.0: "0 %"}
 SHARES |= {1e-9: "less than 0.0001 %", 0.9996: "99.96 %", 1 - 1e-9: "99.99 %", 0.0999: "10 %", 4.0: "400 %"}
@@ -115,6 +117,39 @@ def test_what_the_solver_leaves_open_is_told_beside_the_value():
     assert "delta_e is 0, certainly at least 0;" in told
     assert "copy_index 0.5, certainly between 0.4 and 0.6" in told
     assert {line.key: line.interval for line in lines_of(metrics, {}, 9)}["copy_index"] == "0.4 to 0.6"
+
+
+def law_in_words(**values):
+    values = dict.fromkeys(METRICS, 0.5) | {"fidelity": 1.0, "debiased_cost": 0.0, "variance_ratio": 1.0} | values
+    metrics, law = {key: Measured(x) for key, x in values.items()}, law_agrees(values, None)
+    return " ".join(read_aloud(metrics, dict.fromkeys(METRICS, "inside"), 9, 2, 0.1, law))
+
+
+def test_a_measure_of_the_law_keeps_two_digits_of_its_own_beside_its_limits():
+    assert "variance_ratio 0.010, below 0.80 to 1.25" in law_in_words(variance_ratio=0.0102)
+    assert "variance_ratio 0.00, below" in law_in_words(variance_ratio=1e-9)
+    assert "debiased_cost -0.00031, inside -0.05 to 0.05" in law_in_words(debiased_cost=-0.00031)
+
+
+def test_measures_of_the_law_that_disagree_name_no_direction():
+    assert "point in different directions: its law is not" in law_in_words(fidelity=1.9, debiased_cost=-0.2)
+    assert "point in different directions: its law is not" in law_in_words(fidelity=0.5, debiased_cost=0.2)
+    assert "are nearer to the reference" in law_in_words(debiased_cost=-0.2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (40005.6, 40005.65, "40005.6 and 40005.65"),
+        (0.5, 0.75, "0.5 and 0.75"),
+        (7e9, 7e9, "7000000000 and 7000000000"),  # a gap about the means, lost in the shift
+        (0.0, 2.0, "0 and 2"),
+        (1e30, 1.00001e30, "1e+30 and 1.00001e+30"),
+    ],
+)
+def test_an_interval_of_a_transport_cost_has_the_digits_that_tell_its_ends_apart(low, high, told):
+    (note,) = gaps({"e_ot": Transport(high, None, "certified", 1e-3, low, high, high)})
+    assert f"between {told};" in note
 
 
 @pytest.mark.parametrize("student", ["copy", "worst", "constant", "one row", "independent"])

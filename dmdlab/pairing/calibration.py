@@ -57,10 +57,6 @@ class Calibration:
         found, unknown = self.independent, (math.nan, math.nan)
         return {key: of(found[name]) if name in found else unknown for key, (name, of) in limits.items()}
 
-    def fidelity_null(self) -> tuple[float, float]:
-        """(low, high) of `law_null` for fidelity."""
-        return self.law_null()["fidelity"]
-
     def curve(self, key: str) -> np.ndarray:
         """Mean over bases of a measure at each angle, (a,); NaN where any basis left it unresolved."""
         return self.planted[key].mean(axis=1)
@@ -106,11 +102,6 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: lists, NaN as null."""
         return jsonable(self.to_arrays())
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> "Calibration":
-        """The inverse of `to_dict`."""
-        return Calibration.from_arrays({key: np.array(value, dtype=float) for key, value in record.items()})
 
 
 def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Measured:

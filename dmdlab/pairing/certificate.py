@@ -58,7 +58,7 @@ def fidelity(student: Transport, teacher: Transport) -> Measured:
 def gaps(transport: dict[str, Transport]) -> list[str]:
     """Notes on transport costs that are known within an interval only."""
     notes = [
-        f"{name}: the transport cost lies between {t.lower:.6g} and {t.upper:.6g}; the upper end is used."
+        f"{name}: the transport cost lies between {_ends(t.lower, t.upper)}; the upper end is used."
         for name, t in transport.items()
         if _open(t)
     ]
@@ -69,6 +69,13 @@ def gaps(transport: dict[str, Transport]) -> list[str]:
             f"{100 * kept[1]:.3g} % of the rows in place."
         )
     return notes
+
+
+def _ends(low: float, high: float) -> str:
+    """'40005.61 and 40005.65': both ends, six digits at least, with two of what lies between."""
+    digits = 17 if low == high else 2 + math.floor(math.log10(high)) - math.floor(math.log10(high - low))
+    digits = min(max(6, digits), 17)
+    return f"{low:.{digits}g} and {high:.{digits}g}"
 
 
 def _open(transport: Transport) -> bool:

@@ -15,7 +15,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.pairing.certificate import fidelity, gaps, transported
 from dmdlab.pairing.glossary import METRICS, Measured
-from dmdlab.pairing.independence import dependent, notes_on, why_dependent
+from dmdlab.pairing.independence import dependent, nearly_dependent, notes_on, why_dependent, why_nearly_dependent
 from dmdlab.pairing.law import debiased_cost, law_agrees, spread
 from dmdlab.pairing.limits import notes_on_size, unresolved
 from dmdlab.pairing.moments import Moments, RowMoments
@@ -90,8 +90,9 @@ def measure_pairs(
         transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
         transport["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
     measured = _smooth(moments) | _recognition(ranks) | transported(moments.total(), transport["e_ot"])
-    overlaps = {} if planted else dependent(pairs)
-    measured |= _of_the_law(pairs, transport, why_dependent(overlaps, "reference"), planted)
+    overlaps, near = ({}, {}) if planted else (dependent(pairs), nearly_dependent(pairs))
+    shared = why_dependent(overlaps, "reference") or why_nearly_dependent(near)
+    measured |= _of_the_law(pairs, transport, shared, planted)
     if calibration is not None:
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
     for key, reason in unresolved(moments).items():
@@ -101,7 +102,7 @@ def measure_pairs(
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
         transport=transport,
-        notes=(*pairs.notes, *notes, *([] if planted else notes_on(pairs, overlaps))),
+        notes=(*pairs.notes, *notes, *([] if planted else notes_on(pairs, overlaps, near))),
         n=pairs.n,
         d=pairs.d,
         chance_sd=_chance_sd(moments.total(), ranks.inner_square),

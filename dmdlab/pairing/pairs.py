@@ -35,6 +35,7 @@ class Pairs:
         reference: Q, (m, d), teacher outputs at fresh noise.
         data: X, (m, d), training or fresh data.
         notes: sentences on what was converted and what is unusual about the arrays.
+        stored: name -> the type of floating numbers that an array came in, where it is narrower than float32.
     """
 
     teacher: np.ndarray
@@ -44,6 +45,7 @@ class Pairs:
     reference: np.ndarray | None = None
     data: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
+    stored: dict[str, np.dtype] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -73,7 +75,8 @@ class Pairs:
         notes: list[str] = []
         given = {"teacher": teacher, "student": student, "noise": noise}
         given |= {"one_step": one_step, "reference": reference, "data": data}
-        arrays = {name: _as_array(name, value, notes) for name, value in given.items() if value is not None}
+        stored: dict[str, np.dtype] = {}
+        arrays = {name: _as_array(name, value, notes, stored) for name, value in given.items() if value is not None}
         if missing := [name for name in ("teacher", "student") if name not in arrays]:
             raise InputError(f"{missing[0]} is missing: give the outputs of both maps at the same noise.")
         for name, array in arrays.items():
@@ -83,11 +86,11 @@ class Pairs:
             _check_values(name, array)
         notes += _peculiarities(flat["teacher"], flat["student"])
         notes += _units({name: flat[name] for name in ("teacher", "student", "reference", "data") if name in flat})
-        return Pairs(**flat, notes=tuple(notes))
+        return Pairs(**flat, notes=tuple(notes), stored=stored)
 
 
-def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
-    """`value` as a float32 or float64 array; what was converted is added to `notes`."""
+def _as_array(name: str, value: Any, notes: list[str], stored: dict[str, np.dtype]) -> np.ndarray:
+    """`value` as a float32 or float64 array; what was converted is added to `notes`, half precision to `stored`."""
     if all(hasattr(value, method) for method in ("detach", "cpu", "numpy")):
         value = _from_tensor(name, value, notes)
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
@@ -101,6 +104,8 @@ def _as_array(name: str, value: Any, notes: list[str]) -> np.ndarray:
         raise InputError(f"{name} is a {kind} array ({array.dtype}); expected real numbers (n, ...).")
     if array.dtype in (np.float32, np.float64):
         return array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype.kind == "f" and array.dtype.itemsize == 2:
+        stored[name] = array.dtype.newbyteorder("=")
     # Half precision and integers of up to 16 bits are exact in float32.
     target = np.float32 if array.dtype.itemsize <= 2 else np.float64
     notes.append(f"{name} was {array.dtype} and is measured in {np.dtype(target)}.")

@@ -48,7 +48,8 @@ def calibrate(
         teacher_map: Phi_K, from (n, d) noise to (n, ...) outputs, deterministic.
         noise: (n, d) draws z_i of a rotation-invariant prior.
         fresh_noise: (m, d) further draws, m >= 2 n: n rows make the reference, the others the null. Its draws share
-            no rows where m >= (1 + bases) n, and every n rows more make the null of the law's measures surer.
+            no rows where m >= (1 + bases) n; up to there every n rows more make the null of the law's measures surer,
+            and further rows are not used.
         rng: for the bases, for which fresh rows meet which pairs in the null and the mixtures, and for halves.
         angles_degrees: planted angles; 0 and 90 must be among them.
         shares: shares of rows at independent noise in the partial mixtures, in (0, 1].

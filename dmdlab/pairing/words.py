@@ -235,11 +235,12 @@ def _law(metrics: Mapping[str, Measured], law: LawJudgement) -> str:
 
 
 def _against(value: float, part: Judged) -> str:
-    """'0.998, inside 0.985 to 1.015', with the digits that tell the limits apart."""
+    """'0.998, inside 0.985 to 1.015', with the digits that tell the limits apart and two of the value's own."""
     width = part.high - part.low
     places = max(0, min(6, 1 - math.floor(math.log10(width)))) if width > 0 else 3
-    value = round(value, places) + 0.0  # no -0.00
-    return f"{value:.{places}f}, {part.side} {part.low:.{places}f} to {part.high:.{places}f}"
+    own = places if abs(value) < 1e-6 else max(places, min(7, 1 - math.floor(math.log10(abs(value)))))
+    value = round(value, own) + 0.0  # no -0.00
+    return f"{value:.{own}f}, {part.side} {part.low:.{places}f} to {part.high:.{places}f}"
 
 
 def _direction(sides: Mapping[str, str]) -> str:
@@ -248,6 +249,8 @@ def _direction(sides: Mapping[str, str]) -> str:
         return "The student shrank or lost modes"
     if sides["variance_ratio"] == "above":
         return "The student spread out"
+    if {sides["debiased_cost"], sides["fidelity"]} == {"below", "above"}:
+        return "The measures of the student's law point in different directions"
     if sides["debiased_cost"] == "below":
         return "The student's outputs are nearer to the reference than independent samples of one law are"
     if sides["fidelity"] == "below":
