@@ -38,6 +38,7 @@ def plan(
 
     path, overrides = split_words(words, preset, "plan")
     experiments, chosen = load(path, preset, overrides).experiments(), choose_device(device)
+    show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
     planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory))
     times = planned.seconds()
     total = makespan(times, planned.workers if chosen.type == "cpu" else 1)  # training takes turns on a GPU

@@ -21,7 +21,7 @@ from dmdlab.device.limits import process_bytes, size_text, threads_each
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.run import DISTILLING, START_NETWORKS
-from dmdlab.lab.trial import MOST_MEMBERS, Speed, timed, tried
+from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, Speed, timed, tried
 from dmdlab.networks import network_settings
 from dmdlab.training.distill import cycles
 
@@ -88,7 +88,8 @@ class Plan:
             measured: dict[tuple[object, int], Speed] = {}
             found = []
             for part in self.parts:
-                most = MOST_MEMBERS if self.device.type == "cpu" else len(part.group)
+                few = max(1, min(MOST_MEMBERS, int(ENOUGH / tried(part.group).cycle_flops)))
+                most = few if self.device.type == "cpu" else len(part.group)
                 some = Group(part.group.members[:most])
                 key = (part.group.shape, len(some))
                 if key not in measured:

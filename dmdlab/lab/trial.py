@@ -48,6 +48,9 @@ RESTING = 3
 SEVERAL = 4
 """Members of the second trial of a stage."""
 
+ENOUGH = 2e10
+"""Operations of a cycle that is timed on a CPU, beyond which fewer members tell as much."""
+
 MOST_MEMBERS = 8
 """Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
 
