@@ -1,10 +1,12 @@
 """A process of its own for each contestant, as a user would run it.
 
-dmdlab tunes its process (glibc's allocator), the peer's is left as it is; TF32 is a switch of the whole process; and a
-peak of memory belongs to a process. So contestants live apart and take turns: while one works, the others wait.
+dmdlab tunes its process (glibc's allocator), the peers' are left as they are; TF32 and threads are switches of a whole
+process; and a peak of memory belongs to a process. So contestants live apart and take turns: while one works, the
+others wait.
 """
 
 import gc
+import importlib
 import multiprocessing
 import os
 import time
@@ -13,31 +15,34 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
 from unittest.mock import patch
 
-from benchmarks.contestants import Contestant, Job
-from benchmarks.measure import Options
+from benchmarks.contestants import Contestant, build
+from benchmarks.measure import Options, Turn
+from benchmarks.points import JAX, Job
 
 R = TypeVar("R")
 
-BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-"""How many threads numpy's products take is asked of the environment, when numpy is imported."""
-
-_contestant: Contestant | None = None
-"""In a lane: who is on it."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NPROC")
+"""Where libraries look for how many threads they may take when they are loaded; the last is XLA's."""
 
 
 class Lane:
     """A process with one contestant at a time. A context manager: leaving it ends the process.
 
-    tuned: whether the allocator is tuned as `dmdlab` does it. With `options.quick` all stays in this process, as it is.
+    tuned: whether the allocator is tuned as dmdlab does it. cache: a folder for compiled code, '' for the user's own.
+    With `options.quick` all stays in this process, as it is.
     """
 
-    def __init__(self, options: Options, tuned: bool) -> None:
+    job: Job | None = None
+
+    def __init__(self, options: Options, tuned: bool, cache: str = "") -> None:
         self.pool: ProcessPoolExecutor | None = None
         self.own: Contestant | None = None  # on a lane in this process
         if not options.quick:
             spawn = multiprocessing.get_context("spawn")
             self.pool = ProcessPoolExecutor(1, spawn, initializer=_enter, initargs=(options.threads, tuned))
-            with patch.dict(os.environ, dict.fromkeys(BLAS, str(options.threads))):
+            kept = {"TORCHINDUCTOR_CACHE_DIR": f"{cache}/torch", "JAX_COMPILATION_CACHE_DIR": f"{cache}/jax"}
+            kept |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+            with patch.dict(os.environ, dict.fromkeys(THREADS, str(options.threads)) | (kept if cache else {})):
                 self.pool.submit(int)  # starts the process
 
     def __enter__(self) -> "Lane":
@@ -49,27 +54,26 @@ class Lane:
 
     def call(self, function: Callable[..., R], *args: Any) -> R:
         """`function` of a module, run over there; its error is raised here."""
-        global _contestant
-        if self.pool:
-            return self.pool.submit(function, *args).result()
-        _contestant = self.own
-        result = function(*args)
-        self.own = _contestant
-        return result
+        return self.pool.submit(function, *args).result() if self.pool else function(*args)
 
     def enter(self, job: Job) -> float:
-        """Put a new contestant on the lane; the seconds that building it took."""
-        return self.call(_build, job)
+        """Put a contestant on the lane, if it is another; the seconds until its first cycle was done."""
+        if job == self.job:
+            return 0.0
+        self.job, start = job, time.perf_counter()
+        if self.pool:
+            return self.call(_build, job)
+        self.own = build(job)
+        return time.perf_counter() - start
 
-    def seconds(self, units: int) -> float:
-        """A turn: the time of so many units of work."""
-        return self.call(_seconds, units)
+    @property
+    def turn(self) -> Turn:
+        """A turn of the contestant on the lane: the time of so many cycles, in seconds."""
+        return (lambda units: self.call(_seconds, units)) if self.own is None else self.own.seconds
 
 
-def current() -> Contestant:
-    """In a lane: the contestant there."""
-    assert _contestant is not None, "no contestant has entered this lane"
-    return _contestant
+_contestant: Contestant | None = None
+"""In a lane's process: who is on it."""
 
 
 def _enter(threads: int, tuned: bool) -> None:
@@ -85,17 +89,18 @@ def _enter(threads: int, tuned: bool) -> None:
 def _build(job: Job) -> float:
     import torch
 
-    from benchmarks.contestants import build
-
     global _contestant
     _contestant = None
     gc.collect()
     if job.device.startswith("cuda"):
         torch.cuda.empty_cache()
+    if job.who in JAX:
+        importlib.import_module("benchmarks.jax_loop")
     start = time.perf_counter()
     _contestant = build(job)
     return time.perf_counter() - start
 
 
 def _seconds(units: int) -> float:
-    return current().seconds(units)
+    assert _contestant is not None, "no contestant has entered this lane"
+    return _contestant.seconds(units)

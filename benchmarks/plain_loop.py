@@ -1,14 +1,10 @@
 """The peer: one-step DMD as one would write it in an afternoon of PyTorch, one student at a time.
 
-Modules, `loss.backward()`, AdamW, `clip_grad_norm_`, eager, in the manner of the public implementations; torch's own
-defaults everywhere, nothing slowed down, no value asked of the device, and nothing shared with dmdlab but the law and
-the numbers of the experiment. One `cycle` does what one cycle of `dmdlab.training.distill` does: k fake-score updates
-and one student update, the student's batch being the first of the fake score's (DMD2). `PlainTeacher` and `plain_flow`
-are the same for the teacher's training and for Phi_K. `tests/test_benchmarks.py` holds them against dmdlab's: the same
-parameters from the same numbers, so that the comparison is of speed alone.
-
-Two switches, off by default, for the questions "and with the fused optimiser?" and "and in bfloat16?": `fused` and
-`autocast`.
+Modules, `loss.backward()`, torch's AdamW with its fused kernel, `clip_grad_norm_`, in the manner of the public
+implementations; nothing slowed down, no value asked of the device, and nothing shared with dmdlab but the law and the
+numbers of the experiment. One `cycle` does what one cycle of `dmdlab.training.distill` does: k fake-score updates and
+one student update, the student's batch being the first of the fake score's (DMD2). `tests/test_plain_loop.py` holds it
+against dmdlab's: the same parameters from the same numbers, so that the comparison is of speed alone.
 """
 
 import math
@@ -24,6 +20,7 @@ from dmdlab.networks import network_settings
 from dmdlab.networks.mlp import MLPSettings
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
+Schedule = torch.optim.lr_scheduler.LambdaLR
 
 
 class TimeFeatures(nn.Module):
@@ -76,45 +73,38 @@ class PlainResidual(nn.Module):
 class Preconditioned(nn.Module):
     """D(x, sigma) with EDM's preconditioning (EDM table 1)."""
 
-    def __init__(self, network: nn.Module, sigma_data: float, autocast: bool = False) -> None:
+    def __init__(self, network: nn.Module, sigma_data: float) -> None:
         super().__init__()
-        self.network, self.sigma_data, self.autocast = network, sigma_data, autocast
+        self.network, self.sigma_data = network, sigma_data
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         total = sigma**2 + self.sigma_data**2
         c_skip, c_out, c_in = self.sigma_data**2 / total, sigma * self.sigma_data / total.sqrt(), 1 / total.sqrt()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            output = self.network(c_in * x, sigma.log() / 4)
-        return c_skip * x + c_out * output
+        return c_skip * x + c_out * self.network(c_in * x, sigma.log() / 4)
 
 
 NETWORKS = {"mlp": PlainMLP, "residual": PlainResidual}
 
 
-def denoiser(spec: NetworkSpec, law: Law, autocast: bool = False) -> Preconditioned:
+def denoiser(spec: NetworkSpec, law: Law) -> Preconditioned:
     """An untrained network of this kind, at torch's own initialisation, as a denoiser of this law."""
     settings = network_settings(spec)
     assert isinstance(settings, MLPSettings)
-    return Preconditioned(NETWORKS[spec.kind](law.dim, settings), law.sigma_data, autocast)
+    return Preconditioned(NETWORKS[spec.kind](law.dim, settings), law.sigma_data)
 
 
-def schedule(adam: torch.optim.AdamW, total: int, warmup: int, decay: str) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then 'constant' or 'cosine' to 0 at step `total`."""
-
-    def factor(step: int) -> float:
-        ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0
-        if decay == "constant":
-            return ramp
-        return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warmup) / max(1, total - warmup))))
-
-    return torch.optim.lr_scheduler.LambdaLR(adam, factor)
+def refuse_other_losses(e: Experiment) -> None:
+    """Raise `InputError` for a loss that the peers do not have."""
+    s = e.student
+    if (s.normaliser, s.reduction, e.fake_score.weight) != ("sample", "mean", "edm") or s.init == "rotated":
+        raise InputError("the plain loop knows DMD2's normaliser, reduction and weight only, and no rotation")
 
 
 class PlainDMD:
     """One student, its fake score, and `cycle()`.
 
-    experiment: with DMD2's loss (its normaliser, reduction and weight) and no rotation; this loop knows no other and
-    raises `InputError`. teacher: a law's `denoise` or a `Preconditioned`. fused: AdamW's fused kernel.
+    teacher: a law's `denoise` or a `Preconditioned`. compiled: what is differentiated, and the direction, under
+    `torch.compile` with its default options. Raises `InputError` as `refuse_other_losses` does.
     """
 
     def __init__(
@@ -123,33 +113,57 @@ class PlainDMD:
         teacher: Teacher,
         student: Preconditioned,
         fake: Preconditioned,
-        fused: bool | None = None,
+        compiled: bool = False,
     ) -> None:
+        refuse_other_losses(experiment)
         s, f = experiment.student, experiment.fake_score
-        if (s.normaliser, s.reduction, f.weight) != ("sample", "mean", "edm") or s.init == "rotated":
-            raise InputError("the plain loop knows DMD2's normaliser, reduction and weight only, and no rotation")
         self.e, self.teacher, self.student, self.fake = experiment, teacher, student, fake
         self.device = next(student.parameters()).device
         self.student_adam, self.fake_adam = (
-            torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=s.weight_decay, fused=fused)
+            torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=s.weight_decay, fused=True)
             for network, rate in ((student, s.learning_rate), (fake, f.learning_rate))
         )
         k, cycles = f.updates, math.ceil(s.iterations / f.updates)
-        self.student_schedule = schedule(self.student_adam, cycles, math.ceil(s.warmup / k), s.decay)
-        self.fake_schedule = schedule(self.fake_adam, cycles * k, s.warmup, s.decay)
+        self.student_schedule = self.schedule(self.student_adam, cycles, math.ceil(s.warmup / k))
+        self.fake_schedule = self.schedule(self.fake_adam, cycles * k, s.warmup)
+        if compiled:
+            for name in ("generate", "direction", "score_loss"):
+                setattr(self, name, torch.compile(getattr(self, name)))
+
+    def schedule(self, adam: torch.optim.AdamW, total: int, warmup: int) -> Schedule:
+        """Linear warm-up, then 'constant' or 'cosine' to 0 at step `total`."""
+
+        def factor(step: int) -> float:
+            ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0
+            if self.e.student.decay == "constant":
+                return ramp
+            return ramp * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0, step - warmup) / max(1, total - warmup))))
+
+        return Schedule(adam, factor)
 
     def noise(self) -> Tensor:
         """z ~ N(0, sigma_max^2 I), (n, d)."""
         return torch.randn(self.e.student.batch, self.e.law.dim, device=self.device) * self.e.noise.sigma_max
 
     def levels(self, bounds: tuple[float, float]) -> Tensor:
-        """Noise levels uniform in this part of the Karras index, (n, 1)."""
-        u = bounds[0] + torch.rand(self.e.student.batch, 1, device=self.device) * (bounds[1] - bounds[0])
-        return karras(u, self.e)
+        """Noise levels uniform in this part of the Karras index (EDM eq. 5), (n, 1)."""
+        u, noise = torch.rand(self.e.student.batch, 1, device=self.device), self.e.noise
+        low, high = noise.sigma_min ** (1 / noise.rho), noise.sigma_max ** (1 / noise.rho)
+        return (low + (bounds[0] + u * (bounds[1] - bounds[0])) * (high - low)) ** noise.rho
 
     def generate(self, z: Tensor) -> Tensor:
         """G(z), (n, d)."""
         return self.student(z, torch.full((len(z), 1), self.e.noise.sigma_max, device=self.device))
+
+    def direction(self, x: Tensor, x_sigma: Tensor, sigma: Tensor) -> Tensor:
+        """The distribution-matching gradient at outputs x, (n, d)."""
+        real, own = self.teacher(x_sigma, sigma), self.fake(x_sigma, sigma)
+        return (own - real) / (x - real).abs().mean(dim=1, keepdim=True)
+
+    def score_loss(self, x: Tensor, x_sigma: Tensor, sigma: Tensor) -> Tensor:
+        """EDM's weighted denoising loss of the fake score."""
+        weight = 1 / sigma**2 + 1 / self.fake.sigma_data**2
+        return (weight * (self.fake(x_sigma, sigma) - x) ** 2).mean()
 
     def cycle(self) -> tuple[Tensor, Tensor]:
         """One student update and k fake-score updates; the DM loss and the last score loss."""
@@ -167,87 +181,23 @@ class PlainDMD:
         """Move the student down the distribution-matching gradient at its outputs x (n, d); the loss."""
         with torch.no_grad():
             sigma = self.levels(self.e.student.levels)
-            x_sigma = x + sigma * torch.randn_like(x)
-            real, own = self.teacher(x_sigma, sigma), self.fake(x_sigma, sigma)
-            grad = (own - real) / (x - real).abs().mean(dim=1, keepdim=True)
+            grad = self.direction(x, x + sigma * torch.randn_like(x), sigma)
         loss = 0.5 * nn.functional.mse_loss(x, (x - grad).detach())
-        self.student_adam.zero_grad()
-        loss.backward()
-        self.clip(self.student)
-        self.student_adam.step()
-        self.student_schedule.step()
+        self.step(loss, self.student, self.student_adam, self.student_schedule)
         return loss.detach()
 
     def score_step(self, x: Tensor) -> Tensor:
         """Fit the fake score to the student's outputs x (n, d); the loss."""
         sigma = self.levels(self.e.fake_score.levels)
-        loss = score_matching(self.fake, x, x + sigma * torch.randn_like(x), sigma)
-        self.fake_adam.zero_grad()
-        loss.backward()
-        self.clip(self.fake)
-        self.fake_adam.step()
-        self.fake_schedule.step()
+        loss = self.score_loss(x, x + sigma * torch.randn_like(x), sigma)
+        self.step(loss, self.fake, self.fake_adam, self.fake_schedule)
         return loss.detach()
 
-    def clip(self, network: nn.Module) -> None:
-        """Limit the gradient norm; 0 is no limit."""
+    def step(self, loss: Tensor, network: nn.Module, adam: torch.optim.AdamW, schedule: Schedule) -> None:
+        """One step of a network down a loss; a `student.clip` of 0 limits no gradient."""
+        adam.zero_grad()
+        loss.backward()
         if self.e.student.clip:
             nn.utils.clip_grad_norm_(network.parameters(), self.e.student.clip)
-
-
-class PlainTeacher:
-    """One network trained to denoise a law, and `step()`; `InputError` for options that it does not know."""
-
-    def __init__(self, experiment: Experiment, law: Law, network: Preconditioned, generator: torch.Generator) -> None:
-        self.e, self.law, self.network, self.generator = experiment, law, network, generator
-        t = experiment.teacher
-        if t.levels != "karras" or t.train_samples:
-            raise InputError("the plain teacher knows levels on the Karras index and fresh data only")
-        self.adam = torch.optim.AdamW(network.parameters(), lr=t.learning_rate, weight_decay=0.0)
-        self.schedule = schedule(self.adam, t.iterations, t.warmup, "cosine")
-
-    def batch(self) -> Tensor:
-        """Fresh data, (n, d)."""
-        return self.law.sample(self.e.teacher.batch, self.generator)
-
-    def step(self) -> Tensor:
-        """One iteration of denoising score matching; the loss."""
-        x = self.batch()
-        sigma = karras(torch.rand(len(x), 1, device=x.device), self.e)
-        x_sigma = x + sigma * torch.randn_like(x)
-        with torch.no_grad():
-            target = self.law.denoise(x_sigma, sigma) if self.e.teacher.target == "posterior" else x
-        loss = score_matching(self.network, target, x_sigma, sigma)
-        self.adam.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.adam.step()
-        self.schedule.step()
-        return loss.detach()
-
-
-def karras(u: Tensor, e: Experiment) -> Tensor:
-    """Noise levels at places u of the Karras index (EDM eq. 5)."""
-    low, high = e.noise.sigma_min ** (1 / e.noise.rho), e.noise.sigma_max ** (1 / e.noise.rho)
-    return (low + u * (high - low)) ** e.noise.rho
-
-
-def score_matching(network: Preconditioned, target: Tensor, x_sigma: Tensor, sigma: Tensor) -> Tensor:
-    """EDM's weighted denoising loss."""
-    weight = 1 / sigma**2 + 1 / network.sigma_data**2
-    return (weight * (network(x_sigma, sigma) - target) ** 2).mean()
-
-
-@torch.no_grad()
-def plain_flow(network: Preconditioned, z: Tensor, e: Experiment) -> Tensor:
-    """Phi_K(z), (n, d), by Heun's method (EDM algorithm 1 without churn)."""
-    grid = karras(torch.linspace(1, 0, e.teacher.steps, dtype=torch.float64), e).tolist()
-    x = z
-    for here, there in zip(grid, [*grid[1:], 0.0], strict=True):
-        slope = (x - network(x, x.new_full((len(x), 1), here))) / here
-        guess = x + (there - here) * slope
-        if there > 0:
-            slope = (slope + (guess - network(guess, x.new_full((len(x), 1), there))) / there) / 2
-            guess = x + (there - here) * slope
-        x = guess
-    return x
+        adam.step()
+        schedule.step()

@@ -1,98 +1,67 @@
-"""What the machine does at most, measured: matrix products, copies. And where a cycle's time goes, from a profile.
+"""What the machine multiplies at most: the fastest rate of any library, of large matrices and of a network's own."""
 
-All of these run in a lane (`benchmarks.lane`).
-"""
-
-import re
-import statistics
+import time
 from collections.abc import Callable
-from functools import partial
 
+import numpy as np
 import torch
-from torch.nn.functional import linear
 
-from benchmarks.contestants import Contestant
-from benchmarks.lane import current
-from benchmarks.measure import Options
-from dmdlab.config import Experiment
-from dmdlab.device.precision import Precision, arithmetic
-from dmdlab.lab.profile import watch
+from benchmarks.points import Job
+from dmdlab.device.environment import synchronise
+from dmdlab.device.precision import arithmetic
 from dmdlab.laws import make_law
 from dmdlab.networks import EnsembleLinear, make_network
-from dmdlab.randomness import generator
 
-CPU_PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"}
-GPU_PRODUCTS = re.compile("gemm|nvjet|cutlass|xmma|cublas", re.IGNORECASE)
-"""Kernels that multiply matrices, by the names that cuBLAS and CUTLASS give them."""
+SEVERAL = 16
+"""Networks whose products are made in one call, besides one network's: a call's own cost is hardly seen then."""
 
-
-def product_size(options: Options) -> int:
-    """Rows of the large square product: big enough for the full rate, small enough for a turn."""
-    return 64 if options.quick else 8192 if options.cuda else 2048
+Shape = tuple[int, int, int, int]
+"""(b, i, j, l): b products of (i, j) and (j, l) matrices."""
 
 
-def copy_numbers(options: Options) -> int:
-    """float32 numbers of the copy: more than any cache holds."""
-    return 1 << (12 if options.quick else 30 if options.cuda else 26)
+def own(job: Job, members: int) -> list[Shape]:
+    """The products of a forward and a backward pass of the job's network: outputs, gradients of weights and inputs."""
+    e, found = job.point.group(1).shared, list[Shape]()
+    network, n = make_network(1, make_law(e.law.model_dump()), e.network), e.student.batch
+    for layer in (layer for layer in network.modules() if isinstance(layer, EnsembleLinear)):
+        _, inputs, outputs = layer.weight.shape
+        found += [(members, n, inputs, outputs), (members, inputs, n, outputs), (members, n, outputs, inputs)]
+    return found
 
 
-def product_seconds(size: int, precision: Precision, device: str, units: int) -> float:
-    """Time of `units` products of two (size, size) matrices: 2 size^3 operations each."""
-    a, b, out = (_random(precision, device, size, size) for _ in range(3))
-    return _timed(lambda: torch.mm(a, b, out=out), device, precision, units)
+def rates(job: Job, quick: bool, seconds: float) -> dict[str, float]:
+    """Operations per second of every library at its best moment, each tried for so long; in a process of its own."""
+    size = 64 if quick else 8192 if job.device.startswith("cuda") else 2048
+    kinds = {"large": [(1, size, size, size)], "own": own(job, 1), f"own, {SEVERAL} at once": own(job, SEVERAL)}
+    found = {}
+    for what, shapes in kinds.items():
+        flops = sum(2 * b * i * j * l for b, i, j, l in shapes)
+        for library in ("torch", "numpy") if job.device == "cpu" else ("torch",):
+            calls = [product(library, shape, job) for shape in shapes]
+            found[f"{library}, {what}"] = float(f"{flops / best(calls, job, seconds):.4g}")
+    return found
 
 
-def shapes(e: Experiment) -> list[tuple[int, int]]:
-    """(inputs, outputs) of every matrix product in one forward pass of the experiment's network."""
-    network = make_network(1, make_law(e.law.model_dump()), e.network)
-    weights = (layer.weight for layer in network.modules() if isinstance(layer, EnsembleLinear))
-    return [(weight.shape[1], weight.shape[2]) for weight in weights]
+def product(library: str, shape: Shape, job: Job) -> Callable[[], object]:
+    """A product into memory that is there."""
+    b, i, j, l = shape
+    sizes = [(b, *size) if b > 1 else size for size in ((i, j), (j, l), (i, l))]
+    if library == "numpy":
+        x, w, out = (np.ones(size, np.float32) for size in sizes)
+        return lambda: np.matmul(x, w, out=out)
+    a, c, to = (torch.ones(size, device=job.device) for size in sizes)
+    return lambda: torch.matmul(a, c, out=to)
 
 
-def shapes_seconds(e: Experiment, members: int | None, precision: Precision, device: str, units: int) -> float:
-    """Time of `units` times all products of one forward pass at their own shapes, no biases: an ensemble's of so many
-    members, or (None) those of the peer's one network."""
-    random, n = partial(_random, precision, device), e.student.batch
-    if members is None:
-        layers = [(random(n, inputs), random(outputs, inputs)) for inputs, outputs in shapes(e)]
-        return _timed(lambda: [linear(x, w) for x, w in layers], device, precision, units)
-    pairs = [(random(members, n, inputs), random(members, inputs, outputs)) for inputs, outputs in shapes(e)]
-    return _timed(lambda: [torch.bmm(x, w) for x, w in pairs], device, precision, units)
-
-
-def copy_seconds(numbers: int, device: str, units: int) -> float:
-    """Time of `units` copies of so many float32 numbers: 8 bytes each, read and written."""
-    a = torch.zeros(numbers, device=device)
-    b = torch.ones_like(a)
-    return _timed(lambda: b.copy_(a), device, "float32", units)
-
-
-def _random(precision: Precision, device: str, *shape: int) -> torch.Tensor:
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return torch.randn(shape, generator=generator(0, "benchmark", device=device), device=device).to(dtype)
-
-
-def _timed(call: Callable[[], object], device: str, precision: Precision, units: int) -> float:
-    contestant = Contestant(call, torch.device(device))
-    with arithmetic("tf32" if precision == "tf32" else "float32", contestant.device):
-        contestant.seconds(1)  # not the first touch of the memory
-        return contestant.seconds(units)
-
-
-def share_of_products(units: int, rounds: int) -> float:
-    """In a lane: the part of its contestant's time that is spent within matrix products, an exact law's own included.
-
-    On a CPU the products' own time on the main thread, on a GPU that of their kernels. Profiling lengthens a cycle but
-    hardly a product in it, so each round holds the products of watched cycles against cycles right beside them that
-    nobody watches; the median of the rounds.
-    """
-    contestant = current()
-    shares = []
-    for _ in range(rounds):
-        events = watch(contestant.step, units, contestant.device).key_averages()
-        if contestant.device.type == "cuda":
-            micros = sum(e.self_device_time_total for e in events if GPU_PRODUCTS.search(e.key))
-        else:
-            micros = sum(e.self_cpu_time_total for e in events if e.key in CPU_PRODUCTS)
-        shares.append(micros / 1e6 / contestant.seconds(units))
-    return statistics.median(shares)
+def best(calls: list[Callable[[], object]], job: Job, seconds: float) -> float:
+    """The shortest time of all calls, one after another, of as many tries as fit into `seconds`, three at least."""
+    device, times, started = torch.device(job.device), list[float](), time.perf_counter()
+    with arithmetic(job.precision, device):
+        while len(times) < 3 or time.perf_counter() - started < seconds:
+            synchronise(device)
+            start = time.perf_counter()
+            for call in calls:
+                call()
+            synchronise(device)
+            times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,82 +1,70 @@
-"""How long until the first step, and how much memory: each contestant in a fresh process, once a round.
+"""How long until the first cycle, and how much memory: each contestant in fresh processes.
 
-Time to first step: importing torch and the package, and what torch imports at the first optimiser (`import_s`), making
-law, networks and optimisers (`build_s`), and the first cycle (`first_s`); on a GPU the context, the warm-up cycles and
-the capture of the graph are in `ready_s`, the time from the start of the process until the replayed cycle is there.
-Peak memory over these cycles: on a GPU what its allocator gave out at most, on a CPU how far the process grew beyond
-its imports (resident set).
+Imports: of the libraries; torch imports hundreds of modules at the first optimiser. First cycle: making law, networks
+and optimisers, too, and compiling; once with an empty folder for compiled code, then with a full one. Peak memory over
+five cycles: on a GPU what torch's allocator gave out at most, on a CPU how far the process grew beyond its imports.
 """
 
 import contextlib
 import statistics
+import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.contestants import Job, Way
-from benchmarks.grid import bases
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, say, significant
-from benchmarks.throughput import line, own_ways
+from benchmarks.peers import Record, line
+from benchmarks.points import JAX, MEMBERS, OWN, PAPER, QUICKSTART, TINY, Job, contestants
 
 READY = 5
 """Cycles until everything is set up: on a GPU three to warm up, one to capture, one replayed."""
 
 
 def run(options: Options) -> dict[str, Any]:
-    """A record for each contestant at each base point."""
+    """A record for each contestant, of JAX's the first form, at two points."""
     records = []
-    for base in bases(options)[-1 if options.quick else 0 :]:
-        ways: tuple[Way, ...] = ("plain", *own_ways(options))
-        for way in ways:
-            job = base.job(way, options.device)
-            rounds = [once(job, options) for _ in range(1 if options.quick else 3)]
-            members = 1 if job.plain else job.members
-            record = {"base": base.name, "way": way, **job.about(), "members": members, "rounds": rounds}
-            record |= medians(record)
-            if not job.plain:  # the planner's, for the whole run, its measures included
-                kind = torch.device(options.device).type
-                record["planned_bytes"] = job.tried().bytes(members, kind)
-            say(f"{line(record)}: ready after {record['ready_s']:.1f} s")
-            records.append(record)
+    for point in [TINY] if options.quick else [QUICKSTART.at(MEMBERS, 16), PAPER]:
+        for who in (name for name in contestants(options) if name not in JAX[0 if options.quick else 1 :]):
+            job = Job(point, who, options.device)
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+                rounds = [once(job, options, cache) for _ in range(1 + options.processes)]
+            record = point.about() | {"who": who, MEMBERS: job.students, "threads": options.threads, "rounds": rounds}
+            if who in OWN:  # the planner's, for the whole run, its measures included
+                record["planned_bytes"] = point.tried().bytes(point.members, torch.device(options.device).type)
+            records.append(record | {"figures": figures(record)})
+            say(f"{line(record)}, {who}: first cycle after {records[-1]['figures']['first_s']:.1f} s")
     return {"records": records}
 
 
-def medians(record: Mapping[str, Any]) -> dict[str, float]:
-    """Of a record's rounds."""
-    rounds = record["rounds"]
-    return {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+def figures(record: Record) -> dict[str, float]:
+    """Of a record's rounds: the first one's first cycle, and medians of the others."""
+    cold, *rounds = record["rounds"]
+    return {"cold_s": cold["first_s"]} | {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
 
 
-def once(job: Job, options: Options) -> dict[str, float]:
+def once(job: Job, options: Options, cache: str) -> dict[str, float]:
     """Seconds and bytes of one fresh process."""
     start = time.perf_counter()
-    with Lane(options, tuned=not job.plain) as lane:
-        lane.call(_first_optimiser)
-        before = lane.call(_resident, job.device, "VmRSS")
+    with Lane(options, job.tuned, cache) as lane:
+        lane.call(_imports, job.who)
         imported = time.perf_counter()
-        build = lane.enter(job)
-        first = lane.seconds(1)
-        lane.seconds(READY - 1)
-        ready = time.perf_counter()
+        before = lane.call(_resident, job.device, "VmRSS")
+        found = {"import_s": significant(imported - start), "first_s": significant(lane.enter(job))}
+        lane.turn(READY - 1)
         after = lane.call(_resident, job.device, "VmHWM")
-    found = {
-        "import_s": significant(imported - start),
-        "build_s": significant(build),
-        "first_s": significant(first),
-        "ready_s": significant(ready - start),
-    }
-    if before is not None and after is not None:
-        found["peak_bytes"] = after if options.cuda else after - before
+    if before is not None and after is not None:  # not every system tells
+        found["peak_bytes"] = after if options.cuda else max(0, after - before)
     return found
 
 
-def _first_optimiser() -> None:
-    """In a lane: make and drop one, which has torch import its compiler, hundreds of modules."""
+def _imports(who: str) -> None:
+    """In a lane: have the libraries import the rest of themselves."""
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+    if who in JAX:
+        __import__("jax").devices()
 
 
 def _resident(device: str, key: str) -> int | None:

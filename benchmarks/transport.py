@@ -1,27 +1,23 @@
-"""Exact transport, side by side in one run: `dmdlab.transport` against scipy, POT and lapx on the same clouds.
+"""Exact transport, side by side in one process: `dmdlab.transport` against scipy, POT and lapx on the same clouds.
 
-Every time includes the squared distances, because that is what a user waits for; solvers take turns in one process, and
-the best of three rounds counts, of two above n = 2000. The costs must agree to 1e-6, or the run fails. Ratios above 1
-mean that dmdlab is quicker. At the end, in a fresh process, a certified interval beyond the dense solver's limit. A
-CPU's business, on whatever device the others run.
+Every time includes the squared distances, because that is what a user waits for; solvers take turns, and the best of
+three rounds counts, of two above n = 2000. The costs must agree to 1e-6, or the run fails. At the end, in a fresh
+process, a certified interval beyond the dense solver's limit. A CPU's business, on whatever device the others run.
 """
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from benchmarks.lane import Lane
 from benchmarks.measure import Options, say, significant
+from benchmarks.peers import Record
 
 SIZES = ((1000, 2), (1000, 64), (2000, 16), (2000, 64), (5000, 16), (5000, 64))
-ROUNDS, FEWER, MANY = 3, 2, 2000
-"""Rounds of every solver; above so many points, fewer of them."""
-
 Cloud = np.ndarray
-Solver = Callable[[Cloud, Cloud], float]
 
 
 def full_matrix(P: Cloud, G: Cloud) -> np.ndarray:
@@ -42,8 +38,7 @@ def by_scipy(P: Cloud, G: Cloud) -> float:
     from scipy.optimize import linear_sum_assignment
 
     cost = full_matrix(P, G)
-    rows, columns = linear_sum_assignment(cost)
-    return float(cost[rows, columns].mean())
+    return float(cost[linear_sum_assignment(cost)].mean())
 
 
 def by_pot(P: Cloud, G: Cloud) -> float:
@@ -61,36 +56,35 @@ def by_lapx(P: Cloud, G: Cloud) -> float:
     return float(cost) / len(P)
 
 
-PEERS: dict[str, Solver] = {"scipy": by_scipy, "pot": by_pot, "lapx": by_lapx}
-SOLVERS: dict[str, Solver] = {"dmdlab": by_dmdlab} | PEERS
+PEERS: dict[str, Callable[[Cloud, Cloud], float]] = {"scipy": by_scipy, "POT": by_pot, "lapx": by_lapx}
+SOLVERS = {"dmdlab": by_dmdlab} | PEERS
 
 
-def compare(clouds: str, P: Cloud, G: Cloud) -> dict[str, Any]:
+def compare(clouds: str, P: Cloud, G: Cloud) -> Record:
     """One record; ArithmeticError when the solvers disagree."""
-    record: dict[str, Any] = {"clouds": clouds, "n": len(P), "d": P.shape[1]} | {f"{name}_s": [] for name in SOLVERS}
+    seconds: dict[str, list[float]] = {name: [] for name in SOLVERS}
     costs = {}
-    for turn in range(ROUNDS if len(P) <= MANY else FEWER):
+    for turn in range(3 if len(P) <= 2000 else 2):
         for name, solve in list(SOLVERS.items())[:: -1 if turn % 2 else 1]:
             started = time.perf_counter()
             costs[name] = solve(P, G)
-            record[f"{name}_s"].append(significant(time.perf_counter() - started))
+            seconds[name].append(significant(time.perf_counter() - started))
     for name in PEERS:
         if not np.isclose(costs["dmdlab"], costs[name], rtol=1e-6):
             raise ArithmeticError(f"{clouds}: cost {costs['dmdlab']} by dmdlab, {costs[name]} by {name}")
-    record |= figures(record)
-    told = ", ".join(f"{name} {record[f'{name}_ratio']:.1f}" for name in PEERS)
-    say(f"{clouds}, n = {len(P)}, d = {P.shape[1]}: {told}")
-    return record
+    record = {"clouds": clouds, "n": len(P), "d": P.shape[1], "seconds": seconds}
+    say(f"{clouds}, n = {len(P)}, d = {P.shape[1]}: {1e3 * min(seconds['dmdlab']):.1f} ms")
+    return record | {"figures": figures(record)}
 
 
-def figures(record: Mapping[str, Any]) -> dict[str, float]:
+def figures(record: Record) -> dict[str, float]:
     """From a record's rounds: the best time of each solver, and how many times dmdlab's the others take."""
-    best = {name: min(record[f"{name}_s"]) for name in SOLVERS}
-    found = {f"{name}_ms": 1e3 * seconds for name, seconds in best.items()}
-    return found | {f"{name}_ratio": best[name] / best["dmdlab"] for name in PEERS}
+    best = {name: min(rounds) for name, rounds in record["seconds"].items()}
+    found = {f"{name}, ms": 1e3 * seconds for name, seconds in best.items()}
+    return found | {f"{name}, ratio": best[name] / best["dmdlab"] for name in PEERS}
 
 
-def certify(n: int, d: int, relative_gap: float) -> dict[str, Any]:
+def certify(n: int, d: int, relative_gap: float) -> Record:
     """The certified interval, with the process's peak memory so far, None where the system does not say."""
     from dmdlab.device.limits import process_peak
     from dmdlab.transport import assignment
@@ -98,17 +92,8 @@ def certify(n: int, d: int, relative_gap: float) -> dict[str, Any]:
     P, G = np.random.default_rng(0).standard_normal((2, n, d), dtype=np.float32)
     started = time.perf_counter()
     found = assignment(P, G, relative_gap=relative_gap)
-    return {
-        "clouds": "independent, certified",
-        "n": n,
-        "d": d,
-        "asked_gap": relative_gap,
-        "lower": found.lower,
-        "upper": found.upper,
-        "gap": found.gap,
-        "seconds": time.perf_counter() - started,
-        "peak_bytes": process_peak(),
-    }
+    seconds, interval = time.perf_counter() - started, {"lower": found.lower, "upper": found.upper, "gap": found.gap}
+    return {"n": n, "d": d, "asked_gap": relative_gap, **interval, "seconds": seconds, "peak_bytes": process_peak()}
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -118,8 +103,7 @@ def run(options: Options) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     records = []
     with Lane(options, tuned=False) as lane:
-        for solve in SOLVERS.values():
-            lane.call(solve, np.zeros((2, 2)), np.zeros((2, 2)))  # imports
+        lane.call(compare, "imports", *rng.standard_normal((2, 9, 2)))
         for n, d in [(50, 2)] if options.quick else SIZES:
             P, E = rng.standard_normal((2, n, d))
             records.append(lane.call(compare, "independent", P, E))
@@ -127,5 +111,4 @@ def run(options: Options) -> dict[str, Any]:
         P, E = rng.standard_normal((2, 50 if options.quick else 2000, 64))
         records.append(lane.call(compare, "near-copies", P, P + 0.01 * E))
     with Lane(options, tuned=False) as lane:
-        certified = lane.call(certify, 50 if options.quick else 20_000, 64, 1e-2)
-    return {"records": records, "certified": [certified]}
+        return {"records": records, "certified": [lane.call(certify, 50 if options.quick else 20_000, 64, 1e-2)]}

@@ -1,24 +1,19 @@
-"""The peer of the benchmarks does dmdlab's arithmetic: in float64, where steps of Adam do not amplify the last bit."""
+"""The peers of the benchmarks do dmdlab's arithmetic: in float64, where steps of Adam do not amplify the last bit."""
 
-import itertools
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 import pytest
 import torch
-from small import CPU, experiment, law_of, start_denoiser
+from small import experiment, law_of, start_denoiser
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import plain_loop
-from benchmarks.plain_loop import PlainDMD, PlainTeacher, Preconditioned, denoiser, plain_flow
+from benchmarks.plain_loop import PlainDMD, Preconditioned, denoiser
 from dmdlab.config import Experiment, InputError
-from dmdlab.diffusion import flow, karras_grid
 from dmdlab.group import Group
 from dmdlab.lab.trial import tried
-from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
-from dmdlab.training import teacher
 from dmdlab.training.distill import Distillation
 from dmdlab.training.student import Student
 
@@ -63,17 +58,18 @@ class Fed:
         return all(next(rest, None) is None for rest in self.streams.values())
 
 
-def loops(e: Experiment) -> tuple[Distillation, Distillation, PlainDMD]:
-    """Ours, another of ours for its draws, and the plain one, all at the same start."""
+def ours(*members: Experiment) -> Distillation:
+    """The loop from untrained networks, a network teacher another one."""
+    e, law = members[0], law_of(members[0])
+    judge = start_denoiser(members, "teacher") if e.teacher.kind == "network" else law.denoise
+    student = Student(start_denoiser(members), [e.noise.sigma_max])
+    return Distillation(Group(members), law, judge, student, start_denoiser(members, "fake"))
 
-    def ours() -> Distillation:
-        judge = start_denoiser([e], "teacher") if e.teacher.kind == "network" else law_of(e).denoise
-        student = Student(start_denoiser([e]), [e.noise.sigma_max])
-        return Distillation(Group((e,)), law_of(e), judge, student, start_denoiser([e], "fake"))
 
-    loop = ours()
+def plain_of(e: Experiment, loop: Distillation, compiled: bool = False) -> PlainDMD:
+    """The plain loop at the same start as member 0."""
     judge = own(e, loop.teacher) if isinstance(loop.teacher, EDMDenoiser) else loop.teacher
-    return loop, ours(), PlainDMD(e, judge, own(e, loop.student.denoiser), own(e, loop.fake))
+    return PlainDMD(e, judge, own(e, loop.student.denoiser), own(e, loop.fake), compiled)
 
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -87,11 +83,10 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.usefixtures("double")
-def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
-    e = experiment(**options)
-    loop, dealer, plain = loops(e)
+def ends_together(e: Experiment, monkeypatch: pytest.MonkeyPatch, compiled: bool = False) -> None:
+    """Ours and the plain loop train from the same start and the same numbers to the same end."""
+    loop, dealer = ours(e), ours(e)
+    plain = plain_of(e, loop, compiled)
     starts = [loop.student.network.flat[0].clone(), loop.fake.network.flat[0].clone()]
     draws = [[t[0].double() for t in next(dealer.draws)] for _ in range(CYCLES)]
     for _ in range(CYCLES):
@@ -110,12 +105,49 @@ def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monk
         assert moved(end, start, as_row(theirs)) < 1e-6
 
 
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.usefixtures("double")
-def test_the_plain_flow_makes_the_same_pairs() -> None:
-    e = experiment(network__kind="mlp", teacher__steps=5)
-    ours = start_denoiser([e])
-    z = e.noise.sigma_max * torch.randn(1, 7, e.law.dim, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(plain_flow(own(e, ours), z[0], e), flow(ours, z, karras_grid(5, e.noise))[0])
+def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_together(experiment(**options), monkeypatch)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("double")
+def test_the_compiled_plain_loop_trains_the_same_student(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    ends_together(experiment(fake_score__updates=2), monkeypatch, compiled=True)
+
+
+@pytest.mark.parametrize("over", ["map", "vmap"])
+@pytest.mark.usefixtures("double")
+def test_the_jax_loop_trains_the_same_students(over: str) -> None:
+    jax = pytest.importorskip("jax", reason="JAX, a peer of the benchmarks, is not installed (extra 'bench')")
+    from benchmarks.jax_loop import JaxDMD, rows_of
+
+    options = {} if over == "map" else OPTIONS["network teacher"] | OPTIONS["cosine"]
+    e = experiment(fake_score__updates=2, **options)
+    members = [e, e.model_copy(update={"seed": 1})]
+    loop, dealer = ours(*members), ours(*members)
+    networks = {"student": loop.student.network, "fake": loop.fake.network}
+    starts = {name: network.flat.clone() for name, network in networks.items()}
+    draws = [[t.double() for t in next(dealer.draws)] for _ in range(CYCLES)]
+    with jax.enable_x64(True):
+        given = [jax.numpy.asarray(torch.stack(each, dim=1).numpy()) for each in zip(*draws, strict=True)]
+        judge = rows_of(loop.teacher.network) if isinstance(loop.teacher, EDMDenoiser) else None
+        student, fake = (rows_of(network) for network in networks.values())
+        law = law_of(e)
+        theirs = JaxDMD(e, law, student, judge, over, CYCLES // 2, lambda i, at: tuple(t[i, at] for t in given), fake)
+        theirs.keys = jax.numpy.arange(len(members))
+        losses = [theirs.run() for _ in range(2)]
+    for _ in range(CYCLES):
+        loop.cycle()
+    assert all(each.shape == (2, CYCLES // 2, 2) for each in losses)
+    for name, trained in zip(networks, theirs.state, strict=True):
+        network = getattr(loop, name).network
+        found = jax.device_get(trained.parameters)
+        rows = [torch.tensor(found[key]) for key, _ in network.named_parameters()]
+        assert moved(network.flat.detach(), starts[name], torch.cat([t.flatten(1) for t in rows], dim=1)) < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["mlp", "residual"])
@@ -123,41 +155,14 @@ def test_the_plain_flow_makes_the_same_pairs() -> None:
 def test_the_arithmetic_that_is_counted_is_what_the_plain_loop_does(kind: str, batches: str) -> None:
     options = {"network__kind": kind, "teacher__kind": "network", "fake_score__batches": batches}
     e = experiment(**options, fake_score__updates=3)
-    *_, plain = loops(e)
+    plain = plain_of(e, ours(e))
     with FlopCounterMode(display=False) as counted:
         plain.cycle()
-    assert counted.get_total_flops() == tried(Group((e,))).cycle_flops
-
-
-class Shelf:
-    """A law whose samples are given; it denoises as the law that it stands for."""
-
-    def __init__(self, law: Law, batches: list[Tensor]) -> None:
-        self.denoise, self.sigma_data, self.batches = law.denoise, law.sigma_data, iter(batches)
-
-    def sample(self, n: int, generator: object) -> Tensor:
-        return next(self.batches)
-
-
-@pytest.mark.parametrize("target", ["data", "posterior"])
-@pytest.mark.usefixtures("double")
-def test_the_plain_teacher_trains_the_same_network(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    e = experiment(teacher__iterations=CYCLES, teacher__warmup=2, teacher__target=target, teacher__batch=16)
-    law, ours = law_of(e), start_denoiser([e])
-    draws = [[t[0].double() for t in step] for step in itertools.islice(teacher._draws(e, [e.seed], law, CPU), CYCLES)]
-    network = own(e, ours)
-    start = as_row(network)
-    for _ in teacher.train_teacher(e, [e.seed], law, ours):
-        pass
-    shelf: Any = Shelf(law, [x for x, _, _ in draws])
-    plain = PlainTeacher(e, shelf, network, torch.Generator())
-    levels = iter([sigma for _, sigma, _ in draws])
-    monkeypatch.setattr(plain_loop, "karras", lambda u, e: next(levels))
-    fed = Fed(monkeypatch, randn_like=[eps for _, _, eps in draws])
-    for _ in range(CYCLES):
-        plain.step()
-    assert fed.nothing_left()
-    assert moved(ours.network.flat[0].detach(), start, as_row(network)) < 1e-6
+    spared = 0  # the residual network embeds a level that all rows share once, in each call of the student
+    if kind == "residual":
+        fresh, embedding = (2 if batches == "shared" else 3), 2 * 32 * e.network.parameters["width"]
+        spared = embedding * ((2 + fresh) * e.student.batch - 3)  # its first call goes backward, too
+    assert counted.get_total_flops() == tried(Group((e,))).cycle_flops + spared
 
 
 @pytest.mark.parametrize(
@@ -169,17 +174,7 @@ def test_the_plain_teacher_trains_the_same_network(target: str, monkeypatch: pyt
         {"student__init": "rotated"},
     ],
 )
-def test_the_plain_loop_refuses_what_it_would_do_otherwise(options: dict[str, object]) -> None:
+def test_the_peers_refuse_what_they_would_do_otherwise(options: dict[str, object]) -> None:
+    e = experiment(**options)
     with pytest.raises(InputError, match="plain loop knows"):
-        loops(experiment(**options))
-
-
-def test_the_plain_loop_in_bfloat16_is_near_the_one_in_float32() -> None:
-    e = experiment(network__kind="mlp")
-    x, sigma = torch.randn(2, 9, e.law.dim, generator=torch.Generator().manual_seed(0))[0], torch.ones(9, 1)
-    plain = own(e, start_denoiser([e]))
-    exact = plain(x, sigma)
-    plain.autocast = True
-    error = (plain(x, sigma) - exact).abs().max()
-    assert plain(x, sigma).dtype == torch.float32
-    assert 0 < error < 0.02 * exact.abs().max()
+        plain_of(e, ours(e))

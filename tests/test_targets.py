@@ -1,104 +1,60 @@
-"""Targets of speed: rows, verdicts and where they come from. Nothing is timed."""
+"""Targets of speed: what is measured, verdicts, bounds. Nothing is timed."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
+from benched import record_of
 
-from benchmarks import limits, report, targets
-from benchmarks.grid import MEMBERS, bases
-from benchmarks.limits import PEER
-from benchmarks.measure import Options
+from benchmarks import tables
+from benchmarks.points import COMPILED, EAGER, JAX_MAP, JAX_VMAP, PLAIN
+from benchmarks.targets import TARGETS, Target, missing
+
+
+def at_16(**seconds: list[list[float]]) -> dict[str, Any]:
+    """A record whose dmdlab takes 1 s a student in every round."""
+    names = {"plain": PLAIN, "map": JAX_MAP, "vmap": JAX_VMAP, "eager": EAGER}
+    return record_of({COMPILED: [[1.0, 1.0]] * 3} | {names[key]: rounds for key, rounds in seconds.items()})
 
 
 @pytest.mark.parametrize(
-    ("seconds", "partial", "said"),
+    ("processes", "said"),
     [
-        ([29.0, 30.0], False, "met"),
-        ([29.0, 30.1], False, "undecided"),
-        ([31.0, 30.1], False, "not met"),
-        ([29.0, 30.0], True, "undecided"),  # what was left out might take it beyond 30
-        ([31.0, 30.1], True, "not met"),
+        ([[1.0, 1.0], [1.0, 1.1], [1.0, 1.0]], "met"),
+        ([[1.0, 1.0], [0.95, 1.1], [1.0, 1.0]], "met"),
+        ([[1.0, 1.0], [0.89, 1.11], [1.0, 1.0]], "not met"),  # the least of the rounds
+        ([[0.99, 0.99], [0.99, 0.99], [1.2, 1.0]], "not met"),
+        ([[1.2, 1.2], [1.0, 1.0], [1.2, 1.2]], "not judged: unsteady"),
     ],
 )
-def test_a_target_is_met_by_every_round_by_none_or_undecided(seconds: list[float], partial: bool, said: str) -> None:
-    less, more = targets.Target("time", 30.0, False, "s"), targets.Target("speed", 1 / 30)
-    assert targets.verdict(targets.row(less, "tf32", "", seconds, partial=partial)) == said
-    turned = targets.row(more, "tf32", "", [1.0, 1.0], seconds, partial=partial)
-    assert targets.verdict(turned) == said
+def test_a_target_is_met_by_the_median_and_the_least_of_steady_rounds(processes: list[list[float]], said: str) -> None:
+    target = Target("", "quickstart", 16, "JAX", 1.0, 0.9)
+    assert target.verdict(at_16(vmap=processes, map=[[9.0, 9.0]] * 3)) == said
 
 
-def test_the_report_judges_by_what_the_results_hold() -> None:
-    rounds = {"above_s": [2.0, 6.0, 8.0], "below_s": [2.0, 2.0, 2.0], "factor": 0.5}
-    row = targets.row(targets.PAPER_CPU, "bf16", "so", **rounds, same_s=[1.0, 2.0, 3.0], floor_s=0.6)
-    assert (row["measured"], row["wanted"]) == (1.5, 1.4)
-    row["wanted"] = 0.1
-    shown = report.targets({"records": [row]}, "cpu")
-    assert (
-        "| at least 0.1 x | bf16 | 1.50 (0.500 ... 2.00) x | met | so; 0.50 (0.25 ... 0.75) against it in bf16" in shown
-    )
-    assert "; bound 5.00 |" in shown  # 0.5 x 6 / 0.6
-    assert shown.count("not measured yet") == len(targets.TARGETS["cpu"]) - 1
+def test_the_better_form_of_jax_counts_and_compiled_dmdlab() -> None:
+    record = at_16(map=[[3.0, 3.0]] * 3, vmap=[[2.0, 2.5]] * 3, eager=[[9.0, 9.0]] * 3, plain=[[5.0, 6.0]] * 3)
+    jax, plain = (Target("", "quickstart", 16, of, 1.0) for of in ("JAX", "plain"))
+    assert jax.found(record) == (2.25, 2.0, 2.5)
+    assert plain.found(record) == (5.5, 5.0, 6.0)
+    assert plain.bound(record) == pytest.approx(5.5 / 0.05)  # 100 operations at 2000 a second
+    assert Target("", "", 0, "JAX", 1.0).verdict(at_16(plain=[[1.0, 1.0]] * 3)) == "not measured yet"
 
 
-GPU = {"dmdlab, graph": "tf32", "dmdlab, graph, bf16": "bf16", limits.PEER: "tf32", limits.BF16_PEER: "bf16"}
+def test_targets_without_a_baseline_worked_out_by_hand() -> None:
+    record = at_16(plain=[[1.0, 1.0]] * 3)
+    assert Target("", "", 16, "share", 0.1).found(record) == pytest.approx((0.1, 0.1, 0.1))  # 100 of 1000 operations
+    assert Target("", "", 16, "ms", 30.0).found(record) == pytest.approx((16e3, 16e3, 16e3))
+    run = Target("", "", 16, "s", 2e5)
+    assert run.found(record) == pytest.approx((16e4, 16e4, 16e4))
+    assert run.verdict(record).startswith("not judged")
+    assert Target("", "", 16, "s", 1e5).verdict(record) == "not met"
 
 
-def measured(base: Any, options: Options, who: Sequence[str]) -> list[dict[str, Any]]:
-    """Stands in for `limits.at`: rounds that each took twice as long as the one before."""
-    seconds = {"dmdlab, graph": 6.4, "dmdlab, graph, bf16": 3.2, limits.PEER: 0.64, limits.BF16_PEER: 0.96}
-    common = {"floor_s": 0.5, "flops": 1e14, "product_flops": 1e14, "flops_per_s": 1e14, "product_flops_per_s": 4e14}
-    names = {n: p for n, p in GPU.items() if n == PEER or n in who}
-    return [
-        common | {"who": n, "network.precision": p, "own_s": [seconds[n], 2 * seconds[n]], "product_s": [1.6, 3.2]}
-        for n, p in names.items()
-    ]
-
-
-def test_every_gpu_target_has_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "at", measured)
-    monkeypatch.setattr(targets, "whole_run", lambda base, options: targets.row(targets.RUN_GPU, "tf32", "", [80.0]))
-    monkeypatch.setattr(targets, "dimension", lambda options, file: targets._dimension_row([1200.0], "", True))
-    rows = list(targets.gpu_rows(Options("cuda")))
-    assert not targets.missing({"device": "cuda", "precisions": ["float32", "tf32", "bf16"], "records": rows})
-    by = {(r["target"], r["precision"]): (r["measured_least"], r["measured_most"]) for r in rows}
-    assert by[targets.MANY_GPU.text, "tf32"] == pytest.approx((6.4, 6.4))  # 64 x 0.64 / 6.4 in every round
-    assert by[targets.MANY_GPU.text, "bf16"] == pytest.approx((19.2, 19.2))  # against the plain loop in bf16
-    assert by[targets.RATE_GPU.text, "tf32"] == pytest.approx((0.25, 0.25))  # 1e14 / 6.4 of 1e14 / 1.6
-    assert by[targets.WIDE_GPU.text, "tf32"] == pytest.approx((6400, 12800))
-    assert by[targets.SWEEP_GPU.text, "auto"] == pytest.approx((20.0, 20.0))
-    assert not any("same" in r for r in rows)
-    assert [targets.verdict(r) for r in rows if r["target"] == targets.SWEEP_GPU.text] == ["undecided"]
-
-
-def test_on_a_cpu_a_bf16_row_tells_the_ratio_to_the_plain_loop_in_bf16_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "at", measured)
-    base, who = bases(Options())[0].at(MEMBERS, 10), ("dmdlab, graph", "dmdlab, graph, bf16")
-    plain, bf16 = targets.ratios(base, Options(), who, targets.PAPER_CPU)
-    assert "same" not in plain
-    assert [bf16["measured"], bf16["same"]] == pytest.approx([2.0, 3.0])  # 10 x 0.64 / 3.2, 10 x 0.96 / 3.2
-
-
-def test_a_whole_run_is_extrapolated_from_a_few_cycles_or_run_in_full() -> None:
-    asked: list[int] = []
-
-    def turn(n: int) -> float:
-        asked.append(n)
-        return 0.5 * n
-
-    few = ([5000.0] * 3, "extrapolated from 3 times 200 to 10000")
-    assert targets.extrapolated(turn, 10_000, Options()) == few
-    assert targets.extrapolated(turn, 10_000, Options(full=True)) == ([5000.0], "run in full")
-    assert asked[1:4] + asked[5:] == [200, 200, 200, 10_000]
-
-
-def test_a_sweep_is_extrapolated_over_all_its_ensembles(tmp_path: Path) -> None:
-    file = tmp_path / "two.toml"
-    file.write_text(
-        'preset = "smoke"\n[sweep]\n"law.dim" = [2, 3]\n"student.init" = ["teacher", "rotated"]\n'
-        "seed = { start = 0, stop = 2 }\n"
-    )
-    row = targets.dimension(Options(quick=True), file)
-    assert row["measured"] > 0
-    assert "its 2 ensembles" in row["how"]
+def test_the_table_shows_every_target_and_the_report_what_lacks() -> None:
+    records = [at_16(plain=[[5.0, 6.0]] * 3) | {"threads": n} for n in (1, 2)]
+    shown = tables.targets({"records": records}, "cpu")
+    assert "| at least 4 x | 1 | 5.50 (5.00 ... 6.00) | met | 110 |" in shown
+    assert shown.count("not measured yet") == 4 + 2  # points without records, and JAX at 16 members twice
+    assert len(missing("cpu", records)) == 5
+    for device, targets in TARGETS.items():
+        assert tables.targets(None, device).count("not measured yet") == len(targets)
