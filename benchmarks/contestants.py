@@ -6,6 +6,7 @@ Networks start at random: the arithmetic does not depend on it.
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -107,8 +108,9 @@ def _jax(job: Job) -> Contestant:
 
 
 def _ours(job: Job, device: torch.device) -> Contestant:
+    way: Any = job.who
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="trains without compiling")
-        loop = random_start(job.point.group(), device, job.who)
+        loop = random_start(job.point.group(), device, way)
         loop.cycle()
     return Ensemble(loop, device)

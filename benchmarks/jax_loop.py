@@ -7,6 +7,7 @@ nothing else; `tests/test_plain_loop.py` holds it against dmdlab's: the same par
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.laws import Law
 from dmdlab.laws.mixture import Mixture
 from dmdlab.networks import Ensemble, network_settings
+from dmdlab.networks.mlp import MLPSettings
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
@@ -59,7 +61,9 @@ class JaxDMD:
         refuse_other_losses(experiment)
         if experiment.fake_score.batches != "shared":
             raise InputError("the JAX loop knows fake_score.batches = 'shared' only")
-        self.e, self.settings, self.sigma_data = experiment, network_settings(experiment.network), law.sigma_data
+        settings = network_settings(experiment.network)
+        assert isinstance(settings, MLPSettings)
+        self.e, self.settings, self.sigma_data = experiment, settings, law.sigma_data
         self.mixture: tuple[Array, Array, float] | None = None
         if teacher is None:
             if not isinstance(law, Mixture) or law.rank:
@@ -71,12 +75,7 @@ class JaxDMD:
         self.keys: Any = jax.random.split(jax.random.key(0), members)
         self.draw = draw or self.numbers
 
-        def member(state: Any, key: Array, teacher: Parameters) -> Any:
-            def one(state: Any, _: None) -> Any:
-                return self.cycle(state, teacher, *self.draw(key, state[0].steps.astype(jnp.int32)))
-
-            return lax.scan(one, state, None, length=cycles)
-
+        member = partial(self.cycles, cycles)
         each = jax.vmap(member) if over == "vmap" else lambda *ensemble: lax.map(lambda own: member(*own), ensemble)
         self.program = jax.jit(each, donate_argnums=0)
 
@@ -84,6 +83,14 @@ class JaxDMD:
         """`cycles` cycles of every member; the DM and score losses, (e, cycles, 2)."""
         self.state, losses = jax.block_until_ready(self.program(self.state, self.keys, self.teacher))
         return losses
+
+    def cycles(self, many: int, state: Any, key: Array, teacher: Parameters) -> Any:
+        """So many cycles of one member; the state, and the losses (many, 2)."""
+
+        def one(state: Any, _: None) -> Any:
+            return self.cycle(state, teacher, *self.draw(key, state[0].steps.astype(jnp.int32)))
+
+        return lax.scan(one, state, None, length=many)
 
     def numbers(self, key: Array, cycle: Array) -> tuple[Array, Array, Array]:
         """One cycle's random numbers of one member."""

@@ -1,6 +1,6 @@
 """What is measured: points, each an experiment and a number of students, and the ways in which they are trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
@@ -35,7 +35,7 @@ class Point:
     preset: str
     settings: dict[str, object]
     members: int = 1
-    axes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    axes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def at(self, axis: str, value: int) -> "Point":
         """The point with this value on one axis."""
