@@ -14,5 +14,5 @@ def bench(words: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")
     """Say what took the place of this command."""
     raise InputError(
         "the benchmarks are no longer a command of dmdlab: in a checkout of the repository, "
-        "python -m benchmarks takes the same names and options"
+        "python -m benchmarks runs them, and python -m benchmarks --list says which there are"
     )
