@@ -20,7 +20,8 @@ types: $(STAMP)
 
 check: lint types test
 
-bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performance.md (about 20 minutes on a CPU)
+bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performance.md (about 40 minutes on a CPU)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.report
 

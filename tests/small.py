@@ -16,7 +16,8 @@ from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, make_denoiser
 from dmdlab.randomness import generator
 from dmdlab.records.record import Record, load_records
-from dmdlab.training.distill import NUMBERS, Distillation, distillation_from
+from dmdlab.training.cycle import NUMBERS
+from dmdlab.training.distill import Distillation, distillation_from
 
 CPU = torch.device("cpu")
 
@@ -65,7 +66,8 @@ def cycle(loop: Distillation) -> Tensor:
 
 
 def parameters(loop: Distillation) -> list[Tensor]:
-    return [loop.student.network.flat.detach(), loop.fake.network.flat.detach()]
+    """Of students and fake scores as they stand: copies, which later cycles leave alone."""
+    return [denoiser.network.flat.detach().clone() for denoiser in (loop.student, loop.fake)]
 
 
 TINY = (

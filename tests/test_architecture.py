@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "trouble": {"config"},
     "group": {"config"},
-    "device": {"config"},
+    "device": {"config", "trouble"},
     "randomness": set(),
     "laws": {"config", "randomness", "device"},
     "diffusion": {"config", "laws", "device"},

@@ -12,8 +12,8 @@ from test_laws import INSTANCES
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.device import fusing
 from dmdlab.device.capture import WARM_UP, Replayed
+from dmdlab.device.compiling import Way, why_not_compiled
 from dmdlab.lab.run import DISTILLING, Progress, run_group
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
@@ -30,25 +30,25 @@ pytestmark = [
 GPU = torch.device("cuda")
 
 
-def on_gpu(es: list[Experiment], graph: bool, fuse: bool | None = None) -> Distillation:
+def on_gpu(es: list[Experiment], way: Way) -> Distillation:
     """`small.distillation` there."""
     law = law_of(es[0]).to(GPU)
-    return distillation_from(group_of(*es), law, start_denoiser(es).network.flat, GPU, graph, fuse)
+    return distillation_from(group_of(*es), law, start_denoiser(es).network.flat, GPU, way)
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
-@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("way", ["graph", "compiled"])
 @pytest.mark.parametrize("case", CASES)
-def test_graph_and_eager_agree_member_by_member(case: str, fuse: bool, precision: str) -> None:
+def test_every_way_agrees_with_eager_member_by_member(case: str, way: Way, precision: str) -> None:
     settings = CASES[case] | {"network__precision": precision}
-    eager, graph = on_gpu(members(**settings), False), on_gpu(members(**settings), True, fuse)
+    eager, other = on_gpu(members(**settings), "eager"), on_gpu(members(**settings), way)
     # the same kernels, or others that round bfloat16 (8 bits) at other places
-    rtol, atol = (3e-2, 1e-3) if fuse and precision == "bf16" else (1e-3, 1e-5)
+    rtol, atol = (3e-2, 1e-3) if way == "compiled" and precision == "bf16" else (1e-3, 1e-5)
     for _ in range(12):
-        torch.testing.assert_close(cycle(graph), cycle(eager), rtol=rtol, atol=atol)
-    for a, b in zip(parameters(eager), parameters(graph), strict=True):
+        torch.testing.assert_close(cycle(other), cycle(eager), rtol=rtol, atol=atol)
+    for a, b in zip(parameters(eager), parameters(other), strict=True):
         torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
-    assert int(graph.iteration) == 12 * graph.score.updates
+    assert other.way == way
 
 
 @pytest.mark.parametrize("law", INSTANCES, ids=lambda law: f"{law.name}-{law.dim}")
@@ -72,8 +72,20 @@ def test_a_turn_can_be_captured(dim: int) -> None:
         torch.testing.assert_close(out.cpu(), turn(z), rtol=1e-4, atol=1e-4)
 
 
-def test_kernels_can_be_compiled_here() -> None:
-    assert fusing.can_fuse(GPU)
+def test_training_can_be_compiled_here() -> None:
+    assert not why_not_compiled(GPU)
+
+
+def test_a_state_goes_from_one_way_to_another() -> None:
+    loops = {way: on_gpu(members(), way) for way in ("eager", "graph", "compiled")}
+    for way, loop in loops.items():
+        for _ in range(4):
+            loop.cycle()
+        for other in loops.values():
+            other.restore({name: tensor.clone() for name, tensor in loop.state().items()})
+        found = {name: cycle(other) for name, other in loops.items()}
+        for name in loops:
+            torch.testing.assert_close(found[name], found[way], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
@@ -86,21 +98,22 @@ def test_a_device_that_is_not_the_current_one_trains_too() -> None:
     assert state.item() == sum(range(10))
 
 
-def test_a_replayed_teacher_learns_what_the_eager_one_does() -> None:
+def test_a_teacher_learns_the_same_every_way() -> None:
     e = experiment(teacher__iterations=60, teacher__batch=16, teacher__target="posterior")
     law, ends = law_of(e).to(GPU), []
-    for graph in (False, True):
+    for way in ("eager", "graph", "compiled"):
         denoiser = make_denoiser(2, law, e.network, GPU)
-        list(train_teacher(e, [0, 1], law, denoiser, graph=graph))
+        list(train_teacher(e, [0, 1], law, denoiser, way=way))
         ends.append(denoiser.network.flat.detach())
-    torch.testing.assert_close(*ends, rtol=1e-2, atol=1e-3)
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-2, atol=1e-3)
 
 
 def test_a_failure_stays_with_its_member() -> None:
-    sick, healthy = (on_gpu(members(), True) for _ in range(2))
+    sick, healthy = (on_gpu(members(), "graph") for _ in range(2))
     for count in range(10):
         if count == 6:
-            sick.student.network.flat[1, 0] = torch.nan
+            sick.trained["student"].parameters[1, 0] = torch.nan
         sick.cycle()
         healthy.cycle()
     assert sick.failed_at.tolist() == [-1, 7 * sick.score.updates, -1]

@@ -13,7 +13,8 @@ from torch.nn.utils import clip_grad_norm_
 from dmdlab.config import Experiment
 from dmdlab.diffusion import levels_in
 from dmdlab.networks import EDMDenoiser, make_denoiser
-from dmdlab.training.distill import NUMBERS, Distillation
+from dmdlab.training.cycle import NUMBERS
+from dmdlab.training.distill import Distillation
 from dmdlab.training.draws import block_steps
 from dmdlab.training.student import Student, starting_student
 from dmdlab.training.turn import Turn
@@ -260,7 +261,7 @@ def test_the_reported_numbers_are_what_they_say() -> None:
     (gradient,) = torch.autograd.grad(x, first, difference.detach() / x.numel(), retain_graph=True)
     dm_loss, _, gap, norm, _ = cycle(loop)[:, 0].tolist()
     assert dm_loss == pytest.approx(0.5 * difference.square().mean().item(), rel=1e-5)
-    assert gap == pytest.approx(difference.square().mean().sqrt().item() / loop.sigma_data, rel=1e-5)
+    assert gap == pytest.approx(difference.square().mean().sqrt().item() / loop.fake.sigma_data, rel=1e-5)
     assert norm >= gradient.norm().item()
 
 

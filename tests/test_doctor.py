@@ -31,7 +31,8 @@ HEALTHY = Machine(
     ram_bytes=8 * GIB,
     ram_available_bytes=6 * GIB,
     ram_limit_bytes=None,
-    unfused=None,
+    uncompiled="",
+    compiled_in="/home/someone/.cache/dmdlab/compiled",
     commit="none",
 )
 
@@ -176,11 +177,12 @@ def test_bfloat16_is_recommended_only_where_it_was_measured_to_be_much_faster() 
     assert advised(device="cuda", arithmetic=rates(9e11)) == []  # there TF32 is the rival
 
 
-def test_kernels_that_cannot_be_fused_are_noticed() -> None:
-    (found,) = advised(device="cuda", unfused="Failed to find C compiler")
-    assert "cannot be fused on cuda (Failed to find C compiler)" in found.text
+def test_training_that_cannot_be_compiled_is_noticed() -> None:
+    (found,) = advised(uncompiled="there is no C++ compiler (g++ or clang++); install one, or name one in CXX")
+    assert "cannot be compiled" in found.text
+    assert "there is no C++ compiler" in found.text
     assert not found.blocks
-    assert advised(device="cuda", unfused="") == []
+    assert advised(uncompiled="") == []
 
 
 def test_a_cpu_build_beside_a_gpu_and_a_gpu_in_use_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,10 @@ from dmdlab.networks import (
     make_network,
     network_settings,
 )
-from dmdlab.networks.ensemble import ALIGNED
+from dmdlab.networks.ensemble import ALIGNED, zero_rows
 from dmdlab.networks.mlp import Fourier
 from dmdlab.randomness import generator
+from dmdlab.training.optimiser import gradient
 
 WIDTH, DEPTH, FEATURES = 12, 3, 8
 SEEDS = (3, 4, 5)
@@ -46,8 +47,8 @@ def losses(net: Ensemble, x: Tensor, c_noise: Tensor) -> Tensor:
     return (net(x, c_noise) - x.roll(1, dims=-1)).square().mean(dim=(1, 2))
 
 
-def gradient(net: Ensemble, loss: Tensor) -> Tensor:
-    return net.gradient(loss, out=torch.empty_like(net.flat))
+def own_gradient(net: Ensemble, loss: Tensor) -> Tensor:
+    return gradient(loss, list(net.parameters()))
 
 
 # --- one layer
@@ -111,13 +112,13 @@ def test_a_member_is_its_network_written_out(kind: str, plain: object) -> None:
 @each_kind
 def test_an_ensemble_is_its_members_one_at_a_time(kind: str) -> None:
     net, (x, c) = network(kind), inputs()
-    out, grad = net(x, c), gradient(net, losses(net, x, c))
+    out, grad = net(x, c), own_gradient(net, losses(net, x, c))
     for i, seed in enumerate(SEEDS):
         alone = network(kind, [seed])
         assert torch.equal(alone.flat[0], net.flat[i])
         one = slice(i, i + 1)
         torch.testing.assert_close(alone(x[one], c[one])[0], out[i], atol=1e-6, rtol=1e-5)
-        own = gradient(alone, losses(alone, x[one], c[one]))
+        own = own_gradient(alone, losses(alone, x[one], c[one]))
         torch.testing.assert_close(own[0], grad[i], atol=1e-6, rtol=1e-5)
 
 
@@ -137,9 +138,9 @@ def test_the_level_and_every_parameter_matter(kind: str) -> None:
 @each_kind
 def test_the_gradient_is_autograds_in_the_order_of_flat(kind: str) -> None:
     net, (x, c) = network(kind), inputs()
-    out = torch.full_like(net.flat, math.nan)
-    found = net.gradient(losses(net, x, c), out)
-    assert found.data_ptr() == out.data_ptr()
+    whole = own_gradient(net, losses(net, x, c))
+    found, unused = whole.split([net.flat.shape[1], -net.flat.shape[1] % ALIGNED], dim=1)
+    assert not unused.any()
     parts = torch.autograd.grad(losses(net, x, c).sum(), list(net.parameters()))
     assert torch.equal(found, torch.cat([p.flatten(1) for p in parts], dim=1))
     step, loss = 1e-3, losses(net, x, c)
@@ -152,17 +153,57 @@ def test_the_gradient_is_autograds_in_the_order_of_flat(kind: str) -> None:
 @each_kind
 def test_one_members_loss_and_one_members_nan_stay_with_it(kind: str) -> None:
     net, (x, c) = network(kind), inputs()
-    healthy, grad = losses(net, x, c).detach(), gradient(net, losses(net, x, c))
-    only_first = gradient(net, losses(net, x, c) * torch.tensor([1.0, 0.0, 0.0]))
+    healthy, grad = losses(net, x, c).detach(), own_gradient(net, losses(net, x, c))
+    only_first = own_gradient(net, losses(net, x, c) * torch.tensor([1.0, 0.0, 0.0]))
     assert torch.equal(only_first[0], grad[0])
     assert not only_first[1:].any()
     net.load_rows(torch.where(torch.tensor([[False], [True], [False]]), math.nan, net.flat))
     broken = losses(net, x, c)
-    after = gradient(net, broken)
+    after = own_gradient(net, broken)
     assert broken.isnan().tolist() == [False, True, False]
     for i in (0, 2):
         assert broken[i] == healthy[i]
         assert torch.equal(after[i], grad[i])
+
+
+# --- other parameters for a while
+
+
+def wide(rows: Tensor) -> Tensor:
+    """Rows as a training keeps them: longer than they need be."""
+    return torch.cat([rows, torch.full((len(rows), 3), math.nan)], dim=1)
+
+
+@each_kind
+def test_a_network_that_holds_rows_is_the_one_that_they_are_from(kind: str) -> None:
+    net, other, (x, c) = network(kind), network(kind, [7, 8]), inputs()
+    before, x, c = net(x, c), x[:2], c[:2]  # rows of another number of members
+    kept = net.flat.clone()
+    with net.holding(wide(other.flat), trained=True) as leaves:
+        assert torch.equal(net(x, c), other(x, c))
+        assert torch.equal(gradient(losses(net, x, c), leaves), own_gradient(other, losses(other, x, c)))
+        with net.holding(kept):
+            assert torch.equal(net(*inputs()), before)
+            assert not net(*inputs()).requires_grad
+        assert torch.equal(net(x, c), other(x, c))
+    with pytest.raises(ZeroDivisionError), net.holding(other.flat):
+        raise ZeroDivisionError
+    assert torch.equal(net(*inputs()), before)
+    assert torch.equal(net.flat, kept)
+    assert_views(net)
+
+
+@each_kind
+def test_what_is_held_is_differentiated_by_apart_from_the_rows_it_came_from(kind: str) -> None:
+    net, (x, c) = network(kind), inputs()
+    rows = net.flat.clone().requires_grad_()
+    with net.holding(rows, trained=True) as leaves:
+        losses(net, x, c).sum().backward()
+    assert all(
+        leaf.grad is not None and leaf.shape == p.shape for leaf, p in zip(leaves, net.parameters(), strict=True)
+    )
+    assert rows.grad is None
+    assert all(p.grad is None for p in net.parameters())
 
 
 # --- the matrix and its views
@@ -179,7 +220,7 @@ def assert_views(net: Ensemble) -> None:
         start += p[0].numel()
     assert start == net.flat.shape[1]
     assert net.flat.stride() == (-(-start // ALIGNED) * ALIGNED, 1)
-    assert net.zeros().stride() == net.flat.stride()
+    assert zero_rows(net.flat).stride() == net.flat.stride()
     assert net.members == net.flat.shape[0]
 
 
@@ -282,6 +323,19 @@ def test_a_denoiser_of_rows_is_the_one_that_they_are_from(kind: str) -> None:
     assert again.sigma_data == first.sigma_data == law.sigma_data
     rows += 1
     assert torch.equal(again.network.flat, first.network.flat)
+
+
+@each_kind
+def test_one_level_for_all_rows_is_the_same_level_in_every_row(kind: str) -> None:
+    """To rounding: the level's features are multiplied once instead of once a row."""
+    (x, c), denoiser = inputs(), make_denoiser(len(SEEDS), Gaussian(dim=DIM, scale=3.0), spec(kind))
+    net = denoiser.network.initialise([generator(s) for s in SEEDS])
+    own = c[:, :1]  # each member's own
+    torch.testing.assert_close(net(x, own), net(x, own.expand(c.shape)), rtol=1e-5, atol=1e-6)
+    expected = denoiser(x, torch.full(c.shape, 2.0))
+    assert expected.shape == x.shape
+    for sigma in (2.0, torch.tensor(2.0)):
+        torch.testing.assert_close(denoiser(x, sigma), expected, rtol=1e-5, atol=1e-6)
 
 
 @each_kind

@@ -12,8 +12,9 @@ from dmdlab.config import Experiment, NetworkSpec, experiment_from
 from dmdlab.diffusion import edm_weight, karras_sigma
 from dmdlab.laws import Gaussian, Law, Mixture, make_law
 from dmdlab.networks import Ensemble, denoiser_of, make_denoiser, make_network
+from dmdlab.networks.ensemble import ALIGNED
 from dmdlab.randomness import generator
-from dmdlab.training.optimiser import EnsembleAdamW, warmup_then
+from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient, warmup_then
 from dmdlab.training.teacher import denoising_loss, excess_risk, train_teacher
 
 NETWORK = NetworkSpec(kind="mlp", width=8, depth=2, time_features=4)
@@ -51,15 +52,40 @@ def losses(net: Ensemble, step: int) -> Tensor:
     return size * (net(x, c) - x.flip(1)).square().mean(dim=(1, 2))
 
 
+each_way = pytest.mark.parametrize("in_place", [True, False], ids=["in place", "by formula"])
+
+
+def adamw(in_place: bool, **settings: object) -> EnsembleAdamW:
+    optimiser = EnsembleAdamW(network(4), RATES, **settings)  # type: ignore[arg-type]
+    optimiser.in_place = in_place
+    return optimiser
+
+
+def stepped(optimiser: EnsembleAdamW, at: Trained, step: int, factor: Tensor | float = 1.0) -> tuple[Trained, Tensor]:
+    """The step from `at` down `factor` times the losses, and the norms."""
+    with optimiser.network.holding(at.parameters, trained=True) as leaves:
+        loss = factor * losses(optimiser.network, step)
+        return optimiser.step(at, gradient(loss, leaves), optimiser.sizes(step, 1)[:, 0])
+
+
+def rows(optimiser: EnsembleAdamW, at: Trained) -> Tensor:
+    """The parameters (e, P), after a look at the zeros behind them."""
+    used, unused = at.parameters.tensor_split([optimiser.network.flat.shape[1]], dim=1)
+    assert 0 < unused.shape[1] < ALIGNED
+    assert not unused.nan_to_num(0.0).any()  # a broken member's are broken, too
+    return used
+
+
+@each_way
 @pytest.mark.parametrize("decay", ["constant", "cosine"])
-@pytest.mark.parametrize("clip", [0.0, 5.0])
-def test_it_is_torchs_adamw_on_each_member_alone(clip: float, decay: str) -> None:
-    net, reference = network(4), [network(4) for _ in range(4)]  # a whole ensemble per member, one row of it used
-    together = EnsembleAdamW(net, RATES, total=12, weight_decay=0.1, clip=clip, warmup=3, decay=decay)
-    alone = [torch.optim.AdamW(n.parameters(), lr=1.0, weight_decay=0.1) for n in reference]
+@pytest.mark.parametrize(("clip", "weight_decay"), [(0.0, 0.1), (5.0, 0.1), (5.0, 0.0)])
+def test_it_is_torchs_adamw_on_each_member_alone(clip: float, weight_decay: float, decay: str, in_place: bool) -> None:
+    together = adamw(in_place, total=12, weight_decay=weight_decay, clip=clip, warmup=3, decay=decay)
+    at, reference = together.start(), [network(4) for _ in range(4)]  # a whole ensemble per member, one row of it used
+    alone = [torch.optim.AdamW(n.parameters(), lr=1.0, weight_decay=weight_decay) for n in reference]
     clipped = []
     for step in range(12):
-        norms = together.step(losses(net, step))
+        at, norms = stepped(together, at, step)
         for i, (own, optimiser) in enumerate(zip(reference, alone, strict=True)):
             optimiser.zero_grad()
             losses(own, step)[i].backward()  # the other rows' gradients are zero
@@ -70,29 +96,58 @@ def test_it_is_torchs_adamw_on_each_member_alone(clip: float, decay: str) -> Non
             wave = 0.5 * (1 + math.cos(math.pi * max(0, step - 3) / 9)) if decay == "cosine" else 1.0
             optimiser.param_groups[0]["lr"] = RATES[i] * ramp * wave
             optimiser.step()
-            torch.testing.assert_close(net.flat[i], own.flat[i], rtol=2e-4, atol=2e-6)
+            torch.testing.assert_close(rows(together, at)[i], own.flat[i], rtol=2e-4, atol=2e-6)
+        assert at.counts.tolist() == [step + 1] * 4
     assert {True, False} == set(clipped) if clip else not any(clipped)
 
 
-def test_a_member_that_breaks_leaves_the_others_steps_alone() -> None:
-    healthy, mixed = network(4), network(4)
-    steps = [EnsembleAdamW(n, RATES, total=9, weight_decay=0.1, clip=1.0) for n in (healthy, mixed)]
+@each_way
+def test_a_member_that_breaks_leaves_the_others_steps_alone(in_place: bool) -> None:
+    optimiser = adamw(in_place, total=9, weight_decay=0.1, clip=1.0)
+    healthy, mixed = optimiser.start(), optimiser.start()
     spoil = torch.tensor([1.0, math.nan, 1.0, math.inf])
     for step in range(5):
-        steps[0].step(losses(healthy, step))
-        steps[1].step(losses(mixed, step) * spoil)
+        healthy, _ = stepped(optimiser, healthy, step)
+        mixed, _ = stepped(optimiser, mixed, step, spoil)
+    good, bad = rows(optimiser, healthy), rows(optimiser, mixed)
     for i in (0, 2):
-        assert torch.equal(healthy.flat[i], mixed.flat[i])
-    assert not mixed.flat[1].isfinite().any()
-    assert not mixed.flat[3].isfinite().all()
+        assert torch.equal(good[i], bad[i])
+    assert not bad[1].isfinite().any()
+    assert not bad[3].isfinite().all()
 
 
-def test_a_zero_gradient_is_not_clipped_into_a_nan() -> None:
-    net = network(4)
-    before = net.flat.clone()
-    norms = EnsembleAdamW(net, RATES, total=9, clip=1.0).step(losses(net, 0) * 0.0)
+@each_way
+def test_a_zero_gradient_is_not_clipped_into_a_nan(in_place: bool) -> None:
+    optimiser = adamw(in_place, total=9, clip=1.0)
+    at, norms = stepped(optimiser, optimiser.start(), 0, 0.0)
     assert not norms.any()
-    assert torch.equal(net.flat, before)
+    assert torch.equal(rows(optimiser, at), optimiser.network.flat)
+
+
+@each_way
+def test_a_step_takes_all_from_its_arguments_and_leaves_the_network_alone(in_place: bool) -> None:
+    optimiser = adamw(in_place, total=9, weight_decay=0.1, clip=1.0)
+    kept = optimiser.network.flat.clone()
+    first, _ = stepped(optimiser, optimiser.start(), 0)
+    given = Trained(*(t.clone() for t in first))
+    second, norms = stepped(optimiser, first, 1)
+    assert all((old is new) == in_place for old, new in zip(first, second, strict=True))
+    if not in_place:
+        assert all(torch.equal(a, b) for a, b in zip(first, given, strict=True))
+    stepped(optimiser, optimiser.start(), 5)  # whatever else it did in between
+    again, same = stepped(optimiser, given, 1)
+    assert all(torch.equal(a, b) for a, b in zip((*second, norms), (*again, same), strict=True))
+    assert torch.equal(optimiser.network.flat, kept)
+
+
+def test_the_sizes_of_many_steps_are_those_of_each_and_past_the_end_the_rate_is_the_last() -> None:
+    optimiser = adamw(False, total=9, warmup=3, decay="cosine", weight_decay=0.1)
+    many = optimiser.sizes(4, 9)
+    assert many.shape == (4, 9, 4)
+    for j in range(9):
+        assert torch.equal(many[:, j], optimiser.sizes(4 + j, 1)[:, 0])
+        rates = [rate * warmup_then(min(4 + j, 8), 3, 9, "cosine") for rate in RATES]
+        torch.testing.assert_close(many[:, j, 0], torch.tensor(rates))
 
 
 # --- teachers
@@ -228,8 +283,8 @@ def test_the_two_targets_have_the_same_gradient_in_expectation_and_the_posterior
     found = []
     for target in (x, law.denoise(x_sigma, sigma)):
         loss = denoising_loss(denoiser, x_sigma, target, sigma, edm_weight(sigma, law.sigma_data))
-        out = torch.empty_like(denoiser.network.flat)
-        found.append(denoiser.network.gradient(loss, out).double())  # (members, P): a batch each
+        own = gradient(loss, list(denoiser.network.parameters()))[:, : start.shape[1]]
+        found.append(own.double())  # (members, P): a batch each
     data, posterior = found
     difference = data - posterior
     assert (difference.mean(0).abs() / (difference.std(0) / math.sqrt(members))).max() < 5

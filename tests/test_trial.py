@@ -206,7 +206,7 @@ def test_a_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = pretend(monkeypatch)
     by_ticks(monkeypatch, trial.LEAST_SECONDS / 10)
-    timed(seeds(2), CPU, graph=True)
+    timed(seeds(2), CPU, way="graph")
     assert len(graphs) == 2  # a cycle, and a teacher's iteration
     assert all(graph.replays > 1 for graph in graphs)
     assert all(len(graph.calls) > 50 for graph in graphs)

@@ -28,7 +28,7 @@ RESUMED = 0.1
 """When the first news of a distillation is beyond this share, it goes on from a checkpoint."""
 
 
-def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment], graph: bool | None = None) -> None:
+def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment]) -> None:
     """Do what is planned. Where Ctrl-C, a signal or a disk that takes no more ends it, the error says what of
     `experiments` is kept and how to go on."""
     from dmdlab.lab.sweep import sweep
@@ -36,7 +36,7 @@ def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment], g
     try:
         with show.bars() as bars:
             board = Board(bars, planned)
-            for index, event in sweep(planned, store, graph):
+            for index, event in sweep(planned, store):
                 board.show(index, event)
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(_kept(store, experiments))

@@ -13,6 +13,9 @@ from dmdlab.cli.follow import follow
 from dmdlab.config import Experiment, InputError
 
 if TYPE_CHECKING:
+    import torch
+
+    from dmdlab.device.compiling import Way
     from dmdlab.experiments import Sweep
     from dmdlab.lab.plan import Plan
     from dmdlab.records.record import Record
@@ -37,7 +40,13 @@ Memory = Annotated[
         help="Memory for all processes together, as in 8GiB; default: what the device can spare.", metavar="SIZE"
     ),
 ]
-Eager = Annotated[bool, typer.Option("--eager", help="On a GPU: no CUDA graph, no fused kernels; to find an error.")]
+Eager = Annotated[bool, typer.Option("--eager", help="Train operator by operator (no CUDA graph): to find an error.")]
+Compile = Annotated[
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile", help="Compile the training, or not; default: where it is long enough to save time."
+    ),
+]
 UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -70,6 +79,7 @@ def run(
     device: Device = "auto",
     memory: Memory = None,
     eager: Eager = False,
+    compile_: Compile = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +94,7 @@ def run(
     found = load(path, preset, overrides)
     if found.axes:
         show.err().print(f"One run of the sweep: {', '.join(f'{k}={v[0]}' for k, v in found.axes.items())}")
-    records = _compute(first_of(found), out, device, 1, memory, eager, dry_run, as_json)
+    records = _compute(first_of(found), out, device, 1, memory, (eager, compile_), dry_run, as_json)
     if not records:
         return
     record = records[0]
@@ -109,6 +119,7 @@ def sweep(
     workers: Workers = None,
     memory: Memory = None,
     eager: Eager = False,
+    compile_: Compile = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -121,7 +132,7 @@ def sweep(
     path, overrides = split_words(words, preset, "sweep")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, device, workers, memory, eager, dry_run, as_json)
+    records = _compute(found, out, device, workers, memory, (eager, compile_), dry_run, as_json)
     if not records:
         return
     if as_json:
@@ -142,13 +153,24 @@ def bytes_of(memory: str | None) -> int | None:
     return size
 
 
+def way_of(device: "torch.device", eager: bool, compile_: bool | None) -> "Way | None":
+    """What --eager and --compile or --no-compile say. Raises `InputError` for --eager with --compile."""
+    from dmdlab.device.compiling import plain_way
+
+    if eager and compile_:
+        raise InputError("--eager trains operator by operator, --compile does not: give one of them")
+    if eager:
+        return "eager"
+    return None if compile_ is None else "compiled" if compile_ else plain_way(device)
+
+
 def _compute(
     found: "Sweep",
     out: Path,
     device_name: str,
     workers: int | None,
     memory: str | None,
-    eager: bool,
+    how: tuple[bool, bool | None],
     dry_run: bool,
     as_json: bool,
 ) -> "list[Record]":
@@ -162,13 +184,13 @@ def _compute(
     experiments, most = found.experiments(), bytes_of(memory)
     device, store = choose_device(device_name), Store(out)
     todo = store.missing(experiments)
-    planned = plan(todo, device, workers or default_workers(device), most)
+    planned = plan(todo, device, workers or default_workers(device), most, way_of(device, *how))
     if dry_run:
         _explain(experiments, todo, planned, out, as_json)
         return []
     prepare(out)
     show.err().print(f"{_state(experiments, todo, out)} on {device}")
-    follow(planned, store, experiments, False if eager else None)
+    follow(planned, store, experiments)
     return [store.record(e) for e in experiments]
 
 

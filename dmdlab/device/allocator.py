@@ -1,9 +1,8 @@
 """What glibc's allocator does with memory that is freed; elsewhere nothing happens.
 
 A training step allocates and frees arrays of a megabyte or so, which glibc would map and unmap each time. Kept, they
-need not be. What that saves depends on the machine: `python -m benchmarks limits` measures training with and without
-it. Where blocks of many sizes come and go among others that stay, kept blocks leave gaps that hardly anything fits:
-while Jacobians were probed, a process took up to three times what it held.
+need not be; what that saves depends on the machine. Where blocks of many sizes come and go among others that stay, kept
+blocks leave gaps that hardly anything fits: while Jacobians were probed, a process took up to three times what it held.
 """
 
 import ctypes

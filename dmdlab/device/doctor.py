@@ -16,6 +16,7 @@ import torch
 
 from dmdlab.config import InputError
 from dmdlab.device.cgroups import cpu_quota, memory_limit
+from dmdlab.device.compiling import cache_folder, why_not_compiled
 from dmdlab.device.environment import (
     choose_device,
     commit,
@@ -25,7 +26,6 @@ from dmdlab.device.environment import (
     versions,
     why_no_gpu,
 )
-from dmdlab.device.fusing import why_not_fused
 from dmdlab.device.limits import allowed_cores, available, default_workers, threads_each, total_memory
 from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, precision_on, supports
 
@@ -73,8 +73,8 @@ class Threads:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there. unfused:
-    why kernels cannot be fused for it, '' when they can, None where none are: on a CPU."""
+    """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there.
+    uncompiled: why training cannot be compiled for it, '' when it can. compiled_in: the folder that keeps what is."""
 
     torch_build: str
     gpus: list[Gpu]
@@ -87,7 +87,8 @@ class Machine:
     ram_bytes: int | None
     ram_available_bytes: int
     ram_limit_bytes: int | None
-    unfused: str | None
+    uncompiled: str
+    compiled_in: str
     commit: str
 
 
@@ -159,7 +160,8 @@ def _machine(device: torch.device | None, why: str, seconds: float) -> Machine:
         ram_bytes=total_memory(),
         ram_available_bytes=available(),
         ram_limit_bytes=memory_limit(),
-        unfused=why_not_fused(device) if device is not None and device.type == "cuda" else None,
+        compiled_in=str(cache_folder()),
+        uncompiled=why_not_compiled(device or torch.device("cpu")),
         commit=commit(),
     )
 
@@ -232,11 +234,8 @@ def advice(machine: Machine) -> Iterator[Finding]:
             "network.precision=bf16 trains wide networks faster where its rounding is acceptable; narrow ones gain "
             "little (docs/performance.md)."
         )
-    if machine.unfused:
-        yield Finding(
-            f"Kernels cannot be fused on {machine.device} ({machine.unfused}): training works and is slower. Inductor "
-            "needs Triton, which comes with torch's CUDA builds for Linux, a C compiler and Python's headers."
-        )
+    if machine.uncompiled:
+        yield Finding(f"Long trainings cannot be compiled, and are slower: {machine.uncompiled}.")
     if machine.torch_build == "CPU build" and shutil.which("nvidia-smi"):
         yield Finding(
             "nvidia-smi is there, so this machine seems to have an NVIDIA GPU, but this torch is a CPU build: "

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -136,9 +137,15 @@ def product_rate(device: torch.device, precision: Precision, seconds: float = 0.
                 return 2 * size**3 * at_once / best
 
 
-def environment(device: torch.device, seconds: dict[str, float], precision: str | None = None) -> dict[str, Any]:
+def environment(
+    device: torch.device,
+    seconds: dict[str, float],
+    precision: str | None = None,
+    ways: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
     """What environment.json holds. `seconds` are of the whole ensemble, divided by its members; precision: that of the
-    networks' products, resolved. The peak memory is the process's so far, other ensembles' included."""
+    networks' products, resolved; ways: how each training ran (`dmdlab.device.compiling`), one that came from the store
+    not among them. The peak memory is the process's so far, other ensembles' included."""
     return {
         "versions": versions(),
         "commit": commit(),
@@ -147,6 +154,7 @@ def environment(device: torch.device, seconds: dict[str, float], precision: str 
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "precision": precision,
+        "ways": dict(ways or {}),
         "peak_memory_bytes": taken(device),
         "seconds": round(sum(seconds.values()), 3),
         "seconds_by_stage": {k: round(v, 3) for k, v in seconds.items()},

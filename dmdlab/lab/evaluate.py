@@ -31,6 +31,7 @@ from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
 from dmdlab.training.distill import Distillation, Report
+from dmdlab.training.student import Student
 from dmdlab.training.teacher import excess_risk
 
 ASYMMETRY_POINTS = 128
@@ -119,13 +120,13 @@ class Curves:
     ratio and pair_cosine at `noise` against `teacher`, each (e, n, d) on the CPU."""
 
     def __init__(self, distillation: Distillation, noise: Tensor, teacher: Tensor) -> None:
-        self.student, self.noise, self.teacher = distillation.student, noise, teacher.numpy()
+        self.noise, self.teacher = noise, teacher.numpy()
         self.columns_of_all = ("iteration", *distillation.numbers, "variance_ratio", "pair_cosine")
         self.rows: list[dict[str, np.ndarray]] = []
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report, student: Student) -> None:
         """Append a row: the report, and the students as they are now."""
-        outputs = applied(self.student, self.noise, self.student.network.flat.device).numpy()
+        outputs = applied(student, self.noise, student.network.flat.device).numpy()
         row = {"iteration": np.full(len(outputs), report.iteration)}
         row |= {name: value.cpu().numpy() for name, value in report.numbers.items()}
         with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such

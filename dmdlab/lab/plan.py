@@ -16,14 +16,15 @@ from itertools import pairwise
 import torch
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.device.compiling import COMPILE_FROM, Way, cache_folder, way_on
+from dmdlab.device.limits import COMPILING, process_bytes, size_text, threads_each
 from dmdlab.device.limits import memory as spare_memory
-from dmdlab.device.limits import process_bytes, size_text, threads_each
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.run import DISTILLING, START_NETWORKS
 from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, Speed, timed, tried
 from dmdlab.networks import network_settings
-from dmdlab.training.distill import cycles
+from dmdlab.training.distill import cycles, updates
 
 COMPANY = 4
 """Members of small networks that stay together at least when workers share an ensemble (`docs/performance.md`: alone, a
@@ -51,7 +52,7 @@ class Plan:
     """What will train together, the longest first.
 
     device: where. workers: processes at work at a time. share: bytes that each of them may take, all that it takes.
-    decisions: sentences on what was decided.
+    decisions: sentences on what was decided. way: how all train, None for the rule (`dmdlab.device.compiling`).
     """
 
     parts: list[Part]
@@ -59,6 +60,7 @@ class Plan:
     workers: int
     share: int
     decisions: list[str]
+    way: Way | None = None
 
     @property
     def runs(self) -> int:
@@ -108,17 +110,26 @@ def makespan(times: Sequence[float], workers: int) -> float:
     return max(busy)
 
 
-def plan(experiments: Sequence[Experiment], device: torch.device, workers: int = 1, memory: int | None = None) -> Plan:
+def plan(
+    experiments: Sequence[Experiment],
+    device: torch.device,
+    workers: int = 1,
+    memory: int | None = None,
+    way: Way | None = None,
+) -> Plan:
     """Every experiment in one part, each part within its worker's share of `memory` bytes (measured when None), from
-    which what the processes themselves take is taken off first.
+    which what the processes themselves take is taken off first. way: as for `Distillation`.
 
-    Raises `InputError` when the device lacks a run's precision, or a run does not fit even alone and with one worker.
+    Raises `InputError` when the device lacks a run's precision or cannot go this `way`, or a run does not fit even
+    alone and with one worker.
     """
     for wanted in {e.network.precision for e in experiments}:
         precision_on(device, wanted)
-    each, groups = process_bytes(device), group_by_shape(experiments)
+    groups = group_by_shape(experiments)
+    compiling, extra = _compiling(groups, device, way)
+    each = process_bytes(device) + extra
     heaviest = max(groups, key=lambda g: tried(g).bytes(1, device.type), default=None)
-    able, room = _able(heaviest, device, workers, memory)
+    able, room = _able(heaviest, device, workers, memory, extra)
     own = room // able
     if memory is not None and heaviest is not None and not tried(heaviest).most_members(own, device.type):
         spared = "" if device.type == "cpu" else " and a tenth to spare"
@@ -134,16 +145,34 @@ def plan(experiments: Sequence[Experiment], device: torch.device, workers: int =
             f"{able} of {workers} workers, since one run of {shape_name(heaviest)} needs {needs} and its process "
             f"{size_text(each)}."
         )
-    return Plan(parts, device, able, own + each, decisions + _splits(groups, parts, own, device))
+    decisions += compiling + _splits(groups, parts, own, device)
+    return Plan(parts, device, able, own + each, decisions, way)
 
 
-def _able(heaviest: Group | None, device: torch.device, workers: int, stated: int | None) -> tuple[int, int]:
-    """How many workers can each hold a run of the heaviest group, one at least, and the bytes for all ensembles."""
+def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[list[str], int]:
+    """A sentence on what will be compiled, if anything is, and the bytes that it takes of a process."""
+    ways = [{way_on(device, n, way) for n in (updates(g), g.shared.teacher.iterations)} for g in groups]
+    count = sum("compiled" in own for own in ways)
+    if not count:
+        return [], 0
+    why = "as asked" if way else f"having {COMPILE_FROM} updates or more"
+    said = (
+        f"{count} of {counted(len(groups), 'shape')} of runs: compiled, {why}. A shape is compiled once on this "
+        f"machine (15 to 30 s on a CPU, kept in {cache_folder()}), and trains faster than is estimated here."
+    )
+    return [said], COMPILING if device.type == "cpu" else 0
+
+
+def _able(
+    heaviest: Group | None, device: torch.device, workers: int, stated: int | None, extra: int
+) -> tuple[int, int]:
+    """How many workers can each hold a run of the heaviest group, one at least, and the bytes for all ensembles. extra:
+    what a process takes beside what all take."""
     for able in range(workers, 1, -1):
-        room = spare_memory(device, able, stated)
+        room = max(0, spare_memory(device, able, stated) - able * extra)
         if heaviest is None or tried(heaviest).most_members(room // able, device.type):
             return able, room
-    return 1, spare_memory(device, 1, stated)
+    return 1, max(0, spare_memory(device, 1, stated) - extra)
 
 
 def ensembles(experiments: Sequence[Experiment], memory: int, device: torch.device, workers: int = 1) -> list[Group]:

@@ -4,7 +4,8 @@ A cycle is timed undisturbed first, then watched by torch's profiler, which slow
 the second, times are those shares of the first. On a CPU the time of an operator is what it spends outside of the
 operators that it calls, and what no operator accounts for is Python and overhead. On a GPU it is the time of its
 kernels, taken from the same cycle without its graph, which hides who launched them; the rest of the replayed cycle's
-wall time is the GPU waiting.
+wall time is the GPU waiting. A compiled cycle, as long trainings run, is one call that no profiler looks into: what is
+shown is the cycle that it was compiled from.
 """
 
 import os
@@ -22,8 +23,8 @@ from torch.profiler import ProfilerActivity, record_function
 from dmdlab.config import Experiment, InputError
 from dmdlab.device.allocator import tune_allocator
 from dmdlab.device.capture import WARM_UP
+from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import product_rate, synchronise
-from dmdlab.device.fusing import graph_and_fusing
 from dmdlab.device.limits import memory, size_text
 from dmdlab.device.precision import Precision, precision_on
 from dmdlab.group import Group, group_by_shape
@@ -121,8 +122,8 @@ def first_group(experiments: Sequence[Experiment], device: torch.device, members
 
 def distilling(group: Group, device: torch.device) -> Work:
     """Cycles of this ensemble's distillation, from `random_start`."""
-    loop = random_start(group, device)
-    eager = random_start(group, device, False, loop.fuse).cycle if device.type == "cuda" else None
+    loop = random_start(group, device, plain_way(device))
+    eager = random_start(group, device, "eager").cycle if device.type == "cuda" else None
     flops = len(group) * tried(group).cycle_flops
     return Work(len(group), device, loop.precision, loop.cycle, flops, loop.draws.steps, eager)
 
@@ -133,14 +134,14 @@ def teaching(group: Group, device: torch.device) -> Work:
     enough = group.shared.teacher.model_copy(update={"iterations": 3 * MOST_CYCLES})
     first = group.shared.model_copy(update={"teacher": enough})
 
-    def training(graph: bool | None, fuse: bool | None) -> Callable[[], object]:
+    def training(way: Way) -> Callable[[], object]:
         denoiser = make_denoiser(len(seeds), law, first.network, device)
-        return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, graph=graph, fuse=fuse))
+        return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, way=way))
 
-    eager = training(False, graph_and_fusing(device, None, None)[1]) if device.type == "cuda" else None
+    eager = training("eager") if device.type == "cuda" else None
     flops, precision = len(seeds) * tried(group).teaching_flops, precision_on(device, first.network.precision)
     block = block_steps(first.teacher.batch * law.dim)
-    return Work(len(seeds), device, precision, training(None, None), flops, block, eager)
+    return Work(len(seeds), device, precision, training(plain_way(device)), flops, block, eager)
 
 
 def profile(work: Work, cycles: int | None = None, folder: Path | None = None, limit_s: float = 0.25) -> Profile:

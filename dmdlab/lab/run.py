@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
@@ -58,10 +59,11 @@ class Progress:
 
 
 class Clock:
-    """Seconds by stage; `lap` books the time since the last lap."""
+    """Seconds by stage; `lap` books the time since the last lap. `ways`: how each training went."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.ways: dict[str, Way] = {}
         self.last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
@@ -76,9 +78,10 @@ class Clock:
 
 
 def run_group(
-    group: Group, store: Store, device: torch.device, graph: bool | None = None, clock: Clock | None = None
+    group: Group, store: Store, device: torch.device, way: Way | None = None, clock: Clock | None = None
 ) -> Iterator[Progress | RunResult]:
-    """Train and measure the members of a group. graph: as for `Distillation`. clock: is given the time of each stage.
+    """Train and measure the members of a group. way: as for `Distillation`. clock: is told the time and the way of each
+    stage.
 
     Yields `Progress`, and at the end a `RunResult` for each member, in order. Raises `InputError`, before any training,
     for a damaged calibration in the store.
@@ -90,7 +93,7 @@ def run_group(
     place = torch.tensor(group.place)
 
     start = make_denoiser(len(group.seeds), law, first.network, device)
-    yield from _train_starts(group, law, start, store, graph)
+    yield from _train_starts(group, law, start, store, way, clock)
     risks = excess_risks(group, start, law, device)
     clock.lap("teacher")
 
@@ -101,10 +104,11 @@ def run_group(
     clock.lap("flow")
 
     rows = start.network.flat[place.to(device)]
-    distillation = distillation_from(group, law, rows, device, graph)
+    distillation = distillation_from(group, law, rows, device, way)
     curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place])
     yield from _distil(group, distillation, curves, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
+    clock.ways["distillation"] = distillation.way
     del distillation, rows
     release_memory(device)  # of optimisers and random numbers, which measuring does without
     clock.lap("distillation")
@@ -146,20 +150,23 @@ def _distil(
     due = [at for at in curve_iterations(group.shared) if at > distillation.done * k]
     for iteration in distillation.run(sorted({*due, *pulses})):
         if (due and iteration >= due[0]) or iteration == last:
-            curves.add(distillation.report())
+            curves.add(distillation.report(), distillation.student)
             due = [at for at in due if at > iteration]
         yield Progress(DISTILLING, iteration, last, curves.text())
         checkpoint.offer(lambda: distillation.state() | curves.state())
 
 
-def _train_starts(group: Group, law: Law, start: EDMDenoiser, store: Store, graph: bool | None) -> Iterator[Progress]:
+def _train_starts(
+    group: Group, law: Law, start: EDMDenoiser, store: Store, way: Way | None, clock: Clock
+) -> Iterator[Progress]:
     """Fill `start` with one trained network per seed, training and keeping those that the store lacks."""
     found = {s: row for s in group.seeds if (row := store.start(group.of_seed(s))) is not None}
     missing = [s for s in group.seeds if s not in found]
     if missing:
-        first = group.shared
-        fresh = make_denoiser(len(missing), law, first.network, start.network.flat.device)
-        for step in train_teacher(first, missing, law, fresh, graph=graph):
+        first, device = group.shared, start.network.flat.device
+        fresh = make_denoiser(len(missing), law, first.network, device)
+        for step in train_teacher(first, missing, law, fresh, way=way):
+            clock.ways["teacher"] = step.way
             yield Progress(START_NETWORKS, step.iteration, first.teacher.iterations, f"loss {step.loss.mean():.3f}")
         for seed, row in zip(missing, fresh.network.flat.detach().cpu().clone(), strict=True):
             store.keep_start(group.of_seed(seed), row)

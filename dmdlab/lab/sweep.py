@@ -15,6 +15,7 @@ import torch
 
 from dmdlab.config import Experiment, InputError
 from dmdlab.device.allocator import keep_freed
+from dmdlab.device.compiling import Way
 from dmdlab.device.environment import environment
 from dmdlab.device.limits import out_of_memory, release_memory, taken
 from dmdlab.device.precision import precision_on
@@ -63,15 +64,15 @@ class Finished:
 Event = Started | Progress | Taken | Split | Finished
 
 
-def sweep(planned: Plan, store: Store, graph: bool | None = None) -> Iterator[tuple[int, Event]]:
+def sweep(planned: Plan, store: Store) -> Iterator[tuple[int, Event]]:
     """Run what is planned and publish each run as it is measured; yields (index of the part, what happened).
 
-    graph: as for `Distillation`. Start networks, pairs, calibrations and checkpoints of long trainings are kept in the
+    Start networks, pairs, calibrations and checkpoints of long trainings are kept in the
     store, so that an interrupted sweep goes on where it was.
 
     Raises `InputError` when a run does not fit the memory after all, or when the system killed a worker.
     """
-    work, groups = Work(store, planned.device, graph), [part.group for part in planned.parts]
+    work, groups = Work(store, planned.device, planned.way), [part.group for part in planned.parts]
     workers = min(planned.workers, len(groups))
     if workers <= 1:
         yield from engines.here(work, groups)
@@ -91,7 +92,7 @@ class Work:
 
     store: Store
     device: torch.device
-    graph: bool | None = None
+    way: Way | None = None
 
     def __call__(self, group: Group) -> Iterator[Event]:
         """What happens, as it does."""
@@ -120,7 +121,7 @@ class Work:
         clock, stage = Clock(), ""
         precision = precision_on(self.device, group.shared.network.precision)
         keep_freed(True)
-        for event in run_group(group, self.store, self.device, self.graph, clock):
+        for event in run_group(group, self.store, self.device, self.way, clock):
             if isinstance(event, Progress):
                 if event.stage != stage:
                     stage = event.stage
@@ -129,7 +130,7 @@ class Work:
                 if (most := taken(self.device)) is not None:
                     yield Taken(os.getpid(), most)
                 continue
-            place = environment(self.device, clock.share(len(group)), precision)
+            place = environment(self.device, clock.share(len(group)), precision, clock.ways)
             yield Finished(event.experiment, self.store.publish(event, place), event.summary["status"])
         self.store.checkpoint(group, self.device).clear()
 

@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP
+from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import Denoiser, flow, karras_grid
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
@@ -180,7 +181,7 @@ def _teaching(group: Group, law: Law) -> Iterator[object]:
     """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
     start, fresh = (make_denoiser(len(group.seeds), law, group.shared.network) for _ in range(2))
     two = _with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
-    training = train_teacher(two, group.seeds, law, fresh, report_every=1, graph=False, fuse=False)
+    training = train_teacher(two, group.seeds, law, fresh, report_every=1, way="eager")
     yield next(training)
     yield start, fresh, next(training), training
 
@@ -197,7 +198,7 @@ def _distilling(group: Group, law: Law) -> Iterator[object]:
     """All that a distillation holds, and one cycle."""
     start = make_denoiser(len(group.seeds), law, group.shared.network)
     rows = start.network.flat[torch.tensor(group.place)]
-    loop = distillation_from(group, law, rows, graph=False, fuse=False)
+    loop = distillation_from(group, law, rows, way="eager")
     yield loop
     loop.cycle()
     yield start, rows, loop
@@ -260,15 +261,13 @@ def _host_bytes(e: Experiment) -> tuple[int, int]:
     return FLOAT * 10 * n * d, FLOAT * (4 * min(n, DENSE_LIMIT) ** 2 + 28 * n * d) + 2**21
 
 
-def random_start(
-    group: Group, device: torch.device, graph: bool | None = None, fuse: bool | None = None
-) -> Distillation:
+def random_start(group: Group, device: torch.device, way: Way | None = None) -> Distillation:
     """The distillation of a group from random networks, a network teacher included: the arithmetic of a cycle does not
-    depend on them. graph, fuse: as for `Distillation`."""
+    depend on them. way: as for `Distillation`."""
     law = make_law(group.shared.law.model_dump()).to(device)
     fresh = make_denoiser(len(group), law, group.shared.network).network
     rows = fresh.initialise([generator(e.seed, "trial") for e in group.members]).flat
-    return distillation_from(group, law, rows.to(device), device, graph, fuse)
+    return distillation_from(group, law, rows.to(device), device, way)
 
 
 @dataclass(frozen=True)
@@ -288,14 +287,15 @@ class Speed:
         return share * cycles(group) * self.cycle + len(group.seeds) / members * starts
 
 
-def timed(group: Group, device: torch.device, graph: bool | None = None) -> Speed:
-    """`Speed` of this ensemble on this device, measured now. graph: as for `Distillation`."""
-    loop, first = random_start(group, device, graph), group.shared
+def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
+    """`Speed` of this ensemble on this device, measured now; by default as short trainings run, not compiled."""
+    way = way or plain_way(device)
+    loop, first = random_start(group, device, way), group.shared
     cycle = _seconds(loop.cycle, device)
     law = make_law(first.law.model_dump()).to(device)
     long, seeds = _with_teacher(first, iterations=10**4), [e.seed for e in group.members]
     denoiser = make_denoiser(len(group), law, first.network, device)
-    training = train_teacher(long, seeds, law, denoiser, report_every=1, graph=graph)
+    training = train_teacher(long, seeds, law, denoiser, report_every=1, way=way)
     teaching = _seconds(lambda: next(training), device)
     z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
     call = _seconds(lambda: applied(lambda part: loop.teacher(part, first.noise.sigma_max), z, device), device)

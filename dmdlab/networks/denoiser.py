@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from dmdlab.device.fusing import fused
 from dmdlab.diffusion.noise import edm_coefficients
 from dmdlab.networks.ensemble import Ensemble
 
@@ -23,11 +22,7 @@ class EDMDenoiser(nn.Module):
         # new_full fills on the device, where as_tensor would copy from the host (forbidden in a CUDA graph)
         level = sigma.to(x_sigma) if isinstance(sigma, Tensor) else x_sigma.new_full((), sigma)
         scale = x_sigma.new_full((), self.sigma_data, dtype=torch.float64)
-        return _denoise(self.network, x_sigma, level.expand(*x_sigma.shape[:-1], 1), scale, label)
-
-
-@fused
-def _denoise(network: Ensemble, x_sigma: Tensor, sigma: Tensor, sigma_data: Tensor, label: Tensor | None) -> Tensor:
-    """x_sigma (e, n, d), sigma (e, n, 1), sigma_data () -> (e, n, d). Compiled, a float would be built in."""
-    c = edm_coefficients(sigma, sigma_data)  # (e, n, 1)
-    return torch.addcmul(c.c_skip * x_sigma, c.c_out, network(c.c_in * x_sigma, c.c_noise, label).to(x_sigma))
+        level = level.expand(*x_sigma.shape[:-1], 1) if level.dim() else level.expand(len(x_sigma), 1, 1)
+        c = edm_coefficients(level, scale)  # (e, n, 1), or (e, 1, 1) for one level
+        output = self.network(c.c_in * x_sigma, c.c_noise, label)
+        return torch.addcmul(c.c_skip * x_sigma, c.c_out, output.to(x_sigma))

@@ -6,7 +6,8 @@ rows. Members never mix: what happens in one row, a NaN included, stays there.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -76,8 +77,9 @@ class Ensemble(nn.Module):
     """A network with a leading member axis on every parameter; subclasses define the architecture.
 
     A subclass is made by (members, law, settings), names the model of its settings `Settings`, calls
-    `flatten_parameters()` at the end of its `__init__` and maps x (e, n, d), c_noise (e, n, 1) and class labels (e, n),
-    or None, to (e, n, d). Its layers draw their own weights (`initialise`).
+    `flatten_parameters()` at the end of its `__init__` and maps x (e, n, d), c_noise (e, n, 1), or (e, 1, 1) where all
+    rows have one level, and class labels (e, n), or None, to (e, n, d). Its layers draw their own weights
+    (`initialise`).
     """
 
     Settings: ClassVar[type[Section]]
@@ -89,10 +91,6 @@ class Ensemble(nn.Module):
         members = parameters[0].shape[0]
         self._adopt(torch.cat([p.detach().reshape(members, -1) for p in parameters], dim=1))
 
-    def zeros(self) -> Tensor:
-        """A matrix (e, P) of zeros that lies in memory as `flat` does."""
-        return zero_rows(self.flat)
-
     def _adopt(self, values: Tensor) -> None:
         flat = self.flat = zero_rows(values).copy_(values)
         start = 0
@@ -101,10 +99,24 @@ class Ensemble(nn.Module):
             p.data = flat[:, start:stop].view(p.shape)
             start = stop
 
-    def gradient(self, loss: Tensor, out: Tensor) -> Tensor:
-        """d loss / d `flat`, (e, P), into `out`; `loss` (e,) is each member's own, and their sum is differentiated."""
-        parts = torch.autograd.grad(loss.sum(), list(self.parameters()))
-        return torch.cat([p.flatten(1) for p in parts], dim=1, out=out)
+    @contextmanager
+    def holding(self, rows: Tensor, trained: bool = False) -> Iterator[list[Tensor]]:
+        """Within it the network computes with parameters `rows` (m, at least P), of any number of members.
+
+        Yields its parameters, (m, ...) each and in the order of the row, as what a loss is differentiated by; `trained`
+        says whether it will be.
+        """
+        places = [(m, name, p) for m in self.modules() for name, p in m._parameters.items() if p is not None]
+        own = [p for *_, p in places]
+        parts = rows.detach()[:, : self.flat.shape[1]].split([p.shape[1:].numel() for p in own], dim=1)
+        held = [part.reshape(-1, *p.shape[1:]).requires_grad_(trained) for part, p in zip(parts, own, strict=True)]
+        for (module, name, _), tensor in zip(places, held, strict=True):
+            module._parameters[name] = tensor  # as torch.func.functional_call does, at a tenth of its time
+        try:
+            yield held
+        finally:
+            for module, name, p in places:
+                module._parameters[name] = p
 
     @property
     def members(self) -> int:
@@ -120,8 +132,8 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def load_rows(self, rows: Tensor) -> "Ensemble":
-        """Set all parameters from an (e, P) matrix, as `flat` of another ensemble of this shape gives it."""
-        self.flat.copy_(rows)
+        """Set all parameters from a matrix (e, at least P), as `flat` of another ensemble of this shape gives it."""
+        self.flat.copy_(rows[:, : self.flat.shape[1]])
         return self
 
     def to_device(self, device: torch.device | str) -> "Ensemble":

@@ -1,6 +1,7 @@
 """Networks for vectors: the paper's plain MLP and a residual MLP that still denoises at d = 512.
 
-Both take x (e, n, d) and c_noise (e, n, 1), embed the noise level by fixed Fourier features and return (e, n, d).
+Both take x (e, n, d) and c_noise (e, n, 1) or, for one level, (e, 1, 1), embed the noise level by fixed Fourier
+features and return (e, n, d).
 """
 
 import math
@@ -58,7 +59,7 @@ class MLP(Ensemble):
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         unconditional(label)
-        h = torch.cat([x, self.embed(c_noise)], dim=-1)  # (e, n, d + features)
+        h = torch.cat([x, self.embed(c_noise).expand(*x.shape[:-1], -1)], dim=-1)  # (e, n, d + features)
         for layer in self.hidden:
             h = silu(layer(h))
         return self.out(h)

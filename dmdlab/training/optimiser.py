@@ -1,16 +1,29 @@
-"""AdamW for an ensemble: one fused call steps every member, with its own learning rate and its own clipping."""
+"""AdamW for an ensemble, as a function: every member with its own learning rate and its own clipping."""
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.optim.adamw import adamw
 
-from dmdlab.device.fusing import fused, is_fusing
 from dmdlab.networks import Ensemble
+from dmdlab.networks.ensemble import ALIGNED
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+
+
+class Trained(NamedTuple):
+    """Networks in training: `parameters`, and AdamW's `mean` and `square` of their gradients, each (e, P) with zeros up
+    to a multiple of `ALIGNED`, so that every row starts where a GPU can read several numbers at a time; `counts` (e,),
+    each member's own steps so far."""
+
+    parameters: Tensor
+    mean: Tensor
+    square: Tensor
+    counts: Tensor
 
 
 def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
@@ -23,13 +36,17 @@ def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
 
 
 class EnsembleAdamW:
-    """AdamW (Loshchilov and Hutter 2019; betas 0.9, 0.999 as in DMD2) on the rows of `network.flat`.
+    """AdamW (Loshchilov and Hutter 2019; betas 0.9, 0.999 as in DMD2) for the members of `network`.
 
     learning_rates: one per member. clip: limit on each member's own gradient norm, 0 for none. total: steps of the
-    schedule; later ones keep its last learning rate. The update is elementwise, so a member's step does not depend on
-    the others. All that changes from step to step is on the device, learning rates included: a captured step
-    (`dmdlab.device.capture`) must not bake one in.
+    schedule; later ones keep its last learning rate. It holds no state: `step` maps one `Trained` to the next, each
+    member's row by itself.
+
+    in_place: use up what a step is given. On a CPU, operator by operator, that is one pass over memory instead of ten:
+    a tenth of a small network's cycle (docs/log.md). Compiled, the formula is one pass, too.
     """
+
+    in_place = False
 
     def __init__(
         self,
@@ -43,82 +60,77 @@ class EnsembleAdamW:
         decay: str = "constant",
     ) -> None:
         self.network, self.clip, self.weight_decay = network, clip, weight_decay
-        device = network.flat.device
-        self.capturable = device.type == "cuda"
-        self.gradient, self.mean, self.square = (network.zeros() for _ in range(3))  # (e, P)
-        self.counts = torch.zeros(network.members, device=device)  # each row's own step count, AdamW's
-        self.rates = sorted(set(learning_rates))
-        self.groups = [[i for i, own in enumerate(learning_rates) if own == rate] for rate in self.rates]
-        self.group_of = torch.tensor([self.rates.index(own) for own in learning_rates], device=device)
+        device, rates = network.flat.device, sorted(set(learning_rates))
+        self.groups = [[i for i, own in enumerate(learning_rates) if own == rate] for rate in rates]
+        self.group_of = torch.tensor([rates.index(own) for own in learning_rates], device=device)
         factors = torch.tensor([warmup_then(i, warmup, total, decay) for i in range(total)], dtype=torch.float64)
-        table = torch.tensor(self.rates, dtype=torch.float64)[:, None] * factors
-        self.schedule = table.to(device, torch.float32 if self.capturable else torch.float64)  # (groups, total)
-        self.now = torch.zeros_like(self.schedule[:, :1])  # (groups, 1), what torch's kernels take on each device
-        self.at = torch.zeros(1, dtype=torch.int64, device=device)
+        self.rates = torch.tensor(rates, dtype=torch.float64)[:, None] * factors  # (rates, total)
+        self.schedule = self._sizes(self.rates, 0).to(device)  # (rates, total, 4)
 
-    def step(self, loss: Tensor) -> Tensor:
-        """One step down `loss` (e,), each member's own; returns each member's gradient norm before clipping, (e,)."""
-        norms = self.network.gradient(loss, out=self.gradient).norm(dim=1)  # (e,)
-        scale = (self.clip / norms).clamp(max=1.0).unsqueeze(1) if self.clip else None  # (e, 1)
-        torch.index_select(self.schedule, 1, self.at.clamp(max=self.schedule.shape[1] - 1), out=self.now)
-        if is_fusing():
-            self.counts += 1
-            rates = self.now[self.group_of]  # (e, 1)
-            states = (self.network.flat, self.gradient, self.mean, self.square)
-            _fused_step(*states, scale, rates, 1 - rates * self.weight_decay, self.counts.unsqueeze(1))
-        else:
-            if scale is not None:
-                self.gradient.mul_(scale)
-            self._step_rows()
-        self.at += 1
-        return norms
+    def start(self) -> Trained:
+        """The network as it is now, before its first step."""
+        rows = aligned(self.network.flat.detach())
+        return Trained(rows, torch.zeros_like(rows), torch.zeros_like(rows), rows.new_zeros(len(rows)))
 
-    def _step_rows(self) -> None:
-        """torch's own fused step, on each group of rows that share a learning rate."""
-        rows = [t.unbind() for t in (self.network.flat, self.gradient, self.mean, self.square, self.counts)]
-        for group, rate in zip(self.groups, self.now, strict=True):
-            flat, gradient, mean, square, counts = ([all_[i] for i in group] for all_ in rows)
+    def sizes(self, step: int, steps: int) -> Tensor:
+        """Of `steps` steps from `step` on (from 0), (e, steps, 4): the learning rate; what is kept of the parameters (1
+        less weight decay); less the rate, and epsilon, both with Adam's corrections for the moments' bias."""
+        if step + steps <= self.schedule.shape[1]:
+            return self.schedule[:, step : step + steps][self.group_of]
+        last = self.rates.shape[1] - 1
+        rates = self.rates[:, [min(at, last) for at in range(step, step + steps)]]
+        return self._sizes(rates, step).to(self.schedule)[self.group_of]
+
+    def _sizes(self, rate: Tensor, step: int) -> Tensor:
+        """From rates (rates, steps) of the steps from `step` on, (rates, steps, 4)."""
+        counts = torch.arange(step + 1, step + 1 + rate.shape[1], dtype=torch.float64)
+        unbias1, unbias2 = 1 - BETA1**counts, (1 - BETA2**counts).sqrt()
+        eps = (EPS * unbias2).expand_as(rate)
+        return torch.stack((rate, 1 - rate * self.weight_decay, -rate * unbias2 / unbias1, eps), dim=2).float()
+
+    def step(self, at: Trained, g: Tensor, size: Tensor) -> tuple[Trained, Tensor]:
+        """One step down the gradient g (e, P), and each member's norm of it before clipping, (e,).
+
+        size: of this step, (e, 4). With `in_place`, what came in as `at` has become what is returned.
+        """
+        norms = g.norm(dim=1)  # (e,)
+        if self.clip:
+            g = g * (self.clip / norms).clamp(max=1.0).unsqueeze(1)
+        if self.in_place:
+            self._by_kernel(at, g, size[:, 0])
+            return at, norms
+        _, keep, rate, eps = size.split(1, dim=1)  # (e, 1)
+        mean = torch.lerp(at.mean, g, 1 - BETA1)
+        square = torch.addcmul(BETA2 * at.square, g, g, value=1 - BETA2)
+        kept = keep * at.parameters if self.weight_decay else at.parameters
+        after = torch.addcdiv(kept, rate * mean, square.sqrt().add_(eps))
+        return Trained(after, mean, square, at.counts + 1), norms
+
+    def _by_kernel(self, at: Trained, gradients: Tensor, rates: Tensor) -> None:
+        """The same by torch's own kernel, all members with one learning rate at a time."""
+        for own in self.groups:
+            flat, g, mean, square, counts = ([rows[i] for i in own] for rows in (at[0], gradients, *at[1:]))
             adamw(
-                *(flat, gradient, mean, square, [], counts),
+                *(flat, g, mean, square, [], counts),
                 fused=True,
-                capturable=self.capturable,
                 amsgrad=False,
                 beta1=BETA1,
                 beta2=BETA2,
-                lr=rate,
+                lr=rates[own[0]],
                 weight_decay=self.weight_decay,
                 eps=EPS,
                 maximize=False,
             )
 
-    def state(self) -> dict[str, Tensor]:
-        """What a later run needs to go on, members first: the parameters and AdamW's own; `counts` tells the schedule's
-        place, too."""
-        flat = self.network.flat.detach()
-        return {"parameters": flat, "mean": self.mean, "square": self.square, "counts": self.counts}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where `state` was taken."""
-        for name, tensor in self.state().items():
-            tensor.copy_(state[name])
-        self.at.fill_(int(state["counts"][0]))
+def aligned(rows: Tensor) -> Tensor:
+    """A copy of rows (e, P) with zeros behind them up to a multiple of `ALIGNED`."""
+    return pad(rows, (0, -rows.shape[1] % ALIGNED)).clone(memory_format=torch.contiguous_format)
 
 
-@fused
-def _fused_step(
-    flat: Tensor,
-    gradient: Tensor,
-    mean: Tensor,
-    square: Tensor,
-    scale: Tensor | None,
-    rates: Tensor,
-    keep: Tensor,
-    counts: Tensor,
-) -> None:
-    """AdamW on matrices (e, P) in place, clipping included: one pass over them. scale, rates, keep, counts: (e, 1)."""
-    if scale is not None:
-        gradient = gradient * scale
-    mean.copy_(torch.lerp(mean, gradient, 1 - BETA1))
-    square.copy_(BETA2 * square + (1 - BETA2) * gradient.square())
-    root = (square / (1 - BETA2**counts)).sqrt() + EPS
-    flat.copy_(keep * flat - rates / (1 - BETA1**counts) * mean / root)
+def gradient(loss: Tensor, leaves: Sequence[Tensor]) -> Tensor:
+    """d loss / d `leaves`, which `Ensemble.holding` gave, a row a member as in `Trained`; `loss` (e,) is each member's
+    own, and their sum is differentiated."""
+    parts = [part.flatten(1) for part in torch.autograd.grad(loss.sum(), leaves)]
+    unused = -sum(part.shape[1] for part in parts) % ALIGNED
+    return torch.cat([*parts, parts[0].new_zeros(len(loss), unused)] if unused else parts, dim=1)

@@ -31,9 +31,17 @@ class Student(nn.Module):
 
     def forward(self, z: Tensor, later: Sequence[Tensor] = ()) -> Tensor:
         """z (e, n, d), and the later steps' unit noises, each (e, n, d) -> G(z) (e, n, d)."""
-        if self.turn is not None:
-            with arithmetic("float32", z.device):
-                z = self.turn(z)
+        return self.generate(self.turned(z), later)
+
+    def turned(self, z: Tensor) -> Tensor:
+        """R z, (e, n, d), in full precision: z itself where there is no turn."""
+        if self.turn is None:
+            return z
+        with arithmetic("float32", z.device):
+            return self.turn(z)
+
+    def generate(self, z: Tensor, later: Sequence[Tensor] = ()) -> Tensor:
+        """G of noise that is turned already, (e, n, d) as above."""
         x = self.denoiser(z, self.levels[0])
         for level, eps in zip(self.levels[1:], later, strict=True):
             x = self.denoiser(x + level * eps, level)

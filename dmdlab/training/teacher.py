@@ -9,29 +9,31 @@ with y = x0, or y = the law's exact E[x0 | x_sigma], which has the same minimise
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.device.capture import Replayed
-from dmdlab.device.fusing import fusing, graph_and_fusing
-from dmdlab.device.precision import arithmetic, precision_on
+from dmdlab.device.compiling import Way, way_on
+from dmdlab.device.precision import precision_on
+from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
 from dmdlab.training.draws import Draws, Source, block_steps
-from dmdlab.training.optimiser import EnsembleAdamW
+from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
 
 
 @dataclass(frozen=True)
 class TeacherStep:
-    """After `iteration` iterations: each member's loss (e,), averaged since the last report."""
+    """After `iteration` iterations: each member's loss (e,), averaged since the last report; how they were run."""
 
     iteration: int
     loss: Tensor
+    way: Way
 
 
 def denoising_loss(denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor, weight: Tensor | float) -> Tensor:
@@ -45,17 +47,16 @@ def train_teacher(
     law: Law,
     denoiser: EDMDenoiser,
     report_every: int = 200,
-    graph: bool | None = None,
-    fuse: bool | None = None,
+    way: Way | None = None,
 ) -> Iterator[TeacherStep]:
     """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, the last iteration included.
+    In between its parameters are those of the last progress.
 
     Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
-    initialised here, each from its own seed. Device: that of the law and the denoiser. graph, fuse: `Distillation`'s.
+    initialised here, each from its own seed. Device: that of the law and the denoiser. way: as for `Distillation`.
     """
     config, network = experiment.teacher, denoiser.network
     device = network.flat.device
-    precision = precision_on(device, experiment.network.precision)
     network.initialise([generator(s, "network") for s in seeds])
     optimiser = EnsembleAdamW(
         network,
@@ -65,25 +66,47 @@ def train_teacher(
         warmup=config.warmup,
         decay="cosine",
     )
-    total = torch.zeros(len(seeds), device=device)
-    graph, fuse = graph_and_fusing(device, graph, fuse)
-
-    def step(x: Tensor, level: Tensor, eps: Tensor) -> None:
-        x_sigma = x + level * eps  # (e, n, d)
-        with arithmetic(precision, device), fusing(fuse):
-            with torch.no_grad():
-                target = law.denoise(x_sigma, level) if config.target == "posterior" else x
-            loss = denoising_loss(denoiser, x_sigma, target, level, edm_weight(level, law.sigma_data))
-            optimiser.step(loss)
-        total.add_(loss.detach())
-
-    replayed = Replayed(step, graph)
+    step = TeacherUpdate(denoiser, law, optimiser, config.target)
+    start = TeacherState(optimiser.start(), torch.zeros(len(seeds), device=device))
+    way = way_on(device, config.iterations, way)
+    optimiser.in_place = way == "eager" and device.type == "cpu"
+    repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
     draws = _draws(experiment, seeds, law, device)
     for i in range(1, config.iterations + 1):
-        replayed(*next(draws))
+        repeated((*next(draws), optimiser.sizes(i - 1, 1)))
         if i % report_every == 0 or i == config.iterations:
-            yield TeacherStep(i, total / ((i - 1) % report_every + 1))
+            network.load_rows(repeated.state.trained.parameters)
+            total = repeated.state.total
+            yield TeacherStep(i, total / ((i - 1) % report_every + 1), repeated.way)
             total.zero_()
+
+
+class TeacherState(NamedTuple):
+    """Networks in training, and the sum of their losses (e,) since the last report."""
+
+    trained: Trained
+    total: Tensor
+
+
+class TeacherUpdate:
+    """One iteration as a pure function: from a state and (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d), the step's
+    size (e, 1, 4)) to the state after it."""
+
+    def __init__(self, denoiser: EDMDenoiser, law: Law, optimiser: EnsembleAdamW, target: str) -> None:
+        self.denoiser, self.law, self.optimiser, self.target = denoiser, law, optimiser, target
+
+    def __call__(self, state: TeacherState, fixed: object, numbers: tuple[Tensor, ...]) -> TeacherState:
+        """The state after a step."""
+        x, level, eps, size = numbers
+        with self.denoiser.network.holding(state.trained.parameters, trained=True) as leaves:
+            x_sigma = x + level * eps  # (e, n, d)
+            with torch.no_grad():
+                target = self.law.denoise(x_sigma, level) if self.target == "posterior" else x
+            weight = edm_weight(level, self.law.sigma_data)
+            loss = denoising_loss(self.denoiser, x_sigma, target, level, weight)
+            g = gradient(loss, leaves)
+        trained, _ = self.optimiser.step(state.trained, g, size[:, 0])
+        return TeacherState(trained, state.total + loss.detach())
 
 
 def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device) -> Draws:

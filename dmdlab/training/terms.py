@@ -26,7 +26,9 @@ class TermSettings(Section):
 
 
 class Term(Protocol):
-    """One more loss. All of it keeps the discipline of `dmdlab.device.capture`: a cycle may be replayed as a graph.
+    """One more loss. Its calls are part of a pure function (`dmdlab.training.cycle`): they change nothing in place,
+    draw no random numbers, ask for no value, and hold no tensors with a member axis but the networks' in `optimisers`.
+    The student is there for its shape: only within `student_loss` does it hold the parameters of its members.
 
     Attributes:
         numbers: names of what `student_loss` reports, columns of the curve.
