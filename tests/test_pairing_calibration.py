@@ -167,6 +167,8 @@ def test_a_calibration_survives_npz_and_is_json_ready(in_six, tmp_path):
         np.testing.assert_array_equal(restored.planted[key], in_six.planted[key])
         np.testing.assert_array_equal(restored.mixture[key], in_six.mixture[key])
     assert remap_angle(restored, 0.7) == remap_angle(in_six, 0.7)
+    older = {name: array for name, array in in_six.to_arrays().items() if not name.endswith("local_cosine")}
+    assert np.isnan(Calibration.from_arrays(older).curve("local_cosine")).all()
     with pytest.raises(InputError, match="no calibration"):
         Calibration.from_arrays({"n": np.array(3)})
 

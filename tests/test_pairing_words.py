@@ -11,8 +11,8 @@ from near import correlated
 from dmdlab.pairing import METRICS, measure
 from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.certificate import gaps
-from dmdlab.pairing.glossary import Measured, jsonable
 from dmdlab.pairing.law import law_agrees
+from dmdlab.pairing.measured import Measured, jsonable
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.words import (
     interval,

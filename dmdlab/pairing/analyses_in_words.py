@@ -6,8 +6,8 @@ from typing import Any
 
 from dmdlab.config import InputError
 from dmdlab.pairing.analysis import Correlation, boundary, by_component, memorisation, monge_gap
-from dmdlab.pairing.glossary import jsonable
 from dmdlab.pairing.independence import dependent, why_dependent
+from dmdlab.pairing.measured import jsonable
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.words import dimensions, number, percent, spoken
 

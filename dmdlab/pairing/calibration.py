@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.glossary import METRICS, Measured, jsonable
+from dmdlab.pairing.glossary import METRICS
+from dmdlab.pairing.measured import Measured, jsonable
 from dmdlab.pairing.statistics import quotient_limits, ratio_limits, student_quantile, zero_mean_limits
 
 # Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point reflection).
@@ -58,8 +59,9 @@ class Calibration:
         return {key: of(found[name]) if name in found else unknown for key, (name, of) in limits.items()}
 
     def curve(self, key: str) -> np.ndarray:
-        """Mean over bases of a measure at each angle, (a,); NaN where any basis left it unresolved."""
-        return self.planted[key].mean(axis=1)
+        """Mean over bases of a measure at each angle, (a,); NaN where any basis left it unresolved, and where it is
+        younger than the calibration."""
+        return self.planted[key].mean(axis=1) if key in self.planted else np.full(len(self.angles_degrees), np.nan)
 
     def at(self, key: str, angle_degrees: float) -> float:
         """The mean of a measure at one angle between the planted ones, linearly interpolated."""

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from dmdlab.pairing.glossary import Measured
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments
 from dmdlab.transport import Transport
 

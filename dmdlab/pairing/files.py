@@ -18,7 +18,10 @@ from dmdlab.pairing.pairs import Pairs
 
 __all__ = ["NAMES", "read_array", "read_calibration", "read_npy", "read_pairs", "read_several"]
 
-NAMES = ("teacher", "student", "noise", "one_step", "reference", "data")
+NAMES = (
+    *("teacher", "student", "noise", "one_step", "reference", "data"),
+    *("other_teacher", "teacher_differences", "student_differences"),
+)
 """The arrays of a pairing, as `measure` names them; the first two are needed."""
 
 

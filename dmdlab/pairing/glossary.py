@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
+from dmdlab.pairing.measured import Measured
 
 # A student whose variance is below this share of the teacher's is *collapsed*. Pairing enters a cost only through the
 # cross term 2 <P, G>, so at variance ratio v no pairing can move the cost by more than a share 2 sqrt(v) / (1 + v) of
@@ -26,56 +26,6 @@ COLLAPSED_VARIANCE_RATIO = 0.01
 # right law beyond sampling noise.
 POOR_FIDELITY = 1.5
 LOW_FIDELITY = 0.8
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One measure of one sample.
-
-    Attributes:
-        value: the estimate, NaN where the sample cannot resolve it.
-        low, high: 95 % interval over draws of the noise, None where none was computed.
-        reason: why the value is NaN, or in which sense it is only a bound (a remap angle of 90 or more); else None.
-        certain: bounds of what an optimal pairing gives, where the solver knows its cost within an interval only.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    reason: str | None = None
-    certain: tuple[float, float] | None = None
-
-    @staticmethod
-    def unresolved(reason: str) -> "Measured":
-        """A value that this sample cannot resolve."""
-        return Measured(math.nan, reason=reason)
-
-    @property
-    def resolved(self) -> bool:
-        """Whether there is a value."""
-        return not math.isnan(self.value)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """Between which two values it lies: of an optimal pairing, or else of the draws of the noise."""
-        low, high = self.certain or (self.low, self.high)
-        return self.value if low is None else low, self.value if high is None else high
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: NaN and infinity become null; `certain` is there only where the solver left an interval."""
-        known = {"value": self.value, "low": self.low, "high": self.high, "reason": self.reason}
-        return jsonable(known | ({} if self.certain is None else {"certain": self.certain}))
-
-
-def jsonable(value: Any) -> Any:
-    """The same in what JSON knows: mappings, lists, text and numbers; arrays as lists, NaN and infinity as None."""
-    if isinstance(value, Mapping):
-        return {key: jsonable(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return jsonable(value.tolist())
-    if isinstance(value, list | tuple):
-        return [jsonable(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @dataclass(frozen=True)
@@ -96,6 +46,7 @@ class Metric:
         title: how to read it in a few words, over a panel.
         guides: values that a figure marks by a line, each with the line's name.
         scale: of a figure's axis; "zero_log" is logarithmic and ends in a linear part that holds 0.
+        needs: of a measure that two arrays of outputs do not give: what it needs besides, as a reason.
     """
 
     key: str
@@ -111,6 +62,7 @@ class Metric:
     title: str = ""
     guides: tuple[tuple[float, str], ...] = ()
     scale: Literal["linear", "zero_log"] = "linear"
+    needs: str = ""
 
     @property
     def chance(self) -> str:
@@ -265,6 +217,60 @@ METRICS: dict[str, Metric] = {
             chance_level=90.0,
             guides=((0.0, ""), (90.0, "nothing left")),
         ),
+        _up_to_one(
+            "local_cosine",
+            "local cosine",
+            "mean over z and random directions v of <J_G v, J_P v> / (|J_G v| |J_P v|), J the maps' Jacobians at z",
+            "how alike the maps answer a small change of the noise: 1 = in the same direction, 0 = unrelated; needs no "
+            "n, does not saturate in d; says nothing of the law, nor of where the outputs lie",
+            lowest=-1.0,
+            chance_level=0.0,
+            title="1 = the same map nearby",
+            guides=((1.0, ""), (0.0, "unrelated")),
+            needs="it needs how both maps answer small changes of the noise (teacher_differences, student_differences)",
+        ),
+        Metric(
+            "local_gain",
+            "local gain",
+            "exp of the mean over z and v of log (|J_G v| / |J_P v|), a geometric mean",
+            "sensitivity to the noise kept (1), lost (below) or gained; a student that only turned the noise keeps it",
+            best=1.0,
+            chance_level=1.0,
+            guides=((1.0, "the teacher's"),),
+            needs="it needs how both maps answer small changes of the noise (teacher_differences, student_differences)",
+        ),
+        _up_to_one(
+            "rotation_explained",
+            "explained by one turn",
+            "(c_R - c) / (1 - c): c the pair_cosine of G with P(z), c_R with P(z R), R = polar(C_G C_P^T) fitted on at "
+            "least 50 d other rows, C_G = E[z^T G], C_P = E[z^T P]",
+            "share of the lost pairing that one orthogonal turn of the noise gives back: 1 = it only turned, 0 = it "
+            "scrambled; read it against an exactly turned teacher, which reads below 1 for a finite fit",
+            lowest=-math.inf,
+            chance_level=0.0,
+            guides=((1.0, "turned"), (0.0, "scrambled")),
+            needs="it needs the teacher's map, and the student at 50 d more noise vectors (rotation_explained)",
+        ),
+        Metric(
+            "pair_cosine_gaussian",
+            "pair cosine of the Gaussian",
+            "pair_cosine of P with the flow of N(mean, C) at the same noise, C the covariance of P's law",
+            "how much of the teacher's pairing its covariance alone fixes: context, no threshold; 1 for a Gaussian law",
+            lowest=-1.0,
+            highest=1.0,
+            chance_level=0.0,
+            needs="it needs the noise, its sigma_max and the covariance of the law (pair_cosine_gaussian)",
+        ),
+        Metric(
+            "pair_cosine_teachers",
+            "pair cosine of two teachers",
+            "pair_cosine of P with another seed's teacher at the same noise",
+            "how much of the pairing any training on this law arrives at: context, no threshold",
+            lowest=-1.0,
+            highest=1.0,
+            chance_level=0.0,
+            needs="it needs the outputs of another teacher of this law at the same noise (other_teacher)",
+        ),
     )
 }
 
@@ -285,3 +291,13 @@ def chance_values(value: Mapping[str, float], n: int) -> dict[str, float]:
     r2 = 1.0 - value["e_independent"] / spread if spread else -value["variance_ratio"]
     known = chance | {"delta_e": value["delta_e_ceiling"], "r2": r2}
     return {key: math.nan if x is None else x for key, x in known.items()}
+
+
+def unasked() -> dict[str, Measured]:
+    """The measures that two arrays of outputs do not give, each with what it needs as the reason."""
+    return {key: Measured.unresolved(metric.needs) for key, metric in METRICS.items() if metric.needs}
+
+
+def asked(key: str, measured: Measured) -> bool:
+    """Whether what this measure needs besides the outputs was there."""
+    return not METRICS[key].needs or measured.reason != METRICS[key].needs

@@ -18,7 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from dmdlab.pairing.calibration import Calibration
-from dmdlab.pairing.glossary import LOW_FIDELITY, POOR_FIDELITY, jsonable
+from dmdlab.pairing.glossary import LOW_FIDELITY, POOR_FIDELITY
+from dmdlab.pairing.measured import jsonable
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.transport import transport_cost
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS
+from dmdlab.pairing.glossary import COLLAPSED_VARIANCE_RATIO, METRICS, unasked
 from dmdlab.pairing.moments import RowMoments, steps_of_spread
 from dmdlab.transport.exact import rounding
 from dmdlab.transport.frame import Cloud
@@ -30,7 +30,8 @@ def unresolved(moments: RowMoments) -> dict[str, str]:
     """key -> reason, for the measures that these pairs leave without meaning."""
     frame = moments.frame
     if reason := _constant("teacher", frame.P):
-        return dict.fromkeys(set(METRICS) - set(_COSTS), f"{reason}, so there is no pairing to copy")
+        left = set(_COSTS) | set(unasked())  # those of other arrays say by themselves what they lack
+        return dict.fromkeys(set(METRICS) - left, f"{reason}, so there is no pairing to copy")
     if reason := _far_out(moments):
         return dict.fromkeys(("e_ot", "delta_e_ceiling", *_OF_THE_PAIRING, *_OF_NEIGHBOURS, *_OF_THE_LAW), reason)
     found = {}

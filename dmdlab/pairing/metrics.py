@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.pairing.baselines import pair_cosine_of
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.pairing.certificate import fidelity, gaps, transported
-from dmdlab.pairing.glossary import METRICS, Measured
+from dmdlab.pairing.glossary import METRICS, unasked
 from dmdlab.pairing.independence import dependent, nearly_dependent, notes_on, why_dependent, why_nearly_dependent
 from dmdlab.pairing.law import debiased_cost, law_agrees, spread
 from dmdlab.pairing.limits import notes_on_size, unresolved
+from dmdlab.pairing.local import local_from_differences
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments, RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
@@ -34,6 +37,9 @@ def measure(
     one_step: Any = None,
     reference: Any = None,
     data: Any = None,
+    other_teacher: Any = None,
+    teacher_differences: Any = None,
+    student_differences: Any = None,
     calibration: Calibration | None = None,
 ) -> PairingReport:
     """Every measure of the glossary for outputs of teacher and student at the same noise.
@@ -42,17 +48,31 @@ def measure(
         teacher, student: (n, ...) arrays, row i of both from the same z_i; numpy or torch, any trailing shape.
         noise, one_step, data: validated and kept for the per-sample analyses; no measure here uses them.
         reference: (m, ...) teacher outputs at *fresh* noise, for fidelity; best with m = n.
+        other_teacher: (n, ...) another teacher's outputs at the same noise, for pair_cosine_teachers.
+        teacher_differences, student_differences: (l, ...) how both maps answer small changes of the noise, for
+            local_cosine and local_gain (see `local_from_differences`).
         calibration: of the same teacher at this dimension, for remap_angle (see `calibrate`).
 
     Returns:
         A PairingReport whose `metrics` hold one Measured per key of `METRICS`, in that order. The intervals of the
-        smooth measures are 95 % jackknife intervals over rows, those of the recalls Wilson intervals.
+        smooth measures are 95 % jackknife intervals over rows, those of the recalls Wilson intervals. Those that need
+        more than arrays are unresolved, until `PairingReport.with_measures` adds what their own functions give.
 
     Raises:
         InputError: arrays that are no pairs (see `Pairs.of`), a calibration of another dimension.
         TransportError: an assignment solver failed.
     """
-    pairs = Pairs.of(teacher, student, noise=noise, one_step=one_step, reference=reference, data=data)
+    pairs = Pairs.of(
+        teacher,
+        student,
+        noise=noise,
+        one_step=one_step,
+        reference=reference,
+        data=data,
+        other_teacher=other_teacher,
+        teacher_differences=teacher_differences,
+        student_differences=student_differences,
+    )
     return measure_pairs(pairs, calibration=calibration)
 
 
@@ -92,7 +112,7 @@ def measure_pairs(
     measured = _smooth(moments) | _recognition(ranks) | transported(moments.total(), transport["e_ot"])
     overlaps, near = ({}, {}) if planted else (dependent(pairs), nearly_dependent(pairs))
     shared = why_dependent(overlaps, "reference") or why_nearly_dependent(near)
-    measured |= _of_the_law(pairs, transport, shared, planted)
+    measured |= _of_the_law(pairs, transport, shared, planted) | unasked() | _of_more_arrays(pairs)
     if calibration is not None:
         measured["remap_angle"] = remap_angle(calibration, measured["pair_cosine"])
     for key, reason in unresolved(moments).items():
@@ -146,6 +166,16 @@ def _of_the_law(pairs: Pairs, transport: dict[str, Transport], shared: str, plan
         return dict.fromkeys(("fidelity", "debiased_cost"), Measured.unresolved(shared))
     solved_twice = (transport["e_ot_reference_student"], transport["e_ot_reference_teacher"])
     return {"fidelity": fidelity(*solved_twice), "debiased_cost": _debiased(pairs, planted)}
+
+
+def _of_more_arrays(pairs: Pairs) -> dict[str, Measured]:
+    """The measures of arrays that most pairs come without."""
+    found: dict[str, Measured] = {}
+    if pairs.teacher_differences is not None:
+        found |= local_from_differences(pairs.teacher_differences, pairs.student_differences)
+    if pairs.other_teacher is not None:
+        found["pair_cosine_teachers"] = pair_cosine_of(pairs.teacher, pairs.other_teacher, "other_teacher")
+    return found
 
 
 def _debiased(pairs: Pairs, planted: bool) -> Measured:

@@ -34,6 +34,9 @@ class Pairs:
         one_step: P1, (n, d), the teacher's one-step outputs Phi_1(z_i).
         reference: Q, (m, d), teacher outputs at fresh noise.
         data: X, (m, d), training or fresh data.
+        other_teacher: (n, d), another teacher's outputs at the same z_i, as of another seed.
+        teacher_differences, student_differences: (l, d), how either map's output changed when the noise changed a
+            little: at l points z and changes h v of their own, the same for both.
         notes: sentences on what was converted and what is unusual about the arrays.
         stored: name -> the type of floating numbers that an array came in, where it is narrower than float32.
     """
@@ -44,6 +47,9 @@ class Pairs:
     one_step: np.ndarray | None = None
     reference: np.ndarray | None = None
     data: np.ndarray | None = None
+    other_teacher: np.ndarray | None = None
+    teacher_differences: np.ndarray | None = None
+    student_differences: np.ndarray | None = None
     notes: tuple[str, ...] = field(default=())
     stored: dict[str, np.dtype] = field(default_factory=dict)
 
@@ -59,14 +65,24 @@ class Pairs:
 
     @staticmethod
     def of(
-        teacher: Any, student: Any, *, noise: Any = None, one_step: Any = None, reference: Any = None, data: Any = None
+        teacher: Any,
+        student: Any,
+        *,
+        noise: Any = None,
+        one_step: Any = None,
+        reference: Any = None,
+        data: Any = None,
+        other_teacher: Any = None,
+        teacher_differences: Any = None,
+        student_differences: Any = None,
     ) -> "Pairs":
         """Validated pairs from numpy arrays, torch tensors or nested lists of any trailing shape.
 
         Args:
-            teacher, student, one_step: (n, ...) with equal shapes; n >= 2.
+            teacher, student, one_step, other_teacher: (n, ...) with equal shapes; n >= 2.
             noise: (n, ...), its trailing shape may differ.
             reference, data: (m, ...) with the teacher's trailing shape; m >= 2.
+            teacher_differences, student_differences: both or none, (l, ...) of one shape, likewise.
 
         Raises:
             InputError: unequal shapes, fewer than two rows, no coordinates, NaN or infinite values (the rows are
@@ -74,13 +90,15 @@ class Pairs:
         """
         notes: list[str] = []
         given = {"teacher": teacher, "student": student, "noise": noise}
-        given |= {"one_step": one_step, "reference": reference, "data": data}
+        given |= {"one_step": one_step, "reference": reference, "data": data, "other_teacher": other_teacher}
+        given |= {"teacher_differences": teacher_differences, "student_differences": student_differences}
         stored: dict[str, np.dtype] = {}
         arrays = {name: _as_array(name, value, notes, stored) for name, value in given.items() if value is not None}
         if missing := [name for name in ("teacher", "student") if name not in arrays]:
             raise InputError(f"{missing[0]} is missing: give the outputs of both maps at the same noise.")
         for name, array in arrays.items():
             _check_shape(name, array, arrays["teacher"])
+        _check_differences(arrays)
         flat = {name: np.ascontiguousarray(array.reshape(len(array), -1)) for name, array in arrays.items()}
         for name, array in flat.items():
             _check_values(name, array)
@@ -136,7 +154,7 @@ def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
         raise InputError(f"{name} has {held}; a pairing needs n >= 2 samples along the first axis.")
     if array.size == 0:
         raise InputError(f"{name} has shape {array.shape}: no coordinates; expected (n, ...) with at least one.")
-    if name in ("student", "one_step", "noise") and len(array) != len(teacher):
+    if name in ("student", "one_step", "noise", "other_teacher") and len(array) != len(teacher):
         raise InputError(
             f"{name} has {len(array)} rows and teacher has {len(teacher)}; "
             "row i of both must come from the same noise z_i."
@@ -152,6 +170,16 @@ def _check_shape(name: str, array: np.ndarray, teacher: np.ndarray) -> None:
             f"{name} has rows of shape {ours} and teacher of shape {theirs}: as many numbers in another "
             "order; transpose one of them so that equal coordinates meet."
         )
+
+
+def _check_differences(arrays: dict[str, np.ndarray]) -> None:
+    """Raises InputError unless both maps' differences are there, row by row, or neither's."""
+    sizes = {name: len(arrays[name]) for name in ("teacher_differences", "student_differences") if name in arrays}
+    if len(sizes) == 1:
+        raise InputError(f"{next(iter(sizes))} stand alone; give those of both maps, at the same noise and changes.")
+    if len(set(sizes.values())) > 1:
+        told = " and ".join(f"{name} has {rows} rows" for name, rows in sizes.items())
+        raise InputError(f"{told}; row i of both must come from the same noise and the same change of it.")
 
 
 def _check_values(name: str, array: np.ndarray) -> None:

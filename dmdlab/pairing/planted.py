@@ -11,6 +11,7 @@ independent samples of the teacher's law read against each other, by which a stu
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -21,6 +22,7 @@ from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.independence import Overlap, told
 from dmdlab.pairing.law import Halved, half_size, spread
+from dmdlab.pairing.local import planted_local
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.transport import transport_cost
@@ -41,6 +43,7 @@ def calibrate(
     angles_degrees: Sequence[float] = ANGLES_DEGREES,
     shares: Sequence[float] = SHARES,
     bases: int = 4,
+    local_points: int = 0,
 ) -> Calibration:
     """Every measure of the glossary under known truth, for one teacher map and sample size.
 
@@ -54,6 +57,8 @@ def calibrate(
         angles_degrees: planted angles; 0 and 90 must be among them.
         shares: shares of rows at independent noise in the partial mixtures, in (0, 1].
         bases: random bases to average over, and draws of the null and of each mixture.
+        local_points: how many of the n rows to measure local_cosine and local_gain at, too (`planted_local`; 128 are
+            enough); without any they are unresolved. Nothing else changes with them.
 
     Raises:
         InputError: too little fresh noise, or some that repeats the noise, angles without 0 and 90, shares outside
@@ -81,7 +86,7 @@ def calibrate(
         independent = [others[rng.permutation(len(others))[:n]] for _ in range(bases)]
     else:
         independent = blocks[:bases]
-    return Calibration(
+    made = Calibration(
         n=n,
         d=d,
         angles_degrees=angles,
@@ -93,6 +98,10 @@ def calibrate(
         floor=floor.cost,
         independent=_against_each_other([P, Q, *blocks[:bases]], floor.cost, rng),
     )
+    if not local_points:
+        return made
+    nearby = planted_local(teacher_map, noise[:local_points], rng=rng, angles_degrees=angles.tolist(), bases=bases)
+    return replace(made, planted=made.planted | nearby)
 
 
 def _against_each_other(samples: Sequence[np.ndarray], first: float, rng: np.random.Generator) -> dict[str, np.ndarray]:

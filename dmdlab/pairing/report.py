@@ -7,11 +7,15 @@ come within one hundredth of its best value while pair_cosine has not: it would 
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, THROUGH_THE_COSINE, Measured, chance_values, jsonable
+from dmdlab.config import InputError
+from dmdlab.pairing.context_in_words import beyond_the_pairs_in_words
+from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, THROUGH_THE_COSINE, chance_values, unasked
 from dmdlab.pairing.law import LawJudgement
+from dmdlab.pairing.measured import Measured, jsonable
 from dmdlab.pairing.words import Line, lines_of, read_aloud, resolution_in_words
 from dmdlab.transport import Transport
 
@@ -41,6 +45,17 @@ class PairingReport:
     d: int
     chance_sd: float
     law: LawJudgement
+
+    def with_measures(self, found: Mapping[str, Measured]) -> "PairingReport":
+        """The report with measures that need more than arrays, as their own functions give them.
+
+        Raises:
+            InputError: a key that `measure` itself gives, or that is none.
+        """
+        more = unasked()
+        if wrong := [key for key in found if key not in more]:
+            raise InputError(f"{wrong[0]!r} is not added to a report; expected some of {', '.join(more)}.")
+        return replace(self, metrics=self.metrics | dict(found))
 
     def values(self) -> dict[str, float]:
         """key -> value; NaN where unresolved."""
@@ -97,7 +112,8 @@ class PairingReport:
 
     def in_words(self) -> list[str]:
         """The reading in sentences: delta_e with its ceiling, copying with fidelity, what is unresolved."""
-        return read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd, self.law)
+        sentences = read_aloud(self.metrics, self.verdicts(), self.n, self.d, self.chance_sd, self.law)
+        return sentences + beyond_the_pairs_in_words(self.metrics)
 
     def resolution_in_words(self) -> str:
         """What this many pairs can tell at all, from the theory of planted matchings."""

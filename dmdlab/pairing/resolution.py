@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS, jsonable
+from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS
+from dmdlab.pairing.measured import jsonable
 from dmdlab.pairing.metrics import measure
 from dmdlab.pairing.report import SATURATED_SHARE
 from dmdlab.pairing.thresholds import all_optimal, almost_all_optimal, angle_degrees, told_from_chance

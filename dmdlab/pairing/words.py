@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dmdlab.pairing.glossary import METRICS, Measured, chance_values
+from dmdlab.pairing.glossary import METRICS, asked, chance_values
 from dmdlab.pairing.law import Judged, LawJudgement
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.thresholds import almost_all_optimal, angle_degrees
 
 VERDICTS = {"chance": "at chance", "inside": "within its range", "saturated": "saturated"}
@@ -136,7 +137,7 @@ def read_aloud(
     keys_by_reason: dict[str, list[str]] = {}
     for key, measured in metrics.items():
         told = key in ("fidelity", "debiased_cost") and measured.reason == metrics["fidelity"].reason
-        if not measured.resolved and measured.reason and not told:
+        if not measured.resolved and measured.reason and not told and asked(key, measured):
             keys_by_reason.setdefault(measured.reason, []).append(key)
     return sentences + [f"Unresolved: {', '.join(keys)}: {reason}." for reason, keys in keys_by_reason.items()]
 

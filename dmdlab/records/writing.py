@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dmdlab.config import InputError
-from dmdlab.pairing.glossary import jsonable
+from dmdlab.pairing.measured import jsonable
 from dmdlab.trouble import told, writing
 
 ATTEMPTS = 20
