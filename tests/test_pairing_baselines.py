@@ -58,8 +58,9 @@ def test_for_a_mixture_covariance_fixes_a_part():
 def test_too_few_rows_are_unresolved_and_images_are_flattened():
     z = noise(39)
     P = phi(LAW, z)
-    assert "needs 40 rows, and there are 39" in pair_cosine_gaussian(z, P, sigma_max=80.0).reason
-    assert "needs 40 rows" in pair_cosine_gaussian(z, P, sigma_max=80.0, rows=P[:20]).reason
+    assert "needs 40 different rows, there are 39" in pair_cosine_gaussian(z, P, sigma_max=80.0).reason
+    for rows in (P[:20], np.repeat(P[:20], 4, axis=0)):
+        assert "there are 20" in pair_cosine_gaussian(z, P, sigma_max=80.0, rows=rows).reason
     assert pair_cosine_gaussian(z, P, sigma_max=80.0, covariance=C).resolved
     images = pair_cosine_gaussian(z.reshape(39, 1, 2, 2), P.reshape(39, 1, 2, 2), sigma_max=80.0, covariance=C)
     assert images == pair_cosine_gaussian(z, P, sigma_max=80.0, covariance=C)

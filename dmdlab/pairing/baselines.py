@@ -56,7 +56,7 @@ def pair_cosine_gaussian(
 
     Returns:
         A Measured with its 95 % jackknife interval over rows, the covariance taken as known. Unresolved with fewer
-        than `ROWS_PER_DIMENSION` d rows.
+        than `ROWS_PER_DIMENSION` d different rows: those that a small data set repeats add nothing.
 
     Raises:
         InputError: arrays that are no pairs, noise of another dimension, a covariance of another size, sigma_max <= 0.
@@ -68,9 +68,10 @@ def pair_cosine_gaussian(
         raise InputError(f"expected noise in {d} dimensions and sigma_max > 0, got {z.shape[1]} and {sigma_max}.")
     if covariance is None:
         sample = P if given.reference is None else given.reference
-        if len(sample) < ROWS_PER_DIMENSION * d:
+        distinct = len({row.tobytes() for row in sample})
+        if distinct < ROWS_PER_DIMENSION * d:
             return Measured.unresolved(
-                f"a covariance in {d} dimensions needs {ROWS_PER_DIMENSION * d} rows, and there are {len(sample)}"
+                f"a covariance in {d} dimensions needs {ROWS_PER_DIMENSION * d} different rows, there are {distinct}"
             )
         centred = sample - sample.mean(axis=0, dtype=np.float64)
         covariance = centred.T @ centred / (len(sample) - 1)
