@@ -1,0 +1,97 @@
+"""What a run can add to its report because it has the maps themselves, not only their outputs.
+
+Each function gives, for every member of a group, measures that `PairingReport.with_measures` takes: how alike student
+and teacher are nearby, what a Gaussian of the law's covariance would share with the teacher, and, at a price of its
+own, what one turn of the noise explains.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmdlab.diffusion.jacobian import Map
+from dmdlab.diffusion.local import local_agreement
+from dmdlab.group import Group
+from dmdlab.lab.evaluate import applied
+from dmdlab.laws import Gaussian, Law
+from dmdlab.pairing import local_measures, pair_cosine_gaussian, rotation_explained
+from dmdlab.pairing.baselines import ROWS_PER_DIMENSION
+from dmdlab.pairing.measured import Measured
+from dmdlab.pairing.rotation import ROWS_PER_DIMENSION as FITTING_ROWS
+from dmdlab.pairing.rotation import Explained
+from dmdlab.randomness import generator, latents
+
+POINTS, PROBES = 128, 2
+"""Noise vectors at which, and directions along which, the maps are compared nearby (ours, as `ASYMMETRY_POINTS`)."""
+
+COVARIANCE_NUMBERS = 1 << 26
+"""Beyond so many numbers of a sample for a covariance, there is none (ours: half a gigabyte in float64)."""
+
+
+def local_readings(group: Group, student: Map, teacher: Map, noise: Tensor) -> list[dict[str, Measured]]:
+    """local_cosine and local_gain of each member, at the first `POINTS` noise vectors of its seed.
+
+    student: takes (e, n, d), a member each. teacher: Phi_K, takes (s, n, d), a seed each. noise: (s, n, d), on their
+    device. The directions are those of each seed, so that members of one seed share points and directions.
+    """
+    z = noise[:, :POINTS]
+    own = [torch.randn(PROBES, *z.shape[1:], generator=generator(seed, "local")) for seed in group.seeds]
+    probes = torch.stack(own, dim=1).to(z)  # (p, s, n, d)
+    place = torch.tensor(group.place, device=z.device)
+    first = torch.tensor([group.place.index(s) for s in range(len(group.seeds))], device=z.device)
+
+    def of_members(x: Tensor) -> Tensor:  # (e, n, d): members of one seed see the same noise, so one of them is asked
+        return teacher(x[first])[place]
+
+    found = local_agreement(student, of_members, z[place], probes[:, place])
+    return [local_measures(*member) for member in zip(*(x.cpu().numpy() for x in found), strict=True)]
+
+
+def gaussian_readings(group: Group, law: Law, pairs: dict[str, Tensor]) -> list[dict[str, Measured]]:
+    """pair_cosine_gaussian of each seed's teacher; its covariance is the law's, or that of a sample of the law.
+
+    pairs: as `teacher_pairs` gives them, (s, n, d).
+    """
+    rows = 2 * ROWS_PER_DIMENSION * law.dim  # twice: a sample of few pictures repeats some
+    if rows * law.dim > COVARIANCE_NUMBERS:
+        reason = f"a covariance in {law.dim} dimensions needs a sample of the law that does not fit"
+        return [{"pair_cosine_gaussian": Measured.unresolved(reason)} for _ in group.seeds]
+    known: dict[str, Any]
+    if isinstance(law, Gaussian):
+        known = {"covariance": law.covariance().cpu().numpy()}
+    else:
+        device = next(law.buffers()).device
+        known = {"rows": law.sample(rows, generator(0, "covariance", device=device)).cpu().numpy()}
+    sigma_max = group.shared.noise.sigma_max
+    return [
+        {"pair_cosine_gaussian": pair_cosine_gaussian(z.numpy(), P.numpy(), sigma_max=sigma_max, **known)}
+        for z, P in zip(pairs["noise"], pairs["teacher"], strict=True)
+    ]
+
+
+def turns_explained(
+    group: Group,
+    student: Map,
+    teachers: Sequence[Callable[[np.ndarray], np.ndarray]],
+    noise: Tensor,
+    device: torch.device,
+) -> list[Explained]:
+    """What one turn of the noise explains of each member; the teacher flows 50 d + 2 n rows for each.
+
+    Args:
+        group: the members.
+        student: takes (e, n, d), a member each.
+        teachers: Phi_K of each seed as a numpy function, as `calibrate.teacher_map` gives it.
+        noise: (s, n, d), on the CPU, the held-out rows.
+        device: of the student.
+    """
+    d, sigma_max, place = noise.shape[2], group.shared.noise.sigma_max, group.place
+    fit = torch.stack([latents(seed, FITTING_ROWS * d, d, sigma_max, "turn latents") for seed in group.seeds])
+    held, fitted = (applied(student, z[place], device).numpy() for z in (noise, fit))
+    return [
+        rotation_explained(teachers[at], noise[at].numpy(), held[i], fit_noise=fit[at].numpy(), fit_student=fitted[i])
+        for i, at in enumerate(place)
+    ]
