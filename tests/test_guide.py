@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,13 +46,22 @@ def test_the_library_code_of_the_guide_runs(
 ) -> None:
     teacher, other, reference = np.random.default_rng(0).normal(size=(3, 60, 2, 4)).astype(np.float32)
     arrays = {"teacher": teacher, "student": 0.9 * teacher + 0.4 * other, "reference": reference}
-    library, calibration = (block for block in BLOCKS if "from dmdlab.pairing import" in block)
+    library, calibration, more = (block for block in BLOCKS if "from dmdlab.pairing import" in block)
     exec(library, {key: torch.from_numpy(array) for key, array in arrays.items()})
     assert "60 pairs in 8 dimensions" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path)
     smaller = calibration.replace("(256, 512)", "(40, 80)")
     exec(smaller, {"shape": (2, 4), "sigma_max": 80.0, "teacher_map": lambda x: np.tanh(x / 80)})
     assert read_calibration(tmp_path / "calibration.npz").d == 8
+    maps = {"teacher_map": lambda x: np.tanh(x / 80), "student_map": lambda x: np.tanh(x[:, ::-1] / 80)}
+    names: dict[str, Any] = {"shape": (2, 4), "sigma_max": 80.0} | maps
+    exec(more, names)
+    values = names["report"].values()
+    assert values["rotation_explained"] > 0.9  # a turn
+    assert abs(values["local_cosine"]) < 0.2
+    assert abs(values["local_gain"] - 1) < 0.2
+    assert values["pair_cosine_gaussian"] > 0.9
+    assert names["exactly_turned"].shape == (2, 2)
 
 
 def test_the_thresholds_of_the_guide_are_those_of_the_theory() -> None:
