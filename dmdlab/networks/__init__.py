@@ -8,8 +8,9 @@ from dmdlab.laws import Law
 from dmdlab.networks.denoiser import EDMDenoiser
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
 from dmdlab.networks.mlp import MLP, ResidualMLP
+from dmdlab.networks.unet import UNet
 
-NETWORKS: dict[str, type[Ensemble]] = {"mlp": MLP, "residual": ResidualMLP}
+NETWORKS: dict[str, type[Ensemble]] = {"mlp": MLP, "residual": ResidualMLP, "unet": UNet}
 """The catalogue. A kind is a class with `Settings`, made by (members, law, settings), and one line here."""
 
 __all__ = [

@@ -1,0 +1,159 @@
+"""A U-Net for laws of pictures: ADM's (Dhariwal and Nichol 2021) as EDM has it (Karras et al. 2022, App. F.7).
+
+Three lists describe it: the channels of each level, the blocks of each level, and the sides at which blocks attend.
+A level halves the side of the one above. Noise level and class become one embedding, which scales and shifts inside
+every block:
+
+    embedding = silu(W2 silu(W1 fourier(c_noise)) + C onehot(class)),     no class: onehot = 0.
+
+**At its start** the last convolution of every block and attention is zero, as in ADM, so that a deep network begins as
+a shallow one. The last convolution of the whole is *not* zero. In ADM it is: a fresh network is F = 0, its denoiser the
+map c_skip x, and a student that starts at random would start as the identity, shrunk. Here it is drawn like any other,
+with variance 1 / inputs, so that F has a root mean square of 0.3 to 0.9, as other networks, and a random student
+is D(z) = c_skip z + c_out F with a random F of z that hides c_skip z: at sigma_max = 80 and sigma_data = 0.5 the two
+measure 0.2 to 0.4 and 0.003. A teacher starts there, too: its first loss is 1.2 to 1.5 and not 1.
+"""
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import pad, silu
+
+from dmdlab.config import Count, InputError, Section
+from dmdlab.laws import Law
+from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, unconditional
+from dmdlab.networks.mlp import Fourier
+from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm
+
+LEAST_SIDE = 4
+"""Below it a picture has nothing for a convolution of 3 x 3 to find."""
+
+
+class UNetSettings(Section):
+    """The default is a quick one: 87 025 parameters on pictures of one channel, without classes."""
+
+    channels: list[Count] = Field([16, 16], description="channels of each level, the full side first (paper: 64, ...)")
+    depths: list[Count] = Field([1, 1], description="blocks of each level on the way down, one more on the way up")
+    attention: list[Count] = Field(
+        [], description="sides, after padding, at which every block attends; one block in the middle always does"
+    )
+    time_features: int = Field(32, ge=2, multiple_of=2, description="Fourier features of the noise level (EDM: 64)")
+    classes: int = Field(0, ge=0, description="class labels that it is told: those of the law, or 0 to be told none")
+
+    @model_validator(mode="after")
+    def _levels(self) -> "UNetSettings":
+        if not self.channels or len(self.channels) != len(self.depths):
+            raise ValueError(
+                f"network.channels has {len(self.channels)} levels and network.depths has {len(self.depths)}: "
+                "give one number each for every level, and one level at least"
+            )
+        return self
+
+
+PAPER = UNetSettings(
+    channels=[64, 128, 192, 256], depths=[3, 3, 3, 3], attention=[32, 16, 8], time_features=64, classes=0
+)
+"""The paper's network for MNIST at side 32, ADM's with 31.1 million parameters: 31 118 593 of one member here."""
+
+
+class UNet(Ensemble):
+    """e U-Nets side by side: pictures padded with zeros to a side that halves evenly, and cut back at the end.
+
+    Raises `InputError` for a law whose shape is not (channels, side, side), a side below `LEAST_SIDE` or too small for
+    so many levels, and classes that are not the law's.
+    """
+
+    Settings = UNetSettings
+    classes: Tensor
+
+    def __init__(self, members: int, law: Law, settings: UNetSettings) -> None:
+        super().__init__()
+        self.shape = picture_shape(law, settings)
+        widths, width = settings.channels, 4 * settings.channels[0]
+        halves = 2 ** (len(widths) - 1)
+        whole = -(-self.shape[1] // halves) * halves
+        self.before, self.after = (whole - self.shape[1]) // 2, (whole - self.shape[1] + 1) // 2
+        self.fourier = Fourier(settings.time_features)
+        self.level1 = EnsembleLinear(members, settings.time_features, width)
+        self.level2 = EnsembleLinear(members, width, width)
+        self.told = EnsembleLinear(members, settings.classes, width, bias=False) if settings.classes else None
+        self.register_buffer("classes", torch.arange(settings.classes), persistent=False)
+        self.enter = Convolution(members, self.shape[0], widths[0])
+        self._add_levels(members, settings, whole, width)
+        self.norm = GroupNorm(members, widths[0])
+        self.leave = Convolution(members, widths[0], self.shape[0])
+        self.flatten_parameters()
+
+    def _add_levels(self, members: int, settings: UNetSettings, side: int, width: int) -> None:
+        """The blocks down, in the middle and up, each level's in the order in which they are passed."""
+        attends = [side >> i in settings.attention for i in range(len(settings.channels))]
+        levels = list(zip(settings.channels, settings.depths, attends, strict=True))
+        self.down, self.up, c = nn.ModuleList(), nn.ModuleList(), settings.channels[0]
+        kept = [c]
+        for i, (out, depth, here) in enumerate(levels):
+            if i:
+                self.down.append(Block(members, c, c, width, resample="down"))
+                kept.append(c)
+            for _ in range(depth):
+                self.down.append(Block(members, c, out, width, here))
+                c = out
+                kept.append(c)
+        self.middle = nn.ModuleList([Block(members, c, c, width, attention=True), Block(members, c, c, width)])
+        for i, (out, depth, here) in enumerate(reversed(levels)):
+            if i:
+                self.up.append(Block(members, c, c, width, resample="up"))
+            for _ in range(depth + 1):
+                self.up.append(Block(members, c + kept.pop(), out, width, here))
+                c = out
+
+    def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """As of every `Ensemble`; a label that is none of 0 ... classes - 1 counts as no label."""
+        embedding = self.embedding(c_noise, label)
+        edge = (self.before, self.after, self.before, self.after)
+        h = self.enter(pad(x.unflatten(2, self.shape), edge) if any(edge) else x.unflatten(2, self.shape))
+        kept = [h]
+        for block in self.down:
+            h = block(h, embedding)
+            kept.append(h)
+        for block in self.middle:
+            h = block(h, embedding)
+        for block in self.up:
+            h = block(h if block.resample == "up" else torch.cat([h, kept.pop()], dim=2), embedding)
+        h = self.leave(silu(self.norm(h)))
+        rows = slice(self.before, self.before + self.shape[1])
+        return h[..., rows, rows].flatten(2)  # (e, n, d)
+
+    def embedding(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
+        """Of the noise level (e, n or 1, 1) and the class (e, n) or None: (e, n or 1, four times the first level's
+        channels)."""
+        told = self.level2(silu(self.level1(self.fourier(c_noise))))
+        if self.told is None:
+            unconditional(label)
+            return silu(told)
+        if label is None:  # a product with zeros and not left out, so that a loss has a gradient in all parameters
+            one_hot = c_noise.new_zeros(*c_noise.shape[:2], len(self.classes))
+        else:
+            one_hot = (label.unsqueeze(2) == self.classes).to(c_noise)  # (e, n, classes)
+        return silu(told + self.told(one_hot))
+
+
+def picture_shape(law: Law, settings: UNetSettings) -> tuple[int, int, int]:
+    """(channels, side, side) of the law. Raises `InputError` as `UNet` does."""
+    shape, levels = law.shape, len(settings.channels)
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise InputError(
+            f"network.kind is 'unet', which needs a law of pictures, of shape (channels, side, side); {law.name!r} has "
+            f"the shape {tuple(shape)}: choose another law.name, or another network.kind"
+        )
+    channels, side, _ = shape
+    if side < max(LEAST_SIDE, 2 ** (levels - 1)):
+        raise InputError(
+            f"law.side is {side}, but a unet of {levels} levels needs pictures of {max(LEAST_SIDE, 2 ** (levels - 1))} "
+            "at least: choose larger ones, or fewer network.channels and network.depths"
+        )
+    if settings.classes not in (0, law.classes):
+        raise InputError(
+            f"network.classes is {settings.classes}, but the law {law.name!r} has {law.classes or 'no'} classes: "
+            f"set it to {law.classes or 0}"
+        )
+    return channels, side, side
