@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks import counts, growth, peers, start, transport
+from benchmarks import convolution, counts, growth, peers, start, transport
 from benchmarks.measure import Options, header, say, write
 from dmdlab.config import InputError, nearest
 from dmdlab.device.environment import choose_device
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Any] = {
     "start": start,
     "counts": counts,
     "transport": transport,
+    "convolution": convolution,
 }
 """Each has `run`, which measures, and `figures`, which computes from a record's rounds what the tables show."""
 APART = {"counts": "seed 0", "transport": "clouds from numpy's default_rng(0)"}
