@@ -289,4 +289,5 @@ def test_the_start_has_the_stated_spread_and_its_own_stream() -> None:
     for layer in (m for m in net.modules() if isinstance(m, Convolution)):
         assert layer.weight.std().item() == pytest.approx(layer.std, rel=0.1)
         assert not layer.bias.any()
+    assert net.told.weight.std().item() == pytest.approx(1.0, rel=0.1)  # type: ignore[union-attr, operator]
     assert torch.equal(net.flat[1], network(law, (1,), generic=False, channels=[32, 64]).flat[0])

@@ -1,4 +1,4 @@
-"""A U-Net for laws of pictures: ADM's (Dhariwal and Nichol 2021) as EDM has it (Karras et al. 2022, App. F.7).
+"""A U-Net for laws of pictures: ADM's (Dhariwal and Nichol 2021) as EDM has it (Karras et al. 2022).
 
 Three lists describe it: the channels of each level, the blocks of each level, and the sides at which blocks attend.
 A level halves the side of the one above. Noise level and class become one embedding, which scales and shifts inside
@@ -13,6 +13,8 @@ with variance 1 / inputs, so that F has a root mean square of 0.3 to 0.9, as oth
 is D(z) = c_skip z + c_out F with a random F of z that hides c_skip z: at sigma_max = 80 and sigma_data = 0.5 the two
 measure 0.2 to 0.4 and 0.003. A teacher starts there, too: its first loss is 1.2 to 1.5 and not 1.
 """
+
+import math
 
 import torch
 from pydantic import Field, model_validator
@@ -76,7 +78,9 @@ class UNet(Ensemble):
         self.fourier = Fourier(settings.time_features)
         self.level1 = EnsembleLinear(members, settings.time_features, width)
         self.level2 = EnsembleLinear(members, width, width)
-        self.told = EnsembleLinear(members, settings.classes, width, bias=False) if settings.classes else None
+        # one column is taken at a time, so each is of unit size, as in EDM
+        gain, told = math.sqrt(settings.classes), settings.classes
+        self.told = EnsembleLinear(members, told, width, gain, bias=False) if told else None
         self.register_buffer("classes", torch.arange(settings.classes), persistent=False)
         self.enter = Convolution(members, self.shape[0], widths[0])
         self._add_levels(members, settings, whole, width)
