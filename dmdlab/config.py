@@ -76,7 +76,7 @@ class LawSpec(OpenSection):
     __pydantic_extra__: dict[str, Scalar]
 
     name: str = Field("mixture", description="a law of the catalogue (`dmdlab laws`)")
-    dim: int = Field(2, ge=1, le=1_000_000, description="ambient dimension d")
+    dim: int = Field(2, ge=1, le=1_000_000, description="ambient dimension d; set by law.side for laws of pictures")
 
 
 class NoiseConfig(Section):
@@ -235,10 +235,14 @@ def changed(experiment: Experiment) -> dict[str, Any]:
     """The dotted keys whose values differ from the defaults: what ids are made of, so that a new key changes no old id.
 
     A catalogue's parameters count as changed when they are there: `experiments.resolve` leaves those at their defaults
-    out.
+    out. Where a file lies counts for nothing once the digest of what it holds is there.
     """
-    defaults = flatten(Experiment())
-    return {k: v for k, v in flatten(experiment).items() if k not in defaults or v != defaults[k]}
+    defaults, flat = flatten(Experiment()), flatten(experiment)
+    places = _PLACES if "law.digest" in flat else ()
+    return {k: v for k, v in flat.items() if k not in places and (k not in defaults or v != defaults[k])}
+
+
+_PLACES = ("law.path", "law.labels")
 
 
 def member_keys() -> frozenset[str]:

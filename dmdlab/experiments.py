@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dmdlab.config import (
     Experiment,
@@ -140,7 +140,8 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
 
 
 def _still_meant(old: Mapping[str, Any], settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`old` without what only the law or the network of `settings` knows, where `given` names another one."""
+    """`old` without what only the law or the network of `settings` knows, where `given` names another one; without
+    `law.dim`, too, where that one is a law of pictures, which sets it."""
     kept = dict(old)
     for section, key, names, parameters in (
         ("law.", "law.name", LAWS, law_parameters),
@@ -149,6 +150,8 @@ def _still_meant(old: Mapping[str, Any], settings: Mapping[str, Any], given: Map
         name = given.get(key)
         if isinstance(name, str) and name in names and name != settings.get(key, flatten(Experiment())[key]):
             known = {f"{section}{own}" for own in parameters(name)} | set(known_keys())
+            if "law.side" in known:
+                known.remove("law.dim")
             kept = {k: v for k, v in kept.items() if not k.startswith(section) or k in known}
     return kept
 
@@ -238,12 +241,15 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     """The experiment after building its law, network and terms once to check it, what catalogues have at their defaults
     left out: so experiments that mean the same are the same. `spelled_out` is the other way.
 
-    Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum, or settings
-    that need an exact denoiser which the law lacks.
+    Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum or other
+    than that of its pictures, more samples than the law has, or settings that need an exact denoiser which it lacks.
     """
     spec = experiment.law.model_dump()
     try:
-        has_denoiser, digest = _check_law(tuple(spec.items()))
+        defaults = law_parameters(spec["name"])
+        if "side" in defaults and "dim" not in experiment.law.model_fields_set:
+            del spec["dim"]  # which is only the default of laws that have to be told
+        built = _check_law(tuple(spec.items()))
         network, terms = network_settings(experiment.network), term_settings(experiment.terms)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
@@ -252,15 +258,23 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         "teacher.target": experiment.teacher.target == "posterior",
     }
     for key, needed in needs.items():
-        if needed and not has_denoiser:
-            raise InputError(f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network")
-    defaults = law_parameters(spec["name"])
+        if needed and not built.has_denoiser:
+            instead = ", or that of a training set (law.empirical=500)" if "empirical" in defaults else ""
+            raise InputError(
+                f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network{instead}"
+            )
+    if built.rows is not None and experiment.measure.samples > built.rows:
+        raise InputError(
+            f"{source}: measure.samples is {experiment.measure.samples}, but the law {spec['name']!r} has {built.rows} "
+            "samples to measure with, disjoint from those that are trained on; set measure.samples to at most that"
+        )
     law = {k: float(v) if type(defaults[k]) is float else v for k, v in experiment.law.parameters.items()}
-    law |= {"digest": digest} if digest else {}
+    law |= {"digest": built.digest} if built.digest else {}
     own = {f"law.{k}": v for k, v in law.items() if v != defaults[k]}
     own |= {f"network.{k}": v for k, v in network.model_dump(mode="json", exclude_defaults=True).items()}
     for name, one in terms.items():
         own |= {f"terms.{name}.{k}": v for k, v in one.model_dump(mode="json", exclude_defaults=True).items()}
+    own["law.dim"] = built.dim
     known = known_keys()
     return Experiment.model_validate(nest({k: v for k, v in flatten(experiment).items() if k in known} | own))
 
@@ -289,13 +303,22 @@ def _described(prefix: str, settings: type[Section]) -> dict[str, str]:
     return {f"{prefix}.{key}": field.description or "" for key, field in settings.model_fields.items()}
 
 
-def _check_law(spec: tuple[tuple[str, Any], ...]) -> tuple[bool, str]:
-    """Build the law (raises `InputError`): whether it has an exact denoiser, and the digest of its data, if any."""
-    cached = _build_law if dict(spec)["name"] != "empirical" else _build_law.__wrapped__  # its file may change
-    return cached(spec)
+class _Built(NamedTuple):
+    """What `resolve` needs to know of a law: the digest of its data and how many samples a part of it has, if any."""
+
+    dim: int
+    has_denoiser: bool
+    digest: str
+    rows: int | None
+
+
+def _check_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
+    """Build the law (raises `InputError`)."""
+    reads_files = "path" in law_parameters(dict(spec)["name"])  # which may change
+    return (_build_law.__wrapped__ if reads_files else _build_law)(spec)
 
 
 @lru_cache(maxsize=256)
-def _build_law(spec: tuple[tuple[str, Any], ...]) -> tuple[bool, str]:
+def _build_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
     law = make_law(dict(spec))
-    return law.has_denoiser, getattr(law, "digest", "")
+    return _Built(law.dim, law.has_denoiser, getattr(law, "digest", ""), law.available("measure"))

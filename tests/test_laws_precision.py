@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import special
 
-from dmdlab.laws import Chessboard, Cube, Empirical, Gaussian, Law, Mixture, Moons, Ring, Sphere, Spiral
+from dmdlab.laws import Chessboard, Cube, Empirical, Field, Fields, Gaussian, Law, Mixture, Moons, Ring, Sphere, Spiral
 from dmdlab.laws.bessel import log_bessel_and_ratio
 from dmdlab.laws.embedding import random_frame
 from dmdlab.laws.truncated import truncated_moments
@@ -31,6 +31,9 @@ LARGE: list[Law] = [
     Sphere(dim=D),
     Sphere(dim=D, thickness=0.1),
     Empirical(dim=D, points=np.random.default_rng(0).standard_normal((64, D))),
+    Field(side=64),
+    Fields(side=64, components=3),
+    Fields(side=32, channels=3, exponent=1.9, exponent_last=2.1),
 ]
 
 

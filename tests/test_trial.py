@@ -4,21 +4,22 @@ from collections.abc import Iterator
 from itertools import count, pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from least import least
 from recorder import pretend
 from small import CPU, experiment, group_of, law_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmdlab.config import experiment_from
+from dmdlab.experiments import resolve
 from dmdlab.group import Group
 from dmdlab.lab import trial
 from dmdlab.lab.counting import LiveBytes
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import Store
 from dmdlab.lab.trial import STAGES, Speed, random_start, timed, tried
-from dmdlab.laws import LAWS
+from dmdlab.laws import LAWS, make_law
 
 
 def seeds(members: int, **settings: object) -> Group:
@@ -123,12 +124,12 @@ def test_memory_is_linear_in_the_members_and_the_most_of_them_fit() -> None:
 
 @pytest.mark.parametrize("name", LAWS)
 def test_every_law_can_be_tried(name: str, tmp_path: Path) -> None:
-    own: dict[str, object] = {"law.name": name, "law.dim": 3, "network.width": 4, "network.depth": 1}
-    own |= {"student.batch": 4, "measure.samples": 8, "fake_score.updates": 1, "teacher.solver": "euler"}
-    if name == "empirical":
-        np.save(tmp_path / "points.npy", np.eye(3))
-        own["law.path"] = str(tmp_path / "points.npy")
-    found = tried(group_of(experiment_from(own)))
+    spec = least(name, tmp_path, dim=3)
+    kind = "exact" if make_law(spec).has_denoiser else "network"
+    own: dict[str, object] = {f"law.{key}": value for key, value in spec.items()}
+    own |= {"network.width": 4, "network.depth": 1, "teacher.kind": kind, "teacher.solver": "euler"}
+    own |= {"student.batch": 4, "measure.samples": 8, "fake_score.updates": 1}
+    found = tried(group_of(resolve(experiment_from(own))))
     assert min(found.cycle_flops, found.teaching_flops) > 0
     assert all(each > 0 for each, _ in found.stages.values())
     assert found.bytes(1, "cpu") > found.bytes(1, "cuda") > 0

@@ -4,28 +4,40 @@ import inspect
 from collections.abc import Mapping
 
 from dmdlab.config import InputError, nearest
+from dmdlab.laws.blobs import Blobs
 from dmdlab.laws.cube import Cube
 from dmdlab.laws.curves import Moons, Spiral
 from dmdlab.laws.empirical import Empirical
+from dmdlab.laws.field import Field, Fields
 from dmdlab.laws.gaussian import Gaussian
-from dmdlab.laws.law import Law
+from dmdlab.laws.images import Digits, Images
+from dmdlab.laws.law import PARTS, Law, Part
+from dmdlab.laws.manifold import Manifold
 from dmdlab.laws.mixture import Mixture
 from dmdlab.laws.planar import Chessboard, Ring
 from dmdlab.laws.sphere import Sphere
 
-LAWS: dict[str, type[Law]] = {
-    law.name: law for law in (Gaussian, Mixture, Ring, Chessboard, Moons, Spiral, Cube, Sphere, Empirical)
-}
+VECTORS = (Gaussian, Mixture, Ring, Chessboard, Moons, Spiral, Cube, Sphere, Empirical)
+PICTURES = (Manifold, Field, Fields, Blobs, Images, Digits)
+LAWS: dict[str, type[Law]] = {law.name: law for law in (*VECTORS, *PICTURES)}
 
 __all__ = [
     "LAWS",
+    "PARTS",
+    "Blobs",
     "Chessboard",
     "Cube",
+    "Digits",
     "Empirical",
+    "Field",
+    "Fields",
     "Gaussian",
+    "Images",
     "Law",
+    "Manifold",
     "Mixture",
     "Moons",
+    "Part",
     "Ring",
     "Sphere",
     "Spiral",

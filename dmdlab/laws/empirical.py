@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
+from dmdlab.laws.arrays import read_npy
 from dmdlab.laws.checks import Positive, checked
 from dmdlab.laws.law import Law
 from dmdlab.laws.mixture import log_normal
@@ -70,7 +71,11 @@ class Empirical(Law):
                 if path is None
                 else "law.path and points are both given: the law 'empirical' expects one of them"
             )
-        array = _as_points(points, dim, "points") if path is None else _as_points(_load(path), dim, str(path))
+        array = (
+            _as_points(points, dim, "points")
+            if path is None
+            else _as_points(read_npy(path, "law.path", "points (m, d)"), dim, str(path))
+        )
         self.digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:10]
         if digest not in (None, self.digest):
             raise InputError(
@@ -117,29 +122,6 @@ class Empirical(Law):
         for part in self.points.split(max(1, _CHUNK_NUMBERS // max(len(rows), self.dim))):
             points = part.to(rows) - self.centre.to(rows)
             yield points, (rows @ points.mT - points.square().sum(-1) / 2) / v
-
-
-def _load(path: str | Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise InputError(
-            f"law.path: {path} cannot be read ({error.strerror or error}): give a .npy file of shape (m, d)"
-        ) from None
-    except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
-        raise InputError(
-            f"law.path: {path} is not a .npy file of plain numbers: save an array of floats (m, d) with "
-            "numpy.save (pickled objects are refused: loading them could run code)"
-        ) from None
-    if not isinstance(array, np.memmap):
-        array.close()
-        raise InputError(f"law.path: {path} is an .npz archive, expected a .npy file: save one array with numpy.save")
-    if behind := Path(path).stat().st_size - array.offset - array.nbytes:
-        raise InputError(
-            f"law.path: {path} holds {behind} bytes behind its array, as when arrays are appended to one file: save "
-            "all points as one array with numpy.save"
-        )
-    return np.array(array)
 
 
 def _as_points(data: Any, dim: int, source: str) -> np.ndarray:

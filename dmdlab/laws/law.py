@@ -12,18 +12,24 @@ its own coordinates in the plane times scale, whatever d is, so its `sigma_data`
 has the coordinates of its points times scale. Every other length that a constructor takes (std, radius, thickness) is a
 multiple of scale. A `thickness` is noise *around* the law: it adds to these variances.
 
+**Parts.** Data from a file is split once, by the law's seed, into three disjoint `PARTS`: to train on, to refer to and
+to measure with. `sample` takes from the first unless told another; a law that never runs out draws all three alike.
+
 **Precision.** The tensors of a law are float64 (the points of an empirical law float32) and are cast to what
 a formula needs: `.to(device)` is all that a user calls. Samples are float32. `denoise` returns the dtype of
 its input and is meant for sigma from 0.002 to 1000 at any d up to 4096. TF32 and autocast are off within it.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
 from dmdlab.device.precision import arithmetic
+
+Part = Literal["train", "reference", "measure"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class Law(torch.nn.Module):
@@ -73,37 +79,47 @@ class Law(torch.nn.Module):
         """(d,); a law of pictures says (channels, height, width), whose product is d."""
         return (self.dim,)
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Draw n independent points (n, d), float32, on the generator's device."""
-        return self._draw(n, generator)[0]
+    def sample(self, n: int, generator: torch.Generator, part: Part = "train") -> Tensor:
+        """Draw n points (n, d), float32, on the generator's device: independent ones, but for a law of few pictures in
+        another part than "train", where no picture comes twice.
 
-    def sample_labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        Raises:
+            InputError: there is no such part, or it holds fewer points than it is to give (`available`).
+        """
+        return self._draw_from(part, n, generator)[0]
+
+    def sample_labelled(self, n: int, generator: torch.Generator, part: Part = "train") -> tuple[Tensor, Tensor]:
         """The points (n, d) that `sample` draws from the same generator, and their class labels (n,), int64.
 
         Raises:
+            InputError: as for `sample`.
             NotImplementedError: the law has no natural classes (`classes` is 0).
         """
-        x, labels = self._draw(n, generator)
+        x, labels = self._draw_from(part, n, generator)
         if labels is None:
             raise NotImplementedError(f"the law {self.name!r} has no class labels: draw from it with sample()")
         return x, labels
 
+    def available(self, part: Part) -> int | None:
+        """How many different points a part holds; None where they never end."""
+        return None
+
     def denoise(self, x_sigma: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
         """E[x0 | x_sigma], Eq. (2), of noised points (..., d); returns their shape, dtype and device.
 
-        sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]. It computes in its own
-        precision whatever surrounds it (`dmdlab.device.precision`).
+        sigma > 0 is a number, or a tensor that broadcasts against x_sigma[..., :1]; label, int64 that broadcasts
+        against x_sigma[..., 0], makes it E[x0 | x_sigma, label]. It computes in its own precision whatever surrounds it
+        (`dmdlab.device.precision`).
 
         Raises:
             InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor that does
-                not broadcast against x_sigma[..., :1]; a label, as no law here has a denoiser given its class.
+                not broadcast against x_sigma[..., :1]; a label where the law has no denoiser given its class.
         """
-        if label is not None:
-            raise InputError(f"the law {self.name!r} has no exact denoiser given a class: give no label")
         dtype = torch.promote_types(x_sigma.dtype, torch.float32)
         x, level = self._noised(x_sigma, sigma, dtype)
         with arithmetic("float32", x.device):
-            return self._denoise(x, level).to(x_sigma.dtype)
+            found = self._denoise(x, level) if label is None else self._denoise_class(x, level, label)
+            return found.to(x_sigma.dtype)
 
     def log_density(self, x_sigma: Tensor, sigma: float | Tensor) -> Tensor:
         """log p_sigma(x_sigma) in nats, Eq. (1), of noised points (..., d): (...), in their dtype.
@@ -142,9 +158,19 @@ class Law(torch.nn.Module):
         """Points (n, d) in float32 and labels (n,), or None, on the generator's device."""
         raise NotImplementedError
 
+    def _draw_from(self, part: Part, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """The same from one of `PARTS`."""
+        if part not in PARTS:
+            raise InputError(f"part is {part!r}, expected one of {', '.join(PARTS)}")
+        return self._draw(n, generator)
+
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """E[x0 | x_sigma = x]; x (..., d) in float32 or float64, sigma () or (..., 1) of the same dtype."""
         raise NotImplementedError(f"the law {self.name!r} has no closed-form denoiser: train a teacher on it")
+
+    def _denoise_class(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
+        """E[x0 | x_sigma = x, label], inputs as for `denoise` and `_denoise`."""
+        raise InputError(f"the law {self.name!r} has no exact denoiser given a class: give no label")
 
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         """log p_sigma(x), (...); inputs as for `_denoise`, in float64."""

@@ -1,0 +1,225 @@
+"""Pictures from files: every kind makes one law, parts are disjoint, a change is noticed, and what is wrong is told."""
+
+import gzip
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from near import generator
+from PIL import Image
+
+from dmdlab.config import InputError
+from dmdlab.experiments import load
+from dmdlab.laws import PARTS, Images, Law, make_law
+
+NETWORK = "teacher.kind=network"
+
+
+def idx(array: np.ndarray, kind: int = 8, sizes: Sequence[int] | None = None) -> bytes:
+    """An IDX file's bytes."""
+    shape = array.shape if sizes is None else sizes
+    return bytes([0, 0, kind, len(shape)]) + b"".join(s.to_bytes(4, "big") for s in shape) + array.tobytes()
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (21, 4, 4), dtype=np.uint8)
+LABELS = np.arange(21, dtype=np.uint8) % 3
+
+
+def written(path: Path, data: bytes | np.ndarray) -> str:
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+    else:
+        np.save(path, data)
+    return str(path)
+
+
+def rows_of(law: Law) -> list[np.ndarray]:
+    """All pictures of each part, (n, d)."""
+    found = []
+    for part in PARTS:
+        held = law.available(part)
+        assert held is not None
+        x = law.sample(held if part != "train" else 50 * held, generator(), part=part)
+        found.append(x.unique(dim=0).numpy())
+        assert len(found[-1]) == held
+    return found
+
+
+def test_parts_are_disjoint_whole_and_made_by_seed(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.npy", PICTURES)
+    law = Images(path=path, side=4)
+    assert [law.available(part) for part in PARTS] == [9, 6, 6]
+    together = np.unique(np.concatenate(rows_of(law)), axis=0)
+    assert len(together) == 21  # none twice, none lost
+    np.testing.assert_allclose(together, np.unique(PICTURES.reshape(21, -1) / 127.5 - 1, axis=0), atol=1e-6)
+    again, other = (rows_of(Images(path=path, side=4, seed=seed))[2] for seed in (0, 1))
+    np.testing.assert_array_equal(again, rows_of(law)[2])
+    assert not np.array_equal(other, again)
+    with pytest.raises(InputError, match=r"6 pictures of its 21 in the part 'measure', but 7 .*at most 6"):
+        law.sample(7, generator(), part="measure")
+
+
+def test_every_kind_of_file_makes_the_same_law(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i, picture in enumerate(PICTURES):
+        Image.fromarray(picture).save(folder / f"{i:03}.png")
+    np.savez(tmp_path / "both.npz", images=PICTURES, labels=LABELS)
+    labels = written(tmp_path / "l.npy", LABELS.astype(np.int64))
+    idx_labels = written(tmp_path / "labels", idx(LABELS))
+    sources = [
+        (written(tmp_path / "pictures", idx(PICTURES)), idx_labels),
+        (written(tmp_path / "pictures.gz", gzip.compress(idx(PICTURES))), idx_labels),
+        (written(tmp_path / "p.npy", PICTURES[..., None]), labels),
+        (str(tmp_path / "both.npz"), None),
+        (str(folder), labels),
+    ]
+    laws = [Images(path=path, labels=own, side=4) for path, own in sources]
+    assert len({law.digest for law in laws}) == 1
+    assert {law.classes for law in laws} == {3}
+    x, own = laws[0].sample_labelled(40, generator())
+    places = torch.cdist(x, torch.tensor(PICTURES.reshape(21, -1) / 127.5 - 1).float()).argmin(1)
+    assert torch.equal(own, torch.from_numpy(LABELS).long()[places])
+    for law in laws[1:]:
+        assert torch.equal(law.sample_labelled(40, generator())[1], own)
+    assert Images(path=sources[0][0], side=4).digest != laws[0].digest  # labels count
+
+
+def test_pictures_are_padded_and_averaged(tmp_path: Path) -> None:
+    stored = np.random.default_rng(1).random((8, 3, 28, 24))
+    law = Images(path=written(tmp_path / "p.npy", stored), side=16, channels=3)
+    padded = np.pad(stored, ((0, 0), (0, 0), (2, 2), (4, 4)), constant_values=stored.min())
+    expected = padded.reshape(8, 3, 16, 2, 16, 2).mean((3, 5)).reshape(8, -1)
+    found = np.concatenate(rows_of(law))
+    np.testing.assert_allclose(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)], atol=1e-6)
+    assert law.sigma_data == pytest.approx(math.sqrt(expected.var(0).mean()), rel=1e-5)
+
+
+def test_a_changed_file_is_noticed_though_its_size_stays(tmp_path: Path) -> None:
+    path = written(tmp_path / "p.npy", PICTURES)
+    words = ["law.name=images", f'law.path="{path}"', "law.side=4", "measure.samples=6", NETWORK]
+    before = load(None, None, words).experiments()[0]
+    make_law(before.law.model_dump())
+    written(tmp_path / "p.npy", PICTURES[::-1].copy())
+    assert load(None, None, words).experiments()[0].id != before.id
+    with pytest.raises(InputError, match=r"have digest \w+, expected law.digest .* have changed"):
+        make_law(before.law.model_dump())
+
+
+# --- what is refused
+
+GIVEN = {"idx": idx(PICTURES), "labels": idx(LABELS)}
+REFUSED: dict[str, tuple[bytes | np.ndarray, bytes | np.ndarray | None, str]] = {
+    "magic": (b"\x00\x07" + GIVEN["idx"][2:], None, "is of no known kind .it begins with 00 07 08 03"),
+    "axes": (idx(PICTURES)[:3] + b"\x09" + idx(PICTURES)[4:], None, "no IDX file: its magic number is 00 00 08 09"),
+    "gz magic": (gzip.compress(b"\x01" * 99), None, "no IDX file: its magic number is 01 01 01 01, expected 00 00 08"),
+    "type": (idx(PICTURES, kind=0x0D), None, "of type 0x0d, expected unsigned bytes, 0x08: save other numbers as .npy"),
+    "cut": (GIVEN["idx"][:-5], None, "is cut short: it holds 331 of 336 entries; copy it again"),
+    "cut header": (GIVEN["idx"][:9], None, "is cut short within its header"),
+    "cut gz": (gzip.compress(GIVEN["idx"])[:-60], None, "is cut short or damaged within its gzip"),
+    "more": (GIVEN["idx"] + b"\0", None, "holds more than the 336 entries"),
+    "huge": (idx(PICTURES, sizes=[2**32 - 1] * 4), None, "cut short|memory cannot hold"),
+    "nothing": (idx(PICTURES[:0]), None, "holds nothing"),
+    "empty": (b"", None, "is empty: give an IDX file"),
+    "text": (b"hello there", None, "is of no known kind"),
+    "labels for pictures": (
+        GIVEN["labels"],
+        None,
+        "1 axes, expected pictures .n, h, w.: it holds labels; .*law.labels",
+    ),
+    "pictures for labels": (GIVEN["idx"], GIVEN["idx"], "holds labels of uint8, shape .21, 4, 4., expected whole numb"),
+    "too few labels": (GIVEN["idx"], idx(LABELS[:20]), "holds 20 labels for 21 pictures"),
+    "one class": (GIVEN["idx"], idx(0 * LABELS), "holds labels from 0 to 0, expected 0 to K - 1"),
+    "gap": (GIVEN["idx"], idx(2 * LABELS), "names 5 classes, but no picture is of class 1"),
+    "real labels": (GIVEN["idx"], LABELS / 2, "holds labels of float64"),
+    "no labels": (GIVEN["idx"], b"", "law.labels: .* is empty"),
+    "npy labels cut": (GIVEN["idx"], b"\x93NUMPY\x01\x00", "law.labels: .* is not a .npy file of plain numbers"),
+    "colour": (
+        np.zeros((5, 3, 4, 4), np.uint8),
+        None,
+        "law.channels is 1, but .* holds pictures of 3: set law.channels",
+    ),
+    "integers": (PICTURES.astype(int), None, r"holds int64 entries, expected uint8, .*astype\('uint8'\)"),
+    "shape": (np.zeros((5, 16)), None, r"has shape \(5, 16\), expected pictures: \(n, h, w\)"),
+    "two": (PICTURES[:2], None, "holds 2 pictures, expected at least 3"),
+    "alike": (np.ones((5, 4, 4)), None, "holds the same picture 5 times"),
+    "nan": (
+        np.where(np.arange(80).reshape(5, 4, 4) == 40, np.nan, 1),
+        None,
+        "holds NaN or infinity, first in picture 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_wrong_file_gets_a_sentence(case: str, tmp_path: Path) -> None:
+    data, labels, sentence = REFUSED[case]
+    own = None if labels is None else written(tmp_path / "l.npy", labels)
+    with pytest.raises(InputError, match=sentence) as error:
+        Images(path=written(tmp_path / "p.npy", data), labels=own, side=4)
+    assert "law." in str(error.value) or str(tmp_path) in str(error.value)
+
+
+def test_a_wrong_folder_or_archive_gets_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+
+    def refused(sentence: str, path: Path = folder) -> None:
+        with pytest.raises(InputError, match=f"law.path: .*{sentence}"):
+            Images(path=path, side=4)
+
+    refused("is empty: expected pictures")
+    refused("cannot be read .No such file", tmp_path / "none")
+    for i in range(3):
+        Image.fromarray(PICTURES[i]).save(folder / f"{i}.png")
+    Images(path=folder, side=4)
+    for odd, sentence in [
+        (
+            Image.fromarray(PICTURES[0][:3]),
+            "3.png is 4 x 3, L, but 0.png is 4 x 4, L: all pictures must be of one size",
+        ),
+        (Image.fromarray(np.zeros((4, 4, 3), np.uint8)), "3.png is 4 x 4, RGB, but 0.png is 4 x 4, L"),
+        (Image.fromarray(np.zeros((4, 4, 4), np.uint8)), "3.png is of mode RGBA, expected one grey .L. or RGB"),
+    ]:
+        odd.save(folder / "3.png")
+        refused(sentence)
+    (folder / "3.png").write_bytes(b"no picture")
+    refused("3.png is not a readable picture")
+    (folder / "3.png").rename(folder / "notes.txt")
+    refused("notes.txt is not a picture of a kind that is read")
+    np.savez(tmp_path / "p.npz", a=PICTURES, b=PICTURES)
+    refused("holds a, b, expected an array named images", tmp_path / "p.npz")
+    (tmp_path / "q.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:-40])
+    refused("is not an .npz file of plain arrays", tmp_path / "q.npz")
+
+
+def test_more_samples_than_the_part_holds_are_refused_before_the_run(tmp_path: Path) -> None:
+    words = ["law.name=images", f'law.path="{written(tmp_path / "p.npy", PICTURES)}"', "law.side=4", NETWORK]
+    with pytest.raises(InputError, match=r"measure.samples is 1000, but .*'images' has 6 samples to measure with"):
+        load(None, None, words).experiments()
+    with pytest.raises(InputError, match=r"law.empirical is 10, but .* has 9 pictures to train on"):
+        load(None, None, [*words, "law.empirical=10"]).experiments()
+
+
+def test_digits_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dmdlab.laws import images
+
+    images._digits.cache_clear()
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(InputError, match=r"needs scikit-learn, which is not installed: pip install 'dmdlab\[digits\]'"):
+        make_law({"name": "digits"})
+
+
+def test_digits_are_real_handwriting_without_a_file() -> None:
+    pytest.importorskip("sklearn", reason="the extra 'digits' is not installed")
+    law = make_law({"name": "digits"})
+    assert (law.shape, law.classes) == ((1, 8, 8), 10)
+    assert [law.available(part) for part in PARTS] == [771, 513, 513]
+    x, labels = law.sample_labelled(500, generator(), part="measure")
+    assert x.min() == -1
+    assert x.max() == 1
+    assert len(labels.unique()) == 10
