@@ -259,7 +259,8 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     }
     for key, needed in needs.items():
         if needed and not built.has_denoiser:
-            instead = ", or that of a training set (law.empirical=500)" if "empirical" in defaults else ""
+            instead = " with teacher.target=data" if key == "teacher.target" else ""
+            instead += ", or that of a training set (law.empirical=500)" if "empirical" in defaults else ""
             raise InputError(
                 f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network{instead}"
             )

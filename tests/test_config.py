@@ -74,7 +74,7 @@ OTHER: dict[str, Any] = {
 
 # --- defaults
 
-PINNED = {2: "2caf5900bf"}
+PINNED = {2: "bde1c21894"}
 """By version of results: a hash of all defaults."""
 
 
