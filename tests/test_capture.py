@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP, Replayed
 from dmdlab.laws import Law
-from dmdlab.networks import NETWORKS, ensemble, make_denoiser
+from dmdlab.networks import ensemble, make_denoiser
 from dmdlab.networks.ensemble import aligned_product, product
 from dmdlab.training import distill
 from dmdlab.training.distill import Distillation, distillation_from
@@ -216,7 +216,7 @@ def test_exact_denoisers_stay_on_the_device(law: Law) -> None:
 
 
 @pytest.mark.usefixtures("no_autocast")
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", ["mlp", "residual"])
 @pytest.mark.parametrize("normaliser", ["sample", "floored", "batch", "none"])
 def test_a_cycle_stays_on_the_device(kind: str, normaliser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distill, "streams", lambda *names, device: [])  # the host's business, outside the graph

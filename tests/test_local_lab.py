@@ -42,7 +42,7 @@ def test_the_gaussian_of_each_seed_and_of_a_law_that_is_one(
     chosen = {"law.dim": 4, "measure.samples": 200} | law_settings
     group = group_of(*(experiment_from(chosen | {"seed": s}) for s in (0, 1)))
     law = law_of(group.shared)
-    found = gaussian_readings(group, law, teacher_pairs(group, law, law.denoise, CPU))
+    found = gaussian_readings(group, law, teacher_pairs(group, law, law.denoise, CPU), CPU)
     assert len(found) == 2
     for reading in found:
         assert low < reading["pair_cosine_gaussian"].value <= high

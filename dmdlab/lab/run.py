@@ -29,6 +29,7 @@ from dmdlab.lab.evaluate import (
     result_of,
     teacher_pairs,
 )
+from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, make_denoiser
@@ -117,6 +118,8 @@ def run_group(
     noise = pairs["noise"][place]
     outputs = applied(student, noise, device).numpy()
     student_shares = asymmetries([e.seed for e in group.members], student, noise.to(device))
+    nearby = local_readings(group, student, flow_map(first, map_denoiser), pairs["noise"].to(device))
+    gaussian = gaussian_readings(group, law, pairs, device)
     for i, experiment in enumerate(group.members):
         if i:
             yield Progress(MEASURING, i, len(group))
@@ -129,6 +132,7 @@ def run_group(
             start_risk=float(risks[at]),
             teacher_asymmetry=float(teacher_shares[at]),
             student_asymmetry=float(student_shares[i]),
+            more=nearby[i] | gaussian[at],
         )
         calibrated = stored_calibration(store, experiment, device) if reading.measurable else None
         result = result_of(experiment, reading, curves.columns(i), student.network.member_state(i), calibrated)

@@ -29,7 +29,9 @@ from dmdlab.group import Group
 from dmdlab.lab.calibrate import FRESH
 from dmdlab.lab.counting import LiveBytes, Operations
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
+from dmdlab.lab.local import covariance_rows
 from dmdlab.laws import Law, make_law
+from dmdlab.laws.law import Part
 from dmdlab.networks import EDMDenoiser, make_denoiser
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation, cycles, distillation_from
@@ -150,9 +152,9 @@ def _drawing_for_real(law: Law) -> Law:
     """The law, whose samples are real numbers among fake ones: what a sampler holds may depend on what it draws."""
 
     def for_real(draw: Callable[..., Any]) -> Callable[..., Any]:
-        def drawn(n: int, generator: torch.Generator) -> Any:
+        def drawn(n: int, generator: torch.Generator, part: Part = "train") -> Any:
             with unset_fake_temporarily():
-                return draw(n, generator)
+                return draw(n, generator, part)
 
         return drawn
 
@@ -213,6 +215,14 @@ def _calibrating(group: Group, law: Law) -> Iterator[object]:
     yield rest, z, _flow(e, law, one, z)
 
 
+def _sampling(group: Group, law: Law) -> Iterator[object]:
+    """The sample that a law's covariance is taken from, and beside it the runs' arrays."""
+    one = make_denoiser(1, law, group.shared.network)
+    rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
+    yield rest
+    yield rest, law.sample(covariance_rows(law), torch.Generator())
+
+
 def _flow(e: Experiment, law: Law, network: EDMDenoiser, z: Tensor) -> Tensor:
     """Two steps of this experiment's flow."""
     denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else network
@@ -252,6 +262,7 @@ STAGES: dict[str, Stage] = {
     "pairing": _pairing,
     "distilling": _distilling,
     "calibrating": _calibrating,
+    "sampling": _sampling,
 }
 
 
