@@ -78,7 +78,7 @@ def test_another_teacher_at_the_same_noise_is_measured_by_its_own_pair_cosine():
     assert found == measure(P, 0.6 * P + 0.8 * other).metrics["pair_cosine"]
     report = report.with_measures({"pair_cosine_gaussian": pair_cosine_of(P.reshape(100, 6), G.reshape(100, 6))})
     told = report.in_words()[-1]
-    assert told.startswith("For context, pair_cosine with the same teacher is, of a Gaussian")
+    assert told.startswith("For context, pair_cosine with the same teacher: ")
     assert "another teacher" in told
     assert "other teacher's" in measure(P, G, other_teacher=np.ones_like(P)).metrics["pair_cosine_teachers"].reason
 

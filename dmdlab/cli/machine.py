@@ -95,7 +95,7 @@ def _tell_machine(machine: "Machine") -> None:
     limit = "no limit set" if machine.ram_limit_bytes is None else f"limited to {size_text(machine.ram_limit_bytes)}"
     total = "" if machine.ram_bytes is None else f" of {size_text(machine.ram_bytes)}"
     _fact("memory", f"{size_text(machine.ram_available_bytes)}{total} available, {limit}")
-    _fact("compiled training", "no" if machine.uncompiled else f"yes, by Inductor, kept in {machine.compiled_in}")
+    _fact("compiling", "no" if machine.uncompiled else f"yes, by Inductor, kept in {machine.compiled_in}")
 
 
 @app.command()

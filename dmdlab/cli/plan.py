@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.run import AsJson, Device, Memory, Preset, Settings, Workers, bytes_of, split_words
+from dmdlab.cli.run import (
+    AsJson,
+    Compile,
+    Device,
+    Eager,
+    Memory,
+    Preset,
+    Settings,
+    Workers,
+    bytes_of,
+    split_words,
+    way_of,
+)
 
 if TYPE_CHECKING:
     from dmdlab.lab.plan import Part, Plan
@@ -24,6 +36,8 @@ def plan(
     device: Device = "auto",
     workers: Workers = None,
     memory: Memory = None,
+    eager: Eager = False,
+    compile_: Compile = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a sweep would train: ensembles, memory and time.
@@ -39,7 +53,8 @@ def plan(
     path, overrides = split_words(words, preset, "plan")
     experiments, chosen = load(path, preset, overrides).experiments(), choose_device(device)
     show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
-    planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory))
+    way = way_of(chosen, eager, compile_)
+    planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory), way)
     times = planned.seconds()
     total = makespan(times, planned.workers if chosen.type == "cpu" else 1)  # training takes turns on a GPU
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]

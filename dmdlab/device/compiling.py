@@ -10,10 +10,12 @@ itself, so that a changed program never meets code of an old one.
 import hashlib
 import importlib
 import os
+import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +23,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
+from dmdlab.device.environment import cpu_name
 from dmdlab.trouble import told
 
 Way = Literal["eager", "graph", "compiled"]
@@ -59,11 +62,20 @@ def way_on(device: torch.device, updates: int, wanted: Way | None = None) -> Way
 
 
 def cache_folder() -> Path:
-    """Where compiled code is kept: TORCHINDUCTOR_CACHE_DIR, else dmdlab's own in the user's cache folder."""
+    """Where compiled code is kept: TORCHINDUCTOR_CACHE_DIR, else dmdlab's own in the user's cache folder, one for each
+    kind of CPU: it is compiled for this one, and home folders are shared."""
     if own := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dmdlab" / "compiled"
+    return Path(base) / "dmdlab" / "compiled" / _kind_of_cpu()
+
+
+@cache
+def _kind_of_cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return hashlib.sha256(f"{platform.machine()} {cpu_name()} {flags}".encode()).hexdigest()[:12]
 
 
 def why_not_compiled(device: torch.device) -> str:

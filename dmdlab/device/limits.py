@@ -19,9 +19,9 @@ PROCESS = 2**29 if torch.version.cuda is None else 2**30
 """What a process takes of the RAM before its first ensemble, in bytes (ours; measured at the end of a tiny run: 370 MiB
 with torch's CPU build, of which all processes share 100, and 730 MiB with its CUDA build, on a CPU, too)."""
 
-COMPILING = 3 * 2**28
-"""What compiling a training takes beside that (ours; measured: 280 MiB in the process, and 470 MiB in the compiler that
-it starts)."""
+COMPILING = 2**30
+"""What compiling a training takes beside that (ours; measured: 280 MiB in the process, and up to 645 MiB in the
+compiler that it starts)."""
 
 CPU_SHARE = 0.6
 """The part of the available RAM that all workers together may take by estimate (ours: a laptop is used beside it)."""

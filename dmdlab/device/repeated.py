@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from dmdlab.device.capture import Replayed
-from dmdlab.device.compiling import Compiled, Way, compiled, plain_way
+from dmdlab.device.compiling import Compiled, Way, cache_folder, compiled, plain_way
 from dmdlab.device.limits import out_of_memory
 from dmdlab.device.precision import Precision, arithmetic
 
@@ -83,7 +83,8 @@ class Repeated(Generic[S]):
             if out_of_memory(error):
                 raise
             why = " ".join(str(error).split())[:200] or type(error).__name__
-            warnings.warn(f"trains without compiling, which is slower: {why}", stacklevel=4)
+            damaged = f"if code kept in {cache_folder()} is damaged, delete that folder"
+            warnings.warn(f"trains without compiling, which is slower: {why}; {damaged}", stacklevel=4)
             self.way = plain_way(state[0].device)
         self.compile_s = time.perf_counter() - began
         both = (*state, *fixed)

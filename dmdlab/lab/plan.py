@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.device.compiling import COMPILE_FROM, Way, cache_folder, way_on
+from dmdlab.device.compiling import COMPILE_FROM, Way, cache_folder, plain_way, way_on, why_not_compiled
 from dmdlab.device.limits import COMPILING, process_bytes, size_text, threads_each
 from dmdlab.device.limits import memory as spare_memory
 from dmdlab.device.precision import precision_on
@@ -126,7 +126,7 @@ def plan(
     for wanted in {e.network.precision for e in experiments}:
         precision_on(device, wanted)
     groups = group_by_shape(experiments)
-    compiling, extra = _compiling(groups, device, way)
+    way, compiling, extra = _compiling(groups, device, way)
     each = process_bytes(device) + extra
     heaviest = max(groups, key=lambda g: tried(g).bytes(1, device.type), default=None)
     able, room = _able(heaviest, device, workers, memory, extra)
@@ -149,18 +149,20 @@ def plan(
     return Plan(parts, device, able, own + each, decisions, way)
 
 
-def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[list[str], int]:
-    """A sentence on what will be compiled, if anything is, and the bytes that it takes of a process."""
-    ways = [{way_on(device, n, way) for n in (updates(g), g.shared.teacher.iterations)} for g in groups]
-    count = sum("compiled" in own for own in ways)
+def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[Way | None, list[str], int]:
+    """How all train, a sentence on what will be compiled, if anything is, and the bytes that it takes of a process."""
+    lengths = [max(updates(g), g.shared.teacher.iterations) for g in groups]
+    if way is None and max(lengths, default=0) >= COMPILE_FROM and (why := why_not_compiled(device)):
+        return plain_way(device), [f"Nothing is compiled, so long trainings are slower: {why}."], 0
+    count = sum(way_on(device, length, way) == "compiled" for length in lengths)
     if not count:
-        return [], 0
+        return way, [], 0
     why = "as asked" if way else f"having {COMPILE_FROM} updates or more"
     said = (
         f"{count} of {counted(len(groups), 'shape')} of runs: compiled, {why}. A shape is compiled once on this "
         f"machine (15 to 30 s on a CPU, kept in {cache_folder()}), and trains faster than is estimated here."
     )
-    return [said], COMPILING if device.type == "cpu" else 0
+    return way, [said], COMPILING if device.type == "cpu" else 0
 
 
 def _able(

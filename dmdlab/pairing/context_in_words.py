@@ -24,6 +24,6 @@ def beyond_the_pairs_in_words(metrics: Mapping[str, Measured]) -> list[str]:
             "was lost (rotation_explained); read it against what an exactly turned teacher gives back at the same fit."
         )
     baselines = {"pair_cosine_gaussian": "a Gaussian of the same covariance", "pair_cosine_teachers": "another teacher"}
-    if told := [f"{name} {spoken(value[key])} ({key})" for key, name in baselines.items() if key in value]:
-        sentences.append(f"For context, pair_cosine with the same teacher is, of {' and of '.join(told)}.")
+    if told := [f"{spoken(value[key])} for {name} ({key})" for key, name in baselines.items() if key in value]:
+        sentences.append(f"For context, pair_cosine with the same teacher: {', '.join(told)}.")
     return sentences

@@ -153,18 +153,24 @@ class Distillation:
         return Report(self.done * self.score.updates, numbers, self.failed_at.clone())
 
     def state(self) -> dict[str, Tensor]:
-        """All that a later run needs to go on to the same end, each tensor with the members first."""
+        """All that a later run needs to go on to the same end, each tensor with the members first. The next cycle may
+        change them: copy what is to last."""
         states, given_out = self.draws.state()
         place = torch.tensor([self.done, self.reported, given_out]).expand(len(states), 3)
         now = self.repeated.state
         found = {"sums": now.sums, "failed_at": now.failed_at, "streams": states, "place": place}
         for name, trained in now.trained.items():
-            found |= {f"{name}.{key}": value for key, value in trained._asdict().items()}
+            size = self.optimisers[name].network.flat.shape[1]  # without what aligns the rows
+            rows = {key: value if key == "counts" else value[:, :size] for key, value in trained._asdict().items()}
+            found |= {f"{name}.{key}": value for key, value in rows.items()}
         return found
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from where `state` was taken; its rows are these members."""
-        trained = {n: Trained(*(state[f"{n}.{key}"] for key in Trained._fields)) for n in self.optimisers}
+        trained = {}
+        for name in self.optimisers:
+            parameters, mean, square = (aligned(state[f"{name}.{key}"]) for key in ("parameters", "mean", "square"))
+            trained[name] = Trained(parameters, mean, square, state[f"{name}.counts"])
         self.repeated.put(State(trained, state["sums"], state["failed_at"]))
         self.done, self.reported, given_out = state["place"][0].tolist()
         self.draws.restore(state["streams"], given_out)
