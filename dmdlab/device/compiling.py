@@ -32,8 +32,8 @@ in a graph as well)."""
 
 COMPILE_FROM = 50_000
 """Updates of networks in a training from which on it is compiled: a committed rule in what the experiment says, and not
-in who trains beside it or in what is cached, so that one id means one result. Compiling took about 20 s on a CPU
-and saved an ensemble 1.2 ms or more an update, whatever its size (docs/performance.md): at this length three times what it
+in who trains beside it or in what is cached, so that one id means one result. Compiling took about 20 s on a CPU and
+saved an ensemble 1.2 ms or more an update, whatever its size (docs/performance.md): at this length three times what it
 costs. On a GPU neither is measured yet."""
 
 Compiled = Callable[[Sequence[Tensor]], None]
