@@ -14,7 +14,7 @@ from small import TINY
 
 T = TypeVar("T")
 Command = Callable[..., tuple[int, str, str]]
-LONG = ("--preset", "smoke", *TINY, "seed={ stop = 8 }", "student.iterations=100000", "--device", "cpu")
+LONG = ("--preset", "smoke", *TINY, "seed={ stop = 8 }", "student.iterations=100000", "--no-compile", "--device", "cpu")
 CODE = "import sys; from dmdlab.cli import main; main()"
 
 
