@@ -6,19 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.run import (
-    AsJson,
-    Compile,
-    Device,
-    Eager,
-    Memory,
-    Preset,
-    Settings,
-    Workers,
-    bytes_of,
-    split_words,
-    way_of,
-)
+from dmdlab.cli.run import AsJson, Compile, Device, Eager, Means, Memory, Preset, Settings, Workers, split_words
 
 if TYPE_CHECKING:
     from dmdlab.lab.plan import Part, Plan
@@ -44,23 +32,20 @@ def plan(
 
     Says which runs would train together, in how many processes, and roughly how long; trains nothing.
     """
-    from dmdlab.device.environment import choose_device
-    from dmdlab.device.limits import default_workers
     from dmdlab.experiments import load
     from dmdlab.lab.plan import makespan
-    from dmdlab.lab.plan import plan as make_plan
 
     path, overrides = split_words(words, preset, "plan")
-    experiments, chosen = load(path, preset, overrides).experiments(), choose_device(device)
+    experiments = load(path, preset, overrides).experiments()
     show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
-    way = way_of(chosen, eager, compile_)
-    planned = make_plan(experiments, chosen, workers or default_workers(chosen), bytes_of(memory), way)
+    planned = Means(device, workers, memory, eager, compile_).plan(experiments)
     times = planned.seconds()
-    total = makespan(times, planned.workers if chosen.type == "cpu" else 1)  # training takes turns on a GPU
+    on_cpu = planned.device.type == "cpu"
+    total = makespan(times, planned.workers if on_cpu else 1)  # training takes turns on a GPU
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]
     if as_json:
         most = planned.workers * planned.share
-        facts = {"workers": planned.workers, "memory": most, "seconds": total, "device": str(chosen)}
+        facts = {"workers": planned.workers, "memory": most, "seconds": total, "device": str(planned.device)}
         show.print_json({**facts, "decisions": planned.decisions, "ensembles": rows})
     else:
         _print(planned, rows, total)

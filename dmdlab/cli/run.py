@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,7 +94,7 @@ def run(
     found = load(path, preset, overrides)
     if found.axes:
         show.err().print(f"One run of the sweep: {', '.join(f'{k}={v[0]}' for k, v in found.axes.items())}")
-    records = _compute(first_of(found), out, device, 1, memory, (eager, compile_), dry_run, as_json)
+    records = _compute(first_of(found), out, Means(device, 1, memory, eager, compile_), dry_run, as_json)
     if not records:
         return
     record = records[0]
@@ -132,7 +132,7 @@ def sweep(
     path, overrides = split_words(words, preset, "sweep")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, device, workers, memory, (eager, compile_), dry_run, as_json)
+    records = _compute(found, out, Means(device, workers, memory, eager, compile_), dry_run, as_json)
     if not records:
         return
     if as_json:
@@ -153,43 +153,54 @@ def bytes_of(memory: str | None) -> int | None:
     return size
 
 
-def way_of(device: "torch.device", eager: bool, compile_: bool | None) -> "Way | None":
-    """What --eager and --compile or --no-compile say. Raises `InputError` for --eager with --compile."""
-    from dmdlab.device.compiling import plain_way
+@dataclass(frozen=True)
+class Means:
+    """What a command may use, as its options say it: --device, --workers, --memory, and how trainings run.
 
-    if eager and compile_:
-        raise InputError("--eager trains operator by operator, --compile does not: give one of them")
-    if eager:
-        return "eager"
-    return None if compile_ is None else "compiled" if compile_ else plain_way(device)
+    `plan` raises `InputError` for any of them that makes no sense, or that this machine cannot do.
+    """
+
+    device: str
+    workers: int | None
+    memory: str | None
+    eager: bool
+    compile_: bool | None
+
+    def plan(self, experiments: Sequence[Experiment]) -> "Plan":
+        """How these train."""
+        from dmdlab.device.environment import choose_device
+        from dmdlab.device.limits import default_workers
+        from dmdlab.lab.plan import plan
+
+        most, device = bytes_of(self.memory), choose_device(self.device)
+        return plan(experiments, device, self.workers or default_workers(device), most, self._way(device))
+
+    def _way(self, device: "torch.device") -> "Way | None":
+        """What --eager and --compile or --no-compile say; None for the rule."""
+        from dmdlab.device.compiling import plain_way
+
+        if self.eager and self.compile_:
+            raise InputError("--eager trains operator by operator, --compile does not: give one of them")
+        if self.eager:
+            return "eager"
+        if self.compile_ is None:
+            return None
+        return "compiled" if self.compile_ else plain_way(device)
 
 
-def _compute(
-    found: "Sweep",
-    out: Path,
-    device_name: str,
-    workers: int | None,
-    memory: str | None,
-    how: tuple[bool, bool | None],
-    dry_run: bool,
-    as_json: bool,
-) -> "list[Record]":
+def _compute(found: "Sweep", out: Path, means: Means, dry_run: bool, as_json: bool) -> "list[Record]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
-    from dmdlab.device.environment import choose_device
-    from dmdlab.device.limits import default_workers
-    from dmdlab.lab.plan import plan
     from dmdlab.lab.store import Store
     from dmdlab.records.writing import prepare
 
-    experiments, most = found.experiments(), bytes_of(memory)
-    device, store = choose_device(device_name), Store(out)
+    experiments, store = found.experiments(), Store(out)
     todo = store.missing(experiments)
-    planned = plan(todo, device, workers or default_workers(device), most, way_of(device, *how))
+    planned = means.plan(todo)
     if dry_run:
         _explain(experiments, todo, planned, out, as_json)
         return []
     prepare(out)
-    show.err().print(f"{_state(experiments, todo, out)} on {device}")
+    show.err().print(f"{_state(experiments, todo, out)} on {planned.device}")
     follow(planned, store, experiments)
     return [store.record(e) for e in experiments]
 

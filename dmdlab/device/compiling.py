@@ -10,12 +10,10 @@ itself, so that a changed program never meets code of an old one.
 import hashlib
 import importlib
 import os
-import platform
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
-from dmdlab.device.environment import cpu_name
+from dmdlab.device.environment import cpu_kind
 from dmdlab.trouble import told
 
 Way = Literal["eager", "graph", "compiled"]
@@ -67,15 +65,7 @@ def cache_folder() -> Path:
     if own := os.environ.get("TORCHINDUCTOR_CACHE_DIR"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "dmdlab" / "compiled" / _kind_of_cpu()
-
-
-@cache
-def _kind_of_cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return hashlib.sha256(f"{platform.machine()} {cpu_name()} {flags}".encode()).hexdigest()[:12]
+    return Path(base) / "dmdlab" / "compiled" / cpu_kind()
 
 
 def why_not_compiled(device: torch.device) -> str:
@@ -151,13 +141,6 @@ def traced(
         nodes.erase_node(node)
     graph.recompile()
     return graph, [getattr(graph, name) for name in inputs]
-
-
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    """bmm: of one matrix the plain product, which libraries share among threads."""
-    if len(x) == 1:
-        return torch.mm(x[0], weight[0]).unsqueeze(0)
-    return NotImplemented
 
 
 def _product_and_bias(bias: Tensor, x: Tensor, weight: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:

@@ -1,5 +1,6 @@
 """Where a result was made: versions, commit, hardware. And which device to use."""
 
+import hashlib
 import math
 import os
 import platform
@@ -67,12 +68,21 @@ def hardware(device: torch.device) -> str:
 
 @cache
 def cpu_name() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+@cache
+def cpu_kind() -> str:
+    """Twelve hex digits that differ where code that is compiled for this CPU might not run."""
+    facts = f"{platform.machine()} {cpu_name()} {_cpu_info('flags') or _cpu_info('Features')}"
+    return hashlib.sha256(facts.encode()).hexdigest()[:12]
+
+
+def _cpu_info(field: str) -> str:
+    """What Linux says of the first core; nothing elsewhere."""
     info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(field)), "")
 
 
 @cache

@@ -160,7 +160,8 @@ def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -
     why = "as asked" if way else f"having {COMPILE_FROM} updates or more"
     said = (
         f"{count} of {counted(len(groups), 'shape')} of runs: compiled, {why}. A shape is compiled once on this "
-        f"machine (15 to 30 s on a CPU, kept in {cache_folder()}), and trains faster than is estimated here."
+        f"machine (about 20 s for a small network on a CPU, kept in {cache_folder()}), and trains faster than is "
+        "estimated here."
     )
     return way, [said], COMPILING if device.type == "cpu" else 0
 

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from statistics import median
 from typing import Any
 
@@ -84,8 +84,8 @@ class Tried:
         flow_flops: of Phi_K at `measure.samples` noises.
         cycle_flops: of one cycle of the distillation.
         stages: by name, (bytes for each member, bytes once) at the stage's peak.
-        replayed: bytes for each member that a captured cycle takes beyond that, on a GPU: it changes nothing in place,
-            and keeps what it takes beside what an eager one does.
+        replayed: tries and tells bytes for each member that a captured cycle takes beyond that, on a GPU: it changes
+            nothing in place, and keeps what it takes beside what an eager one does.
         host: bytes for each member, and once, of what lies in RAM whatever the device: arrays and measures.
     """
 
@@ -93,7 +93,7 @@ class Tried:
     flow_flops: int
     cycle_flops: int
     stages: dict[str, tuple[int, int]]
-    replayed: int
+    replayed: Callable[[], int]
     host: tuple[int, int]
 
     def bytes(self, members: int, device_type: str) -> int:
@@ -109,7 +109,7 @@ class Tried:
         """Each stage's bytes for each member and once."""
         spare, (each, once) = SPARE[device_type], self.host if device_type == "cpu" else (0, 0)
         for name, (own_each, own_once) in self.stages.items():
-            graph = self.replayed if device_type == "cuda" and name == "distilling" else 0
+            graph = self.replayed() if device_type == "cuda" and name == "distilling" else 0
             yield spare * (own_each + each + graph), spare * (own_once + once)
 
 
@@ -138,13 +138,19 @@ def _try(e: Experiment, rotated: bool) -> Tried:
     kept, more = (_cost(partial(_backward, steps), one, law).held for steps in (1, 2))
     calls, two = _calls(e, e.teacher.steps), _calls(e, 2)
     stages["probing"] = (_cost(_probing, one, law).peak + max(0, calls - two) * (more - kept) // (two - 1), 0)
-    cycle, captured = costs["distilling"], _cost(partial(_distilling, in_place=False), one, law)
+    cycle = costs["distilling"]
+
+    @cache
+    def replayed() -> int:
+        captured = _cost(partial(_distilling, in_place=False), one, law)
+        return 2 * captured.peak - captured.held - cycle.peak
+
     return Tried(
         teaching_flops=costs["teaching"].flops,
         flow_flops=costs["pairing"].flops * calls // two,
         cycle_flops=cycle.flops,
         stages=stages,
-        replayed=2 * captured.peak - captured.held - cycle.peak,
+        replayed=replayed,
         host=_host_bytes(e),
     )
 

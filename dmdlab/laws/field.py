@@ -45,6 +45,11 @@ def power_law(side: int, channels: int, exponent: float, scale: float) -> Tensor
     return (spectrum / spectrum.mean() * scale**2).expand(channels, side, side).flatten()
 
 
+def log_likelihood(y: Tensor, v: Tensor) -> Tensor:
+    """log N(y; 0, diag v), (...), of y and variances v, (..., d)."""
+    return -0.5 * (y.square() / v + torch.log(2 * math.pi * v)).sum(-1)
+
+
 class Spectral(Pictures):
     """Laws of independent numbers in Fourier space, the same in every channel."""
 
@@ -66,6 +71,10 @@ class Spectral(Pictures):
         """F^T y, the inverse."""
         rows = self.rows.to(y)
         return (rows.mT @ y.unflatten(-1, self.shape) @ rows).flatten(-3)
+
+    def _filtered(self, x: Tensor, spectrum: Tensor, sigma: Tensor) -> Tensor:
+        """Eq. (1), for one spectrum or one for each picture, (..., d)."""
+        return self.pictured(self.transformed(x) * (spectrum / (spectrum + sigma**2)))
 
     def covariance(self, label: int = 0) -> Tensor:
         """The dense covariance of a class, (d, d), float64: for small pictures."""
@@ -102,12 +111,10 @@ class Field(Spectral):
         return self.pictured(eps * self.spectra[0].sqrt().to(eps)), None
 
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        spectrum = self.spectra[0].to(x)
-        return self.pictured(self.transformed(x) * (spectrum / (spectrum + sigma**2)))  # Eq. (1)
+        return self._filtered(x, self.spectra[0].to(x), sigma)
 
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
-        v = self.spectra[0].to(x) + sigma**2  # (..., d)
-        return -0.5 * (self.transformed(x).square() / v + torch.log(2 * math.pi * v)).sum(-1)
+        return log_likelihood(self.transformed(x), self.spectra[0].to(x) + sigma**2)
 
 
 class Fields(Spectral):
@@ -161,8 +168,7 @@ class Fields(Spectral):
         return self.pictured(gain * y)  # Eq. (3)
 
     def _denoise_class(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
-        spectrum = self.spectra.to(x)[label]  # (..., d)
-        return self.pictured(self.transformed(x) * (spectrum / (spectrum + sigma**2)))
+        return self._filtered(x, self.spectra.to(x)[label], sigma)
 
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         found = self._log_likelihoods(self.transformed(x), sigma)
@@ -170,8 +176,5 @@ class Fields(Spectral):
 
     def _log_likelihoods(self, y: Tensor, sigma: Tensor) -> Tensor:
         """Each class's log density of y = F x, (..., K), in float64: sums over d whose differences decide."""
-        found = []
-        for spectrum in self.spectra:
-            v = spectrum.to(y.device, torch.float64) + sigma.double() ** 2
-            found.append(-0.5 * (y.double().square() / v + torch.log(2 * math.pi * v)).sum(-1))
-        return torch.stack(found, dim=-1)
+        spectra, v = self.spectra.to(y.device, torch.float64), sigma.double() ** 2
+        return torch.stack([log_likelihood(y.double(), spectrum + v) for spectrum in spectra], dim=-1)

@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
-Way = Literal["grouped", "loop"]
+Convolving = Literal["grouped", "loop"]
 """How several members convolve: in one grouped convolution, each member's channels a group; or one after another."""
 
 HEAD = 64
@@ -23,20 +23,18 @@ EPS = 1e-5
 """What group norms add to a variance (ADM: 1e-5)."""
 
 
-def way_to_convolve(device_type: str) -> Way:
+def way_to_convolve(device_type: str) -> Convolving:
     """How an ensemble convolves on such a device, 'cpu' or 'cuda': a committed rule and never a timing, so that one id
     means one result. One member is a plain convolution in both ways.
 
-    On one core of an AMD EPYC (16 channels, batch 32, forward and backward, sides 4, 8, 16; `benchmarks.convolution`)
-    grouped was the fastest of all ways: for 4 members 1.8, 1.3 and 1.1 times as fast as a loop, and 2 to 6 times as
-    fast as products of unfolded or shifted pictures, which are therefore not here. On a GPU, where cuDNN's grouped
-    convolutions are known to train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is
-    measured yet.
+    On a CPU grouped convolutions are the fastest (`python -m benchmarks convolution`); products of unfolded or shifted
+    pictures lose everywhere, and are therefore not here. On a GPU, where cuDNN's grouped convolutions are known to
+    train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is measured yet.
     """
     return "grouped" if device_type == "cpu" else "loop"
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Way) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Convolving) -> Tensor:
     """x (e, n, in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
     picture: (e, n, out, h, w)."""
     around = weight.shape[-1] // 2

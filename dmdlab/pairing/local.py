@@ -11,10 +11,8 @@ the noise (gain 1, cosine lost) from one that no longer listens to it (gain belo
 (Huang et al., arXiv 2606.01651).
 
 The gain is a geometric mean. A map is steep between modes, by orders of magnitude, and a ratio of root mean squares
-would be that of the few steepest points: for a mixture of 16 after an exact turn, at 128 points, the logarithm of that
-ratio varies with a standard deviation of 0.15, 1.1, 2.1, 1.6 at d = 2, 8, 32, 128, that of the geometric mean by 0.05,
-0.08, 0.07, 0.06. Here every point counts alike, and exchanging the maps inverts the gain exactly. The cosine is a mean
-over points for the same reason.
+would be that of the few steepest points, and vary from sample to sample by whole factors. Here every point counts
+alike, and exchanging the maps inverts the gain exactly. The cosine is a mean over points for the same reason.
 
 Closed forms, held by tests: 1 for a copy; 0 on average over independent maps (with a standard deviation of about 1 / d
 over random turns of an isotropic Gaussian's map); for that map after `planted_rotation` by theta cos(theta) at even d,

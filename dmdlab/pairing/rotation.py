@@ -15,11 +15,10 @@ the share of the lost pairing that it gives back. 1: the student turned. 0: no s
 turns: the prior does not see them either.
 
 It cannot be had cheaply. C_P and C_G are estimated with an error of about sd(z) sd(P) / sqrt(N) in each of d^2 numbers,
-against a signal that nonlinear maps spread thin, so even an exactly turned teacher reads below 1: a mixture turned by
-90 degrees 0.96 at d = 8 and 0.76 at d = 128, by 45 degrees 0.92 and 0.67 (50 d rows; what the fit loses is a larger
-part of a smaller loss). Hence at least `ROWS_PER_DIMENSION` d fitting rows, and never a value without `planted_turns`
-at about the student's own pair_cosine: what an exactly turned teacher reads there. And where little was lost, the share
-is 0 / 0.
+against a signal that nonlinear maps spread thin, so even an exactly turned teacher reads below 1, the more so the
+larger d and the smaller the angle (what the fit loses is a larger part of a smaller loss). Hence at least
+`ROWS_PER_DIMENSION` d fitting rows, and never a value without `planted_turns` at about the student's own pair_cosine:
+what an exactly turned teacher reads there. And where little was lost, the share is 0 / 0.
 """
 
 from collections.abc import Sequence

@@ -9,9 +9,10 @@ pure function of three x0 predictions. The fake score learns the student's own l
 G(z). A cycle is one student update and `fake_score.updates` fake-score updates, student first, in DMD2's order: the
 student moves on the first batch, and the fake score learns from that batch as it was before the move.
 
-Nothing here is changed in place, and every number that differs from cycle to cycle or from member to member comes in
-as a tensor with the members first. So a cycle can be called as it is, compiled, captured as a CUDA graph
-(`dmdlab.device.repeated`), and for any of its members alone.
+Every number that differs from cycle to cycle or from member to member comes in as a tensor with the members first, and
+nothing else is read or changed: a state goes in, which may be used up (`EnsembleAdamW.in_place`), and the next one
+comes out. So a cycle can be called as it is, compiled, captured as a CUDA graph (`dmdlab.device.repeated`), and for any
+of its members alone.
 """
 
 from collections.abc import Mapping, Sequence

@@ -42,8 +42,8 @@ class EnsembleAdamW:
     schedule; later ones keep its last learning rate. It holds no state: `step` maps one `Trained` to the next, each
     member's row by itself.
 
-    in_place: use up what a step is given. On a CPU, operator by operator, that is one pass over memory instead of ten:
-    a tenth of a small network's cycle (docs/log.md). Compiled, the formula is one pass, too.
+    in_place: use up what a step is given. On a CPU, operator by operator, that is one pass over memory instead of ten
+    (docs/log.md). Compiled, the formula is one pass, too.
     """
 
     in_place = False
