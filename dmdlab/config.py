@@ -237,12 +237,14 @@ def changed(experiment: Experiment) -> dict[str, Any]:
     A catalogue's parameters count as changed when they are there: `experiments.resolve` leaves those at their defaults
     out. Where a file lies counts for nothing once the digest of what it holds is there.
     """
-    defaults, flat = flatten(Experiment()), flatten(experiment)
-    places = _PLACES if "law.digest" in flat else ()
-    return {k: v for k, v in flat.items() if k not in places and (k not in defaults or v != defaults[k])}
+    defaults, flat = flatten(Experiment()), without_places(flatten(experiment))
+    return {k: v for k, v in flat.items() if k not in defaults or v != defaults[k]}
 
 
-_PLACES = ("law.path", "law.labels")
+def without_places(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted settings without those of where a file lies, once the digest of what it holds is there."""
+    places = ("law.path", "law.labels") if "law.digest" in flat else ()
+    return {k: v for k, v in flat.items() if k not in places}
 
 
 def member_keys() -> frozenset[str]:

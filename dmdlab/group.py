@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dmdlab.config import Experiment, flatten, member_keys
+from dmdlab.config import Experiment, flatten, member_keys, without_places
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ class Group:
 
 
 def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:
-    """Every key but the members' own, whatever their order: runs of equal shape can train as one."""
-    own = member_keys()
-    return tuple((k, repr(v)) for k, v in sorted(flatten(experiment).items()) if k not in own)
+    """Every key but the members' own and where files of known content lie, whatever their order: runs of equal shape
+    can train as one."""
+    own, flat = member_keys(), without_places(flatten(experiment))
+    return tuple((k, repr(v)) for k, v in sorted(flat.items()) if k not in own)
 
 
 def group_by_shape(experiments: Sequence[Experiment]) -> list[Group]:

@@ -26,6 +26,7 @@ from dmdlab.config import (
     nest,
 )
 from dmdlab.experiments import meanings, resolve, spelled_out
+from dmdlab.group import shape
 from dmdlab.laws import LAWS, law_parameters
 from dmdlab.networks import NETWORKS
 from dmdlab.networks.mlp import MLPSettings
@@ -217,7 +218,12 @@ def test_ids_know_what_a_file_holds_and_not_where_it_lies(name: str, tmp_path: P
     assert first.law.parameters["path"] != second.law.parameters["path"]
     assert first.law.parameters["digest"] == second.law.parameters["digest"]
     assert (first.id, first.teacher_id, map_keys(first)) == (second.id, second.teacher_id, map_keys(second))
+    assert shape(first) == shape(second)
     np.save(tmp_path / "two.npy", array + 1)
+    changed = resolve(experiment_from(flat | size))  # as the next sweep into the folder meets it
+    assert {changed.id, changed.teacher_id}.isdisjoint({second.id, second.teacher_id})
+    assert map_keys(changed) != map_keys(second)
+    assert shape(changed) != shape(second)
     with pytest.raises(InputError, match=rf"two.npy .*expected law.digest '{second.law.parameters['digest']}'"):
         resolve(experiment_from(flatten(second)))
 

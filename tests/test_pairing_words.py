@@ -11,6 +11,7 @@ from near import correlated
 from dmdlab.pairing import METRICS, measure
 from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.certificate import gaps
+from dmdlab.pairing.context_in_words import data_in_words
 from dmdlab.pairing.law import law_agrees
 from dmdlab.pairing.measured import Measured, jsonable
 from dmdlab.pairing.pairs import Pairs
@@ -107,6 +108,26 @@ def test_what_a_run_and_its_size_add_can_be_read_aloud(value):
     for sentence in (*run_in_words(value, ["it is slow"]), resolution_in_words(n, directions)):
         assert not UNSPEAKABLE.search(sentence), sentence
     assert near_one(1 - 1e-7) == "1 - 1e-07"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"train_rows": 771}, ["digits has 771 points to train on, 513 to refer to and 513 to measure with"]),
+        ({"sigma_data": 0.24}, ["a standard deviation of 0.24"]),
+        ({"sigma_data": 1.0}, ["made for 0.5"]),
+        ({"sigma_data": 1.0, "shape": [64]}, []),
+        ({"sigma_data": 0.1, "train_rows": 9999}, ["has 9999 points", "deviation of 0.1 "]),
+        ({"train_rows": None, "reference_rows": None, "measure_rows": None}, []),
+    ],
+)
+def test_a_reading_tells_of_few_data_and_of_pictures_of_another_size(changes, told):
+    facts = {"sigma_data": 0.5, "shape": [1, 8, 8], "train_rows": 10_000, "reference_rows": 513, "measure_rows": 513}
+    sentences = data_in_words("digits", facts | changes)
+    assert len(sentences) == len(told)
+    for sentence, part in zip(sentences, told, strict=True):
+        assert part in sentence
 
 
 def test_what_the_solver_leaves_open_is_told_beside_the_value():

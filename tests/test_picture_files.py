@@ -14,6 +14,7 @@ from PIL import Image
 
 from dmdlab.config import InputError
 from dmdlab.experiments import load
+from dmdlab.lab.evaluate import law_facts
 from dmdlab.laws import PARTS, Images, Law, make_law
 
 NETWORK = "teacher.kind=network"
@@ -80,7 +81,10 @@ def test_every_kind_of_file_makes_the_same_law(tmp_path: Path) -> None:
     ]
     laws = [Images(path=path, labels=own, side=4) for path, own in sources]
     assert len({law.digest for law in laws}) == 1
-    assert {law.classes for law in laws} == {3}
+    facts = law_facts(laws[0])
+    assert (facts["digest"], facts["classes"], facts["shape"]) == (laws[0].digest, 3, [1, 4, 4])
+    assert [facts[f"{part}_rows"] for part in PARTS] == [9, 6, 6]
+    assert facts["sigma_data"] == pytest.approx(np.sqrt(np.var(PICTURES / 127.5, axis=0).mean()), rel=1e-5)
     x, own = laws[0].sample_labelled(40, generator())
     places = torch.cdist(x, torch.tensor(PICTURES.reshape(21, -1) / 127.5 - 1).float()).argmin(1)
     assert torch.equal(own, torch.from_numpy(LABELS).long()[places])

@@ -45,6 +45,9 @@ def test_a_run_folder_holds_what_it_says(swept: Path) -> None:
         for key in ("versions", "commit", "device", "hardware", "cores", "seconds"):
             assert record.environment[key]
         assert {"torch", "numpy", "python"} <= set(record.environment["versions"])
+        facts = record.summary["law_facts"]
+        assert (facts["shape"], facts["train_rows"], facts["digest"]) == ([again.law.dim], None, None)
+        assert record.row["law_sigma_data"] == facts["sigma_data"] == make_law(again.law.model_dump()).sigma_data
     assert {folder_name(e) for e in experiments(*SWEEP)} == {p.name for p in (swept / "runs").iterdir()}
     assert len(list((swept / "pairs").iterdir())) == 4  # two dimensions, two seeds
     assert len(list((swept / "calibration").iterdir())) == 2  # an exact teacher needs one a dimension

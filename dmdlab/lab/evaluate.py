@@ -26,8 +26,9 @@ from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
-from dmdlab.laws.law import Part
+from dmdlab.laws.law import PARTS, Part
 from dmdlab.pairing import Calibration, assignment, measure
+from dmdlab.pairing.context_in_words import data_in_words
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.words import run_in_words
@@ -243,8 +244,25 @@ class Reading:
         return bool(self.failed_at < 0 and np.isfinite(self.student).all() and np.isfinite(self.pairs["teacher"]).all())
 
 
+def law_facts(law: Law) -> dict[str, Any]:
+    """The record's `law_facts` section: what building the law has shown of it.
+
+    Returns sigma_data, intrinsic_dim, shape, classes; of a data set the digest, too, where it comes from a file, and
+    how many points each of its parts holds (train_rows, reference_rows, measure_rows); otherwise None.
+    """
+    return {
+        "sigma_data": float(law.sigma_data),
+        "intrinsic_dim": law.intrinsic_dim,
+        "shape": list(law.shape),
+        "classes": law.classes,
+        "digest": getattr(law, "digest", None),
+        **{f"{part}_rows": law.available(part) for part in PARTS},
+    }
+
+
 def result_of(
     experiment: Experiment,
+    law: Law,
     reading: Reading,
     curve: dict[str, list[float]],
     weights: dict[str, Tensor],
@@ -255,7 +273,9 @@ def result_of(
     pairs = reading.pairs
     check = check_teacher(pairs["teacher"], pairs["data"], pairs["fresh"], reading.teacher_risk)
     check["antisymmetric_share"] = reading.teacher_asymmetry
-    summary: dict[str, Any] = {"failed_at": None, "teacher": check, "start_excess_risk": reading.start_risk}
+    facts = law_facts(law)
+    summary: dict[str, Any] = {"failed_at": None, "law_facts": facts, "teacher": check}
+    summary["start_excess_risk"] = reading.start_risk
     if not reading.measurable:
         at = reading.failed_at if reading.failed_at >= 0 else experiment.student.iterations
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, None, {})
@@ -263,7 +283,7 @@ def result_of(
     report = measure(pairs["teacher"], reading.student, reference=pairs["reference"], calibration=calibration)
     report = report.with_measures(reading.more)
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
-    words = [*report.in_words(), *run_in_words(near, check["reasons"])]
-    facts = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}
-    summary |= {"status": "done", "calibration": name, "student": facts}
+    words = [*report.in_words(), *run_in_words(near, check["reasons"]), *data_in_words(law.name, facts)]
+    student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}
+    summary |= {"status": "done", "calibration": name, "student": student}
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

@@ -135,7 +135,7 @@ def run_group(
             more=nearby[i] | gaussian[at],
         )
         calibrated = stored_calibration(store, experiment, device) if reading.measurable else None
-        result = result_of(experiment, reading, curves.columns(i), student.network.member_state(i), calibrated)
+        result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)
         clock.lap("measures")
         yield result
 

@@ -1,6 +1,7 @@
-"""What measures of more than the pairs add to a reading: nearby answers, one turn of the noise, and baselines."""
+"""What more than the pairs adds to a reading: nearby answers, one turn of the noise, baselines, and the data's law."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.words import percent, spoken
@@ -27,3 +28,31 @@ def beyond_the_pairs_in_words(metrics: Mapping[str, Measured]) -> list[str]:
     if told := [f"{spoken(value[key])} for {name} ({key})" for key, name in baselines.items() if key in value]:
         sentences.append(f"For context, pair_cosine with the same teacher: {', '.join(told)}.")
     return sentences
+
+
+FEW = 10_000
+"""A data set with fewer points to train on is said to be small (ours)."""
+
+USUAL_SIGMA_DATA, FAR = 0.5, 2.0
+"""The standard deviation that EDM takes pictures in [-1, 1] to have, and a factor from it that is worth a word."""
+
+
+def data_in_words(name: str, facts: Mapping[str, Any]) -> list[str]:
+    """Sentences on a law whose data are few, or whose pictures are of another size than noise levels are made for.
+
+    facts: a record's section `law_facts`.
+    """
+    sentences = []
+    train, sigma_data = facts["train_rows"], facts["sigma_data"]
+    if train is not None and train < FEW:
+        rest = " and ".join(f"{facts[f'{part}_rows']} to {verb}" for part, verb in _OTHER_PARTS.items())
+        sentences.append(f"Few data: {name} has {train} points to train on, {rest} with.")
+    if len(facts["shape"]) == 3 and not 1 / FAR < sigma_data / USUAL_SIGMA_DATA < FAR:
+        sentences.append(
+            f"The pictures' values have a standard deviation of {spoken(sigma_data)} about their mean picture; the "
+            f"usual noise levels are made for {USUAL_SIGMA_DATA} (EDM, pictures in [-1, 1]), and law.scale changes it."
+        )
+    return sentences
+
+
+_OTHER_PARTS = {"reference": "refer to", "measure": "measure"}

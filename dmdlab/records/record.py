@@ -94,6 +94,7 @@ class Record:
             **{key: summary[key] for key in ("id", "status", "failed_at")},
             **self.settings,
             **{key: measured["value"] for key, measured in summary.get("metrics", {}).items()},
+            **{f"law_{key}": value for key, value in summary.get("law_facts", {}).items()},
             **{f"teacher_{key}": value for key, value in summary["teacher"].items()},
             **{f"student_{key}": value for key, value in summary.get("student", {}).items()},
             **{key: summary.get(key) for key in ("start_excess_risk", "calibration")},
