@@ -276,13 +276,16 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     for name, one in terms.items():
         own |= {f"terms.{name}.{k}": v for k, v in one.model_dump(mode="json", exclude_defaults=True).items()}
     own["law.dim"] = built.dim
+    if experiment.teacher.snapshot == experiment.teacher.iterations:  # its end, whatever it is called
+        own["teacher.snapshot"] = 0
     known = known_keys()
     return Experiment.model_validate(nest({k: v for k, v in flatten(experiment).items() if k in known} | own))
 
 
 def spelled_out(experiment: Experiment) -> dict[str, Any]:
-    """Every key with dots, those of law, network and terms at their defaults, too, in the order of the sections."""
-    flat = flatten(experiment)
+    """Every key with dots, those of law, network and terms at their defaults, too, in the order of the sections; the
+    end of a teacher's training by its number."""
+    flat = flatten(experiment) | {"teacher.snapshot": experiment.teacher.age}
     full = {f"law.{k}": v for k, v in law_parameters(experiment.law.name).items()}
     full |= {f"network.{k}": v for k, v in network_settings(experiment.network).model_dump(mode="json").items()}
     for name, one in term_settings(experiment.terms).items():

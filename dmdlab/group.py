@@ -27,14 +27,28 @@ class Group:
         return self.members[0]
 
     @cached_property
+    def origins(self) -> list[Experiment]:
+        """A member for each teacher, or start network, that the members need: one a seed, or several of different
+        ages, by seed and age."""
+        first = {(e.seed, e.teacher.age): e for e in reversed(self.members)}
+        return [first[key] for key in sorted(first)]
+
+    @property
     def seeds(self) -> list[int]:
-        """The members' different seeds, ascending: each has a teacher, or a start network, of its own."""
-        return sorted({e.seed for e in self.members})
+        """The seed of each of `origins`."""
+        return [e.seed for e in self.origins]
+
+    @property
+    def teaching(self) -> int:
+        """Iterations of all trainings of start networks together, one training a seed."""
+        oldest = {e.seed: e.teacher.age for e in self.origins}  # which come by seed and age
+        return sum(oldest.values())
 
     @cached_property
     def place(self) -> list[int]:
-        """For each member the place of its seed among `seeds`."""
-        return [self.seeds.index(e.seed) for e in self.members]
+        """For each member the place of its own among `origins`."""
+        places = {(e.seed, e.teacher.age): i for i, e in enumerate(self.origins)}
+        return [places[e.seed, e.teacher.age] for e in self.members]
 
     @property
     def shape(self) -> tuple[tuple[str, Any], ...]:
@@ -48,14 +62,6 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.members)
-
-    def of_seed(self, seed: int) -> Experiment:
-        """A member with this seed."""
-        return next(e for e in self.members if e.seed == seed)
-
-    def only(self, seeds: Sequence[int]) -> "Group":
-        """The members with these seeds."""
-        return Group(tuple(e for e in self.members if e.seed in seeds))
 
 
 def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:

@@ -49,7 +49,7 @@ MOST_LINES = 350
 
 
 def room(name: str) -> str:
-    """'laws' of dmdlab/laws/law.py and of dmdlab.laws.law, 'config' of dmdlab/config.py, '' of what has no room."""
+    """'laws' of dmdlab/laws/law.py and of dmdlab.laws.law, 'theory' of dmdlab/theory.py, '' of what has no room."""
     parts = name.removesuffix(".py").replace("/", ".").split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "dmdlab" and parts[1] != "__init__" else ""
 
@@ -153,7 +153,7 @@ def test_files_stay_short() -> None:
         ("dmdlab/pairing/pairs.py", "def f():\n    from torch import nn", "pairing does without torch"),
         ("dmdlab/transport/exact.py", "import torch.cuda", "transport does without torch"),
         ("dmdlab/group.py", "import torch", "group does without torch"),
-        ("dmdlab/config.py", "import dmdlab.randomness", "config may not import randomness"),
+        ("dmdlab/config/keys.py", "import dmdlab.randomness", "config may not import randomness"),
         ("dmdlab/cli/app.py", "from benchmarks import suite", "dmdlab may not import benchmarks"),
         ("dmdlab/__init__.py", "import figures.quickstart", "dmdlab may not import figures"),
         ("figures/one.py", "from dmdlab.lab.store import Store", "figures may not import lab"),

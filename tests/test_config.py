@@ -45,6 +45,9 @@ OTHER: dict[str, Any] = {
     "teacher.batch": 16,
     "teacher.learning_rate": 1e-4,
     "teacher.warmup": 7,
+    "teacher.decay": "constant",
+    "teacher.ema": 0.99,
+    "teacher.snapshot": 5,
     "teacher.levels": "lognormal",
     "teacher.target": "posterior",
     "teacher.train_samples": 100,
@@ -75,7 +78,7 @@ OTHER: dict[str, Any] = {
 
 # --- defaults
 
-PINNED = {2: "bde1c21894"}
+PINNED = {2: "d3f70d2795"}
 """By version of results: a hash of all defaults."""
 
 
@@ -90,7 +93,7 @@ def test_the_defaults_are_pinned() -> None:
     found = hashlib.sha256(json.dumps(defaults, sort_keys=True).encode()).hexdigest()[:10]
     assert PINNED.get(RESULT_VERSION) == found, (
         f"the defaults are not those of results {RESULT_VERSION} any more: if the value of one has changed, raise "
-        f"RESULT_VERSION in dmdlab/config.py; then (or if a key is merely new) pin {found!r} for it here"
+        f"RESULT_VERSION in dmdlab/config/experiment.py; then (or if a key is merely new) pin {found!r} for it here"
     )
 
 
@@ -106,7 +109,8 @@ def test_a_new_key_at_its_default_changes_no_id(monkeypatch: pytest.MonkeyPatch)
     class Later(Experiment):
         teacher: Teacher = Teacher()
 
-    monkeypatch.setattr(config, "Experiment", Later)
+    for place in (config.experiment, config.keys):
+        monkeypatch.setattr(place, "Experiment", Later)
     after = [Later(), experiment_from(OTHER), experiment_from(OTHER | {"teacher.later": 3})]
     assert [(e.id, e.teacher_id, map_keys(e)) for e in after] == [*before, before[1]]
     assert experiment_from(OTHER | {"teacher.later": 4}).id != before[1][0]
@@ -177,7 +181,7 @@ def test_id_is_stable_and_tied_to_the_version_of_results(monkeypatch: pytest.Mon
     here = Experiment().id
     assert re.fullmatch("[0-9a-f]{10}", here)
     assert Experiment().id == here
-    monkeypatch.setattr(config, "RESULT_VERSION", config.RESULT_VERSION + 1)
+    monkeypatch.setattr(config.experiment, "RESULT_VERSION", RESULT_VERSION + 1)
     assert Experiment().id != here
 
 

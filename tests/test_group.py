@@ -22,7 +22,8 @@ def test_members_differ_in_keys_of_their_own() -> None:
     assert group.shared is group.members[0]
     assert group.ids == [e.id for e in members()]
     assert len(set(group.ids)) == 4
-    assert member_keys() == {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate"}
+    own = {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate", "teacher.snapshot"}
+    assert member_keys() == own
 
 
 @pytest.mark.parametrize(
@@ -52,13 +53,18 @@ def test_every_seed_has_a_place_and_a_member() -> None:
     group = Group(members())
     assert group.seeds == [2, 5, 9]
     assert group.place == [1, 0, 1, 2]
-    assert [group.of_seed(s).seed for s in group.seeds] == group.seeds
-    assert group.of_seed(5) is group.members[0]
-    some = group.only([5, 9])
-    assert some.members == (group.members[0], *group.members[2:])
-    assert some.place == [0, 0, 1]
-    with pytest.raises(ValueError, match="one run or more"):
-        group.only([3])
+    assert [e.seed for e in group.origins] == group.seeds
+
+
+def test_teachers_of_different_ages_of_one_seed_have_places_of_their_own() -> None:
+    aged = [
+        experiment(seed=s, teacher__iterations=40, teacher__snapshot=at) for s, at in ((1, 9), (0, 0), (1, 0), (1, 9))
+    ]
+    group = Group(tuple(aged))
+    assert [(e.seed, e.teacher.age) for e in group.origins] == [(0, 40), (1, 9), (1, 40)]
+    assert group.place == [1, 0, 2, 1]
+    assert group.seeds == [0, 1, 1]
+    assert group.teaching == 80  # one training a seed, to the last age
 
 
 def test_groups_of_equal_shape_could_be_one() -> None:

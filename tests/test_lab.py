@@ -106,6 +106,22 @@ def test_a_trained_teacher_is_the_students_start_and_its_own_flow(tmp_path: Path
     assert member.summary["teacher"]["excess_risk"] == member.summary["start_excess_risk"] > 0
 
 
+def test_a_student_of_a_younger_teacher_is_its_copy_at_that_age(tmp_path: Path) -> None:
+    """Teachers of all ages train as one; each student starts at, and is paired with, its own."""
+    young, old = experiments("teacher.kind=network", "teacher.snapshot=[4, 10]", *STILL)
+    assert (young.teacher.age, old.teacher.age, old.teacher.snapshot) == (4, 10, 0)  # the end has one name
+    together = Store(tmp_path)
+    for result, e in zip(results([young, old], together), (young, old), strict=True):
+        (alone,) = results([e], Store(tmp_path / e.id))
+        np.testing.assert_allclose(outputs(alone), outputs(result), rtol=1e-4, atol=1e-5)
+        row = together.start(e)
+        assert row is not None
+        held = torch.cat([w.flatten() for w in result.weights.values()])
+        torch.testing.assert_close(held, row, rtol=1e-3, atol=1e-4)
+    rows = [together.start(e) for e in (young, old)]
+    assert not torch.equal(*rows)  # type: ignore[arg-type]
+
+
 # --- what runs share
 
 

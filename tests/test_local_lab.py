@@ -22,7 +22,7 @@ SIGNS = torch.tensor([1.0, -1.0, 0.5])[:, None, None]
 
 
 def test_each_member_is_compared_with_its_own_seeds_teacher() -> None:
-    teacher = start_denoiser([GROUP.of_seed(s) for s in GROUP.seeds])  # another map for either seed
+    teacher = start_denoiser(GROUP.origins)  # another map for either seed
     phi = flow_map(GROUP.shared, teacher)
     found = local_readings(GROUP, lambda z: SIGNS * phi(torch.stack([z[1], z[0]]))[PLACE], phi, NOISE)
     read = [tuple(measured.value for measured in member.values()) for member in found]
@@ -51,7 +51,7 @@ def test_the_gaussian_of_each_seed_and_of_a_law_that_is_one(
 def test_a_turned_student_is_explained_for_each_member() -> None:
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))[0]
     law, grid = law_of(GROUP.shared), karras_grid(6, GROUP.shared.noise)
-    teachers = [teacher_map(GROUP.of_seed(s), CPU) for s in GROUP.seeds]  # exact ones
+    teachers = [teacher_map(e, CPU) for e in GROUP.origins]  # exact ones
     found = turns_explained(GROUP, lambda z: flow(law.denoise, z @ turn, grid), teachers, NOISE, CPU)
     assert len(found) == 3
     assert all(explained.share.value > 0.85 for explained in found)

@@ -136,7 +136,7 @@ class Narrow:
 
     def __call__(self, group: Group, store: Store, *rest: object) -> Iterator[Progress | RunResult]:
         self.tried.append(group.seeds)
-        self.started.append([s for s in group.seeds if store.start(group.of_seed(s)) is not None])
+        self.started.append([e.seed for e in group.origins if store.start(e) is not None])
         results = 0
         for event in run_group(group, store, *rest):  # type: ignore[arg-type]
             if len(group) > self.most and results == self.after and getattr(event, "stage", "") == self.stage:

@@ -215,6 +215,35 @@ def test_progress_reports_the_mean_loss_since_the_last_report() -> None:
         torch.testing.assert_close(mean, torch.stack([loss for _, loss in every[start:stop]]).mean(0))
 
 
+def test_teachers_of_all_ages_come_from_one_training() -> None:
+    """At 20 of 40 iterations a teacher is not one that was trained for 20: its learning rate has not come down."""
+    e = experiment()
+    law = make_law(e.law.model_dump())
+    denoiser, seen = make_denoiser(2, law, e.network), {}
+    for step in train_teacher(e, [0, 1], law, denoiser, report_every=15, ages=[20, 33]):
+        seen[step.iteration] = denoiser.network.flat.detach().clone()
+    assert list(seen) == [15, 20, 30, 33]
+    every, _ = trained(e, [0, 1])
+    assert torch.equal(trained(e, [0, 1], 20)[0], every)
+    short, _ = trained(experiment(teacher__iterations=20), [0, 1])
+    assert not torch.allclose(seen[20], short)
+    constant, _ = trained(experiment(teacher__decay="constant"), [0, 1])
+    assert not torch.allclose(constant, every)
+
+
+@pytest.mark.parametrize(("ema", "weights"), [(0.5, [0.125, 0.125, 0.25, 0.5]), (0.9, [0.25] * 4)])
+def test_an_averaged_teacher_is_the_running_mean_of_its_parameters(ema: float, weights: list[float]) -> None:
+    """Until the plain mean of what came so far forgets more slowly, then with its own decay."""
+    e = experiment(teacher__iterations=4)
+    rows = []
+    law = make_law(e.law.model_dump())
+    denoiser = make_denoiser(1, law, e.network)
+    for _ in train_teacher(e, [0], law, denoiser, report_every=1):
+        rows.append(denoiser.network.flat.detach().clone())
+    found, _ = trained(experiment(teacher__iterations=4, teacher__ema=ema), [0])
+    torch.testing.assert_close(found, sum(w * row for w, row in zip(weights, rows, strict=True)))
+
+
 class Watching(torch.nn.Module):
     """A denoiser of one member that keeps what it is asked, x_sigma and sigma, and stays as it is."""
 

@@ -102,7 +102,7 @@ def teacher_map(
 def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:
     """The parameters (P,), on the CPU, of the teacher that a sweep trains for this experiment's seed."""
     denoiser = make_denoiser(1, law, experiment.network, device)
-    for _ in train_teacher(experiment, [experiment.seed], law, denoiser):
+    for _ in train_teacher(experiment, [experiment.seed], law, denoiser, ages=[experiment.teacher.age]):
         pass
     return denoiser.network.flat.detach().cpu()[0].clone()
 

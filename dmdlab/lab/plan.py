@@ -209,8 +209,8 @@ def flops(group: Group) -> int:
 def work_by_stage(group: Group) -> dict[str, int]:
     """The same by stage, under the names that `Progress` gives them: a start network and its flow for each seed; the
     cycles of each run."""
-    cost, e = tried(group), group.shared
-    starts = len(group.seeds) * (e.teacher.iterations * cost.teaching_flops + 2 * cost.flow_flops)
+    cost = tried(group)
+    starts = group.teaching * cost.teaching_flops + len(group.origins) * 2 * cost.flow_flops
     return {START_NETWORKS: starts, DISTILLING: len(group) * cycles(group) * cost.cycle_flops}
 
 

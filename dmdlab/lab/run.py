@@ -163,32 +163,34 @@ def _distil(
 def _train_starts(
     group: Group, law: Law, start: EDMDenoiser, store: Store, way: Way | None, clock: Clock
 ) -> Iterator[Progress]:
-    """Fill `start` with one trained network per seed, training and keeping those that the store lacks."""
-    found = {s: row for s in group.seeds if (row := store.start(group.of_seed(s))) is not None}
-    missing = [s for s in group.seeds if s not in found]
+    """Fill `start` with the trained network of each origin, training and keeping those that the store lacks."""
+    found = {i: row for i, own in enumerate(group.origins) if (row := store.start(own)) is not None}
+    missing = {i: own for i, own in enumerate(group.origins) if i not in found}
     if missing:
         first, device = group.shared, start.network.flat.device
-        fresh = make_denoiser(len(missing), law, first.network, device)
-        for step in train_teacher(first, missing, law, fresh, way=way):
+        seeds, ages = sorted({e.seed for e in missing.values()}), sorted({e.teacher.age for e in missing.values()})
+        fresh = make_denoiser(len(seeds), law, first.network, device)
+        for step in train_teacher(first, seeds, law, fresh, way=way, ages=ages):  # all ages of a seed from one training
             clock.ways["teacher"] = step.way
-            yield Progress(START_NETWORKS, step.iteration, first.teacher.iterations, f"loss {step.loss.mean():.3f}")
-        for seed, row in zip(missing, fresh.network.flat.detach().cpu().clone(), strict=True):
-            store.keep_start(group.of_seed(seed), row)
-            found[seed] = row
-    start.network.load_rows(torch.stack([found[s] for s in group.seeds]))
+            yield Progress(START_NETWORKS, step.iteration, ages[-1], f"loss {step.loss.mean():.3f}")
+            for i, own in missing.items():
+                if own.teacher.age == step.iteration:
+                    found[i] = fresh.network.flat[seeds.index(own.seed)].detach().cpu().clone()
+                    store.keep_start(own, found[i])
+    start.network.load_rows(torch.stack([found[i] for i in range(len(group.origins))]))
 
 
 def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device) -> dict[str, Tensor]:
-    """`teacher_pairs`, those of a seed from the store where it has them, else made and kept."""
-    kept = {s: arrays for s in group.seeds if (arrays := store.pairs(group.of_seed(s))) is not None}
+    """`teacher_pairs`, those of an origin from the store where it has them, else made and kept."""
+    kept = {i: arrays for i, own in enumerate(group.origins) if (arrays := store.pairs(own)) is not None}
     known = {}
-    if len(kept) == len(group.seeds):
-        known = {name: np.stack([kept[s][name] for s in group.seeds]) for name in SHARED}
+    if len(kept) == len(group.origins):
+        known = {name: np.stack([kept[i][name] for i in range(len(kept))]) for name in SHARED}
     pairs = teacher_pairs(group, law, denoiser, device, known)
-    for i, seed in enumerate(group.seeds):
-        if seed not in kept:
-            store.keep_pairs(group.of_seed(seed), {name: pairs[name][i].numpy() for name in SHARED})
+    for i, own in enumerate(group.origins):
+        if i not in kept:
+            store.keep_pairs(own, {name: pairs[name][i].numpy() for name in SHARED})
         elif not known:
             for name in SHARED:
-                pairs[name][i] = torch.from_numpy(kept[seed][name])
+                pairs[name][i] = torch.from_numpy(kept[i][name])
     return pairs

@@ -301,10 +301,9 @@ class Speed:
 
     def seconds(self, group: Group, members: int) -> float:
         """Roughly how long the group trains, this having been measured with so many members."""
-        e, share = group.shared, len(group) / members
-        calls = 2 * _calls(e, e.teacher.steps)
-        starts = e.teacher.iterations * self.teaching + calls * self.call
-        return share * cycles(group) * self.cycle + len(group.seeds) / members * starts
+        share, calls = len(group) / members, 2 * _calls(group.shared, group.shared.teacher.steps)
+        starts = group.teaching * self.teaching + len(group.origins) * calls * self.call
+        return share * cycles(group) * self.cycle + starts / members
 
 
 def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:

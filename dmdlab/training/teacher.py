@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dmdlab.config import Experiment
+from dmdlab.config import Experiment, TeacherConfig
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
@@ -48,12 +48,15 @@ def train_teacher(
     denoiser: EDMDenoiser,
     report_every: int = 200,
     way: Way | None = None,
+    ages: Sequence[int] = (),
 ) -> Iterator[TeacherStep]:
-    """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, the last iteration included.
-    In between its parameters are those of the last progress.
+    """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, at each of `ages` and at the
+    last of them, or of all iterations, too. In between its parameters are those of the last progress: the trained ones,
+    or with `teacher.ema` their running average.
 
     Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
-    initialised here, each from its own seed. Device: that of the law and the denoiser. way: as for `Distillation`.
+    initialised here, each from its own seed. Device: that of the law and the denoiser. way: as for `Distillation`. A
+    teacher of some age is one that a training of `teacher.iterations` passed: its learning rate had not come down yet.
     """
     config, network = experiment.teacher, denoiser.network
     device = network.flat.device
@@ -64,36 +67,42 @@ def train_teacher(
         total=config.iterations,
         clip=1.0,  # without it a few early batches at large weights can throw a narrow network far (ours)
         warmup=config.warmup,
-        decay="cosine",
+        decay=config.decay,
     )
-    step = TeacherUpdate(denoiser, law, optimiser, config.target)
-    start = TeacherState(optimiser.start(), torch.zeros(len(seeds), device=device))
+    step = TeacherUpdate(denoiser, law, optimiser, config)
+    trained = optimiser.start()
+    average = (trained.parameters.clone(),) if config.ema else ()
+    start = TeacherState(trained, torch.zeros(len(seeds), device=device), average)
     way = way_on(device, config.iterations, way)
     optimiser.in_place = way == "eager" and device.type == "cpu"
     repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
     draws = _draws(experiment, seeds, law, device)
-    for i in range(1, config.iterations + 1):
+    last, told = max(ages, default=config.iterations), 0
+    for i in range(1, last + 1):
         repeated((*next(draws), optimiser.sizes(i - 1, 1)))
-        if i % report_every == 0 or i == config.iterations:
-            network.load_rows(repeated.state.trained.parameters)
-            total = repeated.state.total
-            yield TeacherStep(i, total / ((i - 1) % report_every + 1), repeated.way)
-            total.zero_()
+        if i % report_every == 0 or i == last or i in ages:
+            now = repeated.state
+            network.load_rows(now.average[0] if config.ema else now.trained.parameters)
+            yield TeacherStep(i, now.total / (i - told), repeated.way)
+            now.total.zero_()
+            told = i
 
 
 class TeacherState(NamedTuple):
-    """Networks in training, and the sum of their losses (e,) since the last report."""
+    """Networks in training, the sum of their losses (e,) since the last report, and, where it is asked for, the running
+    average of their parameters."""
 
     trained: Trained
     total: Tensor
+    average: tuple[Tensor, ...]
 
 
 class TeacherUpdate:
     """One iteration as a pure function: from a state and (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d), the step's
     size (e, 1, 4)) to the state after it."""
 
-    def __init__(self, denoiser: EDMDenoiser, law: Law, optimiser: EnsembleAdamW, target: str) -> None:
-        self.denoiser, self.law, self.optimiser, self.target = denoiser, law, optimiser, target
+    def __init__(self, denoiser: EDMDenoiser, law: Law, optimiser: EnsembleAdamW, config: TeacherConfig) -> None:
+        self.denoiser, self.law, self.optimiser, self.config = denoiser, law, optimiser, config
 
     def __call__(self, state: TeacherState, fixed: object, numbers: tuple[Tensor, ...]) -> TeacherState:
         """The state after a step."""
@@ -101,12 +110,18 @@ class TeacherUpdate:
         with self.denoiser.network.holding(state.trained.parameters, trained=True) as leaves:
             x_sigma = x + level * eps  # (e, n, d)
             with torch.no_grad():
-                target = self.law.denoise(x_sigma, level) if self.target == "posterior" else x
+                target = self.law.denoise(x_sigma, level) if self.config.target == "posterior" else x
             weight = edm_weight(level, self.law.sigma_data)
             loss = denoising_loss(self.denoiser, x_sigma, target, level, weight)
             g = gradient(loss, leaves)
         trained, _ = self.optimiser.step(state.trained, g, size[:, 0])
-        return TeacherState(trained, state.total + loss.detach())
+        return TeacherState(trained, state.total + loss.detach(), self._averaged(state.average, trained))
+
+    def _averaged(self, before: tuple[Tensor, ...], trained: Trained) -> tuple[Tensor, ...]:
+        """The running average one step on: the plain mean of what came so far, until that forgets more slowly than
+        `teacher.ema` does."""
+        share = (1 / trained.counts).clamp(min=1 - self.config.ema).unsqueeze(1)  # (e, 1)
+        return tuple(torch.lerp(average, trained.parameters, share) for average in before)
 
 
 def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device) -> Draws:

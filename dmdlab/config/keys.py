@@ -1,0 +1,53 @@
+"""Dotted keys: which there are, what they mean, and an experiment made of them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from dmdlab.config.experiment import Experiment, flatten, nest
+from dmdlab.config.settings import MEMBER_OWN, OPEN, InputError, nearest, sentence
+
+
+def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") -> Experiment:
+    """An `Experiment` from dotted keys. Raises `InputError` naming the key, what was expected and the nearest name."""
+    check_keys(flat, source)
+    try:
+        return Experiment.model_validate(nest(flat))
+    except (InputError, ValidationError) as error:
+        said = sentence(error, known_keys()) if isinstance(error, ValidationError) else error
+        raise InputError(f"{source}: {said}") from None
+
+
+def check_keys(keys: Iterable[str], source: str) -> None:
+    """Raise `InputError` for the first key that is neither a setting, a section, nor below one of `OPEN`."""
+    known, sections = known_keys(), set(Experiment.model_fields)
+    for key in keys:
+        if key not in known and key not in sections and not key.startswith(OPEN):
+            raise InputError(f"{source}: unknown key {key!r}{nearest(key, known)}")
+
+
+def known_keys() -> list[str]:
+    """Every dotted key except the parameters of laws, networks and terms."""
+    return list(flatten(Experiment()))
+
+
+def describe() -> dict[str, str]:
+    """What each of `known_keys` means."""
+    return {key: field.description or "" for key, field in _fields()}
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting's dotted key and its field, sections unfolded."""
+    for name, field in Experiment.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            yield from ((f"{name}.{key}", own) for key, own in section.model_fields.items())
+        else:
+            yield name, field
+
+
+def member_keys() -> frozenset[str]:
+    """The dotted keys in which members of one ensemble may differ, by the marks on their fields."""
+    return frozenset(key for key, field in _fields() if field.json_schema_extra == MEMBER_OWN)

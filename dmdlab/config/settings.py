@@ -1,0 +1,83 @@
+"""What every settings model is made of, and how its refusals are told."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Scalar = bool | int | float | str | None
+Value = Scalar | list[Scalar]
+
+MEMBER_OWN: dict[str, Any] = {"member_own": True}
+"""Mark of a field in which members of one ensemble may differ: `Field(..., json_schema_extra=MEMBER_OWN)`."""
+
+
+class InputError(ValueError):
+    """Bad input from a user: a sentence that says what was wrong, what was expected and what to do."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint `; did you mean 'x'?` for a misspelt name, or the list of valid names when none is near."""
+    valid = sorted(names)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid names: {', '.join(valid) or 'none yet'}"
+
+
+class Section(BaseModel):
+    """A group of settings: no unknown key, no silent conversion, no change after creation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _levels(value: object) -> object:
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+    if numbers and len(value) == 2 and value[0] >= value[1]:  # type: ignore[arg-type, index]
+        raise ValueError("the first level must be below the second")
+    return tuple(value) if isinstance(value, list) else value
+
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Levels = Annotated[tuple[Unit, Unit], BeforeValidator(_levels)]
+
+
+class OpenSection(BaseModel):
+    """Settings of something from a catalogue: further keys are its own, checked where the catalogue is known."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The further keys."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+OPEN = ("law.", "network.", "terms.")
+"""Sections whose further keys only their catalogues know."""
+
+S = TypeVar("S", bound=Section)
+
+
+def section_from(model: type[S], values: Mapping[str, Any], prefix: str) -> S:
+    """A catalogue entry's own settings, checked and completed. Raises `InputError` that calls a key `prefix`.key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError(sentence(error, list(model.model_fields), f"{prefix}.")) from None
+
+
+def sentence(error: ValidationError, known: Sequence[str], prefix: str = "") -> str:
+    """Pydantic's first complaint in our words; `known`: the names that a misspelt key is compared with."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {prefix + key!r}{nearest(key, known)}"
+    missing, got = first["type"] == "missing", first.get("input")
+    message = "is missing; it has no default" if missing else first["msg"].removeprefix("Value error, ")
+    if not prefix and key.startswith(OPEN) and len(first["loc"]) > 2:  # a parameter, then the type pydantic tried
+        key = ".".join(str(part) for part in first["loc"][: 3 if key.startswith("terms.") else 2])
+        message = "expected a finite number, a word, true or false"
+    shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}"
+    return f"{prefix}{key}: {message}{shown}" if key else f"{message}"
