@@ -242,7 +242,8 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     left out: so experiments that mean the same are the same. `spelled_out` is the other way.
 
     Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum or other
-    than that of its pictures, more samples than the law has, or settings that need an exact denoiser which it lacks.
+    than that of its pictures, more samples than the law has, classes that it has not, or settings that need an exact
+    denoiser which it lacks.
     """
     spec = experiment.law.model_dump()
     try:
@@ -253,17 +254,22 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         network, terms = network_settings(experiment.network), term_settings(experiment.terms)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+    condition = experiment.teacher.condition
+    if condition and not built.classes:
+        raise InputError(
+            f"{source}: teacher.condition: the law {spec['name']!r} has no classes to tell; leave teacher.condition "
+            "out, or take a law (or for pictures from files, labels) with classes"
+        )
     needs = {
         "teacher.kind": experiment.teacher.kind == "exact",
         "teacher.target": experiment.teacher.target == "posterior",
     }
     for key, needed in needs.items():
-        if needed and not built.has_denoiser:
+        if needed and not (built.has_class_denoiser if condition else built.has_denoiser):
             instead = " with teacher.target=data" if key == "teacher.target" else ""
             instead += ", or that of a training set (law.empirical=500)" if "empirical" in defaults else ""
-            raise InputError(
-                f"{source}: {key}: the law {spec['name']!r} has no exact denoiser; use a trained network{instead}"
-            )
+            kind = "exact denoiser given the class" if condition else "exact denoiser"
+            raise InputError(f"{source}: {key}: the law {spec['name']!r} has no {kind}; use a trained network{instead}")
     if built.rows is not None and experiment.measure.samples > built.rows:
         raise InputError(
             f"{source}: measure.samples is {experiment.measure.samples}, but the law {spec['name']!r} has {built.rows} "
@@ -312,6 +318,8 @@ class _Built(NamedTuple):
 
     dim: int
     has_denoiser: bool
+    has_class_denoiser: bool
+    classes: int
     digest: str
     rows: int | None
 
@@ -325,4 +333,5 @@ def _check_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
 @lru_cache(maxsize=256)
 def _build_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
     law = make_law(dict(spec))
-    return _Built(law.dim, law.has_denoiser, getattr(law, "digest", ""), law.available("measure"))
+    digest, rows = getattr(law, "digest", ""), law.available("measure")
+    return _Built(law.dim, law.has_denoiser, law.has_class_denoiser, law.classes, digest, rows)

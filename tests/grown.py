@@ -13,7 +13,7 @@ from dmdlab.config import Count, NetworkSpec, Positive, Section
 from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import Ensemble, make_network
-from dmdlab.networks.ensemble import unconditional
+from dmdlab.networks.ensemble import class_map, with_class
 from dmdlab.randomness import generator
 from dmdlab.training.draws import Source, streams
 from dmdlab.training.optimiser import EnsembleAdamW
@@ -53,14 +53,15 @@ class Convolutional(Ensemble):
 
     Settings = ConvolutionSettings
 
-    def __init__(self, members: int, law: Law, settings: ConvolutionSettings) -> None:
+    def __init__(self, members: int, law: Law, settings: ConvolutionSettings, classes: int = 0) -> None:
         super().__init__()
         sizes = [2, *settings.channels, 1]
         self.layers = nn.ModuleList(Convolution(members, a, b, settings.kernel) for a, b in pairwise(sizes))
+        self.told = class_map(members, classes, law.dim)
         self.flatten_parameters()
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        unconditional(label)
+        x = with_class(x, self.told, label)
         h = torch.stack([x, c_noise.expand(x.shape)], dim=2)  # (e, n, 2, d)
         for layer in self.layers[:-1]:
             h = silu(layer(h))

@@ -341,5 +341,5 @@ def test_one_level_for_all_rows_is_the_same_level_in_every_row(kind: str) -> Non
 @each_kind
 def test_a_label_is_refused_where_no_class_is_known(kind: str) -> None:
     x, c = inputs()
-    with pytest.raises(InputError, match=r"takes no class label: choose a network\.kind that does"):
+    with pytest.raises(InputError, match=r"is told no class label: set teacher\.condition = true"):
         network(kind)(x, c, torch.zeros(x.shape[:2], dtype=torch.int64))

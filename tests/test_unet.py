@@ -50,8 +50,7 @@ class Pictures(Law):
 
 def network(law: Pictures, seeds: tuple[int, ...] = SEEDS, generic: bool = True, **settings: Any) -> UNet:
     """Members at their starts, or where no parameter is zero."""
-    own = UNetSettings(**SMALL | {"classes": law.classes} | settings)
-    net = UNet(len(seeds), law, own)
+    net = UNet(len(seeds), law, UNetSettings(**SMALL | settings), law.classes)
     net.initialise([torch.Generator().manual_seed(s) for s in seeds])
     if generic:
         noise = [torch.randn(net.flat.shape[1], generator=torch.Generator().manual_seed(90 + s)) for s in seeds]
@@ -231,7 +230,7 @@ def test_no_label_is_the_zero_vector() -> None:
     with torch.no_grad():
         net.told.weight.zero_()  # type: ignore[union-attr, operator]
     torch.testing.assert_close(net(x, c, label), without)
-    with pytest.raises(InputError, match=r"takes no class label: choose a network\.kind that does"):
+    with pytest.raises(InputError, match=r"is told no class label: set teacher\.condition = true"):
         network(Pictures(1, 8))(x, c, label)
 
 

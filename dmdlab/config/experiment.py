@@ -63,11 +63,12 @@ class Experiment(Section):
 
 _TEACHER = ("law.", "noise.", "teacher.", "network.", "seed")
 _FLOW = ("teacher.kind", "teacher.steps", "teacher.solver")
+_MAP = (*_FLOW, "teacher.condition")
 
 
 def map_keys(experiment: Experiment) -> dict[str, Any]:
     """The dotted settings that determine Phi_K, those at their defaults left out; a trained teacher's id among them."""
-    found = {k: v for k, v in changed(experiment).items() if k.startswith(("law.", "noise.")) or k in _FLOW}
+    found = {k: v for k, v in changed(experiment).items() if k.startswith(("law.", "noise.")) or k in _MAP}
     return found | ({"teacher": experiment.teacher_id} if experiment.teacher.kind == "network" else {})
 
 

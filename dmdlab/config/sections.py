@@ -61,6 +61,7 @@ class TeacherConfig(Section):
         "data", description="regress on x0 (EDM), or on the law's E[x0 | x_sigma]: the same minimiser, less variance"
     )
     train_samples: int = Field(0, ge=0, description="size of the training set; 0 draws fresh data for ever")
+    condition: bool = Field(False, description="whether teacher, student and fake score are told the law's classes")
 
     @model_validator(mode="after")
     def _within(self) -> "TeacherConfig":

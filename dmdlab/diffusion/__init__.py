@@ -1,6 +1,6 @@
 """Noise, denoisers and the flow that pairs noise with data."""
 
-from dmdlab.diffusion.denoiser import Denoiser
+from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.flow import flow, path
 from dmdlab.diffusion.noise import edm_coefficients, edm_weight, karras_grid, karras_sigma, levels_in
 
@@ -13,4 +13,5 @@ __all__ = [
     "karras_sigma",
     "levels_in",
     "path",
+    "told",
 ]

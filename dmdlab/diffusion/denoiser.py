@@ -6,7 +6,9 @@ Exact denoisers are the laws' own (`law.denoise`), network denoisers are an `EDM
     grad log p_sigma(x) = (D(x, sigma) - x) / sigma^2.                                      (EDM eq. 3)
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -17,3 +19,8 @@ class Denoiser(Protocol):
     def __call__(self, x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         """x_sigma (..., d), sigma a number or (..., 1), label (...) of classes or None -> (..., d)."""
         ...
+
+
+def told(call: Callable[..., Any], label: Tensor | None) -> Callable[..., Any]:
+    """A denoiser, or a map from noise to data, that is given these class labels with every call; as it is for None."""
+    return call if label is None else partial(call, label=label)

@@ -92,11 +92,30 @@ class Empirical(Law):
         rows = torch.randint(len(self.points), (n,), generator=generator, device=generator.device)
         return self.points[rows.to(self.points.device)].to(generator.device, torch.float32), None
 
+    def denoise_among(self, x: Tensor, sigma: Tensor, labels: Tensor, label: Tensor) -> Tensor:
+        """E[x0 | x_sigma = x, label] where point i has the class labels[i], (m,); x (..., d), sigma () or (..., 1) of
+        its dtype, label broadcasting against x[..., 0]. NaN for a class without a point."""
+        rows, v = self._rows(x, sigma)
+        wanted = label.expand(x.shape[:-1]).reshape(-1, 1)  # (N, 1)
+        return self._averaged(x, rows, self._of_class(rows, v, labels, wanted))
+
+    def _of_class(self, rows: Tensor, v: Tensor, labels: Tensor, wanted: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """`_chunks`, without what is of another class than wanted (N, 1)."""
+        start = 0
+        for points, logits in self._chunks(rows, v):
+            own = labels[start : start + len(points)].to(rows.device)
+            start += len(points)
+            yield points, logits.masked_fill(own != wanted, -math.inf)
+
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         rows, v = self._rows(x, sigma)
-        top = torch.full_like(v, -math.inf)  # (N, 1) the largest exponent so far
-        mass, total = torch.zeros_like(v), torch.zeros_like(rows)
-        for points, logits in self._chunks(rows, v):
+        return self._averaged(x, rows, self._chunks(rows, v))
+
+    def _averaged(self, x: Tensor, rows: Tensor, chunks: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+        """Eq. (1) from points and their exponents, in the shape and dtype of x."""
+        top = rows.new_full((len(rows), 1), torch.finfo(rows.dtype).min)  # the largest exponent so far
+        mass, total = torch.zeros_like(top), torch.zeros_like(rows)
+        for points, logits in chunks:
             higher = torch.maximum(top, logits.amax(-1, keepdim=True))
             w = torch.exp(logits - higher)  # (N, chunk)
             shrink = torch.exp(top - higher)

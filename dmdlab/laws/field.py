@@ -132,6 +132,7 @@ class Fields(Spectral):
 
     name = "fields"
     summary = "pictures: stationary Gaussian fields of different power-law spectra, by class"
+    has_class_denoiser = True
 
     @checked
     def __init__(

@@ -24,7 +24,7 @@ from dmdlab.config import InputError
 from dmdlab.laws.checks import Positive, Seed, checked
 from dmdlab.laws.law import PARTS, Part
 from dmdlab.laws.picture_files import KINDS, PictureData, read_data
-from dmdlab.laws.pictures import Channels, Memorised, Side, Unsolved
+from dmdlab.laws.pictures import Channels, Memorised, Side, Unsolved, shares_of
 
 _MOST = 10_000
 _ROWS = 4096  # pictures whose pixels are held as floats at a time
@@ -67,6 +67,11 @@ class Stored(Unsolved):
         if empirical:
             chosen = own[:empirical]
             self._memorise(self.rows[chosen], None if self.labels is None else self.labels[chosen])
+
+    def class_shares(self) -> Tensor:
+        if self.labels is None or self.atoms is not None:
+            return super().class_shares()
+        return shares_of(self.labels[self._rows_of("train")], self.classes)
 
     def available(self, part: Part) -> int:
         """How many pictures a part holds."""

@@ -46,6 +46,7 @@ class Law(torch.nn.Module):
         intrinsic_dim: k, the dimension of the set that the law fills, not counting isotropic noise around it.
         sigma_data: sqrt(trace cov / d), the sigma_data of EDM preconditioning.
         has_denoiser: whether `denoise` and `log_density` have a closed form.
+        has_class_denoiser: whether `denoise` has one given a label, too.
         classes: the number of class labels, 0 if the law has none.
     """
 
@@ -58,6 +59,7 @@ class Law(torch.nn.Module):
     intrinsic_dim: int
     sigma_data: float
     has_denoiser: bool = True
+    has_class_denoiser: bool = False
     classes: int = 0
 
     def __init__(self, dim: int) -> None:
@@ -100,6 +102,21 @@ class Law(torch.nn.Module):
             raise NotImplementedError(f"the law {self.name!r} has no class labels: draw from it with sample()")
         return x, labels
 
+    def class_shares(self) -> Tensor:
+        """How often each class comes among what is trained on, (classes,): a child says so where it is not equally."""
+        return torch.full((self.classes,), 1 / max(1, self.classes), dtype=torch.float64)
+
+    def draw_labels(self, n: int, generator: torch.Generator) -> Tensor:
+        """Draw n class labels (n,), int64, as those of `sample_labelled` are distributed, on the generator's device.
+
+        Raises:
+            NotImplementedError: the law has no classes.
+        """
+        if not self.classes:
+            raise NotImplementedError(f"the law {self.name!r} has no class labels")
+        shares = self.class_shares().to(generator.device)
+        return torch.multinomial(shares, n, replacement=True, generator=generator)
+
     def available(self, part: Part) -> int | None:
         """How many different points a part holds; None where they never end."""
         return None
@@ -113,7 +130,7 @@ class Law(torch.nn.Module):
 
         Raises:
             InputError: x_sigma is not (..., d) of floats; sigma is a number that is not positive, or a tensor that does
-                not broadcast against x_sigma[..., :1]; a label where the law has no denoiser given its class.
+                not broadcast against x_sigma[..., :1]; a label where `has_class_denoiser` is false.
         """
         dtype = torch.promote_types(x_sigma.dtype, torch.float32)
         x, level = self._noised(x_sigma, sigma, dtype)

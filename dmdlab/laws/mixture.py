@@ -6,9 +6,9 @@ The r rows of U_k (r, d) are orthonormal, so Woodbury's identity is explicit: wi
     log w_k(x) = log w_k - (|x - mu_k|^2 - c |U_k (x - mu_k)|^2) / (2 v) + the same for all k        (2)
     E[x0 | x]  = (f x + sigma^2 sum_k w_k(x) (mu_k + c U_k^T U_k (x - mu_k))) / v                    (3)
 
-w_k(x) being Eq. (2) through a softmax. |x|^2 is common to all k and is left out of Eq. (2): what remains are
-two matrix products, and nothing of shape (..., K, d) is ever formed. This is the training loop's hot path: it
-runs in the dtype of x (in float32 keep TF32 off for it).
+w_k(x) being Eq. (2) through a softmax, or given the class 1 for its component and 0 for the others. |x|^2 is common to
+all k and is left out of Eq. (2): what remains are two matrix products, and nothing of shape (..., K, d) is ever formed.
+This is the training loop's hot path: it runs in the dtype of x (in float32 keep TF32 off for it).
 """
 
 import math
@@ -58,6 +58,8 @@ class Mixture(Law):
 
     name = "mixture"
     summary = "K Gaussians with random means, optionally in a k-dimensional subspace, isotropic or low-rank"
+
+    has_class_denoiser = True
 
     means: Tensor
     log_weights: Tensor
@@ -115,15 +117,25 @@ class Mixture(Law):
                 x[rows] += along[rows, 0] @ frames[k]
         return x, labels
 
+    def class_shares(self) -> Tensor:
+        return self.log_weights.exp()
+
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        means, v = self.means.to(x), self.floor + sigma**2
-        logits, along = self._posterior(x, v)
-        w = logits.softmax(-1)  # (..., K)
-        centre = w @ means  # (..., d)
+        logits, along = self._posterior(x, self.floor + sigma**2)
+        return self._combined(x, sigma, logits.softmax(-1), along)
+
+    def _denoise_class(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
+        one_hot = (label[..., None] == torch.arange(self.classes, device=x.device)).to(x)  # (..., K)
+        return self._combined(x, sigma, one_hot, self._along(x))
+
+    def _combined(self, x: Tensor, sigma: Tensor, w: Tensor, along: Tensor | None) -> Tensor:
+        """Eq. (3) with component weights w (..., K) and `_along`."""
+        v = self.floor + sigma**2
+        centre = w @ self.means.to(x)  # (..., d)
         if along is not None:
             share = w[..., None] * along * (self.ridge / (self.ridge + v))[..., None]  # (..., K, r)
             centre = centre + share.flatten(-2) @ self.directions.to(x)
-        return (self.floor / v) * x + (sigma**2 / v) * centre  # Eq. (3)
+        return (self.floor / v) * x + (sigma**2 / v) * centre
 
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         v = self.floor + sigma**2
@@ -132,17 +144,21 @@ class Mixture(Law):
         return (logits.logsumexp(-1, keepdim=True) + log_normal(x, v) + ridge).squeeze(-1)
 
     def _posterior(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Eq. (2), (..., K), and U_k (x - mu_k), (..., K, r), or None when r = 0."""
-        means, log_weights = self.means.to(x), self.log_weights.to(x)
-        logits = log_weights_at(x, v, means, log_weights)
-        if not self.rank:
+        """Eq. (2), (..., K), and `_along`."""
+        logits, along = log_weights_at(x, v, self.means.to(x), self.log_weights.to(x)), self._along(x)
+        if along is None:
             return logits, None
-        directions = self.directions.to(x)
-        frames = directions.unflatten(0, (-1, self.rank))  # (K, r, d)
-        origin = torch.einsum("krd,kd->kr", frames, means)
-        along = (x @ directions.mT).unflatten(-1, (-1, self.rank)) - origin  # (..., K, r)
         c = self.ridge / (self.ridge + v)
         return logits + along.square().sum(-1) * (c / (2 * v)), along
+
+    def _along(self, x: Tensor) -> Tensor | None:
+        """U_k (x - mu_k), (..., K, r), or None when r = 0."""
+        if not self.rank:
+            return None
+        directions = self.directions.to(x)
+        frames = directions.unflatten(0, (-1, self.rank))  # (K, r, d)
+        origin = torch.einsum("krd,kd->kr", frames, self.means.to(x))
+        return (x @ directions.mT).unflatten(-1, (-1, self.rank)) - origin
 
 
 def _spread(means: np.ndarray, weights: np.ndarray, variance: float) -> np.ndarray:

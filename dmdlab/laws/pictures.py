@@ -79,7 +79,7 @@ class Unsolved(Pictures):
         """Take these pictures (N, d), and labels (N,), for the part to train on."""
         self.atoms = Empirical(dim=self.dim, points=points)
         self._keep(atom_labels=labels)
-        self.has_denoiser = True
+        self.has_denoiser, self.has_class_denoiser = True, labels is not None
         self.sigma_data = self.atoms.sigma_data
 
     def _draw_from(self, part: Part, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
@@ -97,8 +97,22 @@ class Unsolved(Pictures):
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         return super()._denoise(x, sigma) if self.atoms is None else self.atoms._denoise(x, sigma)
 
+    def _denoise_class(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
+        if self.atoms is None or self.atom_labels is None:
+            return super()._denoise_class(x, sigma, label)
+        return self.atoms.denoise_among(x, sigma, self.atom_labels, label)
+
+    def class_shares(self) -> Tensor:
+        labels = None if self.atoms is None else self.atom_labels
+        return super().class_shares() if labels is None else shares_of(labels, self.classes)
+
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         return super()._log_density(x, sigma) if self.atoms is None else self.atoms._log_density(x, sigma)
+
+
+def shares_of(labels: Tensor, classes: int) -> Tensor:
+    """How often each of so many classes comes among labels (n,), (classes,), float64."""
+    return torch.bincount(labels, minlength=classes).double() / len(labels)
 
 
 def edges(side: int) -> Tensor:

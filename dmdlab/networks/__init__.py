@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dmdlab.config import InputError, NetworkSpec, Section, nearest, section_from
+from dmdlab.config import Experiment, InputError, NetworkSpec, Section, nearest, section_from
 from dmdlab.laws import Law
 from dmdlab.networks.denoiser import EDMDenoiser
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
@@ -11,13 +11,14 @@ from dmdlab.networks.mlp import MLP, ResidualMLP
 from dmdlab.networks.unet import UNet
 
 NETWORKS: dict[str, type[Ensemble]] = {"mlp": MLP, "residual": ResidualMLP, "unet": UNet}
-"""The catalogue. A kind is a class with `Settings`, made by (members, law, settings), and one line here."""
+"""The catalogue. A kind is a class with `Settings`, made by (members, law, settings, classes), and one line here."""
 
 __all__ = [
     "NETWORKS",
     "EDMDenoiser",
     "Ensemble",
     "EnsembleLinear",
+    "classes_told",
     "denoiser_of",
     "make_denoiser",
     "make_network",
@@ -36,19 +37,31 @@ def network_settings(spec: NetworkSpec) -> Section:
     return section_from(NETWORKS[spec.kind].Settings, spec.parameters, "network")
 
 
-def make_network(members: int, law: Law, spec: NetworkSpec) -> Ensemble:
-    """`members` uninitialised networks for this law, on the CPU. Raises `InputError` as `network_settings` does."""
+def classes_told(experiment: Experiment, law: Law) -> int:
+    """How many class labels this experiment's networks can be told: those of the law, or 0."""
+    return law.classes if experiment.teacher.condition else 0
+
+
+def make_network(members: int, law: Law, spec: NetworkSpec, classes: int = 0) -> Ensemble:
+    """`members` uninitialised networks for this law, on the CPU; classes: how many class labels they can be told.
+
+    Raises `InputError` as `network_settings` does, and for a network that this law has no shape for.
+    """
     settings = network_settings(spec)
-    return NETWORKS[spec.kind](members, law, settings)
+    return NETWORKS[spec.kind](members, law, settings, classes)
 
 
-def make_denoiser(members: int, law: Law, spec: NetworkSpec, device: torch.device | str = "cpu") -> EDMDenoiser:
+def make_denoiser(
+    members: int, law: Law, spec: NetworkSpec, device: torch.device | str = "cpu", classes: int = 0
+) -> EDMDenoiser:
     """`make_network` on `device`, as denoisers of this law."""
-    return EDMDenoiser(make_network(members, law, spec).to_device(device), law.sigma_data)
+    return EDMDenoiser(make_network(members, law, spec, classes).to_device(device), law.sigma_data)
 
 
-def denoiser_of(rows: Tensor, law: Law, spec: NetworkSpec, device: torch.device | str = "cpu") -> EDMDenoiser:
+def denoiser_of(
+    rows: Tensor, law: Law, spec: NetworkSpec, device: torch.device | str = "cpu", classes: int = 0
+) -> EDMDenoiser:
     """Denoisers of this law with the parameters `rows` (e, P), copied."""
-    denoiser = make_denoiser(len(rows), law, spec, device)
+    denoiser = make_denoiser(len(rows), law, spec, device, classes)
     denoiser.network.load_rows(rows)
     return denoiser

@@ -60,10 +60,41 @@ def aligned_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out[..., : weight.shape[-1]] if outer else out
 
 
-def unconditional(label: Tensor | None) -> None:
-    """Raise `InputError` for a class label given to a network that knows none."""
+class ClassMap(EnsembleLinear):
+    """e bias-free linear maps of the one-hot vector of a class, side by side. No label, and a label that is none of
+    0 ... classes - 1, are the zero vector."""
+
+    classes: Tensor
+
+    def __init__(self, members: int, classes: int, outputs: int) -> None:
+        # one column is taken at a time, so each is of unit size, as in EDM
+        super().__init__(members, classes, outputs, gain=math.sqrt(classes), bias=False)
+        self.register_buffer("classes", torch.arange(classes), persistent=False)
+
+    def of(self, label: Tensor | None, like: Tensor) -> Tensor:
+        """Labels (e, n), or None -> (e, n, out), in the dtype of `like` (e, n or 1, ...), and of its rows for None."""
+        if label is None:  # a product with zeros and not left out, so that a loss has a gradient in all parameters
+            one_hot = like.new_zeros(*like.shape[:2], len(self.classes))
+        else:
+            one_hot = (label.unsqueeze(2) == self.classes).to(like)  # (e, n, classes)
+        return self(one_hot)
+
+
+def class_map(members: int, classes: int, outputs: int) -> ClassMap | None:
+    """The map of a network that is told one of so many classes; None for 0 of them."""
+    return ClassMap(members, classes, outputs) if classes else None
+
+
+def with_class(h: Tensor, told: ClassMap | None, label: Tensor | None) -> Tensor:
+    """h (e, n or 1, width) plus what the class adds; h itself in a network that is told none.
+
+    Raises `InputError` for a label given to such a network.
+    """
+    if told is not None:
+        return h + told.of(label, h)
     if label is not None:
-        raise InputError("this network takes no class label: choose a network.kind that does, or give no label")
+        raise InputError("this network is told no class label: set teacher.condition = true, or give no label")
+    return h
 
 
 def zero_rows(like: Tensor) -> Tensor:
@@ -76,10 +107,10 @@ def zero_rows(like: Tensor) -> Tensor:
 class Ensemble(nn.Module):
     """A network with a leading member axis on every parameter; subclasses define the architecture.
 
-    A subclass is made by (members, law, settings), names the model of its settings `Settings`, calls
-    `flatten_parameters()` at the end of its `__init__` and maps x (e, n, d), c_noise (e, n, 1), or (e, 1, 1) where all
-    rows have one level, and class labels (e, n), or None, to (e, n, d). Its layers draw their own weights
-    (`initialise`).
+    A subclass is made by (members, law, settings, classes), classes being the number of class labels that it can be
+    told, 0 for none; it names the model of its settings `Settings`, calls `flatten_parameters()` at the end of its
+    `__init__` and maps x (e, n, d), c_noise (e, n, 1), or (e, 1, 1) where all rows have one level, and class labels
+    (e, n), or None, to (e, n, d). Its layers draw their own weights (`initialise`).
     """
 
     Settings: ClassVar[type[Section]]

@@ -1,7 +1,7 @@
 """Networks for vectors: the paper's plain MLP and a residual MLP that still denoises at d = 512.
 
 Both take x (e, n, d) and c_noise (e, n, 1) or, for one level, (e, 1, 1), embed the noise level by fixed Fourier
-features and return (e, n, d).
+features and return (e, n, d). A class is a linear map of its one-hot label, added before the first nonlinearity.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch.nn.functional import layer_norm, silu
 
 from dmdlab.config import Count, Section
 from dmdlab.laws import Law
-from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, unconditional
+from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, class_map, with_class
 
 
 class MLPSettings(Section):
@@ -49,18 +49,20 @@ class MLP(Ensemble):
 
     Settings = MLPSettings
 
-    def __init__(self, members: int, law: Law, settings: MLPSettings) -> None:
+    def __init__(self, members: int, law: Law, settings: MLPSettings, classes: int = 0) -> None:
         super().__init__()
         self.embed = Fourier(settings.time_features)
         sizes = [law.dim + settings.time_features, *[settings.width] * settings.depth]
         self.hidden = nn.ModuleList(EnsembleLinear(members, a, b, gain=math.sqrt(2)) for a, b in pairwise(sizes))
         self.out = EnsembleLinear(members, settings.width, law.dim)
+        self.told = class_map(members, classes, settings.width)
         self.flatten_parameters()
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        unconditional(label)
         h = torch.cat([x, self.embed(c_noise).expand(*x.shape[:-1], -1)], dim=-1)  # (e, n, d + features)
-        for layer in self.hidden:
+        first, *others = self.hidden
+        h = silu(with_class(first(h), self.told, label))
+        for layer in others:
             h = silu(layer(h))
         return self.out(h)
 
@@ -73,7 +75,7 @@ class ResidualMLP(Ensemble):
 
     Settings = MLPSettings
 
-    def __init__(self, members: int, law: Law, settings: MLPSettings) -> None:
+    def __init__(self, members: int, law: Law, settings: MLPSettings, classes: int = 0) -> None:
         super().__init__()
         width = settings.width
         self.embed = Fourier(settings.time_features)
@@ -82,11 +84,11 @@ class ResidualMLP(Ensemble):
         self.up = nn.ModuleList(EnsembleLinear(members, width, width, math.sqrt(2)) for _ in range(settings.depth))
         self.down = nn.ModuleList(EnsembleLinear(members, width, width, 0.5, bias=False) for _ in range(settings.depth))
         self.out = EnsembleLinear(members, width, law.dim)
+        self.told = class_map(members, classes, width)
         self.flatten_parameters()
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        unconditional(label)
-        h = self.enter(x) + self.level(self.embed(c_noise))  # (e, n, width)
+        h = with_class(self.enter(x) + self.level(self.embed(c_noise)), self.told, label)  # (e, n, width)
         for up, down in zip(self.up, self.down, strict=True):
             h = h + down(silu(up(layer_norm(h, h.shape[-1:]))))
         return self.out(layer_norm(h, h.shape[-1:]))

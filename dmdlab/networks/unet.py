@@ -14,8 +14,6 @@ F with a random F of z that hides c_skip z, by a fifth of sigma_data at least (a
 too.
 """
 
-import math
-
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ from torch.nn.functional import pad, silu
 
 from dmdlab.config import Count, InputError, Section
 from dmdlab.laws import Law
-from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, unconditional
+from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, class_map, with_class
 from dmdlab.networks.mlp import Fourier
 from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm
 
@@ -40,7 +38,6 @@ class UNetSettings(Section):
         [], description="sides, after padding, at which every block attends; one block in the middle always does"
     )
     time_features: int = Field(32, ge=2, multiple_of=2, description="Fourier features of the noise level (EDM: 64)")
-    classes: int = Field(0, ge=0, description="class labels that it is told: those of the law, or 0 to be told none")
 
     @model_validator(mode="after")
     def _levels(self) -> "UNetSettings":
@@ -52,23 +49,20 @@ class UNetSettings(Section):
         return self
 
 
-PAPER = UNetSettings(
-    channels=[64, 128, 192, 256], depths=[3, 3, 3, 3], attention=[32, 16, 8], time_features=64, classes=0
-)
+PAPER = UNetSettings(channels=[64, 128, 192, 256], depths=[3, 3, 3, 3], attention=[32, 16, 8], time_features=64)
 """The paper's network for MNIST at side 32, ADM's with 31.1 million parameters: 31 118 593 of one member here."""
 
 
 class UNet(Ensemble):
     """e U-Nets side by side: pictures padded with zeros to a side that halves evenly, and cut back at the end.
 
-    Raises `InputError` for a law whose shape is not (channels, side, side), a side below `LEAST_SIDE` or too small for
-    so many levels, and classes that are not the law's.
+    Raises `InputError` for a law whose shape is not (channels, side, side), and a side below `LEAST_SIDE` or too small
+    for so many levels.
     """
 
     Settings = UNetSettings
-    classes: Tensor
 
-    def __init__(self, members: int, law: Law, settings: UNetSettings) -> None:
+    def __init__(self, members: int, law: Law, settings: UNetSettings, classes: int = 0) -> None:
         super().__init__()
         self.shape = picture_shape(law, settings)
         widths, width = settings.channels, 4 * settings.channels[0]
@@ -78,10 +72,7 @@ class UNet(Ensemble):
         self.fourier = Fourier(settings.time_features)
         self.level1 = EnsembleLinear(members, settings.time_features, width)
         self.level2 = EnsembleLinear(members, width, width)
-        # one column is taken at a time, so each is of unit size, as in EDM
-        gain, told = math.sqrt(settings.classes), settings.classes
-        self.told = EnsembleLinear(members, told, width, gain, bias=False) if told else None
-        self.register_buffer("classes", torch.arange(settings.classes), persistent=False)
+        self.told = class_map(members, classes, width)
         self.enter = Convolution(members, self.shape[0], widths[0])
         self._add_levels(members, settings, whole, width)
         self.norm = GroupNorm(members, widths[0])
@@ -111,7 +102,7 @@ class UNet(Ensemble):
                 c = out
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
-        """As of every `Ensemble`; a label that is none of 0 ... classes - 1 counts as no label."""
+        """As of every `Ensemble`."""
         embedding = self.embedding(c_noise, label)
         edge = (self.before, self.after, self.before, self.after)
         h = self.enter(pad(x.unflatten(2, self.shape), edge) if any(edge) else x.unflatten(2, self.shape))
@@ -130,15 +121,7 @@ class UNet(Ensemble):
     def embedding(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         """Of the noise level (e, n or 1, 1) and the class (e, n) or None: (e, n or 1, four times the first level's
         channels)."""
-        told = self.level2(silu(self.level1(self.fourier(c_noise))))
-        if self.told is None:
-            unconditional(label)
-            return silu(told)
-        if label is None:  # a product with zeros and not left out, so that a loss has a gradient in all parameters
-            one_hot = c_noise.new_zeros(*c_noise.shape[:2], len(self.classes))
-        else:
-            one_hot = (label.unsqueeze(2) == self.classes).to(c_noise)  # (e, n, classes)
-        return silu(told + self.told(one_hot))
+        return silu(with_class(self.level2(silu(self.level1(self.fourier(c_noise)))), self.told, label))
 
 
 def picture_shape(law: Law, settings: UNetSettings) -> tuple[int, int, int]:
@@ -154,10 +137,5 @@ def picture_shape(law: Law, settings: UNetSettings) -> tuple[int, int, int]:
         raise InputError(
             f"law.side is {side}, but a unet of {levels} levels needs pictures of {max(LEAST_SIDE, 2 ** (levels - 1))} "
             "at least: choose larger ones, or fewer network.channels and network.depths"
-        )
-    if settings.classes not in (0, law.classes):
-        raise InputError(
-            f"network.classes is {settings.classes}, but the law {law.name!r} has {law.classes or 'no'} classes: "
-            f"set it to {law.classes or 0}"
         )
     return channels, side, side

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion.denoiser import Denoiser
+from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import EDMDenoiser
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
@@ -50,11 +50,13 @@ class State(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Of one cycle: latents z (e, b, n, d), which the student's turn has been applied to, levels' places u
-    (e, 1 + k, n, 1) and unit noise eps (e, 1 + k, n, d), index 0 of both being the student's; what each term drew; the
-    sizes of each network's steps, (e, steps, 4) (`EnsembleAdamW.sizes`)."""
+    """Of one cycle: latents z (e, b, n, d), which the student's turn has been applied to, and one tensor of class
+    labels for them, (e, b, n) int64, or none; levels' places u (e, 1 + k, n, 1) and unit noise eps (e, 1 + k, n, d),
+    index 0 of both being the student's; what each term drew; the sizes of each network's steps, (e, steps, 4)
+    (`EnsembleAdamW.sizes`)."""
 
     z: Tensor
+    labels: tuple[Tensor, ...]
     u: Tensor
     eps: Tensor
     drawn: dict[str, Sequence[Tensor]]
@@ -112,11 +114,11 @@ class Cycle:
         with ExitStack() as held:
             if isinstance(self.teacher, EDMDenoiser):
                 held.enter_context(self.teacher.network.holding(teacher))
-            student, x, told = self._student_update(state, numbers)
-            xs = self._batches(student, x, numbers.z)
+            student, x, reported = self._student_update(state, numbers)
+            xs = self._batches(student, x, numbers)
             fake, score = self._score_updates(state.trained["fake"], xs, numbers)
             own = self._terms_updates(state, x, numbers)
-        dm_loss, gap, student_norm, *more = told
+        dm_loss, gap, student_norm, *more = reported
         score_loss, score_norm = score
         size = x.square().mean(dim=(1, 2)).sqrt()
         healthy = dm_loss.isfinite() & score_loss.isfinite() & (size < DIVERGED * self.sigma_data)
@@ -135,44 +137,48 @@ class Cycle:
             leaves = held.enter_context(self.student.network.holding(at.parameters, trained=True))
             held.enter_context(self.fake.network.holding(state.trained["fake"].parameters))
             self._hold_terms(held, state)
-            x = self.student.generate(numbers.z[:, 0])
+            label = _labels_of(numbers, 0)
+            x = self.student.generate(numbers.z[:, 0], label=label)
             sigma, eps = levels_in(numbers.u[:, 0], config.levels, self.noise), numbers.eps[:, 0]
             with torch.no_grad():
                 x_sigma = x + sigma * eps
-                d_teacher, d_fake = self.teacher(x_sigma, sigma), self.fake(x_sigma, sigma)
+                d_teacher, d_fake = (told(d, label)(x_sigma, sigma) for d in (self.teacher, self.fake))
                 direction = dmd_direction(x, d_teacher, d_fake, config.normaliser)
             gap = (d_fake - d_teacher).square().mean(dim=(1, 2)).sqrt() / self.sigma_data
-            loss, told = dmd_surrogate(x, direction, config.reduction), []
+            loss, reported = dmd_surrogate(x, direction, config.reduction), []
             for name, term in self.terms.items():
                 own_loss, own_numbers = term.student_loss(x, numbers.drawn[name])
                 loss = loss + own_loss
-                told += [number.detach() for number in own_numbers]
+                reported += [number.detach() for number in own_numbers]
             g = gradient(loss, leaves)
         after, norm = self.optimisers["student"].step(at, g, numbers.sizes["student"][:, 0])
-        return after, x.detach(), [0.5 * direction.square().mean(dim=(1, 2)), gap, norm, *told]
+        return after, x.detach(), [0.5 * direction.square().mean(dim=(1, 2)), gap, norm, *reported]
 
     @torch.no_grad()
-    def _batches(self, student: Trained, x: Tensor, z: Tensor) -> list[Tensor]:
+    def _batches(self, student: Trained, x: Tensor, numbers: Numbers) -> list[Tensor]:
         """What the fake score learns from: the student's batch first, unless that is its own, then fresh ones."""
-        shared = [] if self.score.batches == "separate" else [x]
+        shared, z = [] if self.score.batches == "separate" else [x], numbers.z
         if z.shape[1] == 1:
             return shared
+        label = numbers.labels[0][:, 1:].flatten(1, 2) if numbers.labels else None
         with self.student.network.holding(student.parameters):
-            return [*shared, *self.student.generate(z[:, 1:].flatten(1, 2)).split(z.shape[2], dim=1)]
+            fresh = self.student.generate(z[:, 1:].flatten(1, 2), label=label)
+        return [*shared, *fresh.split(z.shape[2], dim=1)]
 
     def _score_updates(self, at: Trained, xs: Sequence[Tensor], numbers: Numbers) -> tuple[Trained, list[Tensor]]:
         """The fake score's steps, one a batch; the means over them of its loss and its gradient's norm, each (e,)."""
         sigmas = levels_in(numbers.u[:, 1:], self.score.levels, self.noise)  # (e, updates, n, 1)
-        told: list[list[Tensor]] = []
+        first = numbers.z.shape[1] - len(xs)  # 1 where the student has a batch of its own
+        reported: list[list[Tensor]] = []
         for j, x in enumerate(xs):
             sigma, eps = sigmas[:, j], numbers.eps[:, j + 1]
             with self.fake.network.holding(at.parameters, trained=True) as leaves:
                 weight = edm_weight(sigma, self.sigma_data) if self.score.weight == "edm" else 1.0
-                loss = denoising_loss(self.fake, x + sigma * eps, x, sigma, weight)
+                loss = denoising_loss(self.fake, x + sigma * eps, x, sigma, weight, _labels_of(numbers, first + j))
                 g = gradient(loss, leaves)
             at, norm = self.optimisers["fake"].step(at, g, numbers.sizes["fake"][:, j])
-            told.append([loss.detach(), norm])
-        return at, [sum(column[1:], column[0]) / len(xs) for column in zip(*told, strict=True)]
+            reported.append([loss.detach(), norm])
+        return at, [sum(column[1:], column[0]) / len(xs) for column in zip(*reported, strict=True)]
 
     def _terms_updates(self, state: State, x: Tensor, numbers: Numbers) -> dict[str, Trained]:
         """A step of every network that the terms train."""
@@ -197,3 +203,8 @@ class Cycle:
             )
             for name in own
         }
+
+
+def _labels_of(numbers: Numbers, batch: int) -> Tensor | None:
+    """The class labels of a batch of latents, (e, n), or None."""
+    return numbers.labels[0][:, batch] if numbers.labels else None

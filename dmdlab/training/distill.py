@@ -13,7 +13,7 @@ from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.group import Group
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, Ensemble, denoiser_of
+from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of
 from dmdlab.training.cycle import NUMBERS, Cycle, Numbers, State
 from dmdlab.training.draws import Draws, Source, block_steps, streams
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, aligned
@@ -57,6 +57,7 @@ class Distillation:
         self.device = student.network.flat.device
         self.precision = precision_on(self.device, first.network.precision)
         self.cycles = cycles(group)
+        self._conditional = int(first.teacher.condition)  # tensors of labels that a cycle draws
         student_rates = [own.student.learning_rate for own in group.members]
         score_rates = [own.fake_score.learning_rate for own in group.members]
         self.optimisers = {
@@ -66,7 +67,7 @@ class Distillation:
         self.terms = make_terms(group, law, student, self.cycles)
         self.optimisers |= {f"{t}.{key}": o for t, term in self.terms.items() for key, o in term.optimisers.items()}
         self.numbers = (*NUMBERS, *(f"{t}_{key}" for t, term in self.terms.items() for key in term.numbers))
-        self.draws = self._draws(group, law.dim)
+        self.draws = self._draws(group, law)
         self.done = self.reported = 0  # cycles
         self.teacher, self._student, self._fake = teacher, student, fake
         cycle = Cycle(first, student, fake, teacher, self.optimisers, self.terms)
@@ -133,6 +134,7 @@ class Distillation:
     def cycle(self) -> None:
         """One student update and `updates` fake-score updates, then one update of each term's own networks."""
         z, u, eps, *rest = next(self.draws)
+        labels, rest = rest[: self._conditional], rest[self._conditional :]
         drawn: dict[str, Sequence[Tensor]] = {}
         for name, term in self.terms.items():
             drawn[name], rest = rest[: len(term.sources)], rest[len(term.sources) :]
@@ -140,7 +142,7 @@ class Distillation:
         k = self.score.updates
         sizes = {name: own.sizes(self.done, 1) for name, own in self.optimisers.items()}
         sizes["fake"] = self.optimisers["fake"].sizes(self.done * k, k)
-        self.repeated(Numbers(z, u, eps, drawn, sizes))
+        self.repeated(Numbers(z, tuple(labels), u, eps, drawn, sizes))
         self.done += 1
 
     def report(self) -> Report:
@@ -175,10 +177,12 @@ class Distillation:
         self.done, self.reported, given_out = state["place"][0].tolist()
         self.draws.restore(state["streams"], given_out)
 
-    def _draws(self, group: Group, d: int) -> Draws:
-        """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d), and what the terms want: one cycle's
-        numbers. Index 0 of u and eps is the student's; b = k batches of noise, k + 1 when the student has its own."""
+    def _draws(self, group: Group, law: Law) -> Draws:
+        """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d), for conditional members the class labels
+        of z (e, b, n), and what the terms want: one cycle's numbers. Index 0 of u and eps is the student's; b = k
+        batches of noise, k + 1 when the student has its own."""
         k, n, device, sigma_max = self.score.updates, self.config.batch, self.device, self.noise.sigma_max
+        d = law.dim
         batches = k + (self.score.batches == "separate")
 
         def z(g: torch.Generator, steps: int) -> Tensor:
@@ -190,7 +194,10 @@ class Distillation:
         def eps(g: torch.Generator, steps: int) -> Tensor:
             return torch.randn((steps, 1 + k, n, d), generator=g, device=device)
 
-        named = {"latents": z, "level": u, "noise": eps}
+        def labels(g: torch.Generator, steps: int) -> Tensor:
+            return law.draw_labels(steps * batches * n, g).view(steps, batches, n)
+
+        named = {"latents": z, "level": u, "noise": eps} | ({"labels": labels} if self._conditional else {})
         own = [Source(draw, streams(group, "distill", name, device=device)) for name, draw in named.items()]
         terms = [source for term in self.terms.values() for source in term.sources]
         return Draws([*own, *terms], block_steps((1 + k) * n * d))
@@ -210,9 +217,9 @@ def distillation_from(
     group: Group, law: Law, rows: Tensor, device: torch.device | str = "cpu", way: Way | None = None
 ) -> Distillation:
     """The distillation of a group whose start networks have the parameters `rows` (e, P); way: its own."""
-    spec = group.shared.network
+    spec, classes = group.shared.network, classes_told(group.shared, law)
     teacher: Denoiser = law.denoise
     if group.shared.teacher.kind == "network":
-        teacher = denoiser_of(rows, law, spec, device)
+        teacher = denoiser_of(rows, law, spec, device, classes)
     student = starting_student(group, law, rows, device)
-    return Distillation(group, law, teacher, student, denoiser_of(rows, law, spec, device), way)
+    return Distillation(group, law, teacher, student, denoiser_of(rows, law, spec, device, classes), way)

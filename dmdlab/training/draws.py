@@ -9,12 +9,12 @@ from torch import Tensor
 from dmdlab.group import Group
 from dmdlab.randomness import generator
 
-Draw = Callable[[torch.Generator, int], Tensor]
-"""One member's numbers for so many steps, (steps, ...)."""
+Draw = Callable[[torch.Generator, int], Tensor | tuple[Tensor, ...]]
+"""One member's numbers for so many steps, (steps, ...), or several such that are drawn together."""
 
 
 class Source(NamedTuple):
-    """One kind of number: how a member's are drawn, and every member's generator."""
+    """One kind of number, or several drawn together: how a member's are drawn, and every member's generator."""
 
     draw: Draw
     generators: Sequence[torch.Generator]
@@ -23,8 +23,8 @@ class Source(NamedTuple):
 class Draws:
     """Endless draws for an ensemble, `steps` steps at a time.
 
-    Each step is a tuple of tensors (e, ...), one a source. A member's draws depend only on its own generators and on
-    `steps`, never on its neighbours.
+    Each step is a tuple of tensors (e, ...), those of each source in their order. A member's draws depend only on its
+    own generators and on `steps`, never on its neighbours.
     """
 
     def __init__(self, sources: Sequence[Source], steps: int) -> None:
@@ -62,18 +62,20 @@ class Draws:
     def _draw(self) -> None:
         self.block_start = self._states()
         self.block = []  # frees the memory for the next one
-        self.block = [_drawn(source, self.steps) for source in self.sources]
+        self.block = [block for source in self.sources for block in _drawn(source, self.steps)]
 
 
-def _drawn(source: Source, steps: int) -> Tensor:
-    """(steps, e, ...): every member's draws, one member's at a time in memory beside it."""
-    first = source.draw(source.generators[0], steps)
-    block = first.new_empty(steps, len(source.generators), *first.shape[1:])
-    block[:, 0] = first
-    del first
-    for i, own in enumerate(source.generators[1:], start=1):
-        block[:, i] = source.draw(own, steps)
-    return block
+def _drawn(source: Source, steps: int) -> list[Tensor]:
+    """(steps, e, ...) each: every member's draws, one member's at a time in memory beside them."""
+    blocks: list[Tensor] = []
+    for i, own in enumerate(source.generators):
+        drawn = source.draw(own, steps)
+        parts = drawn if isinstance(drawn, tuple) else (drawn,)
+        blocks = blocks or [part.new_empty(steps, len(source.generators), *part.shape[1:]) for part in parts]
+        for block, part in zip(blocks, parts, strict=True):
+            block[:, i] = part
+        del drawn, parts, part
+    return blocks
 
 
 def streams(group: Group, *names: str, device: torch.device | str) -> list[torch.Generator]:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from dmdlab.device.precision import arithmetic
+from dmdlab.diffusion import told
 from dmdlab.group import Group
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, Ensemble, denoiser_of, make_denoiser
+from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, make_denoiser
 from dmdlab.randomness import generator
 from dmdlab.training.turn import Turn
 
@@ -17,7 +18,8 @@ class Student(nn.Module):
     """G(z): x = D(R z, levels[0]), then for each further level x = D(x + level * noise, level).
 
     levels: falling noise levels, sigma_max first: as many as the student has steps, one for a one-step student. turn:
-    each member's fixed rotation R of the noise, None for none. With its later noises held fixed, G is a function of z.
+    each member's fixed rotation R of the noise, None for none. With its later noises and its class labels held fixed, G
+    is a function of z.
     """
 
     def __init__(self, denoiser: EDMDenoiser, levels: Sequence[float], turn: Turn | None = None) -> None:
@@ -29,9 +31,10 @@ class Student(nn.Module):
         """The trained parameters."""
         return self.denoiser.network
 
-    def forward(self, z: Tensor, later: Sequence[Tensor] = ()) -> Tensor:
-        """z (e, n, d), and the later steps' unit noises, each (e, n, d) -> G(z) (e, n, d)."""
-        return self.generate(self.turned(z), later)
+    def forward(self, z: Tensor, later: Sequence[Tensor] = (), label: Tensor | None = None) -> Tensor:
+        """z (e, n, d), the later steps' unit noises, each (e, n, d), and class labels (e, n) or None -> G(z) (e, n,
+        d)."""
+        return self.generate(self.turned(z), later, label)
 
     def turned(self, z: Tensor) -> Tensor:
         """R z, (e, n, d), in full precision: z itself where there is no turn."""
@@ -40,11 +43,12 @@ class Student(nn.Module):
         with arithmetic("float32", z.device):
             return self.turn(z)
 
-    def generate(self, z: Tensor, later: Sequence[Tensor] = ()) -> Tensor:
+    def generate(self, z: Tensor, later: Sequence[Tensor] = (), label: Tensor | None = None) -> Tensor:
         """G of noise that is turned already, (e, n, d) as above."""
-        x = self.denoiser(z, self.levels[0])
+        denoiser = told(self.denoiser, label)
+        x: Tensor = denoiser(z, self.levels[0])
         for level, eps in zip(self.levels[1:], later, strict=True):
-            x = self.denoiser(x + level * eps, level)
+            x = denoiser(x + level * eps, level)
         return x
 
 
@@ -53,12 +57,13 @@ def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device 
 
     rows: every member's own teacher's (or start network's) parameters (e, P).
     """
-    inits = [e.student.init for e in group.members]
-    fresh = make_denoiser(len(group), law, group.shared.network)
+    inits, spec = [e.student.init for e in group.members], group.shared.network
+    classes = classes_told(group.shared, law)
+    fresh = make_denoiser(len(group), law, spec, classes=classes)
     random = fresh.network.initialise([generator(e.seed, "student") for e in group.members]).flat
     is_random = torch.tensor([init == "random" for init in inits])[:, None]
     start = torch.where(is_random, random, rows.cpu())
-    denoiser = denoiser_of(start, law, group.shared.network, device)
+    denoiser = denoiser_of(start, law, spec, device, classes)
     turn = None
     if "rotated" in inits:
         turned = [init == "rotated" for init in inits]

@@ -4,7 +4,8 @@ The loss is EDM's denoising score matching (EDM eq. 2 and table 1), per member
 
     mean over batch and coordinates of  (1/sigma^2 + 1/sigma_data^2) |D(x0 + sigma eps, sigma) - y|^2,
 
-with y = x0, or y = the law's exact E[x0 | x_sigma], which has the same minimiser and less variance.
+with y = x0, or y = the law's exact E[x0 | x_sigma], which has the same minimiser and less variance. A conditional
+network is told the class of every x0, which is drawn with it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,12 +19,12 @@ from dmdlab.config import Experiment, TeacherConfig
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
-from dmdlab.diffusion.denoiser import Denoiser
+from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.draws import Draws, Source, block_steps
+from dmdlab.training.draws import Draw, Draws, Source, block_steps
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
 
 
@@ -36,9 +37,12 @@ class TeacherStep:
     way: Way
 
 
-def denoising_loss(denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor, weight: Tensor | float) -> Tensor:
-    """Each member's weighted squared error of D(x, sigma) against `target` (e, n, d), at sigma (e, n, 1); (e,)."""
-    return (weight * (denoiser(x, sigma) - target) ** 2).mean(dim=(1, 2))
+def denoising_loss(
+    denoiser: Denoiser, x: Tensor, target: Tensor, sigma: Tensor, weight: Tensor | float, label: Tensor | None = None
+) -> Tensor:
+    """Each member's weighted squared error of D(x, sigma) against `target` (e, n, d), at sigma (e, n, 1), given class
+    labels (e, n), or none; (e,)."""
+    return (weight * (told(denoiser, label)(x, sigma) - target) ** 2).mean(dim=(1, 2))
 
 
 def train_teacher(
@@ -77,15 +81,15 @@ def train_teacher(
     optimiser.in_place = way == "eager" and device.type == "cpu"
     repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
     draws = _draws(experiment, seeds, law, device)
-    last, told = max(ages, default=config.iterations), 0
+    last, reported = max(ages, default=config.iterations), 0
     for i in range(1, last + 1):
         repeated((*next(draws), optimiser.sizes(i - 1, 1)))
         if i % report_every == 0 or i == last or i in ages:
             now = repeated.state
             network.load_rows(now.average[0] if config.ema else now.trained.parameters)
-            yield TeacherStep(i, now.total / (i - told), repeated.way)
+            yield TeacherStep(i, now.total / (i - reported), repeated.way)
             now.total.zero_()
-            told = i
+            reported = i
 
 
 class TeacherState(NamedTuple):
@@ -98,21 +102,22 @@ class TeacherState(NamedTuple):
 
 
 class TeacherUpdate:
-    """One iteration as a pure function: from a state and (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d), the step's
-    size (e, 1, 4)) to the state after it."""
+    """One iteration as a pure function: from a state and (x0 (e, n, d), for a conditional network its class labels (e,
+    n), sigma (e, n, 1), eps (e, n, d), the step's size (e, 1, 4)) to the state after it."""
 
     def __init__(self, denoiser: EDMDenoiser, law: Law, optimiser: EnsembleAdamW, config: TeacherConfig) -> None:
         self.denoiser, self.law, self.optimiser, self.config = denoiser, law, optimiser, config
 
     def __call__(self, state: TeacherState, fixed: object, numbers: tuple[Tensor, ...]) -> TeacherState:
         """The state after a step."""
-        x, level, eps, size = numbers
+        x, *labels, level, eps, size = numbers
+        label = labels[0] if labels else None
         with self.denoiser.network.holding(state.trained.parameters, trained=True) as leaves:
             x_sigma = x + level * eps  # (e, n, d)
             with torch.no_grad():
-                target = self.law.denoise(x_sigma, level) if self.config.target == "posterior" else x
+                target = self.law.denoise(x_sigma, level, label) if self.config.target == "posterior" else x
             weight = edm_weight(level, self.law.sigma_data)
-            loss = denoising_loss(self.denoiser, x_sigma, target, level, weight)
+            loss = denoising_loss(self.denoiser, x_sigma, target, level, weight, label)
             g = gradient(loss, leaves)
         trained, _ = self.optimiser.step(state.trained, g, size[:, 0])
         return TeacherState(trained, state.total + loss.detach(), self._averaged(state.average, trained))
@@ -125,19 +130,24 @@ class TeacherUpdate:
 
 
 def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch.device) -> Draws:
-    """Endless (x0 (e, n, d), sigma (e, n, 1), eps (e, n, d)), each member from its own streams."""
+    """Endless (x0 (e, n, d), where asked for their class labels (e, n), sigma (e, n, 1), eps (e, n, d)), each member
+    from its own streams."""
     config, d = experiment.teacher, law.dim
     streams = {
         name: [generator(s, "teacher", name, device=device) for s in seeds] for name in ("data", "level", "noise")
     }
-    stored = [law.sample(config.train_samples, g) for g in streams["data"]] if config.train_samples else None
 
-    def data(g: torch.Generator, k: int) -> Tensor:
+    def sample(n: int, g: torch.Generator) -> tuple[Tensor, ...]:
+        return law.sample_labelled(n, g) if config.condition else (law.sample(n, g),)
+
+    stored = [sample(config.train_samples, g) for g in streams["data"]] if config.train_samples else None
+
+    def data(g: torch.Generator, k: int) -> tuple[Tensor, ...]:
         if stored is None:
-            return law.sample(k * config.batch, g).view(k, config.batch, d)
+            return tuple(part.unflatten(0, (k, config.batch)) for part in sample(k * config.batch, g))
         rows = stored[streams["data"].index(g)]
-        pick = torch.randint(len(rows), (k, config.batch), generator=g, device=device)
-        return rows[pick]
+        pick = torch.randint(len(rows[0]), (k, config.batch), generator=g, device=device)
+        return tuple(part[pick] for part in rows)
 
     def level(g: torch.Generator, k: int) -> Tensor:
         shape = (k, config.batch, 1)
@@ -148,19 +158,22 @@ def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch
     def noise(g: torch.Generator, k: int) -> Tensor:
         return torch.randn((k, config.batch, d), generator=g, device=device)
 
-    named = {"data": data, "level": level, "noise": noise}
+    named: dict[str, Draw] = {"data": data, "level": level, "noise": noise}
     return Draws([Source(draw, streams[name]) for name, draw in named.items()], block_steps(config.batch * d))
 
 
 @torch.no_grad()
-def excess_risk(denoiser: Denoiser, law: Law, x: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+def excess_risk(
+    denoiser: Denoiser, law: Law, x: Tensor, sigma: Tensor, eps: Tensor, label: Tensor | None = None
+) -> Tensor:
     """How much worse than the exact denoiser, relative to the risk nobody can avoid, per member (e,).
 
         mean w |D - D*|^2 / mean w |x0 - D*|^2,      w = 1/sigma^2 + 1/sigma_data^2
 
-    over x (e, n, d), levels (e, n, 1), eps (e, n, d). 0 is exact; 1 doubles the risk. Needs a law with a denoiser.
+    over x (e, n, d), levels (e, n, 1), eps (e, n, d); with class labels (e, n) both denoisers are told them. 0 is
+    exact; 1 doubles the risk. Needs a law with a denoiser (with labels, with one given the class).
     """
     x_sigma, weight = x + sigma * eps, edm_weight(sigma, law.sigma_data)
-    best = law.denoise(x_sigma, sigma)
-    excess = (weight * (denoiser(x_sigma, sigma) - best) ** 2).mean(dim=(1, 2))
+    best = law.denoise(x_sigma, sigma, label)
+    excess = (weight * (told(denoiser, label)(x_sigma, sigma) - best) ** 2).mean(dim=(1, 2))
     return excess / (weight * (x - best) ** 2).mean(dim=(1, 2))
