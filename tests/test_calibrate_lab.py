@@ -85,6 +85,10 @@ def test_an_isotropic_gaussian_has_its_closed_form(d: int) -> None:
     np.testing.assert_allclose(found.curve("pair_cosine"), trace / d, atol=0.06)
     variance = found.curve("e_independent")[0] / 2
     np.testing.assert_allclose(found.curve("e_dt"), 2 * variance * (1 - trace / d), atol=0.1 * variance)
+    cos = np.cos(np.radians(found.angles_degrees))  # nearby: the same along every direction, where no axis rests
+    np.testing.assert_allclose(found.curve("local_cosine"), cos + d % 2 * (1 - cos) / d, atol=0.2 if d % 2 else 1e-5)
+    np.testing.assert_allclose(found.curve("local_gain"), 1.0, atol=1e-5)
+    np.testing.assert_allclose(found.null["local_cosine"], 1.0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

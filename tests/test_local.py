@@ -139,22 +139,55 @@ def test_a_calibration_holds_them_where_asked_and_is_otherwise_the_same() -> Non
 
     plain, nearby = made(0), made(30)
     np.testing.assert_allclose(nearby.planted["local_cosine"], [[1.0] * 2, [0.5] * 2, [0.0] * 2], atol=1e-9)
+    np.testing.assert_allclose(nearby.null["local_cosine"], [1.0] * 2)  # a linear map answers alike everywhere
+    assert np.isnan(plain.null["local_cosine"]).all()
     np.testing.assert_allclose(nearby.planted["local_gain"], 1.0)
     assert np.isnan(plain.planted["local_cosine"]).all()
     np.testing.assert_array_equal(plain.planted["e_ot"], nearby.planted["e_ot"])
     np.testing.assert_array_equal(plain.null["e_ot"], nearby.null["e_ot"])
 
 
-def test_the_planted_readings_of_a_mixture_fall_with_the_angle() -> None:
-    z = (80 * np.random.default_rng(7).standard_normal((100, 16))).astype(np.float32)
+@pytest.mark.parametrize("points", [100, 3])
+def test_the_planted_readings_of_a_mixture_fall_with_the_angle(points: int) -> None:
+    """Exact answers and differences say the same; and where points are few, every basis is tried at all of them."""
+    rng = np.random.default_rng(7)
+    z, fresh = (80 * rng.standard_normal((2, points, 16))).astype(np.float32)
 
-    def numpy(x: np.ndarray) -> np.ndarray:
-        return phi(torch.from_numpy(x)[None])[0].numpy()
+    def differ(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return differences(lambda z: phi(torch.from_numpy(z)[None])[0].numpy(), x, v)
 
-    found = planted_local(numpy, z, rng=np.random.default_rng(8), angles_degrees=(0.0, 45.0, 90.0), bases=2)
-    cosine = found["local_cosine"].mean(axis=1)
-    assert cosine[0] == 1.0
-    assert np.all(np.diff(cosine) < -0.2)
+    def answer(x: np.ndarray, v: np.ndarray) -> np.ndarray:
+        both = (torch.from_numpy(array)[None].double() for array in (x, v))
+        return torch.func.jvp(phi, *((array,) for array in both))[1][0].numpy()
+
+    (exact, null), (found, other) = (
+        planted_local(answers, z, fresh, rng=np.random.default_rng(8), angles_degrees=(0.0, 45.0, 90.0), bases=4)
+        for answers in (answer, differ)
+    )
+    assert null["local_cosine"].shape == (4,)
+    assert exact["local_cosine"].shape == exact["local_gain"].shape == (3, 4)
+    np.testing.assert_allclose(exact["local_cosine"][0], 1.0)
+    if points > 3:
+        for key in exact:
+            np.testing.assert_allclose(found[key].mean(axis=1), exact[key].mean(axis=1), atol=0.05)
+            assert other[key].mean() == pytest.approx(null[key].mean(), abs=0.05)
+        assert np.all(np.diff(exact["local_cosine"].mean(axis=1)) < -0.2)
+
+
+@pytest.mark.parametrize(("silent", "expected"), [(200, [np.nan] * 2), (5, [np.nan] * 2), (1, [1.0, 0.0])])
+def test_planted_readings_are_unresolved_where_the_map_often_does_not_answer(
+    silent: int, expected: list[float]
+) -> None:
+    """A point of 200 is few, though of the 50 that a basis has it would be many."""
+    z, fresh = np.random.default_rng(9).normal(size=(2, 200, 4))
+    found, _ = planted_local(
+        lambda x, v: v * (np.arange(len(v)) >= silent)[:, None],
+        *(z, fresh),
+        rng=np.random.default_rng(0),
+        angles_degrees=(0.0, 90.0),
+        bases=4,
+    )
+    np.testing.assert_allclose(found["local_cosine"], np.repeat(expected, 4).reshape(2, 4), atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The figures of single pairings and of calibrations: what is drawn is what was measured."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate, measure
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.plots.calibration import PANELS, calibration_figure, draw_levels, drift
+from dmdlab.plots.calibration import calibration_figure, draw_levels, drift, panels
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps, leaf_order
 from dmdlab.plots.ranks import draw_ranks, partner_ranks
@@ -108,7 +109,8 @@ def calibrated() -> list[Calibrated]:
         rng = np.random.default_rng(d)
         noise, fresh = rng.normal(size=(60, d)), rng.normal(size=(120, d))
         angles = (0.0, 15.0, 30.0, 60.0, 90.0, 180.0)
-        held = calibrate(np.sign, noise, fresh_noise=fresh, rng=rng, bases=2, angles_degrees=angles, shares=())
+        settings = {"bases": 2, "angles_degrees": angles, "shares": (), "local_points": 20}
+        held = calibrate(lambda z: np.tanh(3 * z), noise, fresh_noise=fresh, rng=rng, **settings)
         row = {"calibration": f"id{d}", "law.name": "signs", "law.dim": d, "measure.samples": 60, "commit": "0123"}
         row |= {"teacher.kind": "exact", "teacher.steps": 8, "teacher.solver": "heun", "noise.sigma_max": 80.0}
         return Calibrated(row | {"hardware": "Example CPU"}, held)
@@ -118,11 +120,15 @@ def calibrated() -> list[Calibrated]:
 
 def test_a_line_for_every_dimension_and_measure(calibrated: list[Calibrated], tmp_path: Path) -> None:
     drawing = calibration_figure([*calibrated, *calibrated])  # a run's calibration comes with every run
+    keys = panels({held.found.d: [held.found] for held in calibrated})
+    assert keys[-2:] == ["local_cosine", "recall_at_1"]
     for held in calibrated:
-        for key, line in zip(PANELS, drawn(drawing.figure, f"d = {held.found.d}"), strict=True):
+        for key, line in zip(keys, drawn(drawing.figure, f"d = {held.found.d}"), strict=True):
             np.testing.assert_allclose(line.get_ydata(), held.found.curve(key))
     assert "id2 id3 id8" in drawing.caption
     save(calibration_figure(calibrated, SLIDE), tmp_path / "figure")
+    planted = {key: value for key, value in calibrated[0].found.planted.items() if key != "local_cosine"}
+    assert panels({8: [replace(calibrated[0].found, planted=planted)]})[-2:] == ["recall_at_1", "identity_fraction"]
 
 
 def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Calibrated]) -> None:
@@ -140,11 +146,14 @@ def test_calibrations_of_different_things_do_not_share_a_figure(calibrated: list
 
 
 def test_levels_lie_where_the_calibration_says(calibrated: list[Calibrated]) -> None:
+    found = by_dimension(once(calibrated))
     with new_figure(3, 2, PAPER) as figure:
-        with_levels, without = figure.subplots(2)
-        draw_levels(with_levels, calibrated, "pair_cosine", PAPER)
-        draw_levels(without, [Calibrated({"law.dim": 2}, calibrated[0].found)], "pair_cosine", PAPER)
+        with_levels, without, of_the_law = figure.subplots(3)
+        draw_levels(with_levels, found, "pair_cosine", PAPER)
+        draw_levels(without, by_dimension(once([Calibrated({"law.dim": 2}, calibrated[0].found)])), "delta_e", PAPER)
+        draw_levels(of_the_law, found, "variance_ratio", PAPER)
     (line,) = drawn(with_levels, "planted 30")
     assert line.get_xdata().tolist() == [2, 3, 8]
     assert line.get_ydata()[0] == pytest.approx(calibrated[1].found.at("pair_cosine", 30.0))
     assert not without.lines
+    assert not of_the_law.lines

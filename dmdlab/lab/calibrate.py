@@ -5,7 +5,7 @@ together with what determines it. An exact teacher needs one per law, d and n; a
 another map for every seed and needs one for each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from torch import Tensor
 from dmdlab.config import Experiment, fingerprint, map_keys
 from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, flow, karras_grid
+from dmdlab.diffusion.jacobian import Map
 from dmdlab.experiments import spelled_out
-from dmdlab.lab.evaluate import applied
+from dmdlab.lab.evaluate import applied, flow_map
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import denoiser_of, make_denoiser
 from dmdlab.pairing import Calibration, calibrate
+from dmdlab.pairing.local import Answers, NumpyMap
 from dmdlab.randomness import latents, stream
 from dmdlab.records.record import Calibrated
 from dmdlab.training.teacher import train_teacher
@@ -34,8 +36,13 @@ FRESH = 1 + BASES
 """Multiples of n of fresh noise: the reference, and one for each draw of the null, so that these share no rows."""
 
 
-VERSION = 2
-"""Of what a calibration holds: 2 knows what independent samples of the teacher's law read against each other."""
+LOCAL_SHARE, LOCAL_POINTS = 16, 64
+"""local_cosine and local_gain are calibrated at n / 16 points, at most 64 (ours): exact answers to changes of the noise
+cost as much as three to six flows, and with all angles so a tenth of a calibration's 42 flows of n rows."""
+
+VERSION = 3
+"""Of what a calibration holds: 2 knows what independent samples of the teacher's law read against each other, 3 what
+local_cosine and local_gain read under turns."""
 
 
 def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
@@ -67,29 +74,39 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
     """
     seed = experiment.seed if experiment.teacher.kind == "network" else 0
     n, d, sigma_max = experiment.measure.samples, experiment.law.dim, experiment.noise.sigma_max
+    denoiser = _denoiser(experiment, device, row)
     return calibrate(
-        teacher_map(experiment, device, row),
+        _numpy_map(experiment, denoiser, device),
         latents(seed, n, d, sigma_max, "calibration").numpy(),
         fresh_noise=latents(seed, FRESH * n, d, sigma_max, "fresh calibration").numpy(),
         rng=stream(seed, "calibration", "bases"),
         angles_degrees=ANGLES_DEGREES,
         shares=SHARES,
         bases=BASES,
+        local_points=min(LOCAL_POINTS, max(BASES, n // LOCAL_SHARE)),
+        local_answers=_numpy_answers(flow_map(experiment, denoiser), device),
     )
 
 
-def teacher_map(
-    experiment: Experiment, device: torch.device, row: Tensor | None = None
-) -> Callable[[np.ndarray], np.ndarray]:
+def teacher_map(experiment: Experiment, device: torch.device, row: Tensor | None = None) -> NumpyMap:
     """Phi_K of an experiment's teacher as a function of numpy arrays, (n, d) noise to (n, d) float32 outputs.
 
     `row` as in `calibrate_experiment`. Raises `InputError` for an unknown law.
     """
+    return _numpy_map(experiment, _denoiser(experiment, device, row), device)
+
+
+def _denoiser(experiment: Experiment, device: torch.device, row: Tensor | None) -> Denoiser:
+    """The teacher's; arguments as for `teacher_map`."""
     law = make_law(experiment.law.model_dump()).to(device)
-    denoiser: Denoiser = law.denoise
-    if experiment.teacher.kind == "network":
-        own = train_row(experiment, law, device) if row is None else row
-        denoiser = denoiser_of(own[None], law, experiment.network, device)
+    if experiment.teacher.kind == "exact":
+        return law.denoise
+    own = train_row(experiment, law, device) if row is None else row
+    return denoiser_of(own[None], law, experiment.network, device)
+
+
+def _numpy_map(experiment: Experiment, denoiser: Denoiser, device: torch.device) -> NumpyMap:
+    """Phi_K of this denoiser; `teacher_map`."""
     grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
 
     def phi(noise: np.ndarray) -> np.ndarray:
@@ -97,6 +114,21 @@ def teacher_map(
         return applied(lambda part: flow(denoiser, part, grid, solver), z, device)[0].numpy()
 
     return phi
+
+
+def _numpy_answers(phi: Map, device: torch.device) -> Answers:
+    """J v of a map of tensors (1, n, d), in forward mode, as a function of numpy arrays z and v (n, d)."""
+
+    def answers(noise: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        both = torch.from_numpy(np.concatenate([noise, directions], axis=1).astype(np.float32))[None]  # (1, n, 2 d)
+
+        def changed(part: Tensor) -> Tensor:
+            z, v = (half.contiguous() for half in part.chunk(2, dim=-1))  # forward mode writes into z
+            return torch.func.jvp(phi, (z,), (v,))[1]
+
+        return applied(changed, both, device)[0].numpy()
+
+    return answers
 
 
 def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:

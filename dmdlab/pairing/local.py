@@ -26,12 +26,14 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.bases import DenseBasis, FastBasis, random_basis, turned
+from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.statistics import jackknife_interval
 
 NumpyMap = Callable[[np.ndarray], np.ndarray]
+Answers = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From noise z and directions v, (n, d) both, to a map's answers J v, (n, D), up to one factor for all."""
 
 STEP = 0.01
 """Length of the change of the noise, in standard deviations of one of its coordinates (ours; its ends are 0.02 apart).
@@ -124,27 +126,51 @@ def random_directions(n: int, d: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def planted_local(
-    teacher_map: NumpyMap, noise: np.ndarray, *, rng: np.random.Generator, angles_degrees: Sequence[float], bases: int
-) -> dict[str, np.ndarray]:
-    """What both measures read for the teacher after planted turns of the noise: key -> (angles, bases).
+    answers: Answers,
+    noise: np.ndarray,
+    fresh_noise: np.ndarray,
+    *,
+    rng: np.random.Generator,
+    angles_degrees: Sequence[float],
+    bases: int,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What both measures read for the teacher after planted turns of its noise, and for the teacher at other noise.
+
+    The teacher at turned noise, G(z) = P(R z), answers J_P(R z) R v. The points are shared out among the bases, so the
+    mean over bases is one over all points: nothing here depends on n, and 128 points are enough.
 
     Args:
-        teacher_map: from (n, d) noise to (n, ...) outputs, deterministic.
-        noise: (n, d) points; a hundred or so are enough, since nothing here depends on n. The price is the teacher at
-            2 n (1 + angles times bases) rows.
+        answers: of the teacher; asked once, for n (1 + angles above 0) rows and n for the null.
+        noise, fresh_noise: (n, d) points, and as many independent ones.
         rng: for the directions, one for each point, and for the bases.
+
+    Returns:
+        key -> (angles, bases), and for the null key -> (bases,), where the teacher answers at `fresh_noise`.
     """
     n, d = noise.shape
-    v = random_directions(n, d, rng)
-    answers = differences(teacher_map, noise, v)
+    v, drawn = random_directions(n, d, rng), [random_basis(d, rng) for _ in range(bases)]
+    own = [np.arange(b, n, bases) if n >= bases else np.arange(n) for b in range(bases)]
+    planted = [(angle, b) for angle in angles_degrees if angle != 0 for b in range(bases)]
+    asked = [(noise, v), (fresh_noise, v)]
+    asked += [(turned(noise[own[b]], drawn[b], a), turned(v[own[b]], drawn[b], a)) for a, b in planted]
+    at = np.cumsum([len(z) for z, _ in asked])[:-1]
+    z, directions = (np.concatenate(arrays) for arrays in zip(*asked, strict=True))
+    plain, elsewhere, *others = np.split(answers(z, directions), at)  # (n, D) twice, (about n / bases, D)
+    turns = dict(zip(planted, others, strict=True))
+    table = [_by_basis(plain, [turns.get((a, b), plain[own[b]]) for b in range(bases)], own) for a in angles_degrees]
+    keys, null = ("local_cosine", "local_gain"), _by_basis(plain, [elsewhere[rows] for rows in own], own)
+    found = np.array(table)  # (angles, bases, 2)
+    return {k: found[..., i] for i, k in enumerate(keys)}, {k: null[:, i] for i, k in enumerate(keys)}
 
-    def read(basis: DenseBasis | FastBasis, angle: float) -> list[float]:
-        own = differences(lambda z: teacher_map(turned(z, basis, angle)), noise, v)
-        return [measured.value for measured in local_from_differences(answers, own).values()]
 
-    drawn = [random_basis(d, rng) for _ in range(bases)]
-    found = np.array([[read(basis, angle) for basis in drawn] for angle in angles_degrees])  # (angles, bases, 2)
-    return {"local_cosine": found[..., 0], "local_gain": found[..., 1]}
+def _by_basis(plain: np.ndarray, others: Sequence[np.ndarray], own: Sequence[np.ndarray]) -> np.ndarray:
+    """Both measures, (bases, 2), of others[b] against the rows own[b] of `plain`; judged resolved or not as a whole."""
+    found = [compared(plain[rows], other) for other, rows in zip(others, own, strict=True)]
+    whole = local_measures(*(np.concatenate(part) for part in zip(*found, strict=True)))
+    if not all(measured.resolved for measured in whole.values()):
+        return np.full((len(own), 2), np.nan)
+    answered = [(c[keep], g[keep]) for c, g in found for keep in [np.isfinite(c) & (g > 0) & np.isfinite(g)]]
+    return np.array([[m.value for m in local_measures(c, g).values()] if len(c) else [np.nan] * 2 for c, g in answered])
 
 
 def _logarithm(gain: np.ndarray) -> np.ndarray:

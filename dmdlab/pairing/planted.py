@@ -12,6 +12,7 @@ independent samples of the teacher's law read against each other, by which a stu
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -22,7 +23,7 @@ from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.independence import Overlap, told
 from dmdlab.pairing.law import Halved, half_size, spread
-from dmdlab.pairing.local import planted_local
+from dmdlab.pairing.local import Answers, differences, planted_local
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.transport import transport_cost
@@ -44,6 +45,7 @@ def calibrate(
     shares: Sequence[float] = SHARES,
     bases: int = 4,
     local_points: int = 0,
+    local_answers: Answers | None = None,
 ) -> Calibration:
     """Every measure of the glossary under known truth, for one teacher map and sample size.
 
@@ -59,6 +61,8 @@ def calibrate(
         bases: random bases to average over, and draws of the null and of each mixture.
         local_points: how many of the n rows to measure local_cosine and local_gain at, too (`planted_local`; 128 are
             enough); without any they are unresolved. Nothing else changes with them.
+        local_answers: the map's answers J v to small changes of the noise, where they can be had exactly; by default
+            its differences (`local.differences`).
 
     Raises:
         InputError: too little fresh noise, or some that repeats the noise, angles without 0 and 90, shares outside
@@ -100,8 +104,10 @@ def calibrate(
     )
     if not local_points:
         return made
-    nearby = planted_local(teacher_map, noise[:local_points], rng=rng, angles_degrees=angles.tolist(), bases=bases)
-    return replace(made, planted=made.planted | nearby)
+    answers = local_answers or partial(differences, teacher_map)
+    points, other = noise[:local_points], fresh_noise[:n][:local_points]
+    nearby, none = planted_local(answers, points, other, rng=rng, angles_degrees=angles.tolist(), bases=bases)
+    return replace(made, planted=made.planted | nearby, null=made.null | none)
 
 
 def _against_each_other(samples: Sequence[np.ndarray], first: float, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -28,7 +28,8 @@ The first ones get their names first."""
 DRIFT_DEGREES = 90.0
 """The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
 
-PANELS = ("delta_e", "copy_index", "pair_cosine", "pair_auc", "recall_at_1", "identity_fraction")
+PANELS = ("delta_e", "copy_index", "pair_cosine", "pair_auc", "local_cosine", "recall_at_1", "identity_fraction")
+"""The first six of these that the calibrations hold are shown: older ones know nothing of local_cosine."""
 
 
 def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAPER) -> Drawing:
@@ -45,7 +46,7 @@ def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAP
     found = by_dimension(distinct)
     with new_figure(scale.double, min(scale.height, 0.62 * scale.double), scale) as figure:
         grid = figure.subplots(2, 3, sharex=True)
-        for axes, key, letter in zip(grid.flat, PANELS, "abcdef", strict=True):
+        for axes, key, letter in zip(grid.flat, panels(found), "abcdef", strict=True):
             _draw(axes, METRICS[key], found, scale)
             axes.set_title(f"({letter}) drift over $d$: {100 * drift(key, found):.0f} %", loc="left")
         for axes in grid[-1]:
@@ -105,6 +106,12 @@ def curve(key: str, calibrations: Sequence[Calibration]) -> tuple[np.ndarray, np
     """A measure's lowest, mean and highest value over bases and teachers at each planted angle, each (a,)."""
     values = np.concatenate([c.planted[key] for c in calibrations], axis=1)  # (a, bases of all teachers)
     return values.min(axis=1), values.mean(axis=1), values.max(axis=1)
+
+
+def panels(found: Mapping[int, Sequence[Calibration]]) -> list[str]:
+    """The six measures to show: of `PANELS`, those that a calibration holds come first."""
+    held = {key for key in PANELS for own in found.values() for c in own if np.isfinite(c.curve(key)).any()}
+    return sorted(PANELS, key=lambda key: key not in held)[:6]
 
 
 def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
