@@ -10,7 +10,7 @@ import pytest
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate, measure
 from dmdlab.pairing.pairs import Pairs
-from dmdlab.plots.calibration import calibration_figure, draw_levels, drift, panels
+from dmdlab.plots.calibration import by_dimension, calibration_figure, draw_levels, drift, once, panels
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps, leaf_order
 from dmdlab.plots.ranks import draw_ranks, partner_ranks

@@ -57,21 +57,36 @@ def table(
 
 @app.command()
 def plot(
-    name: Annotated[str, typer.Argument(help="dimension, panels, curve, calibration, heatmap, ranks or displacement.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="dimension, axis, panels, components, pictures, curve, calibration, heatmap, ranks or displacement."
+        ),
+    ],
     directory: Directory,
     filters: Filters = None,
+    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="axis: the setting along x.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="KEY", help="axis: a line for each of its values.")] = None,
+    panels: Annotated[str | None, typer.Option(metavar="KEY", help="axis: a row of panels for each value.")] = None,
+    measures: Annotated[
+        str | None, typer.Option(metavar="KEY,...", help="axis: measures, or other columns of `dmdlab table`.")
+    ] = None,
     size: Annotated[str, typer.Option(help="paper or slide.")] = "paper",
     out: Annotated[Path | None, typer.Option(help="Path without suffix; default DIR/figures/NAME.")] = None,
 ) -> None:
     """Draw a figure from finished runs, as PDF and PNG.
 
-    Its caption lies beside it.
+    Its caption lies beside it. What `axis` shows is chosen among the settings that vary, where the options leave it.
     """
-    from dmdlab.plots import save_plot
+    from dmdlab.plots import Choice, save_plot
+    from dmdlab.plots.axis import MEASURES
 
+    shown = tuple(key.strip() for key in measures.split(",") if key.strip()) if measures else MEASURES
+    given = any(option is not None for option in (x, by, panels, measures))
+    choice = Choice(x, by, panels, shown) if given else None
     records = _chosen(directory, filters)
     with show.noted():
-        paths = save_plot(name, records, out or directory / "figures" / name, size)
+        paths = save_plot(name, records, out or directory / "figures" / name, size, choice)
     for path in paths:
         print(path)
 

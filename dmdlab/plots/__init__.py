@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dmdlab.config import InputError, nearest
+from dmdlab.plots.axis import Choice, axis_figure
 from dmdlab.plots.calibration import calibration_figure
 from dmdlab.plots.curve import curve_figure
 from dmdlab.plots.dimension import dimension_figure
@@ -18,10 +19,11 @@ from dmdlab.plots.samples import of_samples
 from dmdlab.plots.style import SIZES, Drawing, Size, save
 from dmdlab.records.record import Record
 
-__all__ = ["PLOTS", "Drawing", "draw", "save", "save_plot"]
+__all__ = ["PLOTS", "Choice", "Drawing", "draw", "save", "save_plot"]
 
 PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
     "dimension": dimension_figure,
+    "axis": axis_figure,
     "panels": panels_figure,
     "curve": curve_figure,
     "calibration": calibration_figure,
@@ -31,21 +33,30 @@ PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
 }
 
 
-def draw(name: str, records: Sequence[Record], size: str = "paper") -> Drawing:
+def draw(name: str, records: Sequence[Record], size: str = "paper", choice: Choice | None = None) -> Drawing:
     """Draw the figure `name` of the catalogue from `records`, for 'paper' or 'slide'.
 
-    Raises `InputError` for an unknown plot or size, and where the records do not make that figure.
+    choice: what the plot 'axis' shows, where that is not left to the runs.
+
+    Raises `InputError` for an unknown plot or size, a choice for another plot, and where the records do not make that
+    figure.
     """
     if name not in PLOTS:
         raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
     if size not in SIZES:
         raise InputError(f"unknown figure size {size!r}; expected one of: {', '.join(SIZES)}")
-    return PLOTS[name](records, SIZES[size])
+    if choice is None:
+        return PLOTS[name](records, SIZES[size])
+    if name != "axis":
+        raise InputError(f"--x, --by, --panels and --measures are for the plot 'axis'; {name!r} takes none of them")
+    return axis_figure(records, SIZES[size], choice)
 
 
-def save_plot(name: str, records: Sequence[Record], path: Path, size: str = "paper") -> list[Path]:
+def save_plot(
+    name: str, records: Sequence[Record], path: Path, size: str = "paper", choice: Choice | None = None
+) -> list[Path]:
     """Draw one figure to `path` with the suffixes .pdf and .png, and its caption to .txt; returns the three paths.
 
     Raises `InputError` as `draw`, and where the folder is not writable.
     """
-    return save(draw(name, records, size), path)
+    return save(draw(name, records, size, choice), path)

@@ -1,50 +1,79 @@
-"""Axes that several figures share: dimension, values with an honest zero, a measure's guide lines."""
+"""Axes that several figures share: a swept setting, values with an honest zero, a measure's guide lines."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from dmdlab.pairing.glossary import Metric
 from dmdlab.plots.style import GREY, Size
+from dmdlab.records.cells import short
+from dmdlab.records.layout import numeric
 
 LINEAR_BELOW = 0.1
 """`zero_log_axis` is logarithmic above this value and linear from there down to 0, which a logarithm cannot show."""
 
 
+DEGREES = (0, 30, 60, 90)
+
+
 def guide_lines(axes: Axes, metric: Metric, scale: Size) -> None:
-    """The measure's guides, each a thin line with its name at the right end: above the best value, else below, since
-    values that mean nothing gather on the line of chance."""
+    """The measure's guides, each a thin line with its name at the right end: above the best and the highest value, else
+    below, since values that mean nothing gather on the line of chance. Where two lie close together, the second has
+    no name."""
+    readable, named = 0.1 * abs(float(np.subtract(*axes.get_ylim()))), list[float]()
     for value, name in metric.guides:
         axes.axhline(value, color=GREY, linewidth=scale.line * 0.5, zorder=1, gid="guide")
-        lift, side = (0.12, "bottom") if value == metric.best else (-0.35, "top")
-        line_name(axes, name, value, (0, lift * scale.font), ha="right", va=side, fontsize=0.8 * scale.font)
+        lift, side = (
+            (0.12 if value == metric.best else 0.5, "bottom")
+            if value in (metric.best, metric.highest)
+            else (-0.35, "top")
+        )
+        if name and all(abs(value - other) >= readable for other in named):
+            named.append(value)
+            line_name(axes, name, value, (0, lift * scale.font), ha="right", va=side, fontsize=0.8 * scale.font)
 
 
 def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], **style: Any) -> None:
     """A line's name at the right edge of the panel, at the height of `value`, shifted by so many points."""
-    places: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    axes.annotate(text, (1, value), shift, color=GREY, **places, **style)
+    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "color": GREY}
+    axes.annotate(text, (1, value), shift, **where | style)
 
 
-def dimension_axis(axes: Axes, dims: Sequence[int]) -> None:
-    """A base-2 logarithmic x axis with a tick at each of `dims` (ascending) and nowhere else.
+DECADE = 10
+"""A setting whose largest value is at least so many times its smallest stands on a logarithmic axis (ours)."""
+
+
+def places(values: Sequence[Any]) -> dict[Any, float]:
+    """Where each value of a setting stands on its axis: a number at itself, words in their order at 0, 1, 2 ..."""
+    return {value: float(value) if numeric(values) else float(place) for place, value in enumerate(values)}
+
+
+def swept_axis(axes: Axes, key: str, values: Sequence[Any]) -> None:
+    """An x axis with a tick at each of `values` (as of `distinct`) and nowhere else; logarithmic for dimensions, and
+    for positive numbers that span a factor of `DECADE`.
 
     A number stands at the first, the last, and at those between that keep a readable distance.
     """
-    octaves = max(1.0, float(np.log2(dims[-1] / dims[0])))
-    numbered = [dims[0]]
-    for dim in dims[1:-1]:
-        if min(np.log2(dim / numbered[-1]), np.log2(dims[-1] / dim)) >= 0.17 * octaves:
-            numbered.append(dim)
-    numbered.append(dims[-1])
-    margin = 2.0 ** (0.19 * octaves)
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(dims[0] / margin, dims[-1] * margin)
-    axes.xaxis.set_major_locator(FixedLocator(list(dims)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{d:.0f}" if round(d) in numbered else ""))
+    at = np.array(list(places(values).values()))
+    log = numeric(values) and at[0] > 0 and (key == "law.dim" or at[-1] >= DECADE * at[0])
+    steps = np.log2(at) if log else at  # readable distances are those on the page
+    span = float(np.ptp(steps)) or 1.0
+    margin = 0.19 * max(1.0, span) if log else 0.19 * span
+    numbered = [0]
+    for place in range(1, len(at) - 1):
+        if min(steps[place] - steps[numbered[-1]], steps[-1] - steps[place]) >= 0.17 * span or not numeric(values):
+            numbered.append(place)
+    shown = {*numbered, len(at) - 1}
+    ends = np.array([steps[0] - margin, steps[-1] + margin])
+    if log:
+        axes.set_xscale("log", base=2)
+    left, right = (float(2.0**end if log else end) for end in ends)
+    axes.set_xlim(left, right)
+    axes.xaxis.set_major_locator(FixedLocator(list(at)))
+    axes.xaxis.set_major_formatter(FixedFormatter([short(v) if i in shown else "" for i, v in enumerate(values)]))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
@@ -73,3 +102,11 @@ def value_axis(axes: Axes, metric: Metric, values: np.ndarray, ends: np.ndarray)
     shown = np.append(shown, np.clip(ends[np.isfinite(ends)], lowest, highest))
     margin = 0.1 * float(np.ptp(shown)) or 0.1
     axes.set_ylim(shown.min() - margin, shown.max() + margin)
+    if metric.key == "remap_angle":
+        degree_axis(axes)
+
+
+def degree_axis(axes: Axes) -> None:
+    """A y axis from 0 to 90 degrees, with room for the name of its upper guide."""
+    axes.set_ylim(-0.1 * DEGREES[-1], 1.18 * DEGREES[-1])
+    axes.yaxis.set_major_locator(FixedLocator(DEGREES))

@@ -16,14 +16,18 @@ from matplotlib.lines import Line2D
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.pairing.calibration import Calibration
+from dmdlab.pairing.glossary import PAIRING_KEYS
 from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, guide_lines, line_name, zero_log_axis
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Calibrated, Record
 
 LEVELS_DEGREES = (90.0, 15.0, 30.0, 60.0)
-"""Planted angles that a figure over dimension shows behind its values; 0 degrees is the best value itself.
+"""Planted angles that a figure along a setting shows behind its values; 0 degrees is the best value itself.
 The first ones get their names first."""
+
+LEVELLED = (*PAIRING_KEYS, "local_cosine")
+"""Measures that a turn of the noise changes."""
 
 DRIFT_DEGREES = 90.0
 """The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
@@ -56,35 +60,47 @@ def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAP
     return Drawing(figure, _caption(distinct, found))
 
 
-def draw_levels(axes: Axes, records: Sequence[Record | Calibrated], key: str, scale: Size) -> None:
-    """The values of a measure at `LEVELS_DEGREES` over an axis of dimensions, a dotted line each with its angle at the
-    right: what a sweep's values would be under known remaps. Nothing where no record holds a calibration.
+def draw_levels(
+    axes: Axes,
+    found: Mapping[float, Sequence[Calibration]],
+    key: str,
+    scale: Size,
+    angles: Sequence[float] = LEVELS_DEGREES,
+    colour: str = GREY,
+    named: list[float] | None = None,
+) -> None:
+    """The values of a measure at planted `angles` along an axis of settings, a dotted line each with its angle at the
+    right: what a sweep's values would be under known remaps. Nothing where no calibration holds the measure, and for
+    one of the law alone, which the remaps leave as it is.
 
     Call it when the axis has its scale and limits: an angle whose place another one takes stays without a name. Where
     chance is a number, the right angle is that number's own line and is left out.
+
+    found: the calibrations at each place of the x axis.
+    named: the heights, in points, of the names that stand in the panel; it grows.
     """
-    found = by_dimension(once(records))
-    dims, named = list(found), list[float]()
-    for angle in LEVELS_DEGREES if dims else ():
+    held = {place: [c for c in own if key in LEVELLED and key in c.planted] for place, own in found.items()}
+    at, named = [place for place, own in held.items() if own], [] if named is None else named
+    for angle in angles if at else ():
         if angle == DRIFT_DEGREES and METRICS[key].chance_at(2) is not None:
             continue
-        values = [float(np.mean([c.at(key, angle) for c in found[d]])) for d in dims]
-        style = {"color": GREY, "lw": 0.5 * scale.line, "ls": (0, (1, 1)), "zorder": 1, "gid": f"planted {angle:g}"}
-        axes.plot(dims, values, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
-        height = float(axes.transData.transform((dims[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
+        values = [float(np.mean([c.at(key, angle) for c in held[place]])) for place in at]
+        style = {"color": colour, "lw": 0.5 * scale.line, "ls": (0, (1, 1)), "zorder": 1, "gid": f"planted {angle:g}"}
+        axes.plot(at, values, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
+        height = float(axes.transData.transform((at[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
         if all(abs(height - other) > 0.7 * scale.font for other in named):
             named.append(height)
-            small = {"fontsize": 0.65 * scale.font, "va": "center", "annotation_clip": True}
+            small = {"fontsize": 0.65 * scale.font, "va": "center", "annotation_clip": True, "color": colour}
             line_name(axes, f"{angle:g}°", values[-1], (0.2 * scale.font, 0), **small)
 
 
-def levels_in_words(records: Sequence[Record | Calibrated]) -> str:
+def levels_in_words(records: Sequence[Record | Calibrated], angles: Sequence[float] = LEVELS_DEGREES) -> str:
     """What the lines of `draw_levels` are, for the caption; empty where there are none."""
     if all(r.row.get("calibration") is None for r in records):
         return ""
-    angles = ", ".join(f"{angle:g}" for angle in sorted(LEVELS_DEGREES))
+    listed = ", ".join(f"{angle:g}" for angle in sorted(angles))
     return (
-        f"Dotted: the same measure for the teacher itself after turning its noise by {angles} degrees in d/2 random "
+        f"Dotted: the same measure for the teacher itself after turning its noise by {listed} degrees in d/2 random "
         "planes, no student trained. "
     )
 

@@ -1,10 +1,12 @@
 """The training curve: the two stages of the DM loss, and what the student does meanwhile.
 
 The DM loss is no measure of quality: it rises while the fake score leaves the teacher's and catches up with the
-student, then falls (the paper's figure 4). So variance_ratio and pair_cosine are drawn under it.
+student, then falls (the paper's figure 4). So variance_ratio, pair_cosine and, where it is calibrated, the remap
+angle are drawn under it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,76 +14,128 @@ from matplotlib.lines import Line2D
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
+from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.plots import captions
-from dmdlab.plots.axes import guide_lines
-from dmdlab.plots.style import INIT_STYLES, PAPER, VERMILLION, Drawing, Size, new_figure
-from dmdlab.records.cells import Cell, cells_of_starts, dims_of, inits_of, laws_of, records_of
+from dmdlab.plots.axes import degree_axis, guide_lines
+from dmdlab.plots.calibration import once
+from dmdlab.plots.style import LETTER, PAPER, VERMILLION, Drawing, LineStyle, Size, in_figure, line_styles, new_figure
+from dmdlab.records.cells import Cell, cells_along, laws_of, records_of, short, told
+from dmdlab.records.layout import Layout, distinct, layout_of
 from dmdlab.records.record import Record
 
 ROWS = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")
 LABELS = {"dm_loss": "DM loss", "score_loss": "fake-score loss"}
 MOST = 6
-"""Columns (dimensions) that stay legible on a page."""
+"""Columns that stay legible on a page."""
 
 
 def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """Draw the training curves of `records`: a row for each quantity, a column for each dimension.
+    """Draw the training curves of `records`: a row for each quantity, a column for each dimension, or for each value of
+    what varies instead (`layout_of`), a line for each start or value of a second setting.
 
-    Line: mean over seeds; band: from the lowest to the highest seed. Raises `InputError`: no finished run, several
-    laws, or more dimensions than fit.
+    Line: mean over seeds; band: from the lowest to the highest seed. The last row is the remap angle, where runs have a
+    calibration. Raises `InputError`: no finished run, several laws or values of a third setting, or more columns than
+    fit.
     """
-    groups = cells_of_starts(records)
-    laws, dims = laws_of(groups), dims_of(groups)
-    if len(laws) > 1:
-        raise InputError(f"training curves of {len(laws)} laws ({', '.join(laws)}); choose one with law.name=NAME")
-    if len(dims) > MOST:
-        listed = ", ".join(map(str, dims))
-        raise InputError(
-            f"{len(dims)} dimensions do not fit; choose at most {MOST}, one by one with law.dim=N ({listed})"
-        )
+    layout = layout_of(records)
+    groups = cells_along(records, layout.keys)
+    _one_row(groups, layout)
+    values = distinct(cell.value(layout.x) for cell in groups)
+    styles = line_styles(layout.by, distinct(cell.value(layout.by) for cell in groups))
+    held = {str(h.row["calibration"]): h.found for h in once(records_of(groups))}
     rows = ("dm_loss", "pair_cosine") if scale.slide else ROWS
-    width = scale.single if len(dims) == 1 and not scale.slide else scale.double
+    rows = (*rows, "remap_angle") if held else rows
+    width = scale.single if len(values) == 1 and not scale.slide else scale.double
     with new_figure(width, min(scale.height, len(rows) * scale.row * 0.85 + 0.6), scale) as figure:
-        grid = figure.subplots(len(rows), len(dims), sharex=True, sharey="row", squeeze=False)
-        for column, dim in zip(grid.T, dims, strict=True):
-            here = [cell for cell in groups if cell.dim == dim]
+        grid = figure.subplots(len(rows), len(values), sharex=True, sharey="row", squeeze=False)
+        for column, value in zip(grid.T, values, strict=True):
+            here = [cell for cell in groups if cell.value(layout.x) == value]
             for axes, key in zip(column, rows, strict=True):
-                _draw(axes, key, here, scale)
-            column[0].set_title(f"$d = {dim}$")
+                _draw(axes, key, {cell.value(layout.by): cell for cell in here}, styles, held, scale)
+            column[0].set_title(in_figure(layout.x, value), fontsize=_fitting(layout.x, values, width, scale))
             column[-1].set_xlabel("iteration")
         for axes, key in zip(grid[:, 0], rows, strict=True):
             axes.set_ylabel(LABELS.get(key) or METRICS[key].label)
-        styles = [INIT_STYLES[init] for init in inits_of(groups)]
-        handles = [Line2D([], [], color=style.colour, ls=style.line, label=style.label) for style in styles]
-        figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        handles = [Line2D([], [], color=s.colour, ls=s.line, label=s.label) for s in styles.values()]
+        figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(values) > 1 else 2)
         if warning := captions.flagged(records_of(groups)):
             figure.supxlabel(warning.strip(), x=0.995, ha="right", fontsize=0.85 * scale.font, color=VERMILLION)
-    return Drawing(figure, _caption(groups, rows))
+    return Drawing(figure, _caption(groups, layout, rows))
 
 
-def _draw(axes: Axes, key: str, groups: Sequence[Cell], scale: Size) -> None:
-    """One quantity at one dimension: mean and range over the seeds of each init."""
-    for cell in groups:
-        colour, line = INIT_STYLES[cell.init].colour, INIT_STYLES[cell.init].line
+def _one_row(groups: Sequence[Cell], layout: Layout) -> None:
+    """Raises InputError for what would need several figures, or a wider one."""
+    laws, key = laws_of(groups), layout.rows or "law.name"
+    if len(laws) > 1:
+        raise InputError(f"training curves of {len(laws)} laws ({', '.join(laws)}); choose one with law.name=NAME")
+    if len(rest := distinct(cell.value(key) for cell in groups)) > 1:
+        listed = "; ".join(map(short, rest))
+        raise InputError(f"training curves along {layout.x} and {layout.by}, for {key} ({listed}): choose one of these")
+    if len(values := distinct(cell.value(layout.x) for cell in groups)) > MOST:
+        many = "dimensions" if layout.x == "law.dim" else f"values of {layout.x}"
+        raise InputError(
+            f"{len(values)} {many} do not fit; choose at most {MOST}, one by one with {layout.x}=N "
+            f"({', '.join(map(short, values))})"
+        )
+
+
+def _fitting(key: str, values: Sequence[Any], width: float, scale: Size) -> float:
+    """The font size at which the columns' titles stay apart."""
+    letters = max(len(in_figure(key, value)) for value in values) + 2
+    return min(scale.font, 72 * 0.9 * width / len(values) / (LETTER * letters))
+
+
+def _draw(
+    axes: Axes,
+    key: str,
+    groups: Mapping[Any, Cell],
+    styles: Mapping[Any, LineStyle],
+    calibrations: Mapping[str, Calibration],
+    scale: Size,
+) -> None:
+    """One quantity in one column: mean and range over the seeds of each line."""
+    for value, cell in groups.items():
+        colour, line = styles[value].colour, styles[value].line
         tables = [record.curve() for record in cell.records]
-        iterations, curves = tables[0]["iteration"], np.array([table[key] for table in tables])  # (seeds, checkpoints)
-        axes.plot(iterations, curves.mean(axis=0), color=colour, ls=line, gid=f"{cell.init} line")
+        iterations = tables[0]["iteration"]
+        if key == "remap_angle":
+            own = [calibrations.get(str(record.row["calibration"])) for record in cell.records]
+            curves = np.array([_angles(c, t["pair_cosine"]) for c, t in zip(own, tables, strict=True)])
+        else:
+            curves = np.array([table[key] for table in tables])  # (seeds, checkpoints)
+        axes.plot(iterations, curves.mean(axis=0), color=colour, ls=line, gid=f"{value} line")
         if len(curves) > 1:
-            ends, band = (curves.min(axis=0), curves.max(axis=0)), f"{cell.init} band"
+            ends, band = (curves.min(axis=0), curves.max(axis=0)), f"{value} band"
             axes.fill_between(iterations, *ends, color=colour, alpha=0.18, linewidth=0, gid=band)
     axes.set_xscale("log")
+    if key == "remap_angle":
+        degree_axis(axes)
     if key in METRICS:
         guide_lines(axes, METRICS[key], scale)
     else:
         axes.set_yscale("log")
 
 
-def _caption(groups: Sequence[Cell], rows: Sequence[str]) -> str:
+def _angles(calibration: Calibration | None, cosines: np.ndarray) -> np.ndarray:
+    """The remap angle at each checkpoint, (checkpoints,) degrees; 90 for 90 and more, NaN where it is unresolved."""
+    if calibration is None:
+        return np.full(len(cosines), np.nan)
+    return np.array([remap_angle(calibration, cosine).value for cosine in cosines])
+
+
+def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str:
     records = records_of(groups)
     shown = ", ".join(LABELS.get(key) or METRICS[key].key for key in rows)
+    fixed = [told(key, groups[0].value(key)) for key in ("law.dim", "student.init") if key not in layout.keys]
+    angle = (
+        "The remap angle reads pair_cosine by the run's own calibration: 90 stands for 90 or more, a gap for a value "
+        "that it cannot resolve. "
+    )
     return (
-        f"Training curves ({shown}) of law {laws_of(groups)[0]}. Lines: mean over {captions.seeds(groups)}; bands: "
+        f"Training curves ({shown}) of law {', '.join([laws_of(groups)[0], *fixed])}. "
+        f"Lines: mean over {captions.seeds(groups)}; bands: "
         "from the lowest to the highest seed. Losses are averages since the checkpoint before. The DM loss rises "
         "while the fake score leaves the teacher's and catches up with the student, and falls after; it does not "
-        f"measure quality. {captions.flagged(records)}{captions.setting(records)} {captions.provenance(records)}"
+        f"measure quality. {angle if 'remap_angle' in rows else ''}{captions.flagged(records)}"
+        f"{captions.setting(records)} {captions.provenance(records)}"
     )

@@ -5,21 +5,28 @@ meaning of a colour is fixed, and a marker and a line style always say the same,
 Type is STIX, which matplotlib ships, embedded as TrueType (Type 42): many journals refuse matplotlib's default Type 3.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from dmdlab.config import InputError
+from dmdlab.records.cells import short, told
 from dmdlab.records.writing import prepare, replacing, write_text
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY, PALE = "#6E6E6E", "#D9D9D9"
+
+
+LETTER = 0.45
+"""The width of a letter, in font sizes, roughly."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ SIZES = {"paper": PAPER, "slide": SLIDE}
 
 
 @dataclass(frozen=True)
-class InitStyle:
-    """How a student's start is drawn, everywhere."""
+class LineStyle:
+    """How the runs of one value are drawn, and its name in a legend."""
 
     label: str
     colour: str
@@ -67,11 +74,37 @@ class InitStyle:
     line: Any
 
 
-INIT_STYLES: dict[str, InitStyle] = {
-    "teacher": InitStyle("teacher init", BLUE, "o", "-"),
-    "rotated": InitStyle("rotated init", VERMILLION, "s", (0, (4, 1.5))),
-    "random": InitStyle("random init", GREEN, "^", (0, (1, 1.2))),
+INIT_STYLES: dict[str, LineStyle] = {
+    "teacher": LineStyle("teacher init", BLUE, "o", "-"),
+    "rotated": LineStyle("rotated init", VERMILLION, "s", (0, (4, 1.5))),
+    "random": LineStyle("random init", GREEN, "^", (0, (1, 1.2))),
 }
+"""A student's start, everywhere."""
+
+_MARKERS = ("o", "s", "^", "D", "v", "P", "h")
+_LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)))
+MOST_LINES = len(_MARKERS)
+"""Values of one setting that markers and lines tell apart."""
+
+
+def line_styles(key: str, values: Sequence[Any]) -> dict[Any, LineStyle]:
+    """A style for each value of a setting: a start has its own; others go from dark to light in their order.
+
+    Raises `InputError` for more values than `MOST_LINES`.
+    """
+    if key == "student.init":
+        return {init: INIT_STYLES[init] for init in values}
+    if len(values) > MOST_LINES:
+        listed = "; ".join(map(short, values))
+        raise InputError(f"{len(values)} lines, one for each {key} ({listed}), do not fit; choose at most {MOST_LINES}")
+    shades = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.78, len(values)))
+    styles = zip(map(to_hex, shades), _MARKERS, _LINES, strict=False)
+    return {value: LineStyle(in_figure(key, value), *style) for value, style in zip(values, styles, strict=False)}
+
+
+def in_figure(key: str, value: object) -> str:
+    """A setting with its value in a figure's type."""
+    return f"${told(key, value)}$" if key == "law.dim" else told(key, value)
 
 
 @dataclass(frozen=True)

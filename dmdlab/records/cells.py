@@ -17,7 +17,10 @@ from dmdlab.records.record import INITS, Record, ordered
 CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
 """The measures that every table shows."""
 
-SHORT = {"law.name": "law", "law.dim": "d", "student.init": "init"}
+STARTS = ("law.name", "law.dim", "student.init")
+"""The settings that every table and figure names."""
+
+SHORT = dict(zip(STARTS, ("law", "d", "init"), strict=True))
 """Column heads that are shorter than their keys."""
 
 
@@ -45,6 +48,10 @@ class Cell:
     @property
     def init(self) -> str:
         return str(self.keys["student.init"])
+
+    def value(self, key: str) -> Any:
+        """The value of a setting, as of `setting`."""
+        return setting(self.records[0], key)
 
     @property
     def failed(self) -> int:
@@ -93,15 +100,21 @@ class Cell:
         return any(m.get("value") is not None and m.get("reason") for m in measured)
 
 
+def setting(record: Record, key: str) -> Any:
+    """The value of a setting, a list as a tuple; None where the run has no such setting."""
+    found = record.settings.get(key)
+    return tuple(found) if isinstance(found, list) else found
+
+
 def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
     """The settings in which the records differ, `also` among them, in the order of the configuration."""
     keys = list(dict.fromkeys(key for record in records for key in record.settings))
     return [k for k in keys if k in also or len({repr(r.settings.get(k)) for r in records}) > 1]
 
 
-def cells(records: Sequence[Record]) -> list[Cell]:
-    """The records grouped by everything but the seed, in order of first appearance."""
-    keys = [k for k in varying(records, also=("law.name", "law.dim", "student.init")) if k != "seed"]
+def cells(records: Sequence[Record], also: Sequence[str] = ()) -> list[Cell]:
+    """The records grouped by everything but the seed, in order of first appearance; every cell has the keys `also`."""
+    keys = [k for k in varying(records, also=(*STARTS, *also)) if k != "seed"]
     groups: dict[str, tuple[dict[str, Any], list[Record]]] = {}
     for record in records:
         values = {k: record.settings.get(k) for k in keys}
@@ -111,31 +124,58 @@ def cells(records: Sequence[Record]) -> list[Cell]:
     ]
 
 
-def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
-    """The finished runs, one cell for each law, dimension and start, in this order: what a figure can tell apart.
-
-    A run that is given twice counts once. Raises `InputError` when no run is finished, and when two cells share law,
-    dimension and start: their mean would be a mean over different experiments.
-    """
+def finished(records: Iterable[Record]) -> list[Record]:
+    """The finished runs, ordered, each of them once. Raises `InputError` when there is none."""
     given = list(records)
-    finished = {record.row["id"]: record for record in given if record.done}
-    if not finished:
+    done = {record.row["id"]: record for record in given if record.done}
+    if not done:
         raise InputError(
             f"nothing to draw: none of the {len(given)} runs given is finished (status 'done'); "
             "run the sweep first, or look at the failed runs with `dmdlab table`"
         )
-    found = cells(ordered(finished.values()))
+    return ordered(done.values())
+
+
+def cells_along(records: Iterable[Record], keys: Sequence[str]) -> list[Cell]:
+    """The finished runs, one cell for each combination of values of `keys`: what a figure can tell apart.
+
+    A run that is given twice counts once. Raises `InputError` when no run is finished, and when two cells agree in
+    `keys`: their mean would be a mean over different experiments.
+    """
+    found = cells(finished(records), also=keys)
     for cell in found:
-        start = (cell.law, cell.dim, cell.init)
-        alike = [other.keys for other in found if (other.law, other.dim, other.init) == start]
+        place = [cell.value(key) for key in keys]
+        alike = [other.keys for other in found if [other.value(key) for key in keys] == place]
         for key in cell.keys:
-            values = sorted({repr(keys[key]) for keys in alike})
+            values = sorted({repr(own[key]) for own in alike})
             if len(values) > 1:
                 raise InputError(
-                    f"runs of {cell.law}, d = {cell.dim}, {cell.init} init differ in {key} ({', '.join(values)}); "
+                    f"runs of {', '.join(map(told, keys, place))} differ in {key} ({', '.join(values)}); "
                     f"a figure averages over seeds only: choose one with {key}=VALUE"
                 )
     return found
+
+
+def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
+    """`cells_along` law, dimension and start."""
+    return cells_along(records, STARTS)
+
+
+def told(key: str, value: object) -> str:
+    """A setting with its value, as a figure names it: 'ring', 'd = 8', 'teacher init', 'student.clip = 10'."""
+    if key == "law.name":
+        return str(value)
+    if key == "student.init":
+        return f"{value} init"
+    return f"{SHORT.get(key, key)} = {short(value)}"
+
+
+def short(value: object) -> str:
+    """A setting's value as one would type it: '0.002', '5e-5', '16, 32'."""
+    if isinstance(value, float):
+        text = f"{value:.6g}" if value == 0 or 1e-3 <= abs(value) < 1e6 else np.format_float_scientific(value, trim="-")
+        return text.replace("e-0", "e-").replace("e+0", "e")
+    return ", ".join(map(short, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def paired(records: Sequence[Record], key: str, a: object, b: object, metric: str) -> list[tuple[str, Interval]]:

@@ -1,0 +1,107 @@
+"""Which settings of a sweep a figure lays along its x axis, its lines and its rows of panels."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dmdlab.config import InputError, nearest
+from dmdlab.records.cells import STARTS, finished, setting, varying
+from dmdlab.records.record import INITS, Record
+
+NO_AXES = ("seed", "result_version")
+"""Settings that no figure lays along anything by itself: it averages over seeds, and never over versions."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A figure's settings: along x, one line each, and one row of panels each (None: one row for all)."""
+
+    x: str
+    by: str
+    rows: str | None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All of them, rows first."""
+        return ((self.rows,) if self.rows else ()) + (self.x, self.by)
+
+    @property
+    def of_dimension(self) -> bool:
+        """Whether this is the lab's main figure: starts over dimension."""
+        return self == DIMENSION
+
+
+DIMENSION = Layout("law.dim", "student.init", "law.name")
+
+
+def layout_of(
+    records: Sequence[Record], x: str | None = None, by: str | None = None, rows: str | None = None
+) -> Layout:
+    """The layout of these runs; what is not given is chosen among the settings that vary.
+
+    x: the dimension, else the numeric one with most values, else the one with most values in words. Lines: the start,
+    else the next one. Rows: the law, else the next one. A setting that follows from those already taken, as law.side
+    does from the dimension, is no axis of its own.
+
+    Raises `InputError`: no finished run, an unknown setting, or one that is given twice.
+    """
+    done = finished(records)
+    given = {"--x": x, "--by": by, "--panels": rows}
+    known = list(dict.fromkeys(key for record in done for key in record.settings))
+    for option, key in given.items():
+        if key == "seed":
+            raise InputError(f"{option} seed: a figure averages over seeds; look at single ones with `dmdlab table`")
+        if key is not None and key not in known:
+            raise InputError(f"{option} {key}: no setting of these runs{nearest(key, known)}")
+        if key is not None and list(given.values()).count(key) > 1:
+            raise InputError(f"{option} {key}: given twice among --x, --by and --panels; give each another setting")
+    taken = [key for key in given.values() if key is not None]
+    free = [key for key in varying(done) if key not in (*NO_AXES, *taken)]
+    if x is None:
+        x = _along_x(done, free)
+        taken.append(x)
+    named = rows or ("law.name" if "law.name" not in taken else None)
+    if by is None:
+        open_ = [key for key in free if key not in (*taken, named) and _told_apart(done, key, (*taken, named))]
+        constant = [key for key in reversed(STARTS) if key not in (*taken, named)]
+        by = DIMENSION.by if DIMENSION.by in open_ else [*open_, *constant][0]
+        taken.append(by)
+    if rows is None and (named is None or named not in free):
+        open_ = [key for key in free if key not in taken and _told_apart(done, key, taken)]
+        named = next(iter(open_), named)
+    return Layout(x, by, named)
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The different values of a setting: numbers ascending, starts as always, others in order of first appearance."""
+    found = list(dict.fromkeys(values))
+    if numeric(found):
+        return sorted(found)
+    return sorted(found, key=INITS.index) if set(found) <= set(INITS) else found
+
+
+def numeric(values: Iterable[Any]) -> bool:
+    """Whether all of these are numbers."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _along_x(records: Sequence[Record], free: Sequence[str]) -> str:
+    """The setting for the x axis among those that vary; the dimension where nothing else is left."""
+    if DIMENSION.x in free:
+        return DIMENSION.x
+    others = [key for key in free if key != DIMENSION.by]
+    values = {key: distinct(setting(record, key) for record in records) for key in others}
+    for kind in (True, False):
+        found = [key for key, own in values.items() if numeric(own) == kind]
+        if found:
+            return max(found, key=lambda key: len(values[key]))
+    return DIMENSION.x
+
+
+def _told_apart(records: Sequence[Record], key: str, taken: Sequence[str | None]) -> bool:
+    """Whether `key` differs among runs that agree in every setting of `taken`."""
+    seen: dict[str, set[str]] = {}
+    for record in records:
+        place = repr([record.settings.get(other) for other in taken if other])
+        seen.setdefault(place, set()).add(repr(record.settings.get(key)))
+    return any(len(values) > 1 for values in seen.values())

@@ -1,0 +1,169 @@
+"""Figures along any setting of a sweep: which settings they take, what is drawn where, what is refused."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made import Made, made
+from matplotlib.figure import Figure
+
+from dmdlab.config import InputError
+from dmdlab.pairing import METRICS, calibrate, remap_angle
+from dmdlab.pairing.calibration import Calibration
+from dmdlab.plots import Choice, draw
+from dmdlab.records.layout import DIMENSION, Layout, layout_of
+
+RATES = (5e-5, 5e-4, 5e-3)
+
+
+def rates(dims: tuple[int, ...] = (2, 8), seeds: int = 2, **values: Any) -> list[Made]:
+    """A sweep over learning rates and dimensions, each run of its own id."""
+    return [
+        renamed(made("mixture", d, seed=s, student__learning_rate=r, pair_cosine=0.1 * s + r, **values), f"{d} {r} {s}")
+        for d, r, s in itertools.product(dims, RATES, range(seeds))
+    ]
+
+
+def renamed(record: Made, id: str) -> Made:
+    return Made(record.folder, record.summary | {"id": id}, record.config, record.environment)
+
+
+def drawn(figure: Figure, gid: str) -> list[Any]:
+    return figure.findobj(lambda artist: artist.get_gid() == gid)
+
+
+def of_widths(*widths: int, **values: Any) -> list[Made]:
+    return [renamed(made("mixture", 8, network__width=w, **values), f"w{w}{values}") for w in widths]
+
+
+DECAYS = [renamed(made(student__decay=decay), decay) for decay in ("cosine", "constant")]
+
+
+@pytest.mark.parametrize(
+    ("records", "given", "expected"),
+    [
+        (rates((8,)), {}, Layout("student.learning_rate", "student.init", "law.name")),
+        (rates(), {}, Layout("law.dim", "student.learning_rate", "law.name")),
+        (rates(), {"x": "student.learning_rate"}, Layout("student.learning_rate", "law.dim", "law.name")),
+        ([made(d, 2, i) for d in ("ring", "moons") for i in ("teacher", "rotated")], {},
+         Layout("law.name", "student.init", None)),
+        ([made("ring", d, i) for d in (2, 3) for i in ("teacher", "rotated")], {}, DIMENSION),
+        ([made(init=i) for i in ("teacher", "rotated")], {}, DIMENSION),
+        ([made()], {}, DIMENSION),
+        (DECAYS, {},
+         Layout("student.decay", "student.init", "law.name")),
+        ([*of_widths(8, 16), *of_widths(8, 16, student__clip=2.0)], {},
+         Layout("network.width", "student.clip", "law.name")),
+        ([*of_widths(8, 16), *of_widths(8, 16, init="rotated"), *of_widths(8, 16, student__clip=2.0)], {},
+         Layout("network.width", "student.init", "student.clip")),
+        ([made("field", law__side=4, dim=16), made("field", law__side=8, dim=64)], {}, DIMENSION),
+        (rates(), {"by": "law.name"}, Layout("law.dim", "law.name", "student.learning_rate")),
+    ],
+)  # fmt: skip
+def test_a_layout_takes_the_settings_that_vary(records: list[Made], given: dict[str, str], expected: Layout) -> None:
+    assert layout_of(records, **given) == expected
+
+
+def test_a_figure_along_any_setting_has_a_line_for_each_value_of_another() -> None:
+    shown = ("pair_cosine", "remap_angle", "seconds")
+    drawing = draw("axis", rates(), choice=Choice("student.learning_rate", "law.dim", measures=shown))
+    figure = drawing.figure
+    assert [axes.get_ylabel() for axes in figure.axes] == [METRICS[k].label for k in shown[:2]] + ["seconds"]
+    for dim in (2, 8):
+        line, *_ = drawn(figure, f"{dim} line")
+        np.testing.assert_allclose(line.get_xydata(), [[rate, rate + 0.05] for rate in RATES])
+    assert {axes.get_xscale() for axes in figure.axes} == {"log"}
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["5e-5", "5e-4", "0.005"]
+    markers = {drawn(figure, f"{dim} {kind}")[0].get_marker() for dim in (2, 8) for kind in ("solid",)}
+    assert len(markers) == 2
+    assert drawing.caption.startswith("Copying against student.learning_rate: law mixture; teacher init; d = 2, d = 8.")
+    assert "Dashed" not in drawing.caption
+
+
+def test_numbers_that_are_near_stand_on_a_linear_axis_and_words_on_none() -> None:
+    figure = draw("axis", of_widths(16, 32, 64)).figure
+    assert figure.axes[0].get_xscale() == "linear"
+    figure = draw("axis", DECAYS).figure
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["constant", "cosine"]
+    assert {line.get_linestyle() for line in drawn(figure, "teacher line")} == {"None"}
+
+
+def test_rows_are_those_of_a_third_setting_and_columns_wrap_where_there_is_one_row() -> None:
+    rows = draw("axis", rates(), choice=Choice(x="student.learning_rate", by="student.init", rows="law.dim")).figure
+    assert len(rows.axes) == 8
+    assert sum(text.get_text() == "$d = 8$" for text in rows.axes[4].texts) == 1
+    wrapped = draw("axis", rates(), choice=Choice(measures=tuple(METRICS)[:6])).figure
+    assert wrapped.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 4)
+
+
+class Calibrated(Made):
+    """A run with a calibration of its own, at its dimension."""
+
+    def calibration(self) -> Calibration:
+        d = int(self.config["law.dim"])
+        rng = np.random.default_rng(d)
+        noise, fresh = rng.normal(size=(60, d)), rng.normal(size=(120, d))
+        return calibrate(np.tanh, noise, fresh_noise=fresh, rng=rng, bases=3, angles_degrees=(0, 30, 60, 90), shares=())
+
+    def curve(self) -> dict[str, np.ndarray]:
+        return super().curve() | {"pair_cosine": np.array([0.9, 0.5, -0.2])}
+
+
+def calibrated(records: list[Made]) -> list[Calibrated]:
+    return [
+        Calibrated(Path("nowhere"), r.summary | {"calibration": f"c{r.config['law.dim']}"}, r.config, r.environment)
+        for r in records
+    ]
+
+
+def test_lines_of_different_teachers_have_levels_of_their_own_and_others_share_them() -> None:
+    runs = calibrated(rates((2, 8), 1))
+    own = draw("axis", runs, choice=Choice("student.learning_rate", "law.dim"))
+    found = {dim: run.calibration() for dim, run in ((2, runs[0]), (8, runs[-1]))}
+    levels = [line.get_ydata()[0] for line in drawn(own.figure.axes[2], "planted 30")]
+    assert levels == pytest.approx([found[dim].at("pair_cosine", 30.0) for dim in (2, 8)])
+    assert len(drawn(own.figure, "ceiling")) == 2
+    assert "Dashed and dotted lines belong to the line of their colour" in own.caption
+    shared = draw("axis", runs, choice=Choice("law.dim", "student.learning_rate"))
+    assert len(drawn(shared.figure.axes[2], "planted 30")) == 1
+    assert "Dashed lines belong to the line of their colour" in shared.caption
+
+
+def test_the_curve_figure_reads_its_angles_by_the_calibration_and_follows_any_setting() -> None:
+    runs = calibrated(rates((8,), 1))
+    figure = draw("curve", runs).figure
+    assert [axes.get_title() for axes in figure.axes[:3]] == [
+        f"student.learning_rate = {r}" for r in ("5e-5", "5e-4", "0.005")
+    ]
+    angles = drawn(figure.axes[-1], "teacher line")[0].get_ydata()
+    assert angles == pytest.approx([remap_angle(runs[0].calibration(), cosine).value for cosine in (0.9, 0.5, -0.2)])
+    assert angles[-1] == 90.0
+    with pytest.raises(InputError, match=r"for student\.clip \(2; 10\)"):
+        draw("curve", [*of_widths(8, 16), *of_widths(8, 16, init="rotated"), *of_widths(8, 16, student__clip=2.0)])
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"),
+    [
+        (Choice(x="student.lerning_rate"), r"--x .*did you mean 'student\.learning_rate'"),
+        (Choice(by="seed"), "--by seed: a figure averages over seeds"),
+        (Choice(x="law.dim", rows="law.dim"), r"--x law\.dim: given twice"),
+        (Choice(measures=("pair_cosin",)), "--measures pair_cosin: no measure.*did you mean 'pair_cosine'"),
+        (Choice(measures=("hardware",)), "--measures hardware: no measure"),
+        (Choice("law.dim", "student.init", "law.name"), "runs of mixture, d = 2, teacher init differ in "),
+        (Choice(x="student.learning_rate", rows="law.dim", measures=tuple(METRICS)[:5]), "5 measures in 2 rows"),
+    ],
+)  # fmt: skip
+def test_what_makes_no_figure_along_a_setting_is_refused(choice: Choice, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        draw("axis", rates(), choice=choice)
+
+
+def test_more_lines_than_markers_and_options_of_another_plot_are_refused() -> None:
+    many = [renamed(made(dim=d, network__width=w), f"{d} {w}") for d in (2, 4) for w in range(8, 16)]
+    with pytest.raises(InputError, match=r"8 lines, one for each network\.width .* choose at most 7"):
+        draw("axis", many)
+    with pytest.raises(InputError, match="are for the plot 'axis'"):
+        draw("panels", many, choice=Choice(x="law.dim"))
