@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dmdlab.config import InputError
+from dmdlab.folders import read_images
 from dmdlab.pairing.files import read_npy, read_pairs, read_several
-from dmdlab.pairing.images import read_images
 
 
 @pytest.fixture
@@ -234,8 +234,8 @@ def test_images_that_do_not_match_or_cannot_be_read(tmp_path, pixels):
         ("fewer", r"fewer lacks 1 of the images of .*\(e\)"),
         ("small", r"e\.png is 6 x 4 pixels and a\.png is 6 x 8"),
         ("deep", "different depth"),
-        ("cut", r"c\.png: not a readable image"),
-        ("text", r"d\.png: not a readable image"),
+        ("cut", r"c\.png: not a readable picture"),
+        ("text", r"d\.png: not a readable picture"),
         ("twice", "share a name"),
         ("glass", "partly transparent"),
     ]:

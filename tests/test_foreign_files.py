@@ -13,8 +13,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dmdlab.config import InputError
+from dmdlab.folders import read_alike, read_images
 from dmdlab.pairing.files import read_pairs
-from dmdlab.pairing.images import read_images
 
 
 @pytest.fixture
@@ -73,14 +73,17 @@ def test_a_deep_colour_image_is_refused_rather_than_halved(tmp_path, colour_type
     deep_png(tmp_path / "a.png", colour_type, channels)
     with pytest.raises(InputError, match=r"a\.png: 16 bits a channel.*npy"):
         read_images(tmp_path, None, [])
+    with pytest.raises(InputError, match=r"a\.png: 16 bits a channel.*npy" if colour_type == 2 else "is of mode"):
+        read_alike(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".webp", ".png"])
 def test_a_file_of_several_pictures_is_refused(tmp_path, pixels, suffix):
     first, *others = [Image.fromarray(image) for image in pixels]
     first.save(tmp_path / f"a{suffix}", save_all=True, append_images=others)
-    with pytest.raises(InputError, match="it holds 5 pictures and one would be read"):
-        read_images(tmp_path, None, [])
+    for read in (read_alike, lambda folder: read_images(folder, None, [])):
+        with pytest.raises(InputError, match="it holds 5 pictures and one would be read"):
+            read(tmp_path)
 
 
 def test_an_orientation_is_followed_and_told(tmp_path, pixels):
@@ -89,7 +92,16 @@ def test_an_orientation_is_followed_and_told(tmp_path, pixels):
     Image.fromarray(pixels[0]).save(tmp_path / "a.png", exif=exif)
     notes = []
     np.testing.assert_array_equal(read_images(tmp_path, None, notes)[0], np.rot90(pixels[0], -1))
+    np.testing.assert_array_equal(read_alike(tmp_path)[0], np.rot90(pixels[0], -1))
     assert any("1 of 1 images were turned" in note for note in notes)
+
+
+def test_a_colour_that_is_transparent_is_refused(tmp_path, pixels):
+    """An RGB picture may name one, and has no band for it."""
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png", transparency=tuple(int(c) for c in pixels[0, 0, 0]))
+    for read in (read_alike, lambda folder: read_images(folder, None, [])):
+        with pytest.raises(InputError, match=r"a\.png: partly transparent"):
+            read(tmp_path)
 
 
 def test_pictures_of_a_kind_that_is_not_read_are_not_passed_over(tmp_path, pixels):

@@ -192,7 +192,7 @@ def test_a_wrong_folder_or_archive_gets_a_sentence(tmp_path: Path) -> None:
         odd.save(folder / "3.png")
         refused(sentence)
     (folder / "3.png").write_bytes(b"no picture")
-    refused("3.png is not a readable picture")
+    refused("3.png: not a readable picture")
     (folder / "3.png").rename(folder / "notes.txt")
     refused("notes.txt is not a picture of a kind that is read")
     np.savez(tmp_path / "p.npz", a=PICTURES, b=PICTURES)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.folders import files_of, read_alike
 from dmdlab.laws.arrays import read_npy, read_npz
-from dmdlab.laws.folders import files_of, read_folder
 from dmdlab.laws.idx import GZIP, read_idx
 
 KINDS = "an IDX file (the MNIST format, gzipped or not), a .npy or .npz file, or a folder of pictures"
@@ -83,7 +83,11 @@ def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Pictures (n, c, h, w), and labels where they lie in the same file."""
     key, within = "law.path", None
     if path.is_dir():
-        return read_folder(path, key), None
+        try:
+            array = read_alike(path)  # (n, h, w) or (n, h, w, 3)
+        except InputError as error:
+            raise InputError(f"{key}: {error}") from None
+        return array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2), None
     kind = _start(path, key)
     if kind == "idx":
         array = read_idx(path, key)

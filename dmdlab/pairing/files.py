@@ -1,6 +1,6 @@
 """Pairs from files: one npz or safetensors file, two npy files, or two folders of images; what is wrong is a sentence.
 
-How each kind of file is read, and what is refused in it, stands in `formats` and `images`.
+How each kind of file is read, and what is refused in it, stands in `formats` and `dmdlab.folders`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.folders import image_names, read_images
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.formats import EXPECTED, kind_of, names_in, read_named, read_npy, readable, some
-from dmdlab.pairing.images import image_names, read_images
 from dmdlab.pairing.pairs import Pairs
 
 __all__ = ["NAMES", "read_array", "read_calibration", "read_npy", "read_pairs", "read_several"]

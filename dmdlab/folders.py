@@ -1,8 +1,9 @@
-"""Folders of images as arrays: (n, h, w) grey or (n, h, w, 3) colour, ordered by name.
+"""Folders of images as arrays: (n, h, w) grey or (n, h, w, 3) colour, ordered by name; for laws and for measuring.
 
-Pixels stay the numbers that the files hold (0 to 255, or 0 to 65535 for 16-bit grey): every measure but the costs is
-the same in any unit, and the costs are then in squared grey levels. What Pillow would drop of a file (half the bits of
-a deep colour image, further pages) is refused, and an orientation that its EXIF data asks for is followed.
+Pixels stay the numbers that the files hold. What Pillow would drop of a file (half the bits of a deep colour image,
+further pages, what lies behind a transparent one) is refused, and an orientation that its EXIF data asks for is
+followed. `read_alike` is for data to train on: nothing else lies in the folder, and nothing is converted. `read_images`
+is for samples of any tool: folders in folders, 16-bit grey and mixed modes are read, and what was done is noted.
 """
 
 import os
@@ -28,6 +29,44 @@ _LOSSY = (".jpg", ".jpeg", ".webp")
 _ORIENTATION = 0x0112  # EXIF's number for it
 # More than 8 bits a pixel: kept as they are, and never mixed with others.
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+
+
+def files_of(folder: Path) -> list[Path]:
+    """What lies in a folder, by name, but for what is hidden."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def read_alike(folder: Path) -> np.ndarray:
+    """The images of a folder in the order of their names, uint8: (n, h, w) when they are grey, (n, h, w, 3) when RGB.
+
+    Raises:
+        InputError: no images, other files or folders among them, one that cannot be read or would be read in part, or
+            whose size or mode is not that of the first, or which is neither grey nor RGB with 8 bits a channel.
+    """
+    paths = files_of(folder)
+    if not paths:
+        raise InputError(f"the folder {folder} is empty: expected pictures ({', '.join(SUFFIXES)})")
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES or path.is_dir():
+            raise InputError(
+                f"{path} is not a picture of a kind that is read ({', '.join(SUFFIXES)}): a folder holds pictures and "
+                "nothing else"
+            )
+    kinds = []
+    for path in paths:
+        with _opened(path) as image:
+            mode = "L" if image.mode == "1" else str(image.mode)
+            kinds.append(f"{image.width} x {image.height}, {mode}")
+        if mode not in ("L", "RGB"):
+            raise InputError(
+                f"{path} is of mode {mode}, expected one grey (L) or RGB picture of 8 bits a channel: convert it, or "
+                "save all as one array (.npy)"
+            )
+        if kinds[-1] != kinds[0]:
+            raise InputError(
+                f"{path} is {kinds[-1]}, but {paths[0].name} is {kinds[0]}: all pictures must be of one size and mode"
+            )
+    return _stacked(paths, mode)[0]
 
 
 def image_names(folder: Path) -> dict[str, Path]:
@@ -86,6 +125,17 @@ def read_images(folder: Path, order: Sequence[str] | None, notes: list[str]) -> 
     named = image_names(folder)
     paths = [named[name] for name in order] if order is not None else list(named.values())
     mode = _common_mode(folder, paths)
+    images, turned = _stacked(paths, mode)
+    if any(path.suffix.lower() in _LOSSY for path in paths):
+        notes.append(f"{folder}: lossy compression counts as a difference; PNG files or arrays are safer.")
+    if turned:
+        notes.append(f"{folder}: {turned} of {len(images)} images were turned as their EXIF orientation says.")
+    notes.append(f"{folder}: {len(images)} images, {images.dtype}; costs are in squared grey levels.")
+    return images
+
+
+def _stacked(paths: Sequence[Path], mode: str) -> tuple[np.ndarray, int]:
+    """The pixels of all these images, read in one mode, and how many were turned."""
     first, _ = _pixels(paths[0], mode)
     images, turned = np.empty((len(paths), *first.shape), first.dtype), 0
     for row, path in enumerate(paths):
@@ -94,15 +144,10 @@ def read_images(folder: Path, order: Sequence[str] | None, notes: list[str]) -> 
         if pixels.shape != first.shape:
             raise InputError(
                 f"{path} is {pixels.shape[1]} x {pixels.shape[0]} pixels and {paths[0].name} is "
-                f"{first.shape[1]} x {first.shape[0]}; images to be compared must have one size."
+                f"{first.shape[1]} x {first.shape[0]}; all must have one size."
             )
         images[row] = pixels
-    if any(path.suffix.lower() in _LOSSY for path in paths):
-        notes.append(f"{folder}: lossy compression counts as a difference; PNG files or arrays are safer.")
-    if turned:
-        notes.append(f"{folder}: {turned} of {len(images)} images were turned as their EXIF orientation says.")
-    notes.append(f"{folder}: {len(images)} images, {images.dtype}; costs are in squared grey levels.")
-    return images
+    return images, turned
 
 
 def _common_mode(folder: Path, paths: Sequence[Path]) -> str:
@@ -165,4 +210,4 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
         raise
     except Exception as error:  # each of Pillow's plugins has its own kinds
         why = told(error, reading=True) if isinstance(error, OSError) else error
-        raise InputError(f"{path}: not a readable image ({why}); write it again.") from None
+        raise InputError(f"{path}: not a readable picture ({why}); write it again.") from None
