@@ -12,7 +12,7 @@ import pytest
 from made import made, write_run
 
 from dmdlab.pages import measurement
-from dmdlab.pairing import METRICS, calibrate, measure
+from dmdlab.pairing import METRICS, calibrate, local_from_differences, measure
 from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.pairs import Pairs
@@ -81,6 +81,24 @@ def test_two_files_and_an_option_are_the_same_as_one_npz(
         np.save(path, arrays[name])
     from_npy = told(dmdlab, paths["teacher"], paths["student"], "--reference", paths["reference"])
     assert from_npy["metrics"] == told(dmdlab, npz)["metrics"]
+
+
+def test_differences_and_another_teacher_have_options(
+    dmdlab: Command, npz: Path, tmp_path: Path, arrays: dict[str, np.ndarray]
+) -> None:
+    p, g = np.random.default_rng(3).normal(size=(2, 20, 2, 4)).astype(np.float32)
+    more = {"teacher_differences": p, "student_differences": p + g, "other_teacher": -arrays["teacher"]}
+    words: list[str | Path] = []
+    for name, array in more.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        words += [f"--{name.replace('_', '-')}", tmp_path / f"{name}.npy"]
+    found = told(dmdlab, npz, *words, "--quick")["metrics"]
+    for key, measured in local_from_differences(p, p + g).items():
+        assert found[key]["value"] == pytest.approx(measured.value), key
+    assert found["pair_cosine_teachers"]["value"] == pytest.approx(-1.0)
+    code, _, err = dmdlab("measure", npz, *words[:2])
+    assert code == 2
+    assert "stand alone" in err
 
 
 def test_a_calibration_gives_the_remap_angle(dmdlab: Command, npz: Path, tmp_path: Path) -> None:

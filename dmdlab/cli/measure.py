@@ -28,7 +28,7 @@ Paths = Annotated[
     list[Path],
     typer.Argument(
         metavar="FILE...",
-        help="pairs.npz (teacher, student, and optionally noise, one_step, reference, data), or two npy files, or two "
+        help="pairs.npz (teacher, student, and optionally the arrays of the options below), or two npy files, or two "
         "folders of equally named images: teacher, student.",
     ),
 ]
@@ -43,6 +43,15 @@ def measure(
     one_step: Annotated[Path | None, typer.Option(help="The teacher's one-step outputs, likewise.")] = None,
     noise: Annotated[Path | None, typer.Option(help="The noise itself: npy file.")] = None,
     data: Annotated[Path | None, typer.Option(help="Training data: npy file or folder of images.")] = None,
+    other_teacher: Annotated[
+        Path | None, typer.Option(help="Another teacher's outputs at the same noise: npy file or folder of images.")
+    ] = None,
+    teacher_differences: Annotated[
+        Path | None, typer.Option(help="How the teacher's outputs change when the noise changes a little: npy file.")
+    ] = None,
+    student_differences: Annotated[
+        Path | None, typer.Option(help="The student's, under the same changes, for local_cosine and local_gain.")
+    ] = None,
     calibration: Annotated[
         Path | None, typer.Option(help="A calibration of this teacher (npz), for remap_angle.")
     ] = None,
@@ -64,7 +73,8 @@ def measure(
     if report is not None:
         _writable(report)
     held = read_calibration(calibration) if calibration else calibration_of(paths)
-    more = {"reference": reference, "one_step": one_step, "noise": noise, "data": data}
+    more = {"reference": reference, "one_step": one_step, "noise": noise, "data": data, "other_teacher": other_teacher}
+    more |= {"teacher_differences": teacher_differences, "student_differences": student_differences}
     pairs = read(paths, {name: path for name, path in more.items() if path is not None})
     watch = partial(show.watched, what="intervals, by halves of the rows") if _announced(pairs, quick) else iter
     names = [str(path) for path in paths]

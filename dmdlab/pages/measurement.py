@@ -21,7 +21,7 @@ SLOW = 3e10
 LARGE = 2**30
 """Bytes of an npz file from which on the arrays for analyses alone stay unread."""
 
-NEEDED = ("teacher", "student", "reference", "one_step")
+NEEDED = ("teacher", "student", "reference", "one_step", "teacher_differences", "student_differences")
 """The arrays that the measures and figures need."""
 
 RESAMPLES = 20
