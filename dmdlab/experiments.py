@@ -6,9 +6,10 @@ An experiment file holds a `question`, sections of settings (those of `dmdlab co
     "law.dim" = [2, 8, 32, 128]
     seed = { start = 0, stop = 8 }          # 0 ... 7, as Python's range
 
-whose axes are any keys; the sweep is their product. Settings come in the order defaults, preset, file, key=value: the
-later wins, and a `key=value` on a swept key replaces its axis. Who names another law or kind of network leaves behind
-what only the one before knew.
+whose axes are any keys; the sweep is their product. An axis may be a whole section, too, its values tables of what
+changes together: network = [{kind = "unet"}, {kind = "residual", width = 94}]. Settings come in the order defaults,
+preset, file, key=value: the later wins, and a `key=value` on a swept key replaces its axis. Who names another law or
+kind of network leaves behind what only the one before knew.
 """
 
 import itertools
@@ -60,10 +61,15 @@ class Sweep:
             raise InputError(f"{self.source}: [sweep] makes {count} runs; at most {MAX_RUNS} (shorten an axis)")
         found: dict[str, Experiment] = {}
         for point in itertools.product(*self.axes.values()):
-            flat = self.settings | dict(zip(self.axes, point, strict=True))
-            experiment = resolve(experiment_from(flat, self.source), self.source)
+            experiment = resolve(experiment_from(self.at(point), self.source), self.source)
             found.setdefault(experiment.id, experiment)
         return list(found.values())
+
+    def at(self, point: Sequence[Any]) -> dict[str, Any]:
+        """The settings at a point of the axes, a value for each; a table among these sets several keys at once."""
+        given = dict(zip(self.axes, point, strict=True))
+        tables = dict(leaves({key: value for key, value in given.items() if isinstance(value, dict)}))
+        return _still_meant(self.settings, self.settings, tables) | dict(leaves(given))
 
 
 def presets() -> dict[str, str]:
@@ -89,14 +95,23 @@ def load(path: Path | None, preset: str | None = None, overrides: Sequence[str] 
         if not isinstance(named, str | None):
             raise InputError(f"{path}: preset: expected a name in quotes, got {named!r}")
         preset = preset or named
-    if preset is not None:
-        known = presets()
-        if preset not in known:
-            raise InputError(f"unknown preset {preset!r}{nearest(preset, known)}")
-        sweep = _merge(sweep, _parse(known[preset], f"preset {preset}"), f"preset {preset}")
+    for name, own in _presets_to(preset):
+        sweep = _merge(sweep, own, f"preset {name}")
     if path is not None:
         sweep = _merge(sweep, document, str(path))
     return _override(sweep, overrides)
+
+
+def _presets_to(name: str | None) -> list[tuple[str, dict[str, Any]]]:
+    """A preset and those that it is based on, each by its own `preset` key, the last of them first."""
+    known, found = presets(), []
+    while name is not None:
+        if name not in known:
+            raise InputError(f"unknown preset {name!r}{nearest(name, known)}")
+        own = _parse(known[name], f"preset {name}")
+        found.insert(0, (name, own))
+        name = own.pop("preset", None)
+    return found
 
 
 def _read(path: Path) -> str:
@@ -192,7 +207,8 @@ def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
     given = parse_words(words)
     settings, axes = (_still_meant(part, sweep.settings, given) for part in (sweep.settings, sweep.axes))
     for key, value in given.items():
-        axes.pop(key, None)
+        for swept in (key, key.partition(".")[0]):  # a section's own axis, too
+            axes.pop(swept, None)
         settings.pop(key, None)
         if (isinstance(value, list) and key not in list_keys()) or isinstance(value, dict):
             axes[key] = axis_values(key, value, "command line")

@@ -68,7 +68,7 @@ def split_words(
 
 def first_of(found: "Sweep") -> "Sweep":
     """The one experiment at the first value of every axis."""
-    return replace(found, settings=found.settings | {key: values[0] for key, values in found.axes.items()}, axes={})
+    return replace(found, settings=found.at([values[0] for values in found.axes.values()]), axes={})
 
 
 @app.command()
