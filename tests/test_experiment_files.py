@@ -160,7 +160,7 @@ def test_words_are_toml_values_or_bare_words() -> None:
 def test_every_preset_resolves(name: str) -> None:
     assert "?" in load(None, name).question
     if name == "mnist":  # whose files are the user's
-        with pytest.raises(InputError, match="law.path"):
+        with pytest.raises(InputError, match=r"law\.path"):
             load(None, name).experiments()
         return
     if name == "digits":
@@ -187,7 +187,7 @@ def test_an_axis_of_tables_changes_several_keys_at_once(tmp_path: Path) -> None:
     (one,) = load(file, None, ["network.kind=unet", "seed=3"]).experiments()
     assert (one.network.kind, one.seed) == ("unet", 3)
     file.write_text('[sweep]\nnetwork = [{kind = "unet", width = 3}]\n[law]\nname = "field"')
-    with pytest.raises(InputError, match="network.width"):
+    with pytest.raises(InputError, match=r"network\.width"):
         load(file).experiments()
 
 
