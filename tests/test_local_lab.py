@@ -1,14 +1,18 @@
 """Measures that need the maps, for the members of a group: each gets its own, by its own seed's teacher."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
-from small import CPU, experiment, group_of, law_of, start_denoiser
+from small import CPU, do, experiment, experiments, group_of, law_of, start_denoiser
 
 from dmdlab.config import experiment_from
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.evaluate import flow_map, teacher_pairs
-from dmdlab.lab.local import gaussian_readings, local_readings, turns_explained
+from dmdlab.lab.local import gaussian_readings, local_readings
+from dmdlab.lab.turns import turn_readings
 from dmdlab.randomness import latents
 
 MEMBERS = [
@@ -52,7 +56,29 @@ def test_a_turned_student_is_explained_for_each_member() -> None:
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))[0]
     law, grid = law_of(GROUP.shared), karras_grid(6, GROUP.shared.noise)
     teachers = [teacher_map(e, CPU) for e in GROUP.origins]  # exact ones
-    found = turns_explained(GROUP, lambda z: flow(law.denoise, z @ turn, grid), teachers, NOISE, CPU)
-    assert len(found) == 3
-    assert all(explained.share.value > 0.85 for explained in found)
-    assert found[0].share == found[2].share  # one seed
+    lost = torch.tensor([1.0, torch.nan, 1.0])[:, None, None]
+    found = turn_readings(GROUP, lambda z: lost * flow(law.denoise, z @ turn, grid), teachers, NOISE, CPU)
+    assert "not finite" in str(found[1][0].reason)
+    for share, beside in (found[0], found[2]):
+        assert share.value > 0.85
+        assert share.value == pytest.approx((beside["recovered"] - beside["plain"]) / (1 - beside["plain"]))
+        assert all(beside[f"planted_{angle}"] > 0.85 for angle in (45, 90))
+    assert found[0] == found[2]  # one seed
+
+
+def test_no_turn_is_fitted_where_its_rows_are_too_many_or_maps_are_told_a_class() -> None:
+    for settings, reason in (({"law__dim": 290}, "14500 rows"), ({"teacher__condition": True}, "told a class")):
+        group = group_of(experiment(**settings))
+        ((share, beside),) = turn_readings(group, lambda z: z, [], torch.zeros(1, 5, group.shared.law.dim), CPU)
+        assert reason in str(share.reason)
+        assert all(np.isnan(value) for value in beside.values())
+
+
+def test_a_run_holds_its_turn_where_it_is_asked_for(tmp_path: Path) -> None:
+    (record,) = do(experiments("law.dim=2", "student.init=rotated", "measure.turns=true"), tmp_path)
+    metric = record.summary["metrics"]["rotation_explained"]
+    turns = {key: record.row[f"turn_{key}"] for key in ("plain", "recovered", "planted_45", "planted_90")}
+    assert turns == record.summary["turns"]
+    assert metric["value"] == pytest.approx((turns["recovered"] - turns["plain"]) / (1 - turns["plain"]))
+    told = [sentence for sentence in record.summary["in_words"] if "turn" in sentence and "gives back" in sentence]
+    assert len(told) == 2

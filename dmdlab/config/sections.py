@@ -144,3 +144,6 @@ class MeasureConfig(Section):
 
     samples: int = Field(1000, ge=2, description="n, rows of every array of a measurement (paper: 1000)")
     checkpoints: Count = Field(24, description="log-spaced points of the training curve (ours)")
+    turns: bool = Field(
+        False, description="whether one turn of the noise is fitted, too (rotation_explained; not cheap)"
+    )

@@ -28,7 +28,7 @@ from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.laws.law import PARTS, Part
 from dmdlab.pairing import Calibration, assignment, measure
-from dmdlab.pairing.context_in_words import data_in_words
+from dmdlab.pairing.context_in_words import data_in_words, turns_in_words
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.words import run_in_words
@@ -227,6 +227,7 @@ class Reading:
         teacher_risk, start_risk: excess risk of the teacher and of the start network.
         teacher_asymmetry, student_asymmetry: antisymmetric share of either map's Jacobian.
         more: measures that need the maps themselves (`dmdlab.lab.local`).
+        turned: `rotation_explained` and the numbers beside it (`dmdlab.lab.turns`), where they were asked for.
     """
 
     pairs: dict[str, np.ndarray]
@@ -237,6 +238,7 @@ class Reading:
     teacher_asymmetry: float
     student_asymmetry: float
     more: dict[str, Measured]
+    turned: tuple[Measured, dict[str, float]] | None = None
 
     @property
     def measurable(self) -> bool:
@@ -281,9 +283,11 @@ def result_of(
         return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, None, {})
     name, calibration = calibrated or (None, None)
     report = measure(pairs["teacher"], reading.student, reference=pairs["reference"], calibration=calibration)
-    report = report.with_measures(reading.more)
+    turns = reading.turned[1] if reading.turned else {}
+    report = report.with_measures(reading.more | ({"rotation_explained": reading.turned[0]} if reading.turned else {}))
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), *run_in_words(near, check["reasons"]), *data_in_words(law.name, facts)]
+    words += turns_in_words(turns)
     student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}
-    summary |= {"status": "done", "calibration": name, "student": student}
+    summary |= {"status": "done", "calibration": name, "student": student, "turns": turns}
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

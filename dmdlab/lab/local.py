@@ -1,28 +1,22 @@
 """What a run can add to its report because it has the maps themselves, not only their outputs.
 
 Each function gives, for every member of a group, measures that `PairingReport.with_measures` takes: how alike student
-and teacher are nearby, what a Gaussian of the law's covariance would share with the teacher, and, at a price of its
-own, what one turn of the noise explains.
+and teacher are nearby, and what a Gaussian of the law's covariance would share with the teacher.
 """
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dmdlab.diffusion.jacobian import Map
 from dmdlab.diffusion.local import local_agreement
 from dmdlab.group import Group
-from dmdlab.lab.evaluate import applied
 from dmdlab.laws import Gaussian, Law
-from dmdlab.pairing import local_measures, pair_cosine_gaussian, rotation_explained
+from dmdlab.pairing import local_measures, pair_cosine_gaussian
 from dmdlab.pairing.baselines import ROWS_PER_DIMENSION
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.rotation import ROWS_PER_DIMENSION as FITTING_ROWS
-from dmdlab.pairing.rotation import Explained
-from dmdlab.randomness import generator, latents
+from dmdlab.randomness import generator
 
 POINTS, PROBES = 128, 2
 """Noise vectors at which, and directions along which, the maps are compared nearby (ours, as `ASYMMETRY_POINTS`)."""
@@ -81,29 +75,4 @@ def gaussian_readings(
             else lost
         }
         for z, P in zip(pairs["noise"], pairs["teacher"], strict=True)
-    ]
-
-
-def turns_explained(
-    group: Group,
-    student: Map,
-    teachers: Sequence[Callable[[np.ndarray], np.ndarray]],
-    noise: Tensor,
-    device: torch.device,
-) -> list[Explained]:
-    """What one turn of the noise explains of each member; the teacher flows 50 d + 2 n rows for each.
-
-    Args:
-        group: the members.
-        student: takes (e, n, d), a member each.
-        teachers: Phi_K of each seed as a numpy function, as `calibrate.teacher_map` gives it.
-        noise: (s, n, d), on the CPU, the held-out rows.
-        device: of the student.
-    """
-    d, sigma_max, place = noise.shape[2], group.shared.noise.sigma_max, group.place
-    fit = torch.stack([latents(seed, FITTING_ROWS * d, d, sigma_max, "turn latents") for seed in group.seeds])
-    held, fitted = (applied(student, z[place], device).numpy() for z in (noise, fit))
-    return [
-        rotation_explained(teachers[at], noise[at].numpy(), held[i], fit_noise=fit[at].numpy(), fit_student=fitted[i])
-        for i, at in enumerate(place)
     ]

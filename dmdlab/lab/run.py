@@ -17,7 +17,7 @@ from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import check_calibrations, stored_calibration
+from dmdlab.lab.calibrate import check_calibrations, stored_calibration, teacher_map
 from dmdlab.lab.evaluate import (
     Curves,
     Reading,
@@ -31,6 +31,7 @@ from dmdlab.lab.evaluate import (
 )
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.store import RunResult, Store
+from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, make_denoiser
 from dmdlab.records.record import SHARED
@@ -120,6 +121,11 @@ def run_group(
     student_shares = asymmetries([e.seed for e in group.members], student, noise.to(device))
     nearby = local_readings(group, student, flow_map(first, map_denoiser), pairs["noise"].to(device))
     gaussian = gaussian_readings(group, law, pairs, device)
+    turned: list[Turned | None] = [None] * len(group)
+    if first.measure.turns:
+        trained = None if exact else start.network.flat.detach().cpu()
+        maps = [teacher_map(e, device, None if trained is None else trained[i]) for i, e in enumerate(group.origins)]
+        turned[:] = turn_readings(group, student, maps, pairs["noise"], device)
     for i, experiment in enumerate(group.members):
         if i:
             yield Progress(MEASURING, i, len(group))
@@ -133,6 +139,7 @@ def run_group(
             teacher_asymmetry=float(teacher_shares[at]),
             student_asymmetry=float(student_shares[i]),
             more=nearby[i] | gaussian[at],
+            turned=turned[i],
         )
         calibrated = stored_calibration(store, experiment, device) if reading.measurable else None
         result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)

@@ -30,6 +30,15 @@ def beyond_the_pairs_in_words(metrics: Mapping[str, Measured]) -> list[str]:
     return sentences
 
 
+def turns_in_words(turns: Mapping[str, float]) -> list[str]:
+    """A sentence on what an exactly turned teacher reads at a run's own fit. turns: the record's section."""
+    planted = {key.removeprefix("planted_"): x for key, x in turns.items() if key.startswith("planted_") and x == x}
+    if not planted:
+        return []
+    told = " and ".join(f"{percent(share)} at {angle} degrees" for angle, share in planted.items())
+    return [f"One turn gives back {told} to the teacher itself when its noise was turned by so much."]
+
+
 FEW = 10_000
 """A data set with fewer points to train on is said to be small (ours)."""
 

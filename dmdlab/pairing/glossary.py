@@ -250,7 +250,7 @@ METRICS: dict[str, Metric] = {
             lowest=-math.inf,
             chance_level=0.0,
             guides=((1.0, "turned"), (0.0, "scrambled")),
-            needs="it needs the teacher's map, and the student at 50 d more noise vectors (rotation_explained)",
+            needs="it needs the teacher's map, and the student at 50 d more noise vectors (a run: measure.turns=true)",
         ),
         Metric(
             "pair_cosine_gaussian",
