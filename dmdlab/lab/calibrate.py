@@ -2,10 +2,11 @@
 
 No student is involved, so all runs that share law, noise, teacher, flow and n share one calibration, kept in the store
 together with what determines it. An exact teacher needs one per law, d and n; a trained teacher is
-another map for every seed and needs one for each.
+another map for every seed and needs one for each. Where the teacher is told a class, a row keeps its class under every
+planted turn, and fresh noise has classes of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,12 @@ from torch import Tensor
 
 from dmdlab.config import Experiment, fingerprint, map_keys
 from dmdlab.device.environment import commit, hardware
-from dmdlab.diffusion import Denoiser, flow, karras_grid
-from dmdlab.diffusion.jacobian import Map
+from dmdlab.diffusion import Denoiser, told
 from dmdlab.experiments import spelled_out
-from dmdlab.lab.evaluate import applied, flow_map
+from dmdlab.lab.evaluate import applied, flow_map, noise_labels
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
-from dmdlab.networks import denoiser_of, make_denoiser
+from dmdlab.networks import classes_told, denoiser_of, make_denoiser
 from dmdlab.pairing import Calibration, calibrate
 from dmdlab.pairing.local import Answers, NumpyMap
 from dmdlab.randomness import latents, stream
@@ -51,6 +51,8 @@ def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
     found = {key: value for key, value in spelled_out(experiment).items() if key.startswith(keys)}
     if experiment.teacher.kind == "network":
         found |= {"teacher": experiment.teacher_id, "seed": experiment.seed}
+    if experiment.teacher.condition:
+        found["teacher.condition"] = True
     place = {"hardware": hardware(device), "commit": commit()}
     return {"calibration": calibration_id(experiment), **found, **place}
 
@@ -74,9 +76,12 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
     """
     seed = experiment.seed if experiment.teacher.kind == "network" else 0
     n, d, sigma_max = experiment.measure.samples, experiment.law.dim, experiment.noise.sigma_max
-    denoiser = _denoiser(experiment, device, row)
+    law = make_law(experiment.law.model_dump()).to(device)
+    phi = flow_map(experiment, _denoiser(experiment, law, device, row))
+    rows = {"labels": (n, "calibration labels"), "fresh_labels": (FRESH * n, "fresh calibration labels")}
+    labels = {key: noise_labels(experiment, law, [seed], *of) for key, of in rows.items()}
     return calibrate(
-        _numpy_map(experiment, denoiser, device),
+        _numpy_map(phi, device),
         latents(seed, n, d, sigma_max, "calibration").numpy(),
         fresh_noise=latents(seed, FRESH * n, d, sigma_max, "fresh calibration").numpy(),
         rng=stream(seed, "calibration", "bases"),
@@ -84,56 +89,63 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
         shares=SHARES,
         bases=BASES,
         local_points=min(LOCAL_POINTS, max(BASES, n // LOCAL_SHARE)),
-        local_answers=_numpy_answers(flow_map(experiment, denoiser), device),
+        local_answers=_numpy_answers(phi, device),
+        **{key: None if own is None else own[0].numpy() for key, own in labels.items()},
     )
 
 
 def teacher_map(experiment: Experiment, device: torch.device, row: Tensor | None = None) -> NumpyMap:
-    """Phi_K of an experiment's teacher as a function of numpy arrays, (n, d) noise to (n, d) float32 outputs.
+    """Phi_K of an experiment's teacher as a function of numpy arrays, (n, d) noise to (n, d) float32 outputs; with a
+    second argument, class labels (n,), of a conditional one.
 
     `row` as in `calibrate_experiment`. Raises `InputError` for an unknown law.
     """
-    return _numpy_map(experiment, _denoiser(experiment, device, row), device)
-
-
-def _denoiser(experiment: Experiment, device: torch.device, row: Tensor | None) -> Denoiser:
-    """The teacher's; arguments as for `teacher_map`."""
     law = make_law(experiment.law.model_dump()).to(device)
+    return _numpy_map(flow_map(experiment, _denoiser(experiment, law, device, row)), device)
+
+
+def _denoiser(experiment: Experiment, law: Law, device: torch.device, row: Tensor | None) -> Denoiser:
+    """The teacher's; arguments as for `teacher_map`."""
     if experiment.teacher.kind == "exact":
         return law.denoise
     own = train_row(experiment, law, device) if row is None else row
-    return denoiser_of(own[None], law, experiment.network, device)
+    return denoiser_of(own[None], law, experiment.network, device, classes_told(experiment, law))
 
 
-def _numpy_map(experiment: Experiment, denoiser: Denoiser, device: torch.device) -> NumpyMap:
-    """Phi_K of this denoiser; `teacher_map`."""
-    grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
+def _numpy_map(phi: Callable[..., Tensor], device: torch.device) -> NumpyMap:
+    """A map of tensors (1, n, d), and labels (1, n), as `teacher_map` is one."""
 
-    def phi(noise: np.ndarray) -> np.ndarray:
+    def of_arrays(noise: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
         z = torch.from_numpy(np.ascontiguousarray(noise, np.float32))[None]  # (1, n, d)
-        return applied(lambda part: flow(denoiser, part, grid, solver), z, device)[0].numpy()
+        return applied(phi, z, device, _in_one(label))[0].numpy()
 
-    return phi
+    return of_arrays
 
 
-def _numpy_answers(phi: Map, device: torch.device) -> Answers:
-    """J v of a map of tensors (1, n, d), in forward mode, as a function of numpy arrays z and v (n, d)."""
+def _in_one(label: np.ndarray | None) -> Tensor | None:
+    """Labels (n,) as those of one member, (1, n)."""
+    return None if label is None else torch.from_numpy(label)[None]
 
-    def answers(noise: np.ndarray, directions: np.ndarray) -> np.ndarray:
+
+def _numpy_answers(phi: Callable[..., Tensor], device: torch.device) -> Answers:
+    """J v of a map of tensors (1, n, d), and labels (1, n), in forward mode, as a function of numpy arrays z and v (n,
+    d), and labels (n,)."""
+
+    def answers(noise: np.ndarray, directions: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
         both = torch.from_numpy(np.concatenate([noise, directions], axis=1).astype(np.float32))[None]  # (1, n, 2 d)
 
-        def changed(part: Tensor) -> Tensor:
+        def changed(part: Tensor, label: Tensor | None = None) -> Tensor:
             z, v = (half.contiguous() for half in part.chunk(2, dim=-1))  # forward mode writes into z
-            return torch.func.jvp(phi, (z,), (v,))[1]
+            return torch.func.jvp(told(phi, label), (z,), (v,))[1]
 
-        return applied(changed, both, device)[0].numpy()
+        return applied(changed, both, device, _in_one(label))[0].numpy()
 
     return answers
 
 
 def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:
     """The parameters (P,), on the CPU, of the teacher that a sweep trains for this experiment's seed."""
-    denoiser = make_denoiser(1, law, experiment.network, device)
+    denoiser = make_denoiser(1, law, experiment.network, device, classes_told(experiment, law))
     for _ in train_teacher(experiment, [experiment.seed], law, denoiser, ages=[experiment.teacher.age]):
         pass
     return denoiser.network.flat.detach().cpu()[0].clone()

@@ -12,7 +12,7 @@ teacher, and figures mark the runs that fail one:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import Denoiser, flow, karras_grid, karras_sigma, path
-from dmdlab.diffusion.jacobian import Map, antisymmetric_share
+from dmdlab.diffusion import Denoiser, karras_grid, karras_sigma, path, told
+from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
@@ -31,6 +31,7 @@ from dmdlab.pairing import Calibration, assignment, measure
 from dmdlab.pairing.context_in_words import data_in_words, turns_in_words
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
+from dmdlab.pairing.within import within_classes
 from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
 from dmdlab.training.distill import Distillation, Report
@@ -51,19 +52,23 @@ MAX_TRANSPORT_RATIO = 1.5
 
 
 @torch.no_grad()
-def applied(map_: Map, z: Tensor, device: torch.device | str) -> Tensor:
-    """map_(z) for z (e, n, d), in float32 on the CPU; computed on `device`, a block of rows at a time."""
+def applied(map_: Callable[..., Tensor], z: Tensor, device: torch.device | str, label: Tensor | None = None) -> Tensor:
+    """map_(z) for z (e, n, d), in float32 on the CPU; computed on `device`, a block of rows at a time. label: the rows'
+    classes (e, n), which the map is told as its `label`, or None."""
     rows = max(1, BLOCK_NUMBERS // (z.shape[0] * z.shape[2]))
-    return torch.cat([map_(part.to(device)).float().cpu() for part in z.split(rows, dim=1)], dim=1)
+    parts = z.split(rows, dim=1)
+    labels = [None] * len(parts) if label is None else [part.to(device) for part in label.split(rows, dim=1)]
+    found = [told(map_, own)(part.to(device)).float().cpu() for part, own in zip(parts, labels, strict=True)]
+    return torch.cat(found, dim=1)
 
 
-def flow_map(experiment: Experiment, teacher: Denoiser) -> Map:
-    """Phi_K as a differentiable function of the noise."""
+def flow_map(experiment: Experiment, teacher: Denoiser) -> Callable[..., Tensor]:
+    """Phi_K as a differentiable function of the noise (e, n, d), and of its class labels `label` (e, n), or None."""
     grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
 
-    def phi(z: Tensor) -> Tensor:
+    def phi(z: Tensor, label: Tensor | None = None) -> Tensor:
         x = z
-        for state in path(teacher, z, grid, solver):  # one at a time: a list of all would keep them
+        for state in path(told(teacher, label), z, grid, solver):  # one at a time: a list of all would keep them
             x = state
         return x
 
@@ -76,7 +81,8 @@ def teacher_pairs(
 ) -> dict[str, Tensor]:
     """What students are measured against, on the CPU, each (s, n, d), a row a seed: noise z, teacher Phi_K(z), one_step
     Phi_1(z), reference Phi_K at fresh noise, data, and a second sample `fresh` of the law, of a data set's parts that
-    nobody trains on. known: those but `fresh`, when they are there already."""
+    nobody trains on; for conditional members the class labels of noise and fresh noise, label and reference_label, each
+    (s, n). known: those but `fresh`, when they are there already."""
     first, d = group.shared, law.dim
     n, sigma_max = first.measure.samples, first.noise.sigma_max
 
@@ -88,30 +94,43 @@ def teacher_pairs(
         return {name: torch.from_numpy(array) for name, array in known.items()} | {
             "fresh": sample("fresh data", "measure")
         }
-    grid, solver = karras_grid(first.teacher.steps, first.noise), first.teacher.solver
     z, fresh = (
         torch.stack([latents(s, n, d, sigma_max, name) for s in group.seeds]) for name in ("latents", "fresh latents")
     )
-    return {
+    label, fresh_label = (noise_labels(first, law, group.seeds, n, name) for name in ("labels", "fresh labels"))
+    phi = flow_map(first, teacher)
+    labels = {} if label is None or fresh_label is None else {"label": label, "reference_label": fresh_label}
+    return labels | {
         "noise": z,
-        "teacher": applied(lambda part: flow(teacher, part, grid, solver), z, device),
-        "one_step": applied(lambda part: teacher(part, sigma_max), z, device),
-        "reference": applied(lambda part: flow(teacher, part, grid, solver), fresh, device),
+        "teacher": applied(phi, z, device, label),
+        "one_step": applied(lambda part, label=None: told(teacher, label)(part, sigma_max), z, device, label),
+        "reference": applied(phi, fresh, device, fresh_label),
         "data": sample("data", "reference"),
         "fresh": sample("fresh data", "measure"),
     }
 
 
+def noise_labels(experiment: Experiment, law: Law, seeds: Sequence[int], n: int, name: str) -> Tensor | None:
+    """Class labels for n rows of each seed's noise (s, n), on the CPU, drawn as the law's come; None where networks
+    are told none. name: of the stream."""
+    if not experiment.teacher.condition:
+        return None
+    return torch.stack([law.draw_labels(n, generator(seed, name)) for seed in seeds])
+
+
 @torch.no_grad()
-def asymmetries(seeds: Sequence[int], map_: Map, z: Tensor) -> np.ndarray:
+def asymmetries(
+    seeds: Sequence[int], map_: Callable[..., Tensor], z: Tensor, label: Tensor | None = None
+) -> np.ndarray:
     """The antisymmetric share of each map's Jacobian, (e,), at the first `ASYMMETRY_POINTS` rows of z (e, n, d).
 
-    `map_` takes z's shape and device; seeds: each member's own. No graph outside the Jacobian: it would keep all that
-    the parameters' gradients need, sixteen times the memory.
+    `map_` takes z's shape and device, and `label` (e, n) where there is one; seeds: each member's own. No graph outside
+    the Jacobian: it would keep all that the parameters' gradients need, sixteen times the memory.
     """
     z = z[:, :ASYMMETRY_POINTS]
     own = [torch.randn(2, *z.shape[1:], generator=generator(s, "jacobian")) for s in seeds]  # (2, n, d) each
-    return antisymmetric_share(map_, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
+    at = told(map_, None if label is None else label[:, : z.shape[1]].to(z.device))
+    return antisymmetric_share(at, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
 
 
 def curve_iterations(experiment: Experiment) -> list[int]:
@@ -122,16 +141,17 @@ def curve_iterations(experiment: Experiment) -> list[int]:
 
 class Curves:
     """The training curves of all members, a row each time: what the distillation reports, and the students' variance
-    ratio and pair_cosine at `noise` against `teacher`, each (e, n, d) on the CPU."""
+    ratio and pair_cosine at `noise`, of classes `label` (e, n) or None, against `teacher`, each (e, n, d), on the
+    CPU."""
 
-    def __init__(self, distillation: Distillation, noise: Tensor, teacher: Tensor) -> None:
-        self.noise, self.teacher = noise, teacher.numpy()
+    def __init__(self, distillation: Distillation, noise: Tensor, teacher: Tensor, label: Tensor | None = None) -> None:
+        self.noise, self.teacher, self.label = noise, teacher.numpy(), label
         self.columns_of_all = ("iteration", *distillation.numbers, "variance_ratio", "pair_cosine")
         self.rows: list[dict[str, np.ndarray]] = []
 
     def add(self, report: Report, student: Student) -> None:
         """Append a row: the report, and the students as they are now."""
-        outputs = applied(student, self.noise, student.network.flat.device).numpy()
+        outputs = applied(student, self.noise, student.network.flat.device, self.label).numpy()
         row = {"iteration": np.full(len(outputs), report.iteration)}
         row |= {name: value.cpu().numpy() for name, value in report.numbers.items()}
         with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
@@ -169,15 +189,20 @@ class Curves:
 
 @torch.no_grad()
 def excess_risks(group: Group, denoiser: Denoiser, law: Law, device: torch.device | str = "cpu") -> np.ndarray:
-    """Each seed's excess risk over levels uniform in the Karras index, (s,); NaN without an exact denoiser."""
-    if not law.has_denoiser:
+    """Each seed's excess risk over levels uniform in the Karras index, (s,); NaN without an exact denoiser (given the
+    class, where networks are told it)."""
+    condition, n = group.shared.teacher.condition, group.shared.measure.samples
+    if not (law.has_class_denoiser if condition else law.has_denoiser):
         return np.full(len(group.seeds), math.nan)
-    n = group.shared.measure.samples
     streams = [generator(s, "teacher check", device=device) for s in group.seeds]
-    x = torch.stack([law.sample(n, g, "measure") for g in streams])  # (s, n, d)
+    label = None
+    if condition:
+        x, label = (torch.stack(p) for p in zip(*(law.sample_labelled(n, g, "measure") for g in streams), strict=True))
+    else:
+        x = torch.stack([law.sample(n, g, "measure") for g in streams])  # (s, n, d)
     u = torch.stack([torch.rand(n, 1, generator=g, device=device) for g in streams])
     eps = torch.stack([torch.randn(n, law.dim, generator=g, device=device) for g in streams])
-    return excess_risk(denoiser, law, x, karras_sigma(u, group.shared.noise), eps).cpu().numpy()
+    return excess_risk(denoiser, law, x, karras_sigma(u, group.shared.noise), eps, label).cpu().numpy()
 
 
 def transport_ratio(outputs: np.ndarray, data: np.ndarray, floor: float) -> float:
@@ -288,6 +313,11 @@ def result_of(
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), *run_in_words(near, check["reasons"]), *data_in_words(law.name, facts)]
     words += turns_in_words(turns)
+    if "label" in pairs:
+        labels = {key: pairs[key] for key in ("label", "reference_label")}
+        within = within_classes(pairs["teacher"], reading.student, reference=pairs["reference"], **labels)
+        summary["within_classes"] = within.to_dict()
+        words += within.in_words()
     student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}
     summary |= {"status": "done", "calibration": name, "student": student, "turns": turns}
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

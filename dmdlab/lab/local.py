@@ -4,12 +4,13 @@ Each function gives, for every member of a group, measures that `PairingReport.w
 and teacher are nearby, and what a Gaussian of the law's covariance would share with the teacher.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dmdlab.diffusion.jacobian import Map
+from dmdlab.diffusion import told
 from dmdlab.diffusion.local import local_agreement
 from dmdlab.group import Group
 from dmdlab.laws import Gaussian, Law
@@ -25,11 +26,18 @@ COVARIANCE_NUMBERS = 1 << 26
 """Beyond so many numbers of a sample for a covariance, there is none (ours: half a gigabyte in float64)."""
 
 
-def local_readings(group: Group, student: Map, teacher: Map, noise: Tensor) -> list[dict[str, Measured]]:
+def local_readings(
+    group: Group,
+    student: Callable[..., Tensor],
+    teacher: Callable[..., Tensor],
+    noise: Tensor,
+    label: Tensor | None = None,
+) -> list[dict[str, Measured]]:
     """local_cosine and local_gain of each member, at the first `POINTS` noise vectors of its seed.
 
     student: takes (e, n, d), a member each. teacher: Phi_K, takes (s, n, d), a seed each. noise: (s, n, d), on their
-    device. The directions are those of each seed, so that members of one seed share points and directions.
+    device. label: its classes (s, n), which both maps are told as their `label`, or None. The directions are those of
+    each seed, so that members of one seed share points and directions.
     """
     z = noise[:, :POINTS]
     own = [torch.randn(PROBES, *z.shape[1:], generator=generator(seed, "local")) for seed in group.seeds]
@@ -37,10 +45,14 @@ def local_readings(group: Group, student: Map, teacher: Map, noise: Tensor) -> l
     place = torch.tensor(group.place, device=z.device)
     first = torch.tensor([group.place.index(s) for s in range(len(group.seeds))], device=z.device)
 
-    def of_members(x: Tensor) -> Tensor:  # (e, n, d): members of one seed see the same noise, so one of them is asked
-        return teacher(x[first])[place]
+    classes = None if label is None else label[:, :POINTS].to(z.device)
+    of_seeds = told(teacher, classes)
 
-    found = local_agreement(student, of_members, z[place], probes[:, place])
+    def of_members(x: Tensor) -> Tensor:  # (e, n, d): members of one seed see the same noise, so one of them is asked
+        return of_seeds(x[first])[place]
+
+    own_student = told(student, None if classes is None else classes[place])
+    found = local_agreement(own_student, of_members, z[place], probes[:, place])
     return [local_measures(*member) for member in zip(*(x.cpu().numpy() for x in found), strict=True)]
 
 

@@ -31,7 +31,7 @@ from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.plan import ensembles
 from dmdlab.lab.trial import random_start, tried
 from dmdlab.laws import make_law
-from dmdlab.networks import make_denoiser
+from dmdlab.networks import classes_told, make_denoiser
 from dmdlab.training.draws import block_steps
 from dmdlab.training.teacher import train_teacher
 
@@ -135,7 +135,7 @@ def teaching(group: Group, device: torch.device) -> Work:
     first = group.shared.model_copy(update={"teacher": enough})
 
     def training(way: Way) -> Callable[[], object]:
-        denoiser = make_denoiser(len(seeds), law, first.network, device)
+        denoiser = make_denoiser(len(seeds), law, first.network, device, classes_told(first, law))
         return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, way=way))
 
     eager = training("eager") if device.type == "cuda" else None

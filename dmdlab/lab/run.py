@@ -33,8 +33,8 @@ from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
-from dmdlab.networks import EDMDenoiser, make_denoiser
-from dmdlab.records.record import SHARED
+from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
+from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.teacher import train_teacher
 
@@ -94,7 +94,7 @@ def run_group(
     exact = first.teacher.kind == "exact"
     place = torch.tensor(group.place)
 
-    start = make_denoiser(len(group.seeds), law, first.network, device)
+    start = make_denoiser(len(group.seeds), law, first.network, device, classes_told(first, law))
     yield from _train_starts(group, law, start, store, way, clock)
     risks = excess_risks(group, start, law, device)
     clock.lap("teacher")
@@ -102,12 +102,14 @@ def run_group(
     yield Progress(PAIRING, 0, 1)
     map_denoiser: Denoiser = law.denoise if exact else start
     pairs = _pairs(group, law, map_denoiser, store, device)
-    teacher_shares = asymmetries(group.seeds, flow_map(first, map_denoiser), pairs["noise"].to(device))
+    label, phi = pairs.get("label"), flow_map(first, map_denoiser)
+    own_label = None if label is None else label[place]
+    teacher_shares = asymmetries(group.seeds, phi, pairs["noise"].to(device), label)
     clock.lap("flow")
 
     rows = start.network.flat[place.to(device)]
     distillation = distillation_from(group, law, rows, device, way)
-    curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place])
+    curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place], own_label)
     yield from _distil(group, distillation, curves, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
     clock.ways["distillation"] = distillation.way
@@ -117,9 +119,9 @@ def run_group(
 
     yield Progress(MEASURING, 0, len(group))
     noise = pairs["noise"][place]
-    outputs = applied(student, noise, device).numpy()
-    student_shares = asymmetries([e.seed for e in group.members], student, noise.to(device))
-    nearby = local_readings(group, student, flow_map(first, map_denoiser), pairs["noise"].to(device))
+    outputs = applied(student, noise, device, own_label).numpy()
+    student_shares = asymmetries([e.seed for e in group.members], student, noise.to(device), own_label)
+    nearby = local_readings(group, student, phi, pairs["noise"].to(device), label)
     gaussian = gaussian_readings(group, law, pairs, device)
     turned: list[Turned | None] = [None] * len(group)
     if first.measure.turns:
@@ -176,7 +178,7 @@ def _train_starts(
     if missing:
         first, device = group.shared, start.network.flat.device
         seeds, ages = sorted({e.seed for e in missing.values()}), sorted({e.teacher.age for e in missing.values()})
-        fresh = make_denoiser(len(seeds), law, first.network, device)
+        fresh = make_denoiser(len(seeds), law, first.network, device, classes_told(first, law))
         for step in train_teacher(first, seeds, law, fresh, way=way, ages=ages):  # all ages of a seed from one training
             clock.ways["teacher"] = step.way
             yield Progress(START_NETWORKS, step.iteration, ages[-1], f"loss {step.loss.mean():.3f}")
@@ -190,14 +192,14 @@ def _train_starts(
 def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device) -> dict[str, Tensor]:
     """`teacher_pairs`, those of an origin from the store where it has them, else made and kept."""
     kept = {i: arrays for i, own in enumerate(group.origins) if (arrays := store.pairs(own)) is not None}
-    known = {}
+    known, names = {}, shared_arrays(group.shared.teacher.condition)
     if len(kept) == len(group.origins):
-        known = {name: np.stack([kept[i][name] for i in range(len(kept))]) for name in SHARED}
+        known = {name: np.stack([kept[i][name] for i in range(len(kept))]) for name in names}
     pairs = teacher_pairs(group, law, denoiser, device, known)
     for i, own in enumerate(group.origins):
         if i not in kept:
-            store.keep_pairs(own, {name: pairs[name][i].numpy() for name in SHARED})
+            store.keep_pairs(own, {name: pairs[name][i].numpy() for name in names})
         elif not known:
-            for name in SHARED:
+            for name in names:
                 pairs[name][i] = torch.from_numpy(kept[i][name])
     return pairs

@@ -31,7 +31,6 @@ from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
 from dmdlab.records.record import (
     FORMAT,
-    SHARED,
     Calibrated,
     Record,
     folder_name,
@@ -39,6 +38,7 @@ from dmdlab.records.record import (
     load_record,
     npz_opens,
     read_npz,
+    shared_arrays,
 )
 from dmdlab.records.writing import replacing, write_json
 from dmdlab.trouble import writing
@@ -149,15 +149,16 @@ class Store:
         return self.out / "teachers" / f"{experiment.teacher_id}.safetensors"
 
     def pairs(self, experiment: Experiment) -> dict[str, np.ndarray] | None:
-        """The arrays `SHARED` that this experiment's student is measured against, each (n, d); None without them, or
-        where the file was cut short. Raises `InputError` for one that is damaged within."""
-        path = self._pairs(experiment)
-        return read_npz(path, SHARED) if npz_opens(path) else None
+        """The `shared_arrays` that this experiment's student is measured against; None without them, or where the file
+        was cut short. Raises `InputError` for one that is damaged within."""
+        path, names = self._pairs(experiment), shared_arrays(experiment.teacher.condition)
+        return read_npz(path, names) if npz_opens(path, names) else None
 
     def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep those arrays."""
         with _new(self._pairs(experiment)) as partial:
-            np.savez(partial, **{name: arrays[name] for name in SHARED})  # type: ignore[arg-type]
+            names = shared_arrays(experiment.teacher.condition)
+            np.savez(partial, **{name: arrays[name] for name in names})  # type: ignore[arg-type]
 
     def _pairs(self, experiment: Experiment) -> Path:
         e, n = experiment, experiment.measure.samples

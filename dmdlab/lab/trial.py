@@ -23,7 +23,7 @@ from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
-from dmdlab.diffusion import Denoiser, flow, karras_grid
+from dmdlab.diffusion import told
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import FRESH
@@ -32,7 +32,7 @@ from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
 from dmdlab.lab.local import covariance_rows
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.law import Part
-from dmdlab.networks import EDMDenoiser, make_denoiser
+from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation, cycles, distillation_from
 from dmdlab.training.teacher import train_teacher
@@ -159,14 +159,25 @@ def _drawing_for_real(law: Law) -> Law:
     """The law, whose samples are real numbers among fake ones: what a sampler holds may depend on what it draws."""
 
     def for_real(draw: Callable[..., Any]) -> Callable[..., Any]:
-        def drawn(n: int, generator: torch.Generator, part: Part = "train") -> Any:
+        def drawn(n: int, generator: torch.Generator, *part: Part) -> Any:
             with unset_fake_temporarily():
-                return draw(n, generator, part)
+                return draw(n, generator, *part)
 
         return drawn
 
-    law.sample, law.sample_labelled = for_real(law.sample), for_real(law.sample_labelled)  # type: ignore[method-assign]
+    for name in ("sample", "sample_labelled", "draw_labels"):
+        setattr(law, name, for_real(getattr(law, name)))
     return law
+
+
+def _networks(members: int, law: Law, e: Experiment, device: torch.device | str = "cpu") -> EDMDenoiser:
+    """Uninitialised networks as this experiment's."""
+    return make_denoiser(members, law, e.network, device, classes_told(e, law))
+
+
+def _labels(e: Experiment, z: Tensor) -> Tensor | None:
+    """Class labels for the rows of z (e, n, d), where this experiment's networks are told some."""
+    return torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device) if e.teacher.condition else None
 
 
 def _cost(stage: Stage, group: Group, law: Law) -> Cost:
@@ -188,7 +199,7 @@ def _calls(e: Experiment, steps: int) -> int:
 
 def _teaching(group: Group, law: Law) -> Iterator[object]:
     """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
-    start, fresh = (make_denoiser(len(group.seeds), law, group.shared.network) for _ in range(2))
+    start, fresh = (_networks(len(group.seeds), law, group.shared) for _ in range(2))
     two = _with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
     training = train_teacher(two, group.seeds, law, fresh, report_every=1, way="eager")
     yield next(training)
@@ -197,15 +208,15 @@ def _teaching(group: Group, law: Law) -> Iterator[object]:
 
 def _pairing(group: Group, law: Law) -> Iterator[object]:
     """Samples of the law, and two steps of the flow."""
-    e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
+    e, start = group.shared, _networks(len(group.seeds), law, group.shared)
     z = torch.empty(len(group.seeds), e.measure.samples, law.dim)
     yield torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
-    yield start, z, _flow(e, law, start, z)
+    yield start, z, applied(_phi(e, law, start, 2), z, "cpu", _labels(e, z))
 
 
 def _distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[object]:
     """All that a distillation holds, and one cycle; in_place: as on a CPU, and not as a captured one does."""
-    start = make_denoiser(len(group.seeds), law, group.shared.network)
+    start = _networks(len(group.seeds), law, group.shared)
     rows = start.network.flat[torch.tensor(group.place)]
     loop = distillation_from(group, law, rows, way="eager")
     for optimiser in loop.optimisers.values():
@@ -217,26 +228,24 @@ def _distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[objec
 
 def _calibrating(group: Group, law: Law) -> Iterator[object]:
     """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
-    e, one = group.shared, make_denoiser(1, law, group.shared.network)
+    e, one = group.shared, _networks(1, law, group.shared)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     z = torch.empty(1, (FRESH - 1) * e.measure.samples, law.dim)
     yield z
-    yield rest, z, _flow(e, law, one, z)
+    yield rest, z, applied(_phi(e, law, one, 2), z, "cpu", _labels(e, z))
 
 
 def _sampling(group: Group, law: Law) -> Iterator[object]:
     """The sample that a law's covariance is taken from, and beside it the runs' arrays."""
-    one = make_denoiser(1, law, group.shared.network)
+    one = _networks(1, law, group.shared)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     yield rest
     yield rest, law.sample(covariance_rows(law), torch.Generator())
 
 
-def _flow(e: Experiment, law: Law, network: EDMDenoiser, z: Tensor) -> Tensor:
-    """Two steps of this experiment's flow."""
-    denoiser: Denoiser = law.denoise if e.teacher.kind == "exact" else network
-    grid = karras_grid(2, e.noise)
-    return applied(lambda part: flow(denoiser, part, grid, e.teacher.solver), z, "cpu")
+def _phi(e: Experiment, law: Law, network: EDMDenoiser, steps: int) -> Callable[..., Tensor]:
+    """This experiment's flow, cut to so many steps."""
+    return flow_map(_with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else network)
 
 
 def _probing(group: Group, law: Law) -> Iterator[object]:
@@ -257,9 +266,9 @@ def _backward(steps: int, group: Group, law: Law) -> Iterator[object]:
 
 def _probed(group: Group, law: Law, steps: int) -> tuple[Map, Tensor]:
     """The flow whose Jacobians are probed, cut to so many steps, and where they are."""
-    e, start = group.shared, make_denoiser(len(group.seeds), law, group.shared.network)
+    e, start = group.shared, _networks(len(group.seeds), law, group.shared)
     z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
-    return flow_map(_with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else start), z
+    return told(_phi(e, law, start, steps), _labels(e, z)), z
 
 
 def _with_teacher(e: Experiment, **settings: int) -> Experiment:
@@ -285,7 +294,7 @@ def random_start(group: Group, device: torch.device, way: Way | None = None) -> 
     """The distillation of a group from random networks, a network teacher included: the arithmetic of a cycle does not
     depend on them. way: as for `Distillation`."""
     law = make_law(group.shared.law.model_dump()).to(device)
-    fresh = make_denoiser(len(group), law, group.shared.network).network
+    fresh = _networks(len(group), law, group.shared).network
     rows = fresh.initialise([generator(e.seed, "trial") for e in group.members]).flat
     return distillation_from(group, law, rows.to(device), device, way)
 
@@ -313,11 +322,12 @@ def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
     cycle = _seconds(loop.cycle, device)
     law = make_law(first.law.model_dump()).to(device)
     long, seeds = _with_teacher(first, iterations=10**4), [e.seed for e in group.members]
-    denoiser = make_denoiser(len(group), law, first.network, device)
+    denoiser = _networks(len(group), law, first, device)
     training = train_teacher(long, seeds, law, denoiser, report_every=1, way=way)
     teaching = _seconds(lambda: next(training), device)
     z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
-    call = _seconds(lambda: applied(lambda part: loop.teacher(part, first.noise.sigma_max), z, device), device)
+    teacher = told(loop.teacher, _labels(first, z))
+    call = _seconds(lambda: applied(lambda part: teacher(part, first.noise.sigma_max), z, device), device)
     return Speed(cycle, teaching, call)
 
 

@@ -32,8 +32,9 @@ from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.statistics import jackknife_interval
 
 NumpyMap = Callable[[np.ndarray], np.ndarray]
-Answers = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""From noise z and directions v, (n, d) both, to a map's answers J v, (n, D), up to one factor for all."""
+Answers = Callable[..., np.ndarray]
+"""From noise z and directions v, (n, d) both, and class labels (n,) where there are some, to a map's answers J v, (n,
+D), up to one factor for all."""
 
 STEP = 0.01
 """Length of the change of the noise, in standard deviations of one of its coordinates (ours; its ends are 0.02 apart).
@@ -133,6 +134,7 @@ def planted_local(
     rng: np.random.Generator,
     angles_degrees: Sequence[float],
     bases: int,
+    labels: Sequence[np.ndarray] = (),
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """What both measures read for the teacher after planted turns of its noise, and for the teacher at other noise.
 
@@ -143,6 +145,7 @@ def planted_local(
         answers: of the teacher; asked once, for n (1 + angles above 0) rows and n for the null.
         noise, fresh_noise: (n, d) points, and as many independent ones.
         rng: for the directions, one for each point, and for the bases.
+        labels: the classes of both noises, (n,) each, where the teacher is told them; a turned point keeps its own.
 
     Returns:
         key -> (angles, bases), and for the null key -> (bases,), where the teacher answers at `fresh_noise`.
@@ -155,7 +158,8 @@ def planted_local(
     asked += [(turned(noise[own[b]], drawn[b], a), turned(v[own[b]], drawn[b], a)) for a, b in planted]
     at = np.cumsum([len(z) for z, _ in asked])[:-1]
     z, directions = (np.concatenate(arrays) for arrays in zip(*asked, strict=True))
-    plain, elsewhere, *others = np.split(answers(z, directions), at)  # (n, D) twice, (about n / bases, D)
+    told = [np.concatenate([*labels, *(labels[0][own[b]] for _, b in planted)])] if labels else []
+    plain, elsewhere, *others = np.split(answers(z, directions, *told), at)  # (n, D) twice, (about n / bases, D)
     turns = dict(zip(planted, others, strict=True))
     table = [_by_basis(plain, [turns.get((a, b), plain[own[b]]) for b in range(bases)], own) for a in angles_degrees]
     keys, null = ("local_cosine", "local_gain"), _by_basis(plain, [elsewhere[rows] for rows in own], own)

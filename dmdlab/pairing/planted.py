@@ -12,7 +12,6 @@ independent samples of the teacher's law read against each other, by which a stu
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -28,7 +27,7 @@ from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.transport import transport_cost
 
-TeacherMap = Callable[[np.ndarray], np.ndarray]
+TeacherMap = Callable[..., np.ndarray]
 
 # 5 degrees is there for teachers whose map has edges, where pair_cosine falls linearly from the start.
 ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 120.0, 150.0, 180.0)
@@ -46,6 +45,8 @@ def calibrate(
     bases: int = 4,
     local_points: int = 0,
     local_answers: Answers | None = None,
+    labels: np.ndarray | None = None,
+    fresh_labels: np.ndarray | None = None,
 ) -> Calibration:
     """Every measure of the glossary under known truth, for one teacher map and sample size.
 
@@ -63,16 +64,23 @@ def calibrate(
             enough); without any they are unresolved. Nothing else changes with them.
         local_answers: the map's answers J v to small changes of the noise, where they can be had exactly; by default
             its differences (`local.differences`).
+        labels, fresh_labels: (n,) and (m,) classes of the noise, for maps that are told them as a further argument. A
+            row keeps its class when its noise is turned.
 
     Raises:
-        InputError: too little fresh noise, or some that repeats the noise, angles without 0 and 90, shares outside
-            (0, 1], no bases, or a teacher map whose outputs are no (n, ...) arrays of finite numbers.
+        InputError: labels of other rows than the noise, too little fresh noise, or some that repeats the noise, angles
+            without 0 and 90, shares outside (0, 1], no bases, or a teacher map whose outputs are no (n, ...) arrays of
+            finite numbers.
         TransportError: an assignment solver failed.
     """
     angles, parts = np.unique(np.asarray(angles_degrees, float)), np.asarray(shares, float)
     _check(noise, fresh_noise, angles, parts, bases)
     n, d = noise.shape
-    outputs = Pairs.of(teacher_map(noise), teacher_map(fresh_noise[:n]), data=teacher_map(fresh_noise[n:]))
+    own, fresh = _labels(labels, len(noise), fresh_labels, len(fresh_noise))
+    reference, other = (
+        teacher_map(fresh_noise[rows], *(label[rows] for label in fresh)) for rows in (slice(n), slice(n, None))
+    )
+    outputs = Pairs.of(teacher_map(noise, *own), reference, data=other)
     assert outputs.data is not None
     P, Q, others = outputs.teacher, outputs.student, outputs.data  # (n, D), (n, D), (m - n, D)
     floor = transport_cost(Q, P)
@@ -82,7 +90,7 @@ def calibrate(
 
     def read_turned() -> list[dict[str, float]]:
         basis = random_basis(d, rng)
-        return [read(teacher_map(turned(noise, basis, a))) for a in angles]
+        return [read(teacher_map(turned(noise, basis, a), *own)) for a in angles]
 
     planted = [list(row) for row in zip(*(read_turned() for _ in range(bases)), strict=True)]  # [angle][basis]
     blocks = np.split(others[: len(others) // n * n], len(others) // n)
@@ -104,9 +112,20 @@ def calibrate(
     )
     if not local_points:
         return made
-    answers = local_answers or partial(differences, teacher_map)
-    points, other = noise[:local_points], fresh_noise[:n][:local_points]
-    nearby, none = planted_local(answers, points, other, rng=rng, angles_degrees=angles.tolist(), bases=bases)
+
+    def differ(z: np.ndarray, v: np.ndarray, *told: np.ndarray) -> np.ndarray:
+        return differences(lambda x: teacher_map(x, *told), z, v)
+
+    first = slice(min(n, local_points))
+    nearby, none = planted_local(
+        local_answers or differ,
+        noise[first],
+        fresh_noise[first],
+        rng=rng,
+        angles_degrees=angles.tolist(),
+        bases=bases,
+        labels=[label[first] for label in (*own, *fresh)],
+    )
     return replace(made, planted=made.planted | nearby, null=made.null | none)
 
 
@@ -135,6 +154,18 @@ def _mixed(P: np.ndarray, other: np.ndarray, share: float, rng: np.random.Genera
 def _table(readings: list[list[dict[str, float]]]) -> dict[str, np.ndarray]:
     """key -> (settings, bases) from the values of each setting and basis."""
     return {key: np.array([[values[key] for values in row] for row in readings]) for key in METRICS}
+
+
+def _labels(
+    labels: np.ndarray | None, n: int, fresh_labels: np.ndarray | None, m: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Both labels as what a map takes beside the noise: one array each, or none. Raises InputError as `calibrate`."""
+    if labels is None and fresh_labels is None:
+        return [], []
+    if labels is None or fresh_labels is None or labels.shape != (n,) or fresh_labels.shape != (m,):
+        shapes = [None if own is None else own.shape for own in (labels, fresh_labels)]
+        raise InputError(f"labels and fresh_labels must be ({n},) and ({m},), one a row of noise, got {shapes}.")
+    return [labels], [fresh_labels]
 
 
 def _check(noise: np.ndarray, fresh_noise: np.ndarray, angles: np.ndarray, shares: np.ndarray, bases: int) -> None:

@@ -7,8 +7,8 @@
         student.npy           the student's outputs, (n, d) float32
         student.safetensors   the student's weights
         summary.json          status, measurements, and the names of what the run shares with others:
-    OUT/pairs/<name>.npz        noise, teacher, one_step, reference, data, each (n, d) float32: once for all students
-                                of one teacher
+    OUT/pairs/<name>.npz        noise, teacher, one_step, reference, data, each (n, d) float32, and for conditional
+                                runs label, reference_label, each (n,) int64: once for all students of one teacher
     OUT/calibration/<name>.npz  what every measure reads on this teacher under known remaps
 
 A folder without summary.json is no run. There is no database: a catalogue of runs is a scan of folders, which no
@@ -29,7 +29,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig
+from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig, without_places
 from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
 from dmdlab.trouble import told
@@ -44,6 +44,9 @@ ARRAYS = ("noise", "teacher", "student", "one_step", "reference", "data")
 
 SHARED = tuple(name for name in ARRAYS if name != "student")
 """Those that all students of one teacher share."""
+
+LABELS = ("label", "reference_label")
+"""Shared arrays of a conditional run: the classes of the noise, and of the reference's fresh noise, each (n,) int64."""
 
 _NEEDED: dict[str, tuple[str, ...]] = {
     "summary": ("id", "status", "failed_at", "teacher"),
@@ -82,9 +85,11 @@ class Record:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What determines the result: the configuration, law and dimension first, and the version of the results."""
+        """What determines the result: the configuration, law and dimension first, and the version of the results;
+        without the places of files whose digest is there."""
         place = {key: self.config[key] for key in ("law.name", "law.dim")}
-        return {**place, "result_version": self.summary["result_version"], **self.config}
+        known = {"result_version": self.summary["result_version"], **self.config}
+        return place | without_places(known)
 
     @cached_property
     def row(self) -> dict[str, Any]:
@@ -93,7 +98,9 @@ class Record:
         return {
             **{key: summary[key] for key in ("id", "status", "failed_at")},
             **self.settings,
+            **self.config,
             **{key: measured["value"] for key, measured in summary.get("metrics", {}).items()},
+            **{f"within_{key}": value for key, value in summary.get("within_classes", {}).get("means", {}).items()},
             **{f"law_{key}": value for key, value in summary.get("law_facts", {}).items()},
             **{f"teacher_{key}": value for key, value in summary["teacher"].items()},
             **{f"student_{key}": value for key, value in summary.get("student", {}).items()},
@@ -103,21 +110,23 @@ class Record:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays named in `ARRAYS`, each (n, d); empty for a failed run. Raises `InputError` where one is lost."""
+        """The arrays named in `ARRAYS`, each (n, d), and `LABELS` of a conditional run; empty for a failed run. Raises
+        `InputError` where one is lost."""
         if not self.done:
             return {}
         if self.summary["format"] == 1:
             return read_npz(self.folder / "pairs.npz", ARRAYS)
-        found = read_npz(self._out / "pairs" / self.summary["pairs"], SHARED)
+        found = read_npz(self._out / "pairs" / self.summary["pairs"], self._shared)
         with _whole(path := self.folder / "student.npy"), path.open("rb") as file:
             found["student"] = np.lib.format.read_array(file, allow_pickle=False)
-        return {name: found[name] for name in ARRAYS}
+        return {name: found[name] for name in (*ARRAYS, *LABELS) if name in found}
 
     def pairs(self) -> Pairs:
-        """The same arrays as they are measured. Raises `InputError` for a failed run."""
+        """The arrays named in `ARRAYS` as they are measured. Raises `InputError` for a failed run."""
         if not self.done:
             raise InputError(f"{self.folder}: this run failed and left no student; choose a finished one")
-        return Pairs.of(**self.arrays())
+        arrays = self.arrays()
+        return Pairs.of(**{name: arrays[name] for name in ARRAYS})
 
     def calibration(self) -> Calibration | None:
         """What every measure reads under known remaps of this run's teacher, at its n and d; None without one.
@@ -139,7 +148,8 @@ class Record:
     def whole(self) -> bool:
         """Whether nothing of a run of this format was lost or cut short, as far as a glance tells."""
         return not self.done or (
-            _npy_fits(self.folder / "student.npy") and npz_opens(self._out / "pairs" / self.summary["pairs"])
+            _npy_fits(self.folder / "student.npy")
+            and npz_opens(self._out / "pairs" / self.summary["pairs"], self._shared)
         )
 
     def curve(self) -> dict[str, np.ndarray]:
@@ -148,6 +158,11 @@ class Record:
             columns, *rows = list(csv.reader(file))
             table = np.array(rows, dtype=float).reshape(-1, len(columns))
         return {name: table[:, i] for i, name in enumerate(columns)}
+
+    @property
+    def _shared(self) -> tuple[str, ...]:
+        """The names of the arrays that it shares."""
+        return shared_arrays(bool(self.config.get("teacher.condition")))  # a key that older records lack
 
     @property
     def _out(self) -> Path:
@@ -274,10 +289,15 @@ def _kept_calibration(path: Path) -> Calibration:
         raise InputError(f"{told.rpartition('; ')[0] or told}; delete it, a sweep makes it anew") from None
 
 
-def npz_opens(path: Path) -> bool:
-    """Whether a file of the arrays `SHARED` is there, its directory whole; an npz cut short has none."""
+def shared_arrays(condition: bool) -> tuple[str, ...]:
+    """The names of the arrays that all students of one teacher share: `SHARED`, and `LABELS` of conditional ones."""
+    return SHARED + LABELS if condition else SHARED
+
+
+def npz_opens(path: Path, names: Sequence[str]) -> bool:
+    """Whether a file of these arrays is there, its directory whole; an npz cut short has none."""
     with _glance(path), zipfile.ZipFile(path) as archive:
-        return {f"{name}.npy" for name in SHARED} <= set(archive.namelist())
+        return {f"{name}.npy" for name in names} <= set(archive.namelist())
     return False
 
 
