@@ -273,6 +273,10 @@ def test_plot_writes_pdf_png_and_caption(dmdlab: Command, swept: Path, tmp_path:
     assert code == 0
     assert {Path(line).suffix for line in out.split()} == {".pdf", ".png", ".txt"}
     assert all(Path(line).stat().st_size > 100 for line in out.split())
+    axis = ("--x", "law.dim", "--by", "student.init", "--panels", "law.name", "--measures", "fidelity, seconds")
+    assert dmdlab("plot", "axis", swept, *axis, "--out", tmp_path / "axis")[0] == 0
+    assert (tmp_path / "axis.txt").read_text().startswith("Copying against dimension: law ")
+    assert "are for the plot 'axis'" in " ".join(dmdlab("plot", "curve", swept, "--x", "law.dim")[2].split())
 
 
 def test_run_and_sweep_draw_their_figures_and_say_where(

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import PLOTS, draw, save, save_plot
-from dmdlab.plots.panels import noise_colours, view
+from dmdlab.plots.components import correlations, noise_directions, principal_frame
+from dmdlab.plots.panels import has_plane, noise_colours
 from dmdlab.plots.style import SIZES
 from dmdlab.records.cells import cells_of_starts
 
@@ -112,14 +113,37 @@ def test_panels_show_the_lowest_seed_of_each_row_on_the_teachers_scale() -> None
 
 
 def test_the_view_is_the_plane_where_there_is_one_and_principal_components_elsewhere() -> None:
+    assert has_plane({"law.name": "ring", "law.dim": 5, "law.embedding": "axes"})
+    assert has_plane({"law.name": "mixture", "law.dim": 2})
+    assert not has_plane({"law.name": "mixture", "law.dim": 3})
     teacher = np.random.default_rng(0).standard_normal((500, 5)) * [1, 1, 9, 1, 5] + 3
-    frame, centre, name = view({"law.name": "ring", "law.embedding": "axes"}, teacher)
-    assert (frame == np.eye(5, 2)).all()
-    assert not centre.any()
-    frame, centre, name = view({"law.name": "mixture"}, teacher)
-    assert "principal" in name
+    frame, centre = principal_frame(teacher)
     np.testing.assert_allclose(np.abs(frame.T[:, [2, 4]]), np.eye(2), atol=0.1)
     np.testing.assert_allclose(centre, teacher.mean(axis=0))
+
+
+def test_the_noises_directions_are_those_that_predict_the_components() -> None:
+    rng = np.random.default_rng(0)
+    z = 80 * rng.standard_normal((2000, 6))
+    components = np.stack([9 * np.tanh(z[:, 4] / 80), z[:, 1] / 80 + rng.standard_normal(2000)], axis=1)
+    directions = noise_directions(z, components)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(directions[[4, 1]], np.eye(2), atol=0.1)
+    np.testing.assert_allclose(correlations(components, components * [2, -3] + 1), [1, -1])
+    assert not correlations(components, np.zeros_like(components)).any()
+
+
+def test_components_show_rows_that_their_colours_were_not_fitted_on() -> None:
+    """Where noise and outputs have nothing in common, as here, the correlations say so."""
+    drawing = draw("components", sweep((2, 20), seeds=1))
+    assert len(drawing.figure.axes) == 8  # the plane has no row
+    points = [len(found[0].get_offsets()) for found in marks(drawing.figure, "points")]
+    assert set(points) == {20}  # of 40 rows
+    told = drawing.figure.axes[0].get_xlabel()
+    assert all(abs(float(r.strip("$ r="))) < 0.5 for r in told.rpartition("components, ")[2].split(","))
+    assert "polar factor of E[c z^T], fitted on every second row" in drawing.caption
+    with pytest.raises(InputError, match="two dimensions or one; `dmdlab plot panels"):
+        draw("components", sweep((2,), seeds=1))
 
 
 def test_colours_tell_direction_by_hue_and_distance_by_lightness() -> None:

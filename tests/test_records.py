@@ -15,7 +15,7 @@ from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate
-from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, paired, varying
+from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, paired, short, told, varying
 from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records, select
 from dmdlab.records.writing import prepare, replacing, write_json, write_text
 
@@ -276,6 +276,22 @@ def test_results_of_two_versions_are_never_averaged() -> None:
     with pytest.raises(InputError, match=r"differ in result_version \(1, 2\).*result_version=VALUE"):
         cells_of_starts(mixed)
     assert len(cells_of_starts(select(mixed, {"result_version": 2}))) == 1
+
+
+def test_where_a_file_lies_tells_no_cells_apart_once_its_digest_is_there() -> None:
+    moved = [made("images", seed=seed, law__path=f"at {seed}", law__labels="x", law__digest="d") for seed in (0, 1)]
+    assert varying(moved) == ["seed"]
+    assert len(cells(moved)) == 1
+    assert [record.row["law.path"] for record in moved] == ["at 0", "at 1"]
+    other = [made("images", law__path=path) for path in ("here", "there")]
+    assert varying(other) == ["law.path"]
+
+
+def test_settings_are_told_as_one_would_type_them() -> None:
+    values = {"law.name": "ring", "law.dim": 8, "student.init": "random", "student.learning_rate": 5e-5}
+    assert [told(*item) for item in values.items()] == ["ring", "d = 8", "random init", "student.learning_rate = 5e-5"]
+    assert [short(v) for v in (5e-4, 0.002, 80.0, 2.5e6, 0.0, (16, 32), True)] == [
+        "5e-4", "0.002", "80", "2.5e6", "0", "16, 32", "True"]  # fmt: skip
 
 
 def test_a_figure_has_one_cell_for_each_law_dimension_and_start_with_every_finished_run_once() -> None:

@@ -89,6 +89,7 @@ def run(
     sets them.
     """
     from dmdlab.experiments import load
+    from dmdlab.plots.endings import figures_of_run
 
     path, overrides = split_words(words)
     found = load(path, preset, overrides)
@@ -106,7 +107,7 @@ def run(
             print(f"- {sentence}")
         print(f"Record: {record.folder}")
         if record.summary["status"] == "done":
-            draw(["panels", "curve"], [record], record.folder)
+            draw(figures_of_run([record]), [record], record.folder)
     _exit_on_failures(records)
 
 
@@ -236,6 +237,7 @@ def _report(question: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
     from dmdlab.lab.plan import counted
     from dmdlab.pairing.words import interval
+    from dmdlab.plots.endings import figures_of_sweep
     from dmdlab.records.cells import cells, legend, paired
 
     found = cells(records)
@@ -245,8 +247,7 @@ def _report(question: str, records: "Sequence[Record]", out: Path) -> None:
     if differences:
         told = [f"{name}: {interval(i.mean, i.low, i.high)}" for name, i in differences]
         print(f"pair_cosine, teacher start less rotated start, paired over seeds: {'; '.join(told)}.")
-    dims = {r.config["law.dim"] for r in records}
-    draw(["dimension" if len(dims) > 1 else "panels", "curve"], records, out / "figures")
+    draw(figures_of_sweep(records), records, out / "figures")
 
 
 def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:

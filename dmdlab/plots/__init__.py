@@ -13,7 +13,8 @@ from dmdlab.plots.curve import curve_figure
 from dmdlab.plots.dimension import dimension_figure
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps
-from dmdlab.plots.panels import panels_figure
+from dmdlab.plots.panels import components_figure, panels_figure
+from dmdlab.plots.pictures import pictures_figure
 from dmdlab.plots.ranks import draw_ranks
 from dmdlab.plots.samples import of_samples
 from dmdlab.plots.style import SIZES, Drawing, Size, save
@@ -25,6 +26,8 @@ PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
     "dimension": dimension_figure,
     "axis": axis_figure,
     "panels": panels_figure,
+    "components": components_figure,
+    "pictures": pictures_figure,
     "curve": curve_figure,
     "calibration": calibration_figure,
     "heatmap": of_samples(draw_heatmaps, paper=4, slide=2),  # every box stays visible

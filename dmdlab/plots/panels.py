@@ -3,6 +3,7 @@
 Four scatter panels a row: the noise z, the teacher's Phi_K(z), its one-step Phi_1(z), and the student's G(z). A point
 has the colour of its noise in all of them: hue is the noise's direction in the plane, lightness its distance from the
 centre. If the student copies, the second and fourth panel agree in colour; if it remaps, only in shape.
+Where no plane holds the law, see `components`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,40 +12,69 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from dmdlab.config import InputError
 from dmdlab.plots import captions
-from dmdlab.plots.style import INIT_STYLES, PAPER, VERMILLION, Drawing, Size, new_figure
-from dmdlab.records.cells import cells_of_starts
+from dmdlab.plots.blocks import first_cells, name_block, name_width
+from dmdlab.plots.components import FIT, IN_WORDS, SHOWN, correlations, noise_directions, principal_frame
+from dmdlab.plots.style import PAPER, VERMILLION, Drawing, Size, new_figure
+from dmdlab.records.cells import Cell, finished
 from dmdlab.records.record import Record
 
 PLANAR = ("ring", "chessboard", "moons", "spiral")
 """Laws whose first two coordinates are their plane when `law.embedding` is 'axes'."""
 
+MOST, MOST_SLIDE = 4, 2
+"""Rows of panels."""
+
 
 def panels_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """One row for each law, dimension and init among `records` (its lowest seed); the first 4 of them, 2 on a slide.
+    """One row for each setting among `records` (its lowest seed); the first 4 of them, 2 on a slide.
 
-    Raises `InputError`: no finished run, or runs of one row that differ in more than the seed.
+    Raises `InputError`: no finished run.
     """
-    first = [cell.records[0] for cell in cells_of_starts(records)[: 2 if scale.slide else 4]]
+    cells, rest = first_cells(records, MOST_SLIDE if scale.slide else MOST)
+    return _figure(cells, [has_plane(cell.records[0].row) for cell in cells], rest, scale)
+
+
+def components_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """The same in two principal components of the teacher's outputs, for runs in more than two dimensions.
+
+    Raises `InputError`: no finished run, or none beyond two dimensions.
+    """
+    beyond = [record for record in finished(records) if record.row["law.dim"] > 2]
+    if not beyond:
+        raise InputError("two principal components: these runs have two dimensions or one; `dmdlab plot panels DIR`")
+    cells, rest = first_cells(beyond, MOST_SLIDE if scale.slide else MOST)
+    return _figure(cells, [False] * len(cells), rest, scale)
+
+
+def _figure(cells: Sequence[Cell], planes: Sequence[bool], rest: str, scale: Size) -> Drawing:
+    """A row for each cell, in its law's plane or in two principal components; `rest`: what is not shown."""
+    first = [cell.records[0] for cell in cells]
     steps = captions.shared(first, "teacher.steps")
     titles = "noise $z$", rf"teacher $\Phi_{{{steps}}}(z)$", r"one step $\Phi_1(z)$", "student $G(z)$"
-    side = scale.double / 4
-    height = min(scale.height, len(first) * (side + 1.4 * scale.font / 72) + 2.4 * scale.font / 72)
+    side = (scale.double - name_width(cells, scale)) / 4 - 0.6 * scale.font / 72
+    height = min(scale.height, len(first) * (side + 4.1 * scale.font / 72) + 2.4 * scale.font / 72)
     with new_figure(scale.double, height, scale) as figure:
         grid = figure.subplots(len(first), 4, squeeze=False)
-        for row, record in zip(grid, first, strict=True):
-            _draw_row(row, record, scale)
+        for row, cell, plane in zip(grid, cells, planes, strict=True):
+            _draw_row(row, cell, plane, scale)
+            name_block(row[0], cell, side, scale)
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title)
-    return Drawing(figure, _caption(first))
+    return Drawing(figure, _caption(first, "" if all(planes) else IN_WORDS, rest))
 
 
-def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
-    """The four panels of one run, teacher outputs and student on one scale."""
-    arrays = record.arrays()
-    frame, centre, name = view(record.row, arrays["teacher"])
+def _draw_row(row: Sequence[Axes], cell: Cell, plane: bool, scale: Size) -> None:
+    """The four panels of one cell's first run, teacher outputs and student on one scale."""
+    record = cell.records[0]
+    arrays, values = record.arrays(), record.row
+    d = arrays["teacher"].shape[1]
+    frame, centre = (np.eye(d, 2), np.zeros(d)) if plane else principal_frame(arrays["teacher"])
     flat = {key: (arrays[key] - centre) @ frame for key in ("teacher", "one_step", "student")}
-    noise = arrays["noise"] @ frame
+    directions = frame if plane else noise_directions(arrays["noise"][FIT], flat["teacher"][FIT])
+    shown = slice(None) if plane else SHOWN
+    noise, flat = (arrays["noise"] @ directions)[shown], {key: points[shown] for key, points in flat.items()}
     colours = noise_colours(noise)
     flat["one_step"] = flat["one_step"] - flat["one_step"].mean(axis=0)  # its place is lost in the magnification anyway
     reach, small = (1.08 * float(np.quantile(np.abs(flat[key]), 0.999)) for key in ("teacher", "one_step"))
@@ -56,13 +86,20 @@ def _draw_row(row: Sequence[Axes], record: Record, scale: Size) -> None:
         axes.scatter(points[:, 0], points[:, 1], c=colours, gid="points", **dots)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
-    values = record.row
-    row[0].set_ylabel(f"{values['law.name']}, $d = {values['law.dim']}$\n{INIT_STYLES[values['student.init']].label}")
-    row[0].set_xlabel(name)
+    row[0].set_xlabel(
+        ("first two coordinates" if d > 2 else "") if plane else _told(correlations(noise, flat["teacher"]))
+    )
+    if not plane:
+        row[1].set_xlabel("two principal components")
     if not record.teacher_ok:
         row[1].set_xlabel("failed its own check", color=VERMILLION)
     row[2].set_xlabel(f"magnified {zoom:.0f} times" if zoom > 1 else "")
     row[3].set_xlabel(_reading(values), fontsize=0.9 * scale.font)
+
+
+def _told(r: np.ndarray) -> str:
+    """Under noise in the directions that tell the components."""
+    return f"two directions that tell\nthe components, $r = {r[0]:.2f}$, ${r[1]:.2f}$"
 
 
 def _reading(row: Mapping[str, Any]) -> str:
@@ -78,18 +115,9 @@ def _reading(row: Mapping[str, Any]) -> str:
     )
 
 
-def view(row: Mapping[str, Any], teacher: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """The plane to look at: two directions (d, 2), the centre (d,), and the plane's name.
-
-    The first two coordinates where they hold the law (d = 2, and planar laws in the axes), else the first two principal
-    components of the teacher's outputs (n, d).
-    """
-    teacher, d = teacher.astype(np.float64), teacher.shape[1]
-    if d <= 2 or (row["law.name"] in PLANAR and row.get("law.embedding", "axes") == "axes"):
-        return np.eye(d, 2), np.zeros(d), "first two coordinates" if d > 2 else ""
-    centre = teacher.mean(axis=0)
-    _, _, directions = np.linalg.svd(teacher - centre, full_matrices=False)
-    return directions[:2].T, centre, "two principal components"
+def has_plane(row: Mapping[str, Any]) -> bool:
+    """Whether the first two coordinates hold the law: d = 2, and planar laws in the axes."""
+    return row["law.dim"] <= 2 or (row["law.name"] in PLANAR and row.get("law.embedding", "axes") == "axes")
 
 
 def noise_colours(noise: np.ndarray) -> np.ndarray:
@@ -113,10 +141,11 @@ def _srgb(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def _caption(records: Sequence[Record]) -> str:
+def _caption(records: Sequence[Record], components: str, rest: str) -> str:
     return (
         "Pairing panels: noise, teacher, one-step teacher and student, each point in the colour of its noise (hue: "
         "direction, lightness: distance from the centre). Teacher and student agree in colour where the student "
-        f"copies, and only in shape where it remaps. Lowest seed of each row: {captions.shared(records, 'seed')}. "
+        f"copies, and only in shape where it remaps. {components}"
+        f"{rest}Lowest seed of each row: {captions.shared(records, 'seed')}. "
         f"{captions.flagged(records)}{captions.setting(records)} {captions.provenance(records)}"
     )
