@@ -9,9 +9,8 @@ import pytest
 from least import least
 from pydantic import Field
 
-from dmdlab import experiments as files
 from dmdlab.config import Experiment, InputError, experiment_from
-from dmdlab.experiments import load, parse_words, resolve, spelled_out
+from dmdlab.experiments import files, load, parse_words, resolve, spelled_out
 from dmdlab.laws import LAWS, Cube, law_parameters
 from dmdlab.networks import NETWORKS
 from dmdlab.networks.mlp import MLP, MLPSettings

@@ -143,6 +143,11 @@ class MeasureConfig(Section):
     """What is measured at the end of a run, and how often on the way."""
 
     samples: int = Field(1000, ge=2, description="n, rows of every array of a measurement (paper: 1000)")
+    bases: int = Field(
+        4,
+        ge=2,
+        description="random bases of each planted turn in the calibration, the fewest for a useful interval (ours)",
+    )
     checkpoints: Count = Field(24, description="log-spaced points of the training curve (ours)")
     turns: bool = Field(
         False, description="whether one turn of the noise is fitted, too (rotation_explained; not cheap)"

@@ -30,12 +30,6 @@ from dmdlab.training.teacher import train_teacher
 # 5 degrees: teachers whose map has edges lose pair_cosine linearly from the start. 120 and 180 show the way back.
 ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0)
 SHARES = (0.5,)
-BASES = 4
-"""The fewest random bases that give the angle a useful interval (Student's factor is 13 with two, 3.2 with four)."""
-FRESH = 1 + BASES
-"""Multiples of n of fresh noise: the reference, and one for each draw of the null, so that these share no rows."""
-
-
 LOCAL_SHARE, LOCAL_POINTS = 16, 64
 """local_cosine and local_gain are calibrated at n / 16 points, at most 64 (ours): exact answers to changes of the noise
 cost as much as three to six flows, and with all angles so a tenth of a calibration's 42 flows of n rows."""
@@ -47,7 +41,7 @@ local_cosine and local_gain read under turns."""
 
 def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
     """What a calibration's row says of it: its id, the configuration keys that it depends on, where it was made."""
-    keys = ("law.", "noise.", "teacher.kind", "teacher.steps", "teacher.solver", "measure.samples")
+    keys = ("law.", "noise.", "teacher.kind", "teacher.steps", "teacher.solver", "measure.samples", "measure.bases")
     found = {key: value for key, value in spelled_out(experiment).items() if key.startswith(keys)}
     if experiment.teacher.kind == "network":
         found |= {"teacher": experiment.teacher_id, "seed": experiment.seed}
@@ -57,9 +51,15 @@ def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
     return {"calibration": calibration_id(experiment), **found, **place}
 
 
+def fresh_multiple(experiment: Experiment) -> int:
+    """Multiples of n of fresh noise: the reference, and one for each draw of the null, so that these share no rows."""
+    return 1 + experiment.measure.bases
+
+
 def calibration_id(experiment: Experiment) -> str:
     """Ten hex digits that determine the calibration."""
-    settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "bases": BASES, "fresh": FRESH, "version": VERSION}
+    settings = {"angles": ANGLES_DEGREES, "shares": SHARES, "version": VERSION}
+    settings |= {"bases": experiment.measure.bases, "fresh": fresh_multiple(experiment)}
     return fingerprint({**map_keys(experiment), "measure.samples": experiment.measure.samples, "calibration": settings})
 
 
@@ -76,19 +76,20 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
     """
     seed = experiment.seed if experiment.teacher.kind == "network" else 0
     n, d, sigma_max = experiment.measure.samples, experiment.law.dim, experiment.noise.sigma_max
+    bases, fresh = experiment.measure.bases, fresh_multiple(experiment) * n
     law = make_law(experiment.law.model_dump()).to(device)
     phi = flow_map(experiment, _denoiser(experiment, law, device, row))
-    rows = {"labels": (n, "calibration labels"), "fresh_labels": (FRESH * n, "fresh calibration labels")}
+    rows = {"labels": (n, "calibration labels"), "fresh_labels": (fresh, "fresh calibration labels")}
     labels = {key: noise_labels(experiment, law, [seed], *of) for key, of in rows.items()}
     return calibrate(
         _numpy_map(phi, device),
         latents(seed, n, d, sigma_max, "calibration").numpy(),
-        fresh_noise=latents(seed, FRESH * n, d, sigma_max, "fresh calibration").numpy(),
+        fresh_noise=latents(seed, fresh, d, sigma_max, "fresh calibration").numpy(),
         rng=stream(seed, "calibration", "bases"),
         angles_degrees=ANGLES_DEGREES,
         shares=SHARES,
-        bases=BASES,
-        local_points=min(LOCAL_POINTS, max(BASES, n // LOCAL_SHARE)),
+        bases=bases,
+        local_points=min(LOCAL_POINTS, max(bases, n // LOCAL_SHARE)),
         local_answers=_numpy_answers(phi, device),
         **{key: None if own is None else own[0].numpy() for key, own in labels.items()},
     )

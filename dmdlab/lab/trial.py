@@ -26,7 +26,7 @@ from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import told
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import FRESH
+from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
 from dmdlab.lab.local import covariance_rows
@@ -230,7 +230,7 @@ def _calibrating(group: Group, law: Law) -> Iterator[object]:
     """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
     e, one = group.shared, _networks(1, law, group.shared)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
-    z = torch.empty(1, (FRESH - 1) * e.measure.samples, law.dim)
+    z = torch.empty(1, (fresh_multiple(e) - 1) * e.measure.samples, law.dim)
     yield z
     yield rest, z, applied(_phi(e, law, one, 2), z, "cpu", _labels(e, z))
 
