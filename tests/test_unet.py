@@ -89,6 +89,7 @@ def test_all_ways_to_convolve_agree_forward_and_backward(side: int) -> None:
 def test_the_rule_is_the_devices_and_names_ways_that_there_are() -> None:
     assert way_to_convolve("cpu") == "grouped"
     assert way_to_convolve("cuda") == "loop"
+    assert network(Pictures()).ways() == {"convolutions": "grouped"}  # on a CPU
 
 
 # --- the network

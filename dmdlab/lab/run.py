@@ -61,11 +61,11 @@ class Progress:
 
 
 class Clock:
-    """Seconds by stage; `lap` books the time since the last lap. `ways`: how each training went."""
+    """Seconds by stage; `lap` books the time since the last lap. `ways`: how each training, and the network, went about it."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
-        self.ways: dict[str, Way] = {}
+        self.ways: dict[str, str] = {}
         self.last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
@@ -95,6 +95,7 @@ def run_group(
     place = torch.tensor(group.place)
 
     start = make_denoiser(len(group.seeds), law, first.network, device, classes_told(first, law))
+    clock.ways |= start.network.ways()
     yield from _train_starts(group, law, start, store, way, clock)
     risks = excess_risks(group, start, law, device)
     clock.lap("teacher")

@@ -154,6 +154,10 @@ class Ensemble(nn.Module):
         """e, the number of networks."""
         return self.flat.shape[0]
 
+    def ways(self) -> dict[str, str]:
+        """How it computes where that is a choice, by name, for the record."""
+        return {}
+
     def initialise(self, generators: Sequence[torch.Generator]) -> "Ensemble":
         """Let every layer that has a `draw` draw member i's weights from generators[i] alone (CPU), in their order."""
         for module in self.modules():
