@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dmdlab.config import InputError
-from dmdlab.pairing import assignment, measure
+from dmdlab.pairing import assignment, calibrate, measure
 from dmdlab.pairing.within import LEAST_ROWS, WITHIN, within_classes
 
 CENTRES = np.array([[-20.0, 0.0], [20.0, 0.0], [0.0, 20.0]])
@@ -82,3 +82,24 @@ def test_labels_that_are_none_are_refused(wrong: dict[str, np.ndarray]) -> None:
     given = {"label": label, "reference": teacher, "reference_label": label} | wrong
     with pytest.raises(InputError, match=f"{next(iter(wrong))} is .* expected 60 integers"):
         within_classes(teacher, teacher, **given)
+
+
+# --- planted turns of a teacher that is told the class
+
+
+def stretched(z: np.ndarray, label: np.ndarray) -> np.ndarray:
+    return z * (1.0 + label[:, None])
+
+
+def test_points_keep_their_class_under_planted_turns() -> None:
+    rng = np.random.default_rng(0)
+    noise, fresh = rng.normal(size=(40, 3)), rng.normal(size=(120, 3))
+    labels, fresh_labels = rng.integers(5, size=40), rng.integers(5, size=120)
+    given = {"fresh_noise": fresh, "angles_degrees": (0, 45, 90), "shares": (), "bases": 3, "local_points": 30}
+    read = calibrate(stretched, noise, rng=rng, labels=labels, fresh_labels=fresh_labels, **given)
+    np.testing.assert_allclose(read.planted["local_gain"], 1.0)  # each point's own stretch
+    assert not np.isclose(read.null["local_gain"], 1.0).any()
+    np.testing.assert_allclose(read.planted["variance_ratio"], 1.0, atol=0.05)
+    for wrong in ({"labels": labels}, {"labels": labels[1:], "fresh_labels": fresh_labels}):
+        with pytest.raises(InputError, match=r"labels and fresh_labels must be \(40,\) and \(120,\)"):
+            calibrate(stretched, noise, rng=rng, **given, **wrong)

@@ -22,6 +22,7 @@ from dmdlab.pairing.resampling import with_intervals
 from dmdlab.pairing.resolution import resolvable
 from dmdlab.pairing.rotation import planted_turns, rotation_explained
 from dmdlab.pairing.statistics import Interval, mean_interval, paired_difference
+from dmdlab.pairing.within import within_classes
 from dmdlab.transport import assignment
 
 __all__ = [
@@ -51,4 +52,5 @@ __all__ = [
     "resolvable",
     "rotation_explained",
     "with_intervals",
+    "within_classes",
 ]
