@@ -58,6 +58,8 @@ DECAYS = [renamed(made(student__decay=decay), decay) for decay in ("cosine", "co
          Layout("network.width", "student.clip", "law.name")),
         ([*of_widths(8, 16), *of_widths(8, 16, init="rotated"), *of_widths(8, 16, student__clip=2.0)], {},
          Layout("network.width", "student.init", "student.clip")),
+        ([renamed(made(dim=d, network__width=w), f"{d} {w}") for d in (2, 4) for w in range(8, 16)], {},
+         Layout("network.width", "law.dim", "law.name")),
         ([made("field", law__side=4, dim=16), made("field", law__side=8, dim=64)], {}, DIMENSION),
         (rates(), {"by": "law.name"}, Layout("law.dim", "law.name", "student.learning_rate")),
     ],
@@ -108,7 +110,10 @@ class Calibrated(Made):
         return calibrate(np.tanh, noise, fresh_noise=fresh, rng=rng, bases=3, angles_degrees=(0, 30, 60, 90), shares=())
 
     def curve(self) -> dict[str, np.ndarray]:
-        return super().curve() | {"pair_cosine": np.array([0.9, 0.5, -0.2])}
+        return super().curve() | {
+            "pair_cosine": np.array([0.9, 0.5, -0.2]),
+            "variance_ratio": np.array([0.001, 0.5, 1.0]),
+        }
 
 
 def calibrated(records: list[Made]) -> list[Calibrated]:
@@ -137,9 +142,10 @@ def test_the_curve_figure_reads_its_angles_by_the_calibration_and_follows_any_se
     assert [axes.get_title() for axes in figure.axes[:3]] == [
         f"student.learning_rate = {r}" for r in ("5e-5", "5e-4", "0.005")
     ]
-    angles = drawn(figure.axes[-1], "teacher line")[0].get_ydata()
-    assert angles == pytest.approx([remap_angle(runs[0].calibration(), cosine).value for cosine in (0.9, 0.5, -0.2)])
-    assert angles[-1] == 90.0
+    pale, line = (drawn(figure.axes[-1], f"teacher {kind}")[0].get_ydata() for kind in ("collapsed", "line"))
+    assert pale == pytest.approx([remap_angle(runs[0].calibration(), cosine).value for cosine in (0.9, 0.5, -0.2)])
+    assert pale[-1] == 90.0
+    np.testing.assert_array_equal(line, [np.nan, *pale[1:]])
     with pytest.raises(InputError, match=r"for student\.clip \(2; 10\)"):
         draw("curve", [*of_widths(8, 16), *of_widths(8, 16, init="rotated"), *of_widths(8, 16, student__clip=2.0)])
 
@@ -162,7 +168,7 @@ def test_what_makes_no_figure_along_a_setting_is_refused(choice: Choice, sentenc
 
 
 def test_more_lines_than_markers_and_options_of_another_plot_are_refused() -> None:
-    many = [renamed(made(dim=d, network__width=w), f"{d} {w}") for d in (2, 4) for w in range(8, 16)]
+    many = [renamed(made(dim=d, network__width=w), f"{d} {w}") for d in range(2, 10) for w in range(8, 16)]
     with pytest.raises(InputError, match=r"8 lines, one for each network\.width .* choose at most 7"):
         draw("axis", many)
     with pytest.raises(InputError, match="are for the plot 'axis'"):

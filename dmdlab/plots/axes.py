@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from dmdlab.pairing.glossary import Metric
-from dmdlab.plots.style import GREY, Size
+from dmdlab.plots.style import GREY, LETTER, Size
 from dmdlab.records.cells import short
 from dmdlab.records.layout import numeric
 
@@ -40,6 +40,13 @@ def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], *
     """A line's name at the right edge of the panel, at the height of `value`, shifted by so many points."""
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "color": GREY}
     axes.annotate(text, (1, value), shift, **where | style)
+
+
+def fit_label(axes: Axes, height: float) -> None:
+    """Make the name of the y axis fit into so many inches."""
+    letters = len(axes.get_ylabel().replace("$", "").replace("\\Delta", "D"))
+    label = axes.yaxis.label
+    label.set_fontsize(min(label.get_fontsize(), 72 * height / (LETTER * letters)))
 
 
 DECADE = 10

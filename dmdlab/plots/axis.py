@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError, nearest
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.plots import captions
+from dmdlab.plots.axes import fit_label
 from dmdlab.plots.axis_panels import Shown, draw_row
 from dmdlab.plots.axis_words import caption, legend, note
 from dmdlab.plots.calibration import once
@@ -75,8 +76,8 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
             draw_row(panels, cells, shown)
             if shown.layout.rows:
                 _name_row(panels[0], in_figure(shown.layout.rows, value), 0.65 * height / lines, scale)
-            if scale.slide and lines > 2:
-                _shrink_labels(panels, 0.65 * height / lines)
+            for axes in panels if scale.slide and lines > 2 else ():
+                fit_label(axes, 0.65 * height / lines)
         for axes, metric, letter in zip(flat, shown.metrics, "abcdefghijkl", strict=False):
             axes.set_title(f"({letter}) {metric.title}".strip(), loc="left")
         for axes in _lowest(flat[: wide * len(rows)], columns):
@@ -164,14 +165,6 @@ def _name_row(axes: Axes, name: str, height: float, scale: Size) -> None:
     beside: dict[str, Any] = {"xycoords": (axes.yaxis.label, "axes fraction"), "textcoords": "offset points"}
     bold: dict[str, Any] = {"fontweight": "bold", "fontsize": size, "rotation": 90, "ha": "right", "va": "center"}
     axes.annotate(long, (0, 0.5), (-0.5 * scale.font, 0), **beside, **bold)
-
-
-def _shrink_labels(panels: Sequence[Axes], height: float) -> None:
-    """Make the names of the y axes fit into so many inches."""
-    for axes in panels:
-        letters = len(axes.get_ylabel().replace("$", "").replace("\\Delta", "D"))
-        label = axes.yaxis.label
-        label.set_fontsize(min(label.get_fontsize(), 72 * height / (LETTER * letters)))
 
 
 def _add_legend(figure: Figure, shown: Shown, scale: Size) -> None:

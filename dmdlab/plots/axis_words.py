@@ -51,8 +51,9 @@ def note(shown: Shown, failed: int, places: bool = True) -> str:
 def _place(cell: Cell, shown: Shown) -> str:
     """'teacher d = 2': where a value is missing."""
     by, x = shown.layout.by, shown.layout.x
-    line = cell.init if by == "student.init" else told(by, cell.value(by)) + ","
-    return f"{line} {told(x, cell.value(x))}"
+    if shown.layout.of_dimension:
+        return f"{cell.init} d = {cell.dim}"
+    return f"{told(by, cell.value(by))}, {told(x, cell.value(x))}"
 
 
 def caption(shown: Shown, told_beside: str) -> str:

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from dmdlab.config import InputError
-from dmdlab.pairing import METRICS
+from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.plots import captions
-from dmdlab.plots.axes import degree_axis, guide_lines
+from dmdlab.plots.axes import degree_axis, fit_label, guide_lines
 from dmdlab.plots.calibration import once
 from dmdlab.plots.style import LETTER, PAPER, VERMILLION, Drawing, LineStyle, Size, in_figure, line_styles, new_figure
 from dmdlab.records.cells import Cell, cells_along, laws_of, records_of, short, told
@@ -46,7 +46,8 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     rows = ("dm_loss", "pair_cosine") if scale.slide else ROWS
     rows = (*rows, "remap_angle") if held else rows
     width = scale.single if len(values) == 1 and not scale.slide else scale.double
-    with new_figure(width, min(scale.height, len(rows) * scale.row * 0.85 + 0.6), scale) as figure:
+    height = min(scale.height, len(rows) * scale.row * 0.85 + 0.6)
+    with new_figure(width, height, scale) as figure:
         grid = figure.subplots(len(rows), len(values), sharex=True, sharey="row", squeeze=False)
         for column, value in zip(grid.T, values, strict=True):
             here = [cell for cell in groups if cell.value(layout.x) == value]
@@ -56,6 +57,8 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             column[-1].set_xlabel("iteration")
         for axes, key in zip(grid[:, 0], rows, strict=True):
             axes.set_ylabel(LABELS.get(key) or METRICS[key].label)
+            if scale.slide:
+                fit_label(axes, 0.7 * height / len(rows))
         handles = [Line2D([], [], color=s.colour, ls=s.line, label=s.label) for s in styles.values()]
         figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(values) > 1 else 2)
         if warning := captions.flagged(records_of(groups)):
@@ -101,6 +104,10 @@ def _draw(
         if key == "remap_angle":
             own = [calibrations.get(str(record.row["calibration"])) for record in cell.records]
             curves = np.array([_angles(c, t["pair_cosine"]) for c, t in zip(own, tables, strict=True)])
+            faint: dict[str, Any] = {"color": colour, "ls": line, "alpha": 0.35, "lw": 0.7 * scale.line}
+            axes.plot(iterations, curves.mean(axis=0), gid=f"{value} collapsed", **faint)
+            collapsed = np.array([table["variance_ratio"] < COLLAPSED_VARIANCE_RATIO for table in tables])
+            curves = np.where(collapsed, np.nan, curves)
         else:
             curves = np.array([table[key] for table in tables])  # (seeds, checkpoints)
         axes.plot(iterations, curves.mean(axis=0), color=colour, ls=line, gid=f"{value} line")
@@ -111,6 +118,7 @@ def _draw(
     if key == "remap_angle":
         degree_axis(axes)
     if key in METRICS:
+        axes.set_ymargin(0.18)  # room for the names of guides
         guide_lines(axes, METRICS[key], scale)
     else:
         axes.set_yscale("log")
@@ -129,7 +137,8 @@ def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str
     fixed = [told(key, groups[0].value(key)) for key in ("law.dim", "student.init") if key not in layout.keys]
     angle = (
         "The remap angle reads pair_cosine by the run's own calibration: 90 stands for 90 or more, a gap for a value "
-        "that it cannot resolve. "
+        f"that it cannot resolve. Thin and pale: a seed's student is collapsed (variance ratio below "
+        f"{COLLAPSED_VARIANCE_RATIO:g}), and its record would leave the angle unresolved. "
     )
     return (
         f"Training curves ({shown}) of law {', '.join([laws_of(groups)[0], *fixed])}. "

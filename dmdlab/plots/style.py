@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from dmdlab.config import InputError
 from dmdlab.records.cells import short, told
+from dmdlab.records.layout import MOST_LINES
 from dmdlab.records.writing import prepare, replacing, write_text
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -81,10 +82,8 @@ INIT_STYLES: dict[str, LineStyle] = {
 }
 """A student's start, everywhere."""
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "h")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "h")  # MOST_LINES of them
 _LINES = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (2, 2)))
-MOST_LINES = len(_MARKERS)
-"""Values of one setting that markers and lines tell apart."""
 
 
 def line_styles(key: str, values: Sequence[Any]) -> dict[Any, LineStyle]:

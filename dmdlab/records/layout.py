@@ -12,6 +12,10 @@ NO_AXES = ("seed", "result_version")
 """Settings that no figure lays along anything by itself: it averages over seeds, and never over versions."""
 
 
+MOST_LINES = 7
+"""Lines that a figure tells apart by their markers."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """A figure's settings: along x, one line each, and one row of panels each (None: one row for all)."""
@@ -40,7 +44,8 @@ def layout_of(
     """The layout of these runs; what is not given is chosen among the settings that vary.
 
     x: the dimension, else the numeric one with most values, else the one with most values in words. Lines: the start,
-    else the next one. Rows: the law, else the next one. A setting that follows from those already taken, as law.side
+    else the next one; the two are swapped where only that keeps the lines to `MOST_LINES`. Rows: the law, else the next
+    one. A setting that follows from those already taken, as law.side
     does from the dimension, is no axis of its own.
 
     Raises `InputError`: no finished run, an unknown setting, or one that is given twice.
@@ -66,6 +71,9 @@ def layout_of(
         constant = [key for key in reversed(STARTS) if key not in (*taken, named)]
         by = DIMENSION.by if DIMENSION.by in open_ else [*open_, *constant][0]
         taken.append(by)
+    if given["--x"] is None and given["--by"] is None:
+        lines, along = (distinct(setting(record, key) for record in done) for key in (by, x))
+        x, by = (by, x) if len(lines) > MOST_LINES >= len(along) else (x, by)
     if rows is None and (named is None or named not in free):
         open_ = [key for key in free if key not in taken and _told_apart(done, key, taken)]
         named = next(iter(open_), named)
