@@ -48,7 +48,7 @@ def test_each_class_is_measured_by_hand_and_the_means_weigh_rows() -> None:
     assert (told["classes_left_out"], told["rows_left_out"], told["least_rows"]) == (1, 13, LEAST_ROWS)
     assert [c["label"] for c in told["classes"]] == [0, 1]
     (words,) = found.in_words()
-    assert "flatters" in words
+    assert "can flatter" in words
     assert "mean of 2; 1 with fewer than 20 rows left out" in words
 
 

@@ -59,7 +59,7 @@ class WithinClasses:
             return [f"Nothing was measured within classes: none has {LEAST_ROWS} rows."]
         mean = {key: spoken(value) for key, value in self.means().items()}
         return [
-            "Matching across classes flatters, since the class was told with the noise. Within classes (mean of "
+            "Matching across classes can flatter, since the class was told with the noise. Within classes (mean of "
             f"{len(self.rows)}{out}) delta_e is {mean['delta_e']} where a random pairing gets "
             f"{mean['delta_e_ceiling']}, copy_index {mean['copy_index']}, pair_cosine {mean['pair_cosine']}, fidelity "
             f"{mean['fidelity']}."
