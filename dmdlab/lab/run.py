@@ -61,7 +61,7 @@ class Progress:
 
 
 class Clock:
-    """Seconds by stage; `lap` books the time since the last lap. `ways`: how each training, and the network, went about it."""
+    """Seconds by stage; `lap` books the time since the last lap. `ways`: how each was trained."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

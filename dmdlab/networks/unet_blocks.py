@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, silu
+from torch.nn.functional import conv2d, group_norm, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
@@ -69,7 +69,8 @@ class GroupNorm(nn.Module):
     """Each sample's groups of channels at mean 0 and variance 1, then scaled and shifted by channel: the members' own
     learned numbers, and those of an embedding on top (Dhariwal and Nichol 2021, Sec. 3).
 
-    Written as plain means, which a compiler joins with what surrounds them. In float32 at least, whatever came in.
+    By torch's own kernel, which takes samples of all members alike; scale and shift, which differ, come after it. A
+    compiler takes it apart into plain means again. In float32 at least, whatever came in.
     """
 
     def __init__(self, members: int, channels: int) -> None:
@@ -81,17 +82,14 @@ class GroupNorm(nn.Module):
     def forward(self, x: Tensor, more: Tensor | None = None) -> Tensor:
         """x (e, n, c, h, w); more (e, n, 2 c), or (e, 1, 2 c) for all samples: what adds to the scale as a multiple of
         it, then what adds to the shift."""
-        scale, shift = (own.unflatten(2, (self.groups, -1))[..., None, None] for own in (self.scale, self.shift))
+        scale: Tensor = self.scale
+        shift: Tensor = self.shift
         if more is not None:
-            by, to = (own.unflatten(2, (self.groups, -1))[..., None, None] for own in more.chunk(2, dim=2))
-            scale, shift = scale + scale * by, shift + shift * by + to  # (e, n or 1, g, c / g, 1, 1)
-        x = x.to(torch.promote_types(x.dtype, torch.float32)).unflatten(2, (self.groups, -1))  # (e, n, g, c / g, h, w)
-        # sums times 1 / size and not means, whose gradients torch divides only after they are spread over all places
-        each = 1 / x[0, 0, 0].numel()
-        mean = x.sum(dim=(3, 4, 5), keepdim=True) * each
-        variance = (x - mean).square().sum(dim=(3, 4, 5), keepdim=True) * each
-        scale = scale * torch.rsqrt(variance + EPS)
-        return torch.addcmul(shift - mean * scale, x, scale).flatten(2, 3)
+            by, to = more.chunk(2, dim=2)
+            scale, shift = scale + scale * by, shift + shift * by + to  # (e, n or 1, c)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        normal = group_norm(x.flatten(0, 1), self.groups, eps=EPS).view_as(x)
+        return torch.addcmul(shift[..., None, None], normal, scale[..., None, None])
 
     @torch.no_grad()
     def draw(self, generators: Sequence[torch.Generator]) -> None:
