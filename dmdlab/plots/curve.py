@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dmdlab.config import InputError
@@ -33,7 +34,7 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Draw the training curves of `records`: a row for each quantity, a column for each dimension, or for each value of
     what varies instead (`layout_of`), a line for each start or value of a second setting.
 
-    Line: mean over seeds; band: from the lowest to the highest seed. The last row is the remap angle, where runs have a
+    The panels of a lone column stand in two lines. Line: mean over seeds; band: from the lowest to the highest seed. The last row is the remap angle, where runs have a
     calibration. Raises `InputError`: no finished run, several laws or values of a third setting, or more columns than
     fit.
     """
@@ -45,10 +46,15 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     held = {str(h.row["calibration"]): h.found for h in once(records_of(groups))}
     rows = ("dm_loss", "pair_cosine") if scale.slide else ROWS
     rows = (*rows, "remap_angle") if held else rows
-    width = scale.single if len(values) == 1 and not scale.slide else scale.double
-    height = min(scale.height, len(rows) * scale.row * 0.85 + 0.6)
+    alone = len(values) == 1 and not scale.slide  # its panels stand in two lines
+    lines = 2 if alone else len(rows)
+    height = min(scale.height, lines * scale.row * 0.85 + 0.6)
+    width = scale.double
     with new_figure(width, height, scale) as figure:
-        grid = figure.subplots(len(rows), len(values), sharex=True, sharey="row", squeeze=False)
+        if alone:
+            grid = _in_two_lines(figure, len(rows))
+        else:
+            grid = figure.subplots(len(rows), len(values), sharex=True, sharey="row", squeeze=False)
         for column, value in zip(grid.T, values, strict=True):
             here = [cell for cell in groups if cell.value(layout.x) == value]
             for axes, key in zip(column, rows, strict=True):
@@ -64,6 +70,18 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         if warning := captions.flagged(records_of(groups)):
             figure.supxlabel(warning.strip(), x=0.995, ha="right", fontsize=0.85 * scale.font, color=VERMILLION)
     return Drawing(figure, _caption(groups, layout, rows))
+
+
+def _in_two_lines(figure: Figure, count: int) -> np.ndarray:
+    """So many panels, (count, 1), the lowest of each column with the numbers and the name of the x axis."""
+    columns = -(-count // 2)
+    panels = figure.subplots(2, columns, sharex=True).ravel()
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    for axes in panels[count - columns : count]:
+        axes.xaxis.set_tick_params(labelbottom=True)
+        axes.set_xlabel("iteration")
+    return np.asarray(panels[:count, None])
 
 
 def _one_row(groups: Sequence[Cell], layout: Layout) -> None:
