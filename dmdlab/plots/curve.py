@@ -32,9 +32,10 @@ MOST = 6
 
 def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Draw the training curves of `records`: a row for each quantity, a column for each dimension, or for each value of
-    what varies instead (`layout_of`), a line for each start or value of a second setting.
+    what varies instead (`layout_of`), a line for each start or value of a second setting. The panels of a lone column
+    stand in two lines.
 
-    The panels of a lone column stand in two lines. Line: mean over seeds; band: from the lowest to the highest seed. The last row is the remap angle, where runs have a
+    Line: mean over seeds; band: from the lowest to the highest seed. The last row is the remap angle, where runs have a
     calibration. Raises `InputError`: no finished run, several laws or values of a third setting, or more columns than
     fit.
     """
