@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "randomness": set(),
     "laws": {"config", "folders", "randomness", "device"},
     "diffusion": {"config", "laws", "device"},
-    "theory": {"laws", "diffusion"},
+    "theory": {"config", "laws", "diffusion"},
     "networks": {"config", "laws", "diffusion", "device"},
     "training": MAKING - {"training"},
     "experiments": {"config", "trouble", "laws", "networks", "training"},

@@ -1,4 +1,4 @@
-"""Closed forms that the lab is held against: everything about a Gaussian teacher, in float64.
+"""Everything about a Gaussian teacher and the gradient flow of its linear student, in float64.
 
 The data law is N(0, C), C (d, d) symmetric and positive semi-definite (`law.covariance()` of a Gaussian law). Noised to
 level sigma it is N(0, C + sigma^2 I), so its denoiser is linear (Wiener's filter) and its score is -(C + sigma^2)^-1 x:
@@ -15,9 +15,16 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from dmdlab.config import InputError
+
 
 def _function(symmetric: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-    """f of a symmetric matrix (d, d): f acts on its eigenvalues; those below 0 by rounding count as 0."""
+    """f of a symmetric matrix (d, d): f acts on its eigenvalues; those below 0 by rounding count as 0.
+
+    Raises InputError for one that is not symmetric.
+    """
+    if (skew := (symmetric - symmetric.mT).abs().max()) > 1e-6 * symmetric.abs().max():
+        raise InputError(f"a covariance must be symmetric; two mirrored entries differ by {float(skew):.3g}.")
     values, axes = torch.linalg.eigh(symmetric)
     return axes @ (f(values.clamp(min=0)).unsqueeze(-1) * axes.mT)
 
