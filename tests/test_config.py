@@ -57,6 +57,7 @@ OTHER: dict[str, Any] = {
     "student.init": "rotated",
     "student.iterations": 10,
     "student.batch": 16,
+    "student.optimiser": "sgd",
     "student.learning_rate": 2e-6,
     "student.warmup": 7,
     "student.decay": "cosine",
@@ -67,6 +68,7 @@ OTHER: dict[str, Any] = {
     "student.reduction": "sum",
     "fake_score.updates": 2,
     "fake_score.batches": "separate",
+    "fake_score.optimiser": "sgd",
     "fake_score.learning_rate": 2e-6,
     "fake_score.levels": [0.02, 0.98],
     "fake_score.weight": "uniform",
@@ -81,7 +83,7 @@ OTHER: dict[str, Any] = {
 
 # --- defaults
 
-PINNED = {2: "9e87dc33c7"}
+PINNED = {2: "099c38630f"}
 """By version of results: a hash of all defaults."""
 
 
@@ -276,6 +278,7 @@ REFUSED = {
     "not finite": ({"noise.sigma_max": math.inf}, ["noise.sigma_max", "finite", "inf"]),
     "NaN": ({"student.learning_rate": math.nan}, ["student.learning_rate", "finite", "nan"]),
     "unknown choice": ({"student.init": "techer"}, ["student.init", "'teacher', 'rotated' or 'random'", "'techer'"]),
+    "unknown optimiser": ({"student.optimiser": "adam"}, ["student.optimiser", "'adamw' or 'sgd'", "'adam'"]),
     "dim 0": ({"law.dim": 0}, ["law.dim", "greater than or equal to 1", "got 0"]),
     "negative sigma": ({"noise.sigma_min": -0.1}, ["noise.sigma_min", "greater than 0", "-0.1"]),
     "zero sigma": ({"noise.sigma_max": 0.0}, ["noise.sigma_max", "greater than 0"]),

@@ -1,7 +1,7 @@
 """The optimiser against torch's own, one member at a time; teachers that learn, alone as among others."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from dmdlab.laws import Gaussian, Law, Mixture, make_law
 from dmdlab.networks import Ensemble, denoiser_of, make_denoiser, make_network
 from dmdlab.networks.ensemble import ALIGNED
 from dmdlab.randomness import generator
-from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient, warmup_then
+from dmdlab.training.optimiser import EnsembleAdamW, EnsembleOptimiser, EnsembleSGD, Trained, gradient, warmup_then
 from dmdlab.training.teacher import denoising_loss, excess_risk, train_teacher
 
 NETWORK = NetworkSpec(kind="mlp", width=8, depth=2, time_features=4)
@@ -61,14 +61,25 @@ def adamw(in_place: bool, **settings: object) -> EnsembleAdamW:
     return optimiser
 
 
-def stepped(optimiser: EnsembleAdamW, at: Trained, step: int, factor: Tensor | float = 1.0) -> tuple[Trained, Tensor]:
+def sgd(in_place: bool, **settings: object) -> EnsembleSGD:
+    optimiser = EnsembleSGD(network(4), RATES, **settings)  # type: ignore[arg-type]
+    optimiser.in_place = in_place
+    return optimiser
+
+
+each_kind = pytest.mark.parametrize("made", [adamw, sgd], ids=["adamw", "sgd"])
+
+
+def stepped(
+    optimiser: EnsembleOptimiser, at: Trained, step: int, factor: Tensor | float = 1.0
+) -> tuple[Trained, Tensor]:
     """The step from `at` down `factor` times the losses, and the norms."""
     with optimiser.network.holding(at.parameters, trained=True) as leaves:
         loss = factor * losses(optimiser.network, step)
         return optimiser.step(at, gradient(loss, leaves), optimiser.sizes(step, 1)[:, 0])
 
 
-def rows(optimiser: EnsembleAdamW, at: Trained) -> Tensor:
+def rows(optimiser: EnsembleOptimiser, at: Trained) -> Tensor:
     """The parameters (e, P), after a look at the zeros behind them."""
     used, unused = at.parameters.tensor_split([optimiser.network.flat.shape[1]], dim=1)
     assert 0 < unused.shape[1] < ALIGNED
@@ -102,8 +113,31 @@ def test_it_is_torchs_adamw_on_each_member_alone(clip: float, weight_decay: floa
 
 
 @each_way
-def test_a_member_that_breaks_leaves_the_others_steps_alone(in_place: bool) -> None:
-    optimiser = adamw(in_place, total=9, weight_decay=0.1, clip=1.0)
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_sgd_is_torchs_on_each_member_alone_after_a_decay_of_its_own(weight_decay: float, in_place: bool) -> None:
+    together = sgd(in_place, total=6, weight_decay=weight_decay, clip=5.0, warmup=3)
+    at, reference = together.start(), [network(4) for _ in range(4)]
+    alone = [torch.optim.SGD(n.parameters(), lr=1.0) for n in reference]
+    for step in range(6):
+        at, _ = stepped(together, at, step)
+        for i, (own, optimiser) in enumerate(zip(reference, alone, strict=True)):
+            optimiser.zero_grad()
+            losses(own, step)[i].backward()
+            clip_grad_norm_(own.parameters(), 5.0)
+            rate = optimiser.param_groups[0]["lr"] = RATES[i] * min(1.0, (step + 1) / 3)
+            own.flat.mul_(1 - rate * weight_decay)
+            optimiser.step()
+            torch.testing.assert_close(rows(together, at)[i], own.flat[i], rtol=1e-5, atol=1e-7)
+    assert at.counts.tolist() == [6] * 4
+    assert not at.mean.numel() + at.square.numel()
+
+
+@each_kind
+@each_way
+def test_a_member_that_breaks_leaves_the_others_steps_alone(
+    in_place: bool, made: Callable[..., EnsembleOptimiser]
+) -> None:
+    optimiser = made(in_place, total=9, weight_decay=0.1, clip=1.0)
     healthy, mixed = optimiser.start(), optimiser.start()
     spoil = torch.tensor([1.0, math.nan, 1.0, math.inf])
     for step in range(5):
@@ -116,17 +150,21 @@ def test_a_member_that_breaks_leaves_the_others_steps_alone(in_place: bool) -> N
     assert not bad[3].isfinite().all()
 
 
+@each_kind
 @each_way
-def test_a_zero_gradient_is_not_clipped_into_a_nan(in_place: bool) -> None:
-    optimiser = adamw(in_place, total=9, clip=1.0)
+def test_a_zero_gradient_is_not_clipped_into_a_nan(in_place: bool, made: Callable[..., EnsembleOptimiser]) -> None:
+    optimiser = made(in_place, total=9, clip=1.0)
     at, norms = stepped(optimiser, optimiser.start(), 0, 0.0)
     assert not norms.any()
     assert torch.equal(rows(optimiser, at), optimiser.network.flat)
 
 
+@each_kind
 @each_way
-def test_a_step_takes_all_from_its_arguments_and_leaves_the_network_alone(in_place: bool) -> None:
-    optimiser = adamw(in_place, total=9, weight_decay=0.1, clip=1.0)
+def test_a_step_takes_all_from_its_arguments_and_leaves_the_network_alone(
+    in_place: bool, made: Callable[..., EnsembleOptimiser]
+) -> None:
+    optimiser = made(in_place, total=9, weight_decay=0.1, clip=1.0)
     kept = optimiser.network.flat.clone()
     first, _ = stepped(optimiser, optimiser.start(), 0)
     given = Trained(*(t.clone() for t in first))

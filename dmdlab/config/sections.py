@@ -103,10 +103,17 @@ class StudentConfig(Section):
         10_000, description="fake-score updates; the student moves once per fake_score.updates (paper: 50 000)"
     )
     batch: Count = Field(256, description="batch size (paper toys: 512)")
-    learning_rate: Positive = Field(5e-4, json_schema_extra=MEMBER_OWN, description="of AdamW (ours; paper: 2e-6)")
+    optimiser: Literal["adamw", "sgd"] = Field(
+        "adamw", description="of the student: AdamW (paper, DMD2), or plain gradient descent without momentum"
+    )
+    learning_rate: Positive = Field(
+        5e-4, json_schema_extra=MEMBER_OWN, description="of the optimiser (ours; paper: 2e-6)"
+    )
     warmup: int = Field(100, ge=0, description="iterations of linear warm-up, student and fake score (paper: 500)")
     decay: Literal["constant", "cosine"] = Field("constant", description="of both learning rates (paper: constant)")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay, student and fake score (paper, DMD2)")
+    weight_decay: float = Field(
+        0.01, ge=0, description="decoupled weight decay, student and fake score, of either optimiser (paper, DMD2)"
+    )
     clip: float = Field(10.0, ge=0, description="gradient-norm limit per network; 0 turns it off (DMD2: 10)")
     levels: Levels = Field((0.02, 0.98), description="range of the Karras index for the student's update (paper, DMD2)")
     normaliser: Literal["sample", "floored", "batch", "none"] = Field(
@@ -126,7 +133,10 @@ class FakeScoreConfig(Section):
     batches: Literal["shared", "separate"] = Field(
         "shared", description="whether the student's update uses one of the fake score's batches (DMD2) or its own"
     )
-    learning_rate: Positive = Field(1e-3, json_schema_extra=MEMBER_OWN, description="of AdamW (ours; paper: 2e-6)")
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="of the fake score, as student.optimiser is (DMD2)")
+    learning_rate: Positive = Field(
+        1e-3, json_schema_extra=MEMBER_OWN, description="of the optimiser (ours; paper: 2e-6)"
+    )
     levels: Levels = Field((0.0, 1.0), description="range of the Karras index (DMD2: all of it)")
     weight: Literal["edm", "uniform"] = Field(
         "edm", description="1/sigma^2 + 1/sigma_data^2 (DMD2, EDM) or 1 (FastGen)"

@@ -10,7 +10,7 @@ G(z). A cycle is one student update and `fake_score.updates` fake-score updates,
 student moves on the first batch, and the fake score learns from that batch as it was before the move.
 
 Every number that differs from cycle to cycle or from member to member comes in as a tensor with the members first, and
-nothing else is read or changed: a state goes in, which may be used up (`EnsembleAdamW.in_place`), and the next one
+nothing else is read or changed: a state goes in, which may be used up (`EnsembleOptimiser.in_place`), and the next one
 comes out. So a cycle can be called as it is, compiled, captured as a CUDA graph (`dmdlab.device.repeated`), and for any
 of its members alone.
 """
@@ -26,7 +26,7 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import EDMDenoiser
-from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
+from dmdlab.training.optimiser import EnsembleOptimiser, Trained, gradient
 from dmdlab.training.student import Student
 from dmdlab.training.teacher import denoising_loss
 from dmdlab.training.terms import Term
@@ -52,8 +52,8 @@ class State(NamedTuple):
 class Numbers(NamedTuple):
     """Of one cycle: latents z (e, b, n, d), which the student's turn has been applied to, and one tensor of class
     labels for them, (e, b, n) int64, or none; levels' places u (e, 1 + k, n, 1) and unit noise eps (e, 1 + k, n, d),
-    index 0 of both being the student's; what each term drew; the sizes of each network's steps, (e, steps, 4)
-    (`EnsembleAdamW.sizes`)."""
+    index 0 of both being the student's; what each term drew; the sizes of each network's steps, (e, steps,
+    numbers) (`EnsembleOptimiser.sizes`)."""
 
     z: Tensor
     labels: tuple[Tensor, ...]
@@ -102,7 +102,7 @@ class Cycle:
         student: Student,
         fake: EDMDenoiser,
         teacher: Denoiser,
-        optimisers: Mapping[str, EnsembleAdamW],
+        optimisers: Mapping[str, EnsembleOptimiser],
         terms: Mapping[str, Term],
     ) -> None:
         self.config, self.score, self.noise = shared.student, shared.fake_score, shared.noise

@@ -16,7 +16,7 @@ from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of
 from dmdlab.training.cycle import NUMBERS, Cycle, Numbers, State
 from dmdlab.training.draws import Draws, Source, block_steps, streams
-from dmdlab.training.optimiser import EnsembleAdamW, Trained, aligned
+from dmdlab.training.optimiser import OPTIMISERS, EnsembleOptimiser, Trained, aligned
 from dmdlab.training.student import Student, starting_student
 from dmdlab.training.terms import make_terms
 
@@ -61,8 +61,12 @@ class Distillation:
         student_rates = [own.student.learning_rate for own in group.members]
         score_rates = [own.fake_score.learning_rate for own in group.members]
         self.optimisers = {
-            "student": self._optimiser(student.network, student_rates, self.cycles, -(-self.config.warmup // k)),
-            "fake": self._optimiser(fake.network, score_rates, self.cycles * k, self.config.warmup),
+            "student": self._optimiser(
+                self.config.optimiser, student.network, student_rates, self.cycles, -(-self.config.warmup // k)
+            ),
+            "fake": self._optimiser(
+                self.score.optimiser, fake.network, score_rates, self.cycles * k, self.config.warmup
+            ),
         }
         self.terms = make_terms(group, law, student, self.cycles)
         self.optimisers |= {f"{t}.{key}": o for t, term in self.terms.items() for key, o in term.optimisers.items()}
@@ -82,9 +86,11 @@ class Distillation:
             optimiser.in_place = way == "eager" and self.device.type == "cpu"
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
 
-    def _optimiser(self, network: Ensemble, rates: list[float], total: int, warmup: int) -> EnsembleAdamW:
+    def _optimiser(
+        self, kind: str, network: Ensemble, rates: list[float], total: int, warmup: int
+    ) -> EnsembleOptimiser:
         config = self.config
-        return EnsembleAdamW(
+        return OPTIMISERS[kind](
             network,
             rates,
             total=total,

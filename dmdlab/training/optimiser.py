@@ -1,6 +1,7 @@
-"""AdamW for an ensemble, as a function: every member with its own learning rate and its own clipping."""
+"""AdamW and SGD for an ensemble, as functions: every member with its own learning rate and its own clipping."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,8 +18,8 @@ BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 class Trained(NamedTuple):
     """Networks in training: `parameters`, and AdamW's `mean` and `square` of their gradients, each (e, P) with zeros up
-    to a multiple of `ALIGNED`, so that every row starts where a GPU can read several numbers at a time; `counts` (e,),
-    each member's own steps so far."""
+    to a multiple of `ALIGNED`, so that every row starts where a GPU can read several numbers at a time, the latter two
+    (e, 0) where SGD does without them; `counts` (e,), each member's own steps so far."""
 
     parameters: Tensor
     mean: Tensor
@@ -35,15 +36,15 @@ def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
     return ramp * 0.5 * (1 + math.cos(math.pi * done))
 
 
-class EnsembleAdamW:
-    """AdamW (Loshchilov and Hutter 2019; betas 0.9, 0.999 as in DMD2) for the members of `network`.
+class EnsembleOptimiser(ABC):
+    """What steps of the members of `network` go by.
 
     learning_rates: one per member. clip: limit on each member's own gradient norm, 0 for none. total: steps of the
-    schedule; later ones keep its last learning rate. It holds no state: `step` maps one `Trained` to the next, each
+    schedule; later ones keep its last learning rate. weight_decay: decoupled from the gradient, so that a step keeps 1
+    less rate times weight_decay of the parameters. It holds no state: `step` maps one `Trained` to the next, each
     member's row by itself.
 
-    in_place: use up what a step is given. On a CPU, operator by operator, that is one pass over memory instead of ten
-    (docs/log.md). Compiled, the formula is one pass, too.
+    in_place: use up what a step is given.
     """
 
     in_place = False
@@ -65,46 +66,68 @@ class EnsembleAdamW:
         self.group_of = torch.tensor([rates.index(own) for own in learning_rates], device=device)
         factors = torch.tensor([warmup_then(i, warmup, total, decay) for i in range(total)], dtype=torch.float64)
         self.rates = torch.tensor(rates, dtype=torch.float64)[:, None] * factors  # (rates, total)
-        self.schedule = self._sizes(self.rates, 0).to(device)  # (rates, total, 4)
+        self.schedule = self._sizes(self.rates, 0).to(device)  # (rates, total, numbers)
 
+    @abstractmethod
     def start(self) -> Trained:
         """The network as it is now, before its first step."""
-        rows = aligned(self.network.flat.detach())
-        return Trained(rows, torch.zeros_like(rows), torch.zeros_like(rows), rows.new_zeros(len(rows)))
 
     def sizes(self, step: int, steps: int) -> Tensor:
-        """Of `steps` steps from `step` on (from 0), (e, steps, 4): the learning rate; what is kept of the parameters (1
-        less weight decay); less the rate, and epsilon, both with Adam's corrections for the moments' bias."""
+        """Of `steps` steps from `step` on (from 0), (e, steps, numbers): the learning rate; what is kept of the
+        parameters (1 less weight decay); less the rate, for AdamW with its corrections for the moments' bias; and for
+        AdamW epsilon, corrected as well."""
         if step + steps <= self.schedule.shape[1]:
             return self.schedule[:, step : step + steps][self.group_of]
         last = self.rates.shape[1] - 1
         rates = self.rates[:, [min(at, last) for at in range(step, step + steps)]]
         return self._sizes(rates, step).to(self.schedule)[self.group_of]
 
+    @abstractmethod
     def _sizes(self, rate: Tensor, step: int) -> Tensor:
-        """From rates (rates, steps) of the steps from `step` on, (rates, steps, 4)."""
+        """From rates (rates, steps) of the steps from `step` on, (rates, steps, numbers)."""
+
+    def step(self, at: Trained, g: Tensor, size: Tensor) -> tuple[Trained, Tensor]:
+        """One step down the gradient g (e, P), and each member's norm of it before clipping, (e,).
+
+        size: of this step, (e, numbers). With `in_place`, what came in as `at` has become what is returned.
+        """
+        norms = g.norm(dim=1)  # (e,)
+        if self.clip:
+            g = g * (self.clip / norms).clamp(max=1.0).unsqueeze(1)
+        return self._stepped(at, g, size), norms
+
+    @abstractmethod
+    def _stepped(self, at: Trained, g: Tensor, size: Tensor) -> Trained:
+        """The step down a gradient that is clipped already."""
+
+
+class EnsembleAdamW(EnsembleOptimiser):
+    """AdamW (Loshchilov and Hutter 2019; betas 0.9, 0.999 as in DMD2).
+
+    In place, on a CPU and operator by operator, it is one pass over memory instead of ten (docs/log.md). Compiled, the
+    formula is one pass, too.
+    """
+
+    def start(self) -> Trained:
+        rows = aligned(self.network.flat.detach())
+        return Trained(rows, torch.zeros_like(rows), torch.zeros_like(rows), rows.new_zeros(len(rows)))
+
+    def _sizes(self, rate: Tensor, step: int) -> Tensor:
         counts = torch.arange(step + 1, step + 1 + rate.shape[1], dtype=torch.float64)
         unbias1, unbias2 = 1 - BETA1**counts, (1 - BETA2**counts).sqrt()
         eps = (EPS * unbias2).expand_as(rate)
         return torch.stack((rate, 1 - rate * self.weight_decay, -rate * unbias2 / unbias1, eps), dim=2).float()
 
-    def step(self, at: Trained, g: Tensor, size: Tensor) -> tuple[Trained, Tensor]:
-        """One step down the gradient g (e, P), and each member's norm of it before clipping, (e,).
-
-        size: of this step, (e, 4). With `in_place`, what came in as `at` has become what is returned.
-        """
-        norms = g.norm(dim=1)  # (e,)
-        if self.clip:
-            g = g * (self.clip / norms).clamp(max=1.0).unsqueeze(1)
+    def _stepped(self, at: Trained, g: Tensor, size: Tensor) -> Trained:
         if self.in_place:
             self._by_kernel(at, g, size[:, 0])
-            return at, norms
+            return at
         _, keep, rate, eps = size.split(1, dim=1)  # (e, 1)
         mean = torch.lerp(at.mean, g, 1 - BETA1)
         square = torch.addcmul(BETA2 * at.square, g, g, value=1 - BETA2)
         kept = keep * at.parameters if self.weight_decay else at.parameters
         after = torch.addcdiv(kept, rate * mean, square.sqrt().add_(eps))
-        return Trained(after, mean, square, at.counts + 1), norms
+        return Trained(after, mean, square, at.counts + 1)
 
     def _by_kernel(self, at: Trained, gradients: Tensor, rates: Tensor) -> None:
         """The same by torch's own kernel, all members with one learning rate at a time."""
@@ -121,6 +144,34 @@ class EnsembleAdamW:
                 eps=EPS,
                 maximize=False,
             )
+
+
+class EnsembleSGD(EnsembleOptimiser):
+    """Gradient descent without momentum: theta - rate g, of the decayed theta. Its steps shrink with the gradient,
+    where AdamW's do not."""
+
+    def start(self) -> Trained:
+        rows = aligned(self.network.flat.detach())
+        none = rows.new_zeros(len(rows), 0)
+        return Trained(rows, none, none.clone(), rows.new_zeros(len(rows)))
+
+    def _sizes(self, rate: Tensor, step: int) -> Tensor:
+        return torch.stack((rate, 1 - rate * self.weight_decay, -rate), dim=2).float()
+
+    def _stepped(self, at: Trained, g: Tensor, size: Tensor) -> Trained:
+        _, keep, rate = size.split(1, dim=1)  # (e, 1)
+        if self.in_place:
+            if self.weight_decay:
+                at.parameters.mul_(keep)
+            at.parameters.addcmul_(rate, g)
+            at.counts.add_(1)
+            return at
+        kept = keep * at.parameters if self.weight_decay else at.parameters
+        return Trained(torch.addcmul(kept, rate, g), at.mean.clone(), at.square.clone(), at.counts + 1)
+
+
+OPTIMISERS: dict[str, type[EnsembleOptimiser]] = {"adamw": EnsembleAdamW, "sgd": EnsembleSGD}
+"""By the name that `student.optimiser` and `fake_score.optimiser` have for them."""
 
 
 def aligned(rows: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from dmdlab.config import InputError, Section, TermsSpec, nearest, section_from
 from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.training.draws import Source
-from dmdlab.training.optimiser import EnsembleAdamW
+from dmdlab.training.optimiser import EnsembleOptimiser
 from dmdlab.training.student import Student
 
 
@@ -39,7 +39,7 @@ class Term(Protocol):
     Settings: ClassVar[type[TermSettings]]
     numbers: ClassVar[tuple[str, ...]]
     sources: Sequence[Source]
-    optimisers: Mapping[str, EnsembleAdamW]
+    optimisers: Mapping[str, EnsembleOptimiser]
 
     def __init__(self, group: Group, law: Law, student: Student, settings: Any, cycles: int) -> None:
         """For the members of `group`, on the student's device, over `cycles` cycles."""
