@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dmdlab.config import NoiseConfig
-from dmdlab.diffusion import karras_grid, path
+from dmdlab.diffusion import karras_grid, path, steps
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.laws import Gaussian, Mixture
 from dmdlab.randomness import generator, latents
@@ -13,7 +13,7 @@ from dmdlab.training.turn import Turn
 
 def share(map_: object, z: torch.Tensor, probes: int = 64) -> torch.Tensor:
     v = torch.randn(probes, *z.shape, generator=generator(0, "probes"), dtype=z.dtype)
-    return antisymmetric_share(map_, z, v)  # type: ignore[arg-type]
+    return antisymmetric_share([map_], z, v)  # type: ignore[list-item]
 
 
 def flow_of(law: Gaussian | Mixture, steps: int = 32):  # type: ignore[no-untyped-def]
@@ -61,3 +61,19 @@ def test_members_have_a_share_each() -> None:
     turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     both = torch.stack([torch.eye(2, dtype=torch.float64), turn])
     torch.testing.assert_close(share(lambda x: torch.bmm(x, both), z, 2), torch.tensor([0.0, 1.0], dtype=torch.float64))
+
+
+def test_the_steps_of_a_flow_one_by_one_are_the_flow() -> None:
+    """And the whole Jacobian's share, by brute force."""
+    law, z = Mixture(dim=3), latents(0, 30, 3, 80.0).double()
+    v = torch.randn(4, *z.shape, generator=generator(0, "probes"), dtype=z.dtype)
+    maps = steps(law.denoise, karras_grid(6, NoiseConfig()))
+    found = antisymmetric_share(maps, z, v)
+    torch.testing.assert_close(found, antisymmetric_share([flow_of(law, 6)], z, v))
+    js = [torch.autograd.functional.jacobian(flow_of(law, 6), point) for point in z]
+    both = (
+        [(j - j.T) @ own for j, own in zip(js * 4, v.flatten(0, 1), strict=True)],
+        [j @ own for j, own in zip(js * 4, v.flatten(0, 1), strict=True)],
+    )
+    turned, total = (sum(float(x.square().sum()) for x in part) for part in both)
+    assert float(found) == pytest.approx((turned / total) ** 0.5 / 2, rel=1e-6)

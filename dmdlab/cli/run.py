@@ -26,7 +26,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Argument(metavar="FILE KEY=VALUE", help="An experiment file, and settings on top of it."),
 ]
-Preset = Annotated[str | None, typer.Option(help="Start from a preset of the package: quickstart, paper, smoke, manifold, mnist, digits.")]
+PRESETS = "quickstart, paper, smoke; with pictures manifold, mnist, digits."
+Preset = Annotated[str | None, typer.Option(help=f"Start from a preset of the package: {PRESETS}")]
 Device = Annotated[str, typer.Option(help="auto (CUDA when present), cpu, cuda or cuda:N.")]
 Workers = Annotated[
     int | None,

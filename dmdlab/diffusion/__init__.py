@@ -1,7 +1,7 @@
 """Noise, denoisers and the flow that pairs noise with data."""
 
 from dmdlab.diffusion.denoiser import Denoiser, told
-from dmdlab.diffusion.flow import flow, path
+from dmdlab.diffusion.flow import flow, path, steps
 from dmdlab.diffusion.noise import edm_coefficients, edm_weight, karras_grid, karras_sigma, levels_in
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "karras_sigma",
     "levels_in",
     "path",
+    "steps",
     "told",
 ]

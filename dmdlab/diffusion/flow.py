@@ -6,7 +6,8 @@ solved on the Karras grid by Euler or by Heun's second-order method (EDM algorit
 step, to sigma = 0, is an Euler step, which lands on D(x, sigma_min)).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -18,23 +19,32 @@ from dmdlab.diffusion.denoiser import Denoiser
 SOLVERS = ("heun", "euler")
 
 
-def path(denoiser: Denoiser, z: Tensor, sigmas: Sequence[float], solver: str = "heun") -> Iterator[Tensor]:
-    """The states x at every level of `sigmas` (K + 1 of them, descending, 0 allowed last), z (..., d) first.
+def steps(denoiser: Denoiser, sigmas: Sequence[float], solver: str = "heun") -> list[Callable[[Tensor], Tensor]]:
+    """The flow's steps in their order, each a differentiable map of x (..., d); Phi_K is their composition.
 
-    `solver` is 'heun' (2K - 1 denoiser calls when the grid ends at 0) or 'euler' (K calls). Raises `InputError` for
-    another.
+    sigmas: K + 1 falling levels, 0 allowed last. solver: 'heun' (2K - 1 denoiser calls when the grid ends at 0) or
+    'euler' (K calls). Raises `InputError` for another.
     """
     if solver not in SOLVERS:
         raise InputError(f"unknown solver {solver!r}{nearest(solver, SOLVERS)}")
-    x = z
-    yield x
-    for here, there in pairwise(sigmas):
+
+    def step(x: Tensor, here: float, there: float) -> Tensor:
         slope = (x - denoiser(x, here)) / here
         guess = x + (there - here) * slope
-        if solver == "heun" and there > 0:
-            slope = (slope + (guess - denoiser(guess, there)) / there) / 2
-            guess = x + (there - here) * slope
-        x = guess
+        if solver == "euler" or there == 0:
+            return guess
+        slope = (slope + (guess - denoiser(guess, there)) / there) / 2
+        return x + (there - here) * slope
+
+    return [partial(step, here=here, there=there) for here, there in pairwise(sigmas)]
+
+
+def path(denoiser: Denoiser, z: Tensor, sigmas: Sequence[float], solver: str = "heun") -> Iterator[Tensor]:
+    """The states x at every level of `sigmas`, z (..., d) first; arguments and errors as of `steps`."""
+    x = z
+    yield x
+    for step in steps(denoiser, sigmas, solver):
+        x = step(x)
         yield x
 
 

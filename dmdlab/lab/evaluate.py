@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import Denoiser, karras_grid, karras_sigma, path, told
-from dmdlab.diffusion.jacobian import antisymmetric_share
+from dmdlab.diffusion import Denoiser, karras_grid, karras_sigma, steps, told
+from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
@@ -62,14 +62,20 @@ def applied(map_: Callable[..., Tensor], z: Tensor, device: torch.device | str, 
     return torch.cat(found, dim=1)
 
 
+def flow_steps(experiment: Experiment, teacher: Denoiser, label: Tensor | None = None) -> list[Map]:
+    """The steps of Phi_K, differentiable maps of (e, n, d); label: the rows' classes (e, n), or None."""
+    return steps(
+        told(teacher, label), karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
+    )
+
+
 def flow_map(experiment: Experiment, teacher: Denoiser) -> Callable[..., Tensor]:
     """Phi_K as a differentiable function of the noise (e, n, d), and of its class labels `label` (e, n), or None."""
-    grid, solver = karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
 
     def phi(z: Tensor, label: Tensor | None = None) -> Tensor:
         x = z
-        for state in path(told(teacher, label), z, grid, solver):  # one at a time: a list of all would keep them
-            x = state
+        for step in flow_steps(experiment, teacher, label):
+            x = step(x)
         return x
 
     return phi
@@ -118,19 +124,21 @@ def noise_labels(experiment: Experiment, law: Law, seeds: Sequence[int], n: int,
     return torch.stack([law.draw_labels(n, generator(seed, name)) for seed in seeds])
 
 
-@torch.no_grad()
-def asymmetries(
-    seeds: Sequence[int], map_: Callable[..., Tensor], z: Tensor, label: Tensor | None = None
-) -> np.ndarray:
-    """The antisymmetric share of each map's Jacobian, (e,), at the first `ASYMMETRY_POINTS` rows of z (e, n, d).
+def probed(z: Tensor, label: Tensor | None, device: torch.device | str) -> tuple[Tensor, Tensor | None]:
+    """The first `ASYMMETRY_POINTS` rows of z (e, n, d) and of their classes (e, n), if any, on `device`."""
+    few = slice(ASYMMETRY_POINTS)
+    return z[:, few].to(device), None if label is None else label[:, few].to(device)
 
-    `map_` takes z's shape and device, and `label` (e, n) where there is one; seeds: each member's own. No graph outside
-    the Jacobian: it would keep all that the parameters' gradients need, sixteen times the memory.
+
+@torch.no_grad()
+def asymmetries(seeds: Sequence[int], maps: Sequence[Map], z: Tensor) -> np.ndarray:
+    """The antisymmetric share of each map's Jacobian, (e,), at the points z (e, n, d) that `probed` gives.
+
+    maps: as for `antisymmetric_share`, on z's device. seeds: each member's own. No graph outside the Jacobian: it would
+    keep all that the parameters' gradients need, sixteen times the memory.
     """
-    z = z[:, :ASYMMETRY_POINTS]
     own = [torch.randn(2, *z.shape[1:], generator=generator(s, "jacobian")) for s in seeds]  # (2, n, d) each
-    at = told(map_, None if label is None else label[:, : z.shape[1]].to(z.device))
-    return antisymmetric_share(at, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
+    return antisymmetric_share(maps, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
 
 
 def curve_iterations(experiment: Experiment) -> list[int]:

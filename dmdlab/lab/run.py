@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
-from dmdlab.diffusion import Denoiser
+from dmdlab.diffusion import Denoiser, told
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import check_calibrations, stored_calibration, teacher_map
 from dmdlab.lab.evaluate import (
@@ -26,6 +26,8 @@ from dmdlab.lab.evaluate import (
     curve_iterations,
     excess_risks,
     flow_map,
+    flow_steps,
+    probed,
     result_of,
     teacher_pairs,
 )
@@ -105,7 +107,8 @@ def run_group(
     pairs = _pairs(group, law, map_denoiser, store, device)
     label, phi = pairs.get("label"), flow_map(first, map_denoiser)
     own_label = None if label is None else label[place]
-    teacher_shares = asymmetries(group.seeds, phi, pairs["noise"].to(device), label)
+    z, few = probed(pairs["noise"], label, device)
+    teacher_shares = asymmetries(group.seeds, flow_steps(first, map_denoiser, few), z)
     clock.lap("flow")
 
     rows = start.network.flat[place.to(device)]
@@ -121,7 +124,8 @@ def run_group(
     yield Progress(MEASURING, 0, len(group))
     noise = pairs["noise"][place]
     outputs = applied(student, noise, device, own_label).numpy()
-    student_shares = asymmetries([e.seed for e in group.members], student, noise.to(device), own_label)
+    z, few = probed(noise, own_label, device)
+    student_shares = asymmetries([e.seed for e in group.members], [told(student, few)], z)
     nearby = local_readings(group, student, phi, pairs["noise"].to(device), label)
     gaussian = gaussian_readings(group, law, pairs, device)
     turned: list[Turned | None] = [None] * len(group)

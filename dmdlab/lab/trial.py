@@ -3,8 +3,7 @@
 `tried` runs every stage of a group once, with its own code, under torch's fake tensors, which have shapes and no
 numbers: `Operations` counts by torch's own formulas (matrix products and convolutions, two for a multiply-add; an exact
 law's own among them) and `LiveBytes` the bytes that are held at a time. So no formula here knows a network or a law.
-What a stage takes grows linearly with the members, so it is tried with one and with several; what a Jacobian's backward
-pass keeps grows linearly with the steps of the flow.
+What a stage takes grows linearly with the members, so it is tried with one and with several.
 """
 
 import math
@@ -23,12 +22,12 @@ from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
-from dmdlab.diffusion import told
-from dmdlab.diffusion.jacobian import Map, antisymmetric_share
+from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations
-from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map
+from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map, flow_steps
 from dmdlab.lab.local import covariance_rows
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.law import Part
@@ -135,9 +134,8 @@ def _try(e: Experiment, rotated: bool) -> Tried:
         costs[name] = _cost(stage, one, law)
         each = max(0, _cost(stage, several, law).peak - costs[name].peak) // (SEVERAL - 1)
         stages[name] = (each, max(0, costs[name].peak - each))
-    kept, more = (_cost(partial(_backward, steps), one, law).held for steps in (1, 2))
     calls, two = _calls(e, e.teacher.steps), _calls(e, 2)
-    stages["probing"] = (_cost(_probing, one, law).peak + max(0, calls - two) * (more - kept) // (two - 1), 0)
+    stages["probing"] = (_cost(_probing, one, law).peak + max(0, e.teacher.steps - 2) * _state(one, law), 0)
     cycle = costs["distilling"]
 
     @cache
@@ -249,26 +247,20 @@ def _phi(e: Experiment, law: Law, network: EDMDenoiser, steps: int) -> Callable[
 
 
 def _probing(group: Group, law: Law) -> Iterator[object]:
-    """The Jacobians of a flow of two steps along one direction: others follow one after the other."""
-    map_, z = _probed(group, law, 2)
-    yield z
-    with torch.no_grad():
-        yield antisymmetric_share(map_, z, torch.empty(1, *z.shape))
-
-
-def _backward(steps: int, group: Group, law: Law) -> Iterator[object]:
-    """What the backward pass through a flow of so many steps keeps."""
-    map_, z = _probed(group, law, steps)
-    yield z
-    with torch.no_grad():
-        yield torch.func.vjp(map_, z)
-
-
-def _probed(group: Group, law: Law, steps: int) -> tuple[Map, Tensor]:
-    """The flow whose Jacobians are probed, cut to so many steps, and where they are."""
-    e, start = group.shared, _networks(len(group.seeds), law, group.shared)
+    """The Jacobian of a flow of two steps along one direction: others follow one after the other."""
+    e, network = group.shared, _networks(len(group.seeds), law, group.shared)
     z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
-    return told(_phi(e, law, start, steps), _labels(e, z)), z
+    teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
+    maps = flow_steps(_with_teacher(e, steps=2), teacher, _labels(e, z))
+    yield z, network
+    with torch.no_grad():
+        yield antisymmetric_share(maps, z, torch.empty(1, *z.shape))
+
+
+def _state(group: Group, law: Law) -> int:
+    """Bytes of a flow's state where its Jacobian is probed: a further step keeps no more."""
+    e = group.shared
+    return len(group.seeds) * min(ASYMMETRY_POINTS, e.measure.samples) * law.dim * FLOAT
 
 
 def _with_teacher(e: Experiment, **settings: int) -> Experiment:

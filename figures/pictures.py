@@ -1,0 +1,88 @@
+"""The experiments on pictures: a figure and a table for each, into docs/pictures.md.
+
+    dmdlab sweep experiments/manifold.toml      # and mnist, teacher-age, architecture, classes: each file says how
+    .venv/bin/python figures/pictures.py
+
+Reads runs/<experiment> where it is there; writes <experiment>.pdf, .png, .txt (the caption) and .csv (every number)
+beside this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dmdlab.pairing import Calibration
+from dmdlab.pairing.words import number
+from dmdlab.plots import save_plot
+from dmdlab.records.cells import SHORT, Cell, cell_value, cells
+from dmdlab.records.record import Record, load_records
+
+HERE = Path(__file__).resolve().parent
+RUNS, GUIDE = HERE.parent / "runs", HERE.parent / "docs" / "pictures.md"
+EXPERIMENTS = {
+    "manifold": ("law.side",),
+    "mnist": ("student.learning_rate",),
+    "architecture": ("network.kind",),
+    "teacher-age": ("teacher.snapshot",),
+    "classes": ("teacher.condition",),
+}
+"""The sweeps, and the settings that tell their lines apart, the start besides."""
+
+MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_cosine_gaussian", "local_cosine")
+MEASURES = (*MEASURES, "remap_angle", "fidelity", "variance_ratio")
+PLANTED = (30.0, 60.0)
+PLACES = ("law.path", "law.labels")
+"""Where somebody's files lay: nobody else's matter."""
+
+
+def planted(cell: Cell) -> str:
+    """What pair_cosine reads for the teacher after planted turns, the mean over the seeds' calibrations."""
+    held: list[Calibration] = [c for record in cell.records if record.done and (c := record.calibration()) is not None]
+    return " / ".join(number(float(np.mean([c.at("pair_cosine", angle) for c in held]))) for angle in PLANTED)
+
+
+def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> list[str]:
+    """The table in Markdown: a row a cell, mean and half the 95 % interval over seeds."""
+    within = [key for key in ("within_pair_cosine", "within_copy_index") if any(r.row.get(key) for r in records)]
+    turns = " / ".join(f"{angle:g}" for angle in PLANTED)
+    head = [*(SHORT.get(key, key) for key in keys), "init", *MEASURES, *within, f"pair_cosine turned {turns} degrees"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for cell in cells(records):
+        values = [number(cell.records[0].config.get(key)) for key in keys]
+        values += [cell.init, *(cell_value(cell, measure) for measure in (*MEASURES, *within)), planted(cell)]
+        lines.append("| " + " | ".join(values) + " |")
+    hardware, commits = (", ".join(sorted({str(r.row[key]) for r in records})) for key in ("hardware", "commit"))
+    seeds, first = sorted({r.row["seed"] for r in records}), records[0].row
+    rates = ", ".join(sorted({number(r.row["student.learning_rate"]) for r in records}))
+    made = (
+        f"`dmdlab sweep experiments/{name}.toml` on {hardware}; commit {commits}; seeds {seeds[0]} to {seeds[-1]}; "
+        f"student.learning_rate {rates}; n = {first['measure.samples']}, K = {first['teacher.steps']}. Teachers of "
+        f"{sum(not r.teacher_ok for r in records)} of {len(records)} runs failed their own check."
+    )
+    return [*lines, "", made]
+
+
+def main() -> None:
+    """Write what the folders below runs/ allow."""
+    for name, keys in EXPERIMENTS.items():
+        if not (RUNS / name).is_dir():
+            continue
+        records = load_records(RUNS / name)
+        save_plot("axis" if len(keys) == 1 and name != "manifold" else "dimension", records, HERE / name)
+        if name == "mnist":
+            copies = [record for record in records if record.config["student.init"] == "teacher"]
+            save_plot("pictures", copies, HERE / "mnist-pictures")
+        with (HERE / f"{name}.csv").open("w", newline="") as file:
+            columns = [key for key in dict.fromkeys(key for r in records for key in r.row) if key not in PLACES]
+            writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(r.row for r in records)
+        begin, end = f"<!-- table {name} -->", f"<!-- end of table {name} -->"
+        before, rest = GUIDE.read_text().split(begin)
+        GUIDE.write_text("\n".join([before + begin, *table_lines(records, keys, name), end + rest.split(end)[1]]))
+
+
+if __name__ == "__main__":
+    main()
