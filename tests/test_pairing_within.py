@@ -49,7 +49,7 @@ def test_each_class_is_measured_by_hand_and_the_means_weigh_rows() -> None:
     assert [c["label"] for c in told["classes"]] == [0, 1]
     (words,) = found.in_words()
     assert "can flatter" in words
-    assert "mean of 2; 1 with fewer than 20 rows left out" in words
+    assert "mean of 2 by their rows; 1 with fewer than 20 rows left out" in words
 
 
 def test_a_student_that_only_knows_the_class_copies_over_all_rows_and_not_within() -> None:

@@ -50,6 +50,17 @@ def rows_of(law: Law) -> list[np.ndarray]:
     return found
 
 
+def test_a_training_set_holds_no_picture_twice_and_the_classes_of_its_own(tmp_path: Path) -> None:
+    law = Images(path=written(tmp_path / "p.npy", PICTURES), labels=written(tmp_path / "l.npy", LABELS), side=4)
+    x, labels = law.training_set(9, generator())
+    assert len(x.unique(dim=0)) == 9
+    of = {tuple(p): k for p, k in zip((PICTURES.reshape(21, -1) / 127.5 - 1).round(4).tolist(), LABELS, strict=True)}
+    assert labels is not None
+    assert [of[tuple(np.round(row, 4))] for row in x.double().numpy().tolist()] == labels.tolist()
+    with pytest.raises(InputError, match="9 pictures"):
+        law.training_set(10, generator())
+
+
 def test_parts_are_disjoint_whole_and_made_by_seed(tmp_path: Path) -> None:
     path = written(tmp_path / "p.npy", PICTURES)
     law = Images(path=path, side=4)

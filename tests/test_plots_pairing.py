@@ -143,6 +143,9 @@ def test_calibrations_of_different_things_do_not_share_a_figure(calibrated: list
     other = Calibrated(calibrated[0].row | {"calibration": "x", "measure.samples": 61}, calibrated[0].found)
     with pytest.raises(InputError, match=r"differ in measure\.samples \(60, 61\)"):
         calibration_figure([calibrated[1], other])
+    told = Calibrated(calibrated[0].row | {"calibration": "y", "teacher.condition": True}, calibrated[0].found)
+    with pytest.raises(InputError, match=r"differ in teacher\.condition"):
+        calibration_figure([calibrated[0], told])
 
 
 def test_levels_lie_where_the_calibration_says(calibrated: list[Calibrated]) -> None:

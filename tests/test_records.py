@@ -209,6 +209,27 @@ def test_two_settings_are_compared_seed_by_seed() -> None:
     assert not paired(records, "student.init", "teacher", "random", "copy_index")
 
 
+def test_teachers_taken_at_the_end_of_trainings_of_different_length_are_compared_by_length_alone() -> None:
+    settings = ({"teacher__iterations": t, "teacher__snapshot": t} for t in (10, 20))
+    records = [
+        made(seed=seed, copy_index=seed + own["teacher__iterations"], **own) for own in settings for seed in (0, 1)
+    ]
+    assert varying(records) == ["teacher.iterations", "seed"]
+    ((_, difference),) = paired(records, "teacher.iterations", 20, 10, "copy_index")
+    assert (difference.mean, difference.n) == (10.0, 2)
+
+
+def test_a_run_from_before_a_key_has_its_default(tmp_path: Path) -> None:
+    """Its id says so, too; what another version of results took for a default nobody knows any more."""
+    folder = write_run(tmp_path, made(teacher__iterations=30))
+    config = json.loads((folder / "experiment.json").read_text())
+    for key in ("teacher.snapshot", "teacher.condition", "measure.bases"):
+        del config[key]
+    (folder / "experiment.json").write_text(json.dumps(config))
+    found = load_record(folder).config
+    assert (found["teacher.snapshot"], found["teacher.condition"], found["measure.bases"]) == (30, False, 4)
+
+
 def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     records = [
         made("ring", 2, seed=2, status="failed"),

@@ -54,7 +54,7 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     for name, one in terms.items():
         own |= {f"terms.{name}.{k}": v for k, v in one.model_dump(mode="json", exclude_defaults=True).items()}
     own["law.dim"] = built.dim
-    if experiment.teacher.snapshot == experiment.teacher.iterations:  # its end, whatever it is called
+    if experiment.teacher.age == experiment.teacher.iterations:  # the end, whatever it is called
         own["teacher.snapshot"] = 0
     known = known_keys()
     return Experiment.model_validate(nest({k: v for k, v in flatten(experiment).items() if k in known} | own))

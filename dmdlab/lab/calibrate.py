@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.config import Experiment, fingerprint, map_keys
+from dmdlab.config import Experiment, fingerprint, map_keys, without_places
 from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, told
 from dmdlab.experiments import spelled_out
@@ -41,12 +41,12 @@ local_cosine and local_gain read under turns."""
 
 def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
     """What a calibration's row says of it: its id, the configuration keys that it depends on, where it was made."""
-    keys = ("law.", "noise.", "teacher.kind", "teacher.steps", "teacher.solver", "measure.samples", "measure.bases")
-    found = {key: value for key, value in spelled_out(experiment).items() if key.startswith(keys)}
-    if experiment.teacher.kind == "network":
+    keys = ("law.", "noise.", "teacher.kind", "teacher.steps", "teacher.solver", "teacher.condition")
+    trained = experiment.teacher.kind == "network"
+    keys = (*keys, "measure.samples", "measure.bases", *(("teacher.", "network.") if trained else ()))
+    found = {key: value for key, value in without_places(spelled_out(experiment)).items() if key.startswith(keys)}
+    if trained:
         found |= {"teacher": experiment.teacher_id, "seed": experiment.seed}
-    if experiment.teacher.condition:
-        found["teacher.condition"] = True
     place = {"hardware": hardware(device), "commit": commit()}
     return {"calibration": calibration_id(experiment), **found, **place}
 

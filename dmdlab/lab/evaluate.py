@@ -28,7 +28,7 @@ from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.laws.law import PARTS, Part
 from dmdlab.pairing import Calibration, assignment, measure
-from dmdlab.pairing.context_in_words import data_in_words, turns_in_words
+from dmdlab.pairing.context_in_words import data_in_words, laziness_in_words, turns_in_words
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.within import within_classes
@@ -197,17 +197,17 @@ class Curves:
 
 @torch.no_grad()
 def excess_risks(group: Group, denoiser: Denoiser, law: Law, device: torch.device | str = "cpu") -> np.ndarray:
-    """Each seed's excess risk over levels uniform in the Karras index, (s,); NaN without an exact denoiser (given the
-    class, where networks are told it)."""
+    """Each seed's excess risk over levels uniform in the Karras index, (s,), on points of what is trained on, which the
+    exact denoiser is of; NaN without one (given the class, where networks are told it)."""
     condition, n = group.shared.teacher.condition, group.shared.measure.samples
     if not (law.has_class_denoiser if condition else law.has_denoiser):
         return np.full(len(group.seeds), math.nan)
     streams = [generator(s, "teacher check", device=device) for s in group.seeds]
     label = None
     if condition:
-        x, label = (torch.stack(p) for p in zip(*(law.sample_labelled(n, g, "measure") for g in streams), strict=True))
+        x, label = (torch.stack(p) for p in zip(*(law.sample_labelled(n, g) for g in streams), strict=True))
     else:
-        x = torch.stack([law.sample(n, g, "measure") for g in streams])  # (s, n, d)
+        x = torch.stack([law.sample(n, g) for g in streams])  # (s, n, d)
     u = torch.stack([torch.rand(n, 1, generator=g, device=device) for g in streams])
     eps = torch.stack([torch.randn(n, law.dim, generator=g, device=device) for g in streams])
     return excess_risk(denoiser, law, x, karras_sigma(u, group.shared.noise), eps, label).cpu().numpy()
@@ -259,6 +259,7 @@ class Reading:
         failed_at: the iteration at which training failed, -1 when it did not.
         teacher_risk, start_risk: excess risk of the teacher and of the start network.
         teacher_asymmetry, student_asymmetry: antisymmetric share of either map's Jacobian.
+        laziness: `weight_movement` and `kernel_change` of the student (`dmdlab.training.laziness`).
         more: measures that need the maps themselves (`dmdlab.lab.local`).
         turned: `rotation_explained` and the numbers beside it (`dmdlab.lab.turns`), where they were asked for.
     """
@@ -270,6 +271,7 @@ class Reading:
     start_risk: float
     teacher_asymmetry: float
     student_asymmetry: float
+    laziness: dict[str, float]
     more: dict[str, Measured]
     turned: tuple[Measured, dict[str, float]] | None = None
 
@@ -320,12 +322,12 @@ def result_of(
     report = report.with_measures(reading.more | ({"rotation_explained": reading.turned[0]} if reading.turned else {}))
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), *run_in_words(near, check["reasons"]), *data_in_words(law.name, facts)]
-    words += turns_in_words(turns)
+    words += [*laziness_in_words(reading.laziness), *turns_in_words(turns)]
     if "label" in pairs:
         labels = {key: pairs[key] for key in ("label", "reference_label")}
         within = within_classes(pairs["teacher"], reading.student, reference=pairs["reference"], **labels)
         summary["within_classes"] = within.to_dict()
         words += within.in_words()
-    student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry}
+    student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry, **reading.laziness}
     summary |= {"status": "done", "calibration": name, "student": student, "turns": turns}
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

@@ -29,6 +29,7 @@ from dmdlab.config import RESULT_VERSION, Experiment, InputError, fingerprint, m
 from dmdlab.device.environment import versions
 from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
+from dmdlab.records.kept_arrays import npz_opens, read_npz
 from dmdlab.records.record import (
     FORMAT,
     Calibrated,
@@ -36,8 +37,6 @@ from dmdlab.records.record import (
     folder_name,
     load_calibrated,
     load_record,
-    npz_opens,
-    read_npz,
     shared_arrays,
 )
 from dmdlab.records.writing import replacing, write_json

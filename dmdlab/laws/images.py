@@ -83,11 +83,19 @@ class Stored(Unsolved):
         held = max(1, min(_MOST, 2 * count // 7))
         return self.order.split([count - 2 * held, held, held])[PARTS.index(part)]
 
-    def _draw_part(self, part: Part, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def training_set(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        if self.atoms is not None:
+            return super().training_set(n, generator)
+        return self._draw_part("train", n, generator, different=True)
+
+    def _draw_part(
+        self, part: Part, n: int, generator: torch.Generator, different: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """As of `Pictures`; different: no picture twice in the part to train on, either."""
         if part not in PARTS:
             raise InputError(f"part is {part!r}, expected one of {', '.join(PARTS)}")
         own, device = self._rows_of(part), generator.device
-        if part == "train":
+        if part == "train" and not different:
             picked = torch.randint(len(own), (n,), generator=generator, device=device)
         elif n <= len(own):
             picked = torch.randperm(len(own), generator=generator, device=device)[:n]

@@ -117,6 +117,14 @@ class Law(torch.nn.Module):
         shares = self.class_shares().to(generator.device)
         return torch.multinomial(shares, n, replacement=True, generator=generator)
 
+    def training_set(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """n points to train on, as `sample` draws them, and their labels, or None; of a data set n different ones.
+
+        Raises:
+            InputError: a data set has fewer.
+        """
+        return self._draw_from("train", n, generator)
+
     def available(self, part: Part) -> int | None:
         """How many different points a part holds; None where they never end."""
         return None

@@ -60,7 +60,7 @@ class WithinClasses:
         mean = {key: spoken(value) for key, value in self.means().items()}
         return [
             "Matching across classes can flatter, since the class was told with the noise. Within classes (mean of "
-            f"{len(self.rows)}{out}) delta_e is {mean['delta_e']} where a random pairing gets "
+            f"{len(self.rows)} by their rows{out}) delta_e is {mean['delta_e']} where a random pairing gets "
             f"{mean['delta_e_ceiling']}, copy_index {mean['copy_index']}, pair_cosine {mean['pair_cosine']}, fidelity "
             f"{mean['fidelity']}."
         ]

@@ -141,7 +141,8 @@ def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
 
 def _same_setting(records: Sequence[Calibrated]) -> None:
     """Raises InputError unless the calibrations differ in dimension and seed only."""
-    for key in ("law.name", "measure.samples", "teacher.kind", "teacher.steps", "teacher.solver", "noise.sigma_max"):
+    keys = dict.fromkeys(key for record in records for key in record.row if "." in key)
+    for key in (key for key in keys if key not in ("law.dim", "law.side")):
         values = list(dict.fromkeys(str(r.row.get(key)) for r in records))
         if len(values) > 1:
             raise InputError(

@@ -21,6 +21,8 @@ def setting(records: Sequence[Record | Calibrated]) -> str:
     """Teacher, flow, prior and sample size, in one sentence."""
     kinds = {"exact": "the exact denoiser", "network": "a trained network"}
     teachers = " or ".join(kinds.get(kind, kind) for kind in values(records, "teacher.kind")) or "unknown"
+    if "True" in values(records, "teacher.condition"):
+        teachers += ", told the class as its students are (matching across classes can flatter)"
     instances = values(records, "law.seed")
     drawn = f"Law instance: law.seed = {' or '.join(instances)}. " if instances else ""
     return (

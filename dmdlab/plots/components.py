@@ -1,9 +1,9 @@
 """Two principal components: pairing panels for laws that no plane holds.
 
 The outputs are seen in the plane of the two leading principal components of the teacher's outputs. The noise, from
-which every point has its colour, is seen in the plane of those two of its directions that predict these best:
-for noise z and components c that is C = E[c z^T], a row each (z is isotropic), made orthonormal. C is fitted on half of
-the rows and the other half is shown, or else a figure in many dimensions would show its own fit.
+which every point has its colour, is seen in the plane of those two of its directions that predict these best: for noise
+z and components c of unit spread that is C = E[c z^T], a row each (z is isotropic), made orthonormal. C is fitted on
+half of the rows and the other half is shown, or else a figure in many dimensions would show its own fit.
 """
 
 import numpy as np
@@ -13,9 +13,9 @@ FIT, SHOWN = slice(0, None, 2), slice(1, None, 2)
 
 IN_WORDS = (
     "Beyond two dimensions, outputs are seen in the plane of the two leading principal components of the teacher's "
-    "outputs, and noise z in the plane of the two orthonormal directions that predict these components c best (the "
-    "polar factor of E[c z^T], fitted on every second row; the other rows are shown; r: the correlation of each "
-    "component with its direction over the rows shown). Colours mean little where r is small. "
+    "outputs, and noise z in the plane of the two orthonormal directions that best predict these components c, each at "
+    "unit spread (the polar factor of E[c z^T], fitted on every second row; the other rows are shown; r: the "
+    "correlation of each component with its direction over the rows shown). Colours mean little where r is small. "
 )
 
 

@@ -58,8 +58,8 @@ def pictures_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
 
 def picture_shape(row: Mapping[str, Any]) -> tuple[int, int, int] | None:
     """(channels, side, side) of a run's outputs, None for a law without pictures."""
-    side, channels = row.get("law.side"), row.get("law.channels")
-    return (int(channels), int(side), int(side)) if side and channels else None
+    side, channels = row.get("law.side"), row.get("law.channels") or 1  # digits are grey, and have no such setting
+    return (int(channels), int(side), int(side)) if side else None
 
 
 def chosen_rows(record: Record, n: int) -> np.ndarray:

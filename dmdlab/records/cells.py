@@ -107,9 +107,13 @@ def setting(record: Record, key: str) -> Any:
 
 
 def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
-    """The settings in which the records differ, `also` among them, in the order of the configuration."""
-    keys = list(dict.fromkeys(key for record in records for key in record.settings))
-    return [k for k in keys if k in also or len({repr(r.settings.get(k)) for r in records}) > 1]
+    """The settings in which the records differ, `also` among them, in the order of the configuration; not the age of
+    teachers that are all taken at the end."""
+    settings = [record.settings for record in records]
+    keys = list(dict.fromkeys(key for own in settings for key in own))
+    if all(own.get("teacher.snapshot") == own.get("teacher.iterations") for own in settings):
+        keys = [key for key in keys if key != "teacher.snapshot"]
+    return [k for k in keys if k in also or len({repr(own.get(k)) for own in settings}) > 1]
 
 
 def cells(records: Sequence[Record], also: Sequence[str] = ()) -> list[Cell]:
@@ -185,8 +189,9 @@ def paired(records: Sequence[Record], key: str, a: object, b: object, metric: st
     in nothing but `key`. A seed that either side lacks, or has unresolved, counts as missing.
     """
     sides: dict[tuple[str, str], dict[object, dict[int, float]]] = {}
+    besides = {key, "seed"} | ({"teacher.snapshot"} if key == "teacher.iterations" else set())  # the end moves with it
     for r in records:
-        rest = {k: v for k, v in r.settings.items() if k not in (key, "seed")}
+        rest = {k: v for k, v in r.settings.items() if k not in besides}
         value = r.row.get(metric)
         side = sides.setdefault((f"{rest['law.name']} d={rest['law.dim']}", repr(rest)), {})
         side.setdefault(r.config[key], {})[r.config["seed"]] = np.nan if value is None else float(value)

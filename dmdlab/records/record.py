@@ -17,11 +17,8 @@ network file system can corrupt. Format 1 kept all six arrays in the run's own p
 
 import csv
 import json
-import math
 import warnings
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,9 +26,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig, without_places
+from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig, flatten, without_places
 from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
+from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_npz, whole
 from dmdlab.trouble import told
 
 FORMAT = 2
@@ -117,7 +115,7 @@ class Record:
         if self.summary["format"] == 1:
             return read_npz(self.folder / "pairs.npz", ARRAYS)
         found = read_npz(self._out / "pairs" / self.summary["pairs"], self._shared)
-        with _whole(path := self.folder / "student.npy"), path.open("rb") as file:
+        with whole(path := self.folder / "student.npy"), path.open("rb") as file:
             found["student"] = np.lib.format.read_array(file, allow_pickle=False)
         return {name: found[name] for name in (*ARRAYS, *LABELS) if name in found}
 
@@ -148,13 +146,13 @@ class Record:
     def whole(self) -> bool:
         """Whether nothing of a run of this format was lost or cut short, as far as a glance tells."""
         return not self.done or (
-            _npy_fits(self.folder / "student.npy")
+            npy_fits(self.folder / "student.npy")
             and npz_opens(self._out / "pairs" / self.summary["pairs"], self._shared)
         )
 
     def curve(self) -> dict[str, np.ndarray]:
         """The training curve by column. Raises `InputError` where it is lost."""
-        with _whole(path := self.folder / "curve.csv"), path.open(newline="", encoding="utf-8") as file:
+        with whole(path := self.folder / "curve.csv"), path.open(newline="", encoding="utf-8") as file:
             columns, *rows = list(csv.reader(file))
             table = np.array(rows, dtype=float).reshape(-1, len(columns))
         return {name: table[:, i] for i, name in enumerate(columns)}
@@ -196,7 +194,15 @@ def load_record(folder: Path) -> Record:
             raise InputError(f"{folder}: damaged ({name}.json lacks {', '.join(lacking)}); {again}")
     if parts[1]["student.init"] not in INITS:
         raise InputError(f"{folder}: student.init is {parts[1]['student.init']!r}; expected one of: {', '.join(INITS)}")
-    return Record(folder, *parts)
+    summary, config, environment = parts
+    return Record(folder, summary, _at_defaults(config, version) | config, environment)
+
+
+def _at_defaults(config: Mapping[str, Any], version: object) -> dict[str, Any]:
+    """What a run of these results had before there was a key for it: that key's default."""
+    if version != RESULT_VERSION:
+        return {}
+    return flatten(Experiment()) | {"teacher.snapshot": config.get("teacher.iterations", 0)}
 
 
 def _lacking(summary: dict[str, Any]) -> list[str]:
@@ -292,59 +298,3 @@ def _kept_calibration(path: Path) -> Calibration:
 def shared_arrays(condition: bool) -> tuple[str, ...]:
     """The names of the arrays that all students of one teacher share: `SHARED`, and `LABELS` of conditional ones."""
     return SHARED + LABELS if condition else SHARED
-
-
-def npz_opens(path: Path, names: Sequence[str]) -> bool:
-    """Whether a file of these arrays is there, its directory whole; an npz cut short has none."""
-    with _glance(path), zipfile.ZipFile(path) as archive:
-        return {f"{name}.npy" for name in names} <= set(archive.namelist())
-    return False
-
-
-def _npy_fits(path: Path) -> bool:
-    """Whether an npy file is there and as long as its header says."""
-    with _glance(path), path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = header(file)
-        return path.stat().st_size == file.tell() + math.prod(shape) * kind.itemsize
-    return False
-
-
-@contextmanager
-def _glance(path: Path) -> Iterator[None]:
-    """Swallow what a lost or damaged file raises. Raises `InputError` where the system refuses to read it."""
-    try:
-        yield
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({told(error, reading=True)})") from None
-    except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
-        return
-
-
-def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of these names. Raises `InputError` for a lost or damaged file."""
-    with _whole(path), path.open("rb") as file:
-        stored = np.load(file, allow_pickle=False)
-        return {name: stored[name] for name in names}
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Turn whatever reading a lost or damaged file of a run raises into a sentence."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: not there, though a finished run needs it; copy the sweep's folder whole, or run the sweep again"
-        ) from None
-    except InputError:
-        raise
-    except Exception as error:  # numpy, zipfile and zlib have a dozen kinds for a file that is not whole
-        why = told(error, reading=True)
-        raise InputError(
-            f"{path}: damaged or cut short ({why}); copy it again, or delete it and the runs that need it and run "
-            "the sweep again"
-        ) from None

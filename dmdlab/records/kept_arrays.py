@@ -1,0 +1,68 @@
+"""The arrays of finished runs, as files: read whole, and what a glance tells of them."""
+
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from dmdlab.config import InputError
+from dmdlab.trouble import told
+
+
+def npz_opens(path: Path, names: Sequence[str]) -> bool:
+    """Whether a file of these arrays is there, its directory whole; an npz cut short has none."""
+    with _glance(path), zipfile.ZipFile(path) as archive:
+        return {f"{name}.npy" for name in names} <= set(archive.namelist())
+    return False
+
+
+def npy_fits(path: Path) -> bool:
+    """Whether an npy file is there and as long as its header says."""
+    with _glance(path), path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = header(file)
+        return path.stat().st_size == file.tell() + math.prod(shape) * kind.itemsize
+    return False
+
+
+@contextmanager
+def _glance(path: Path) -> Iterator[None]:
+    """Swallow what a lost or damaged file raises. Raises `InputError` where the system refuses to read it."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({told(error, reading=True)})") from None
+    except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
+        return
+
+
+def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays of these names. Raises `InputError` for a lost or damaged file."""
+    with whole(path), path.open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        return {name: stored[name] for name in names}
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Turn whatever reading a lost or damaged file of a run raises into a sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: not there, though a finished run needs it; copy the sweep's folder whole, or run the sweep again"
+        ) from None
+    except InputError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib have a dozen kinds for a file that is not whole
+        why = told(error, reading=True)
+        raise InputError(
+            f"{path}: damaged or cut short ({why}); copy it again, or delete it and the runs that need it and run "
+            "the sweep again"
+        ) from None
