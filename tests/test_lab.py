@@ -351,11 +351,9 @@ def test_the_teachers_check_passes_data_and_flags_what_is_not() -> None:
 
 
 def test_a_memorising_denoiser_is_compared_on_what_it_memorised() -> None:
-    """Of one picture it knows the answer, so there nothing cannot be avoided, and any other denoiser is infinitely
-    worse; on other pictures it would not be."""
-    (e,) = experiments("law.name=blobs", "law.side=4", "law.empirical=1", "network.kind=mlp")
-    found = excess_risks(group_of(e), lambda x, sigma, label=None: 0 * x, law_of(e))
-    assert found.tolist() == [math.inf]
+    """There it knows the answer but for large noise, and any other is much worse; elsewhere both would be wrong."""
+    (e,) = experiments("law.name=blobs", "law.side=4", "law.empirical=2", "network.kind=mlp")
+    assert excess_risks(group_of(e), lambda x, sigma, label=None: 0 * x, law_of(e)) > 100
 
 
 # --- engines

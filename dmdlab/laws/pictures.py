@@ -81,6 +81,11 @@ class Unsolved(Pictures):
         self._keep(atom_labels=labels)
         self.has_denoiser, self.has_class_denoiser = True, labels is not None
         self.sigma_data = self.atoms.sigma_data
+        if self.sigma_data == 0:
+            raise InputError(
+                f"law.empirical is {len(points)}: the pictures to train on are one and the same, and there is nothing "
+                "to learn from it; take more of them"
+            )
 
     def _draw_from(self, part: Part, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         if part != "train" or self.atoms is None:
