@@ -31,6 +31,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def test_the_denoiser_matrix_is_the_laws_own_denoiser() -> None:
+    """Eq. (1)."""
     x = normal(5, 3) * 7
     for sigma in (0.01, 1.0, 80.0):
         torch.testing.assert_close(x @ denoiser_matrix(C, sigma).mT, LAW.denoise(x, sigma))
