@@ -3,6 +3,7 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,6 +222,18 @@ def test_under_adam_exact_scores_do_not_stop_it() -> None:
     assert end > 2 * middle > 0.002
     still = list(students(1.02 * root(s), s, **settings))  # type: ignore[arg-type]
     assert 1 - kept(still[-1], s)[0].mean().item() < 0.1 * middle
+
+
+def test_the_numbers_of_the_predictions_are_the_theorys() -> None:
+    """The code of docs/answers.md gives the constants that its predictions name."""
+    page = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    found: dict[str, Any] = {}
+    exec(block, found)
+    assert f"(d - 1) / 2 * {found['walk']:.4f} T eta^2 / (b k)" in page
+    assert f"(d - 1) / 2 * {found['frozen']:.0f} eta / b" in page
+    low, high = found["corner"]
+    assert f"turns {low:.2f} degrees at d = 4 and {high:.1f} at d = 1024" in page
 
 
 def test_every_formula_of_the_page_is_named_by_a_test() -> None:
