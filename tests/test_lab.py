@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import CPU, experiments, group_of, law_of
+from small import CPU, do, experiments, group_of, law_of
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
@@ -79,6 +79,16 @@ def test_inits_start_where_they_say(tmp_path: Path) -> None:
         torch.testing.assert_close(torch.from_numpy(outputs(member)), expected, rtol=1e-4, atol=1e-5)
     assert all(torch.equal(teacher.weights[n], rotated.weights[n]) for n in teacher.weights)
     assert not torch.equal(teacher.weights["out.weight"], random.weights["out.weight"])
+    for member in (teacher, rotated, random):  # and have not moved from there
+        assert member.summary["student"]["weight_movement"] < 1e-20
+        assert member.summary["student"]["kernel_change"] == 0
+
+
+def test_a_record_says_how_lazily_its_student_was_trained(tmp_path: Path) -> None:
+    little, much = do(experiments("student.learning_rate=[1e-5, 1e-2]"), tmp_path)
+    for key in ("student_weight_movement", "student_kernel_change"):
+        assert 0 < little.row[key] < much.row[key]
+    assert any("its weights moved by" in sentence for sentence in much.summary["in_words"])
 
 
 def test_progress_comes_before_results_and_counts_up(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
 from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
+from dmdlab.training.laziness import laziness
+from dmdlab.training.student import starting_student
 from dmdlab.training.teacher import train_teacher
 
 PULSES = 200
@@ -126,6 +128,9 @@ def run_group(
     outputs = applied(student, noise, device, own_label).numpy()
     z, few = probed(noise, own_label, device)
     student_shares = asymmetries([e.seed for e in group.members], [told(student, few)], z)
+    begun = starting_student(group, law, start.network.flat[place.to(device)], device)
+    lazy = laziness([e.seed for e in group.members], begun, student, z, few, first.student.batch)
+    del begun
     nearby = local_readings(group, student, phi, pairs["noise"].to(device), label)
     gaussian = gaussian_readings(group, law, pairs, device)
     turned: list[Turned | None] = [None] * len(group)
@@ -145,6 +150,7 @@ def run_group(
             start_risk=float(risks[at]),
             teacher_asymmetry=float(teacher_shares[at]),
             student_asymmetry=float(student_shares[i]),
+            laziness={name: float(of_all[i]) for name, of_all in lazy.items()},
             more=nearby[i] | gaussian[at],
             turned=turned[i],
         )

@@ -1,5 +1,7 @@
-"""What more than the pairs adds to a reading: nearby answers, one turn of the noise, baselines, and the data's law."""
+"""What more than the pairs adds to a reading: nearby answers, one turn of the noise, baselines, how lazily a student
+was trained, and the data's law."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +39,16 @@ def turns_in_words(turns: Mapping[str, float]) -> list[str]:
         return []
     told = " and ".join(f"{percent(share)} at {angle} degrees" for angle, share in planted.items())
     return [f"One turn gives back {told} to the teacher itself when its noise was turned by so much."]
+
+
+def laziness_in_words(student: Mapping[str, float]) -> list[str]:
+    """A sentence on how lazily a student was trained. student: the record's section."""
+    if math.isnan(moved := student.get("weight_movement", math.nan)):
+        return []
+    return [
+        f"In training its weights moved by {percent(moved)} of their length, and its tangent kernel changed by "
+        f"{spoken(student['kernel_change'])} (kernel_change: 0 is lazy training, 1 an unrelated kernel)."
+    ]
 
 
 FEW = 10_000
