@@ -113,37 +113,57 @@ def expected_variances(spectrum: Tensor, moments: Tensor, sigma: float, symmetri
     return PlaneVariances(*(_off_diagonal(part / sums) for part in (score, latents, noise)))
 
 
-def trained_score_rates(spectrum: Tensor, levels: Tensor, weights: Tensor | None = None) -> Tensor:
+def trained_score_rates(
+    spectrum: Tensor, levels: Tensor, weights: Tensor | None = None, *, batch: int = 1, rate: float = 0.0
+) -> Tensor:
     """The walk that a *trained* fake score causes: variance of A_ij per student step, times b k / eta^2 (Eq. 11).
 
     (d, d). The fake score is linear at each level and takes k updates of plain SGD a student step, each on b fresh
-    samples of the student. Its learning rate does not enter: it sets how large the error is and, inversely, how long it
-    lasts. `weights` (m,) multiply the direction at `levels` (m,).
+    samples of the student. `weights` (m,) multiply the direction at `levels` (m,).
 
         v_ij = eta^2 / (b k) s_i s_j / (s_i + s_j) mean_m weights^2 sigma^2 / ((s_i + sigma^2) (s_j + sigma^2))     (11)
 
-    It leaves out what z and eps of the student's batch add (`expected_variances` of `trained_score_moments`, over b).
+    for a small learning rate, which does not enter: it sets how large the error is and, inversely, how long it lasts.
+    At a given `rate` var r_i grows as `trained_score_moments` says. What z and eps of the student's own batch add is
+    left out (`expected_variances` of these moments, over b).
     """
-    s, squares = spectrum.double(), levels.double()[:, None] ** 2
-    factor = 1.0 if weights is None else weights.double()[:, None, None] ** 2
-    shrunk = (s + squares).reciprocal()  # (m, d)
-    mean = (factor * squares.unsqueeze(2) * shrunk.unsqueeze(2) * shrunk.unsqueeze(1)).mean(0)
-    return _off_diagonal(mean * s.unsqueeze(1) * s.unsqueeze(0) / (s.unsqueeze(1) + s.unsqueeze(0)))
+    s = spectrum.double()
+    factors = [1.0] * len(levels) if weights is None else (weights.double() ** 2).tolist()
+    found = torch.zeros(len(s), len(s)).double()
+    for sigma, factor in zip(levels.tolist(), factors, strict=True):
+        c = s + sigma**2
+        own = _residual_over_input(s, sigma)
+        if rate:
+            kappa = trained_score_moments(s, sigma, batch, rate)
+            own = own + ((kappa @ c).unsqueeze(1) + c * kappa) / c
+        found += factor / len(levels) * (own + own.mT)
+    return _off_diagonal(found * s.unsqueeze(1) * s.unsqueeze(0) / (s.unsqueeze(1) + s.unsqueeze(0)) ** 2)
 
 
 def trained_score_moments(spectrum: Tensor, sigma: float, batch: int, rate: float) -> Tensor:
-    """E[E_ij^2] of that fake score at rest, at learning rate `rate`: (d, d) (Eq. 12).
+    """E[E_ij^2] of that fake score at rest, at learning rate `rate`, the student at rest: (d, d) (Eq. 12).
 
-    An entry loses the share rate c_j an update, c_j = s_j + sigma^2, and is pushed by noise of variance rate^2 var r_i
-    c_j / b (r as in Eq. 8), so that
+    With c_j = s_j + sigma^2 and r as in Eq. 8, an entry loses the share rate c_j an update, and is pushed by the noise
+    of r x_sigma^T and by that of x_sigma x_sigma^T on the error there is. By Gaussian moments the balance is
 
-        E[E_ij^2] = rate / (2 - rate c_j) * s_i sigma^2 / (s_i + sigma^2) / b                               (12)
+        E[E_ij^2] = rate var r_i / (b (1 - u) (2 - rate (1 + 1 / b) c_j)),
+        u = sum_k rate c_k / (b (2 - rate (1 + 1 / b) c_k))                                                (12)
 
-    to first order in rate / b.
+    Over time its entries add up as if new at each update with the variance (var r_i + sum_k c_k E[E_ik^2] + c_j
+    E[E_ij^2]) / (b c_j): for a small rate var r_i / (b c_j), as if all samples had gone into one fit.
+
+    Raises InputError for a rate at which the error grows without limit.
     """
     s = spectrum.double()
     c = s + sigma**2
-    return _residual_over_input(s, sigma) * (rate * c / (2 - rate * c)) / batch
+    room = 2 - rate * (1 + 1 / batch) * c
+    u = float((rate * c / (batch * room)).sum())
+    if room.min() <= 0 or u >= 1:
+        raise InputError(
+            f"a fake score trained at a rate of {rate:g} on {batch} samples diverges at the level {sigma:g}; give a "
+            f"rate well below {2 / float(c.max() + c.sum() / batch):.3g}."
+        )
+    return _residual_over_input(s, sigma) * c * rate / (batch * (1 - u) * room)
 
 
 def adam_rates(spectrum: Tensor) -> Tensor:
