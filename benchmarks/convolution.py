@@ -19,7 +19,7 @@ from dmdlab.device.environment import synchronise
 from dmdlab.networks.unet_blocks import convolve
 
 CHANNELS, BATCH = 16, 32
-SIDES, ENSEMBLES = (4, 8, 16), (1, 4)
+SIDES, ENSEMBLES = (4, 8, 16, 32), (1, 4)
 
 Layer = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (e, n, in, h, w), weight (e, out, in, 3, 3), bias (e, out) -> (e, n, out, h, w)."""

@@ -132,9 +132,14 @@ def unsteady(record: Record) -> list[str]:
 
 def line(record: Record) -> str:
     """The point in a few words."""
-    network = f"{record['network.kind']} {record['network.width']} x {record['network.depth']}"
+    return f"{network(record)}, e = {record[MEMBERS]}, threads {record['threads']}"
+
+
+def network(record: Record) -> str:
+    """'mlp 384 x 5, d = 4, n = 512, k = 5'."""
+    size = f" {record['network.width']} x {record['network.depth']}" if "network.width" in record else ""
     where = f"d = {record['law.dim']}, n = {record['student.batch']}, k = {record['fake_score.updates']}"
-    return f"{network}, {where}, e = {record[MEMBERS]}, threads {record['threads']}"
+    return f"{record['network.kind']}{size}, {where}"
 
 
 def told(record: Record) -> str:

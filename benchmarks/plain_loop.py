@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm, silu
 
+from benchmarks.plain_unet import PlainUNet
 from dmdlab.config import Experiment, InputError, NetworkSpec
 from dmdlab.laws import Law
 from dmdlab.networks import network_settings
 from dmdlab.networks.mlp import MLPSettings
+from dmdlab.networks.unet import UNetSettings
 
 Teacher = Callable[[Tensor, Tensor], Tensor]
 Schedule = torch.optim.lr_scheduler.LambdaLR
@@ -89,6 +91,8 @@ NETWORKS = {"mlp": PlainMLP, "residual": PlainResidual}
 def denoiser(spec: NetworkSpec, law: Law) -> Preconditioned:
     """An untrained network of this kind, at torch's own initialisation, as a denoiser of this law."""
     settings = network_settings(spec)
+    if isinstance(settings, UNetSettings):
+        return Preconditioned(PlainUNet(law, settings, TimeFeatures(settings.time_features)), law.sigma_data)
     assert isinstance(settings, MLPSettings)
     return Preconditioned(NETWORKS[spec.kind](law.dim, settings), law.sigma_data)
 

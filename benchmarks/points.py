@@ -65,7 +65,7 @@ class Point:
         shared = self.group(1).shared
         network = {f"network.{key}": value for key, value in network_settings(shared.network)}
         flat = flatten(shared) | network
-        return {"point": self.name, MEMBERS: self.members, **{key: flat[key] for key in COSTLY}}
+        return {"point": self.name, MEMBERS: self.members, **{key: flat[key] for key in COSTLY if key in flat}}
 
 
 @dataclass(frozen=True)

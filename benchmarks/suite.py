@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks import convolution, counts, growth, peers, start, transport
+from benchmarks import convolution, counts, growth, peers, start, transport, unet
 from benchmarks.measure import Options, header, say, write
 from dmdlab.config import InputError, nearest
 from dmdlab.device.environment import choose_device
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Any] = {
     "counts": counts,
     "transport": transport,
     "convolution": convolution,
+    "unet": unet,
 }
 """Each has `run`, which measures, and `figures`, which computes from a record's rounds what the tables show."""
 APART = {"counts": "seed 0", "transport": "clouds from numpy's default_rng(0)"}

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.growth import Growth
 from benchmarks.growth import growth as growth_of
 from benchmarks.measure import ratio
-from benchmarks.peers import Record, better_jax, fastest, own, unsteady
+from benchmarks.peers import Record, better_jax, fastest, network, own, unsteady
 from benchmarks.points import COMPILED, EAGER, GRAPH, JAX, MEMBERS, PLAIN, PLAIN_COMPILED
 from benchmarks.targets import TARGETS, at
 from benchmarks.transport import PEERS
@@ -37,12 +37,6 @@ def percent(share: float) -> str:
 def spread(found: tuple[float, float, float]) -> str:
     """A median with its least and most over rounds."""
     return "{} ({} ... {})".format(*map(number, found))
-
-
-def network(r: Record) -> str:
-    """'mlp 384 x 5, d = 4, n = 512, k = 5'."""
-    size = f"{r['network.kind']} {r['network.width']} x {r['network.depth']}, d = {r['law.dim']}"
-    return f"{size}, n = {r['student.batch']}, k = {r['fake_score.updates']}"
 
 
 def there(records: Sequence[Record]) -> list[str]:

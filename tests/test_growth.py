@@ -68,9 +68,19 @@ ADDED = {
     "a law": (*RESIDUAL, "law.name=coins", "law.scale=1.5", "law.dim=3"),
     "a law without a denoiser": (*RESIDUAL, "law.name=dice", "teacher.kind=network"),
     "a term": (*RESIDUAL, "terms.critic.weight=0.3", "terms.critic.width=5"),
-    "all of them": (*CONVOLUTIONAL, "law.name=coins", "terms.critic.weight=0.3", "teacher.kind=network"),
+    "all of them": (
+        *CONVOLUTIONAL,
+        "network.channels=[3, 5, 2]",
+        "law.name=coins",
+        "terms.critic.weight=0.3",
+        "teacher.kind=network",
+    ),
 }
-each_added = pytest.mark.parametrize("added", ADDED)
+DEFAULT = ("a law without a denoiser", "all of them")
+"""Together they have every addition; one at a time they are tried with `-m slow`."""
+each_added = pytest.mark.parametrize(
+    "added", [pytest.param(name, marks=[] if name in DEFAULT else pytest.mark.slow) for name in ADDED]
+)
 
 
 def experiments(*words: str) -> list[Experiment]:

@@ -85,7 +85,8 @@ def test_inits_start_where_they_say(tmp_path: Path) -> None:
 
 
 def test_a_record_says_how_lazily_its_student_was_trained(tmp_path: Path) -> None:
-    little, much = do(experiments("student.learning_rate=[1e-5, 1e-2]"), tmp_path)
+    records = do(experiments("student.learning_rate=[1e-5, 1e-2]"), tmp_path)
+    little, much = sorted(records, key=lambda record: record.row["student.learning_rate"])
     for key in ("student_weight_movement", "student_kernel_change"):
         assert 0 < little.row[key] < much.row[key]
     assert any("its weights moved by" in sentence for sentence in much.summary["in_words"])

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain_loop import PlainDMD, Preconditioned, denoiser
 from dmdlab.config import Experiment, InputError
+from dmdlab.experiments import load
 from dmdlab.group import Group
 from dmdlab.lab.trial import tried
 from dmdlab.networks import EDMDenoiser
@@ -32,7 +33,7 @@ def own(e: Experiment, ours: EDMDenoiser) -> Preconditioned:
     plain = denoiser(e.network, law_of(e))
     with torch.no_grad():
         for p, (name, q) in zip(plain.parameters(), ours.network.named_parameters(), strict=True):
-            p.copy_(q[0].T if name.endswith("weight") else q[0, 0])
+            p.copy_(q[0].T if name.endswith("weight") and q.dim() == 3 else q[0].view_as(p))
     return plain
 
 
@@ -109,6 +110,14 @@ def ends_together(e: Experiment, monkeypatch: pytest.MonkeyPatch, compiled: bool
 @pytest.mark.usefixtures("double")
 def test_the_plain_loop_trains_the_same_student(options: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     ends_together(experiment(**options), monkeypatch)
+
+
+@pytest.mark.usefixtures("double")
+def test_the_plain_unet_trains_the_same_student(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["law.name=field", "law.side=4", "network.kind=unet", "network.channels=[4, 8]", "network.attention=[4]"]
+    words += ["network.time_features=4", "student.batch=4", "student.warmup=0", "fake_score.updates=1"]
+    (e,) = load(None, None, words).experiments()
+    ends_together(e, monkeypatch)
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])

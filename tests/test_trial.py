@@ -80,8 +80,7 @@ SHAPES: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("members", [1, 6])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "members"), [*((shape, 6) for shape in SHAPES), ("network teacher", 1)])
 def test_a_stage_takes_what_the_same_stage_takes_on_real_tensors(shape: str, members: int) -> None:
     group = seeds(members, **BRIEF | SHAPES[shape])
     law, found = law_of(group.shared), tried(group)
@@ -95,8 +94,7 @@ def test_a_stage_takes_what_the_same_stage_takes_on_real_tensors(shape: str, mem
         del kept, steps
 
 
-@pytest.mark.parametrize("members", [1, 3])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "members"), [*((shape, 3) for shape in SHAPES), ("separate", 1)])
 def test_a_run_takes_no_more_than_its_largest_stage(shape: str, members: int, tmp_path: Path) -> None:
     """All that torch holds, from start networks to Jacobians and calibration."""
     group = seeds(members, **BRIEF | SHAPES[shape])
@@ -122,7 +120,11 @@ def test_memory_is_linear_in_the_members_and_the_most_of_them_fit() -> None:
         assert found.most_members(found.bytes(1, device) // 2, device) == 0
 
 
-@pytest.mark.parametrize("name", LAWS)
+LONG = ("chessboard", "sphere")
+"""Laws whose denoisers are of many operations, each of which takes its time without numbers, too."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else []) for n in LAWS])
 def test_every_law_can_be_tried(name: str, tmp_path: Path) -> None:
     spec = least(name, tmp_path, dim=3)
     kind = "exact" if make_law(spec).has_denoiser else "network"

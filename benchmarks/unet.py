@@ -1,0 +1,47 @@
+"""Four tiny U-Nets at once, eager, against the plain loop, which trains one at a time; a cycle of DMD.
+
+Beside the times stands the bound: what the products and convolutions of dmdlab's cycle take alone, from a profile of
+it. No loop that convolves the same way can be faster than that, whatever it spares around them.
+"""
+
+from typing import Any
+
+import torch
+
+from benchmarks import peers
+from benchmarks.measure import Options, significant
+from benchmarks.peers import Record
+from benchmarks.points import BATCH, EAGER, PLAIN, UPDATES, Point
+from dmdlab.lab.profile import PRODUCTS, distilling, profile
+
+MEMBERS, SIDES, K = 4, (8, 16), (2, 5)
+
+
+def points(options: Options) -> list[Point]:
+    """The U-Net's default settings on pictures of the manifold, with a network teacher."""
+    law: dict[str, object] = {"law.name": "manifold", "network.kind": "unet"}
+    law |= {"teacher.kind": "network", "teacher.target": "data"}
+    if options.quick:
+        tiny: dict[str, object] = {"law.side": 4, "law.intrinsic": 4, "network.channels": [4, 4], BATCH: 2, UPDATES: 1}
+        return [Point("unet", "quickstart", law | tiny, 2)]
+    return [
+        Point("unet", "quickstart", law | {"law.side": side, BATCH: 32, UPDATES: k}, MEMBERS)
+        for side in SIDES
+        for k in K
+    ]
+
+
+def run(options: Options) -> dict[str, Any]:
+    """A record for each side and number of fake-score updates."""
+    where, records = points(options), []
+    measured = peers.measured(where, [PLAIN, EAGER], options, options.processes)
+    for point, record in zip(where, measured, strict=True):
+        shown = profile(distilling(point.group(), torch.device(options.device)), cycles=1 if options.quick else 20)
+        record["products_ms"] = significant(shown.kinds[PRODUCTS] / point.members)
+        records.append(record | {"figures": figures(record)})
+    return {"records": records}
+
+
+def figures(record: Record) -> dict[str, float]:
+    """Those of the peers, and milliseconds that a student's products and convolutions take alone."""
+    return peers.figures(record) | {"products, ms": record["products_ms"]}
