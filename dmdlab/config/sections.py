@@ -84,7 +84,9 @@ class NetworkSpec(OpenSection):
     __pydantic_extra__: dict[str, Value]
 
     kind: str = Field(
-        "residual", description="'residual': normalised residual blocks (ours); 'mlp': the paper's plain MLP"
+        "residual",
+        description="'residual': normalised residual blocks (ours); 'mlp': the paper's plain MLP; 'unet': of pictures; "
+        "'linear': a matrix for each noise level",
     )
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
         "auto", description="of products in training: auto is tf32 on a GPU that has it, else float32 (ours)"
@@ -129,6 +131,10 @@ class StudentConfig(Section):
 class FakeScoreConfig(Section):
     """The network that learns the student's own score."""
 
+    kind: Literal["network", "exact"] = Field(
+        "network",
+        description="'network' (paper); 'exact': the score of a linear student's law in closed form, never trained",
+    )
     updates: Count = Field(5, description="fake-score updates per student update (paper, DMD2: 5)")
     batches: Literal["shared", "separate"] = Field(
         "shared", description="whether the student's update uses one of the fake score's batches (DMD2) or its own"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from dmdlab.config import Experiment, InputError, Section, describe, flatten, known_keys, nest
 from dmdlab.laws import law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
+from dmdlab.training.exact_score import check_linear
 from dmdlab.training.terms import TERMS, term_settings
 
 
@@ -14,8 +15,8 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     left out: so experiments that mean the same are the same. `spelled_out` is the other way.
 
     Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum or other
-    than that of its pictures, more samples than the law has, classes that it has not, or settings that need an exact
-    denoiser which it lacks.
+    than that of its pictures, more samples than the law has, classes that it has not, settings that need an exact
+    denoiser which it lacks, or an exact fake score of a network that is not linear.
     """
     spec = experiment.law.model_dump()
     try:
@@ -24,6 +25,8 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
             del spec["dim"]  # which is only the default of laws that have to be told
         built = _check_law(tuple(spec.items()))
         network, terms = network_settings(experiment.network), term_settings(experiment.terms)
+        if experiment.fake_score.kind == "exact":
+            check_linear(NETWORKS[experiment.network.kind])
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     condition = experiment.teacher.condition

@@ -24,7 +24,7 @@ from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.run import DISTILLING, START_NETWORKS
 from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, Speed, timed, tried
 from dmdlab.networks import network_settings
-from dmdlab.training.distill import cycles, updates
+from dmdlab.training.distill import check_way, cycles, updates
 
 COMPANY = 4
 """Members of small networks that stay together at least when workers share an ensemble (`docs/performance.md`: alone, a
@@ -126,6 +126,8 @@ def plan(
     for wanted in {e.network.precision for e in experiments}:
         precision_on(device, wanted)
     groups = group_by_shape(experiments)
+    for group in groups:
+        check_way(group.shared, way)
     way, compiling, extra = _compiling(groups, device, way)
     each = process_bytes(device) + extra
     heaviest = max(groups, key=lambda g: tried(g).bytes(1, device.type), default=None)

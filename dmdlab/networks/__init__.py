@@ -7,10 +7,16 @@ from dmdlab.config import Experiment, InputError, NetworkSpec, Section, nearest,
 from dmdlab.laws import Law
 from dmdlab.networks.denoiser import EDMDenoiser
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
+from dmdlab.networks.linear import LinearNetwork
 from dmdlab.networks.mlp import MLP, ResidualMLP
 from dmdlab.networks.unet import UNet
 
-NETWORKS: dict[str, type[Ensemble]] = {"mlp": MLP, "residual": ResidualMLP, "unet": UNet}
+NETWORKS: dict[str, type[Ensemble]] = {
+    "mlp": MLP,
+    "residual": ResidualMLP,
+    "unet": UNet,
+    "linear": LinearNetwork,
+}
 """The catalogue. A kind is a class with `Settings`, made by (members, law, settings, classes), and one line here."""
 
 __all__ = [

@@ -110,10 +110,12 @@ class Ensemble(nn.Module):
     A subclass is made by (members, law, settings, classes), classes being the number of class labels that it can be
     told, 0 for none; it names the model of its settings `Settings`, calls `flatten_parameters()` at the end of its
     `__init__` and maps x (e, n, d), c_noise (e, n, 1), or (e, 1, 1) where all rows have one level, and class labels
-    (e, n), or None, to (e, n, d). Its layers draw their own weights (`initialise`).
+    (e, n), or None, to (e, n, d). Its layers draw their own weights (`initialise`). One that is linear, or affine, in x
+    says so.
     """
 
     Settings: ClassVar[type[Section]]
+    linear: ClassVar[bool] = False
     flat: Tensor
 
     def flatten_parameters(self) -> None:

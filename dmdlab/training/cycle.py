@@ -26,6 +26,7 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import EDMDenoiser
+from dmdlab.training.exact_score import LinearStudentScore
 from dmdlab.training.optimiser import EnsembleOptimiser, Trained, gradient
 from dmdlab.training.student import Student
 from dmdlab.training.teacher import denoising_loss
@@ -108,6 +109,8 @@ class Cycle:
         self.config, self.score, self.noise = shared.student, shared.fake_score, shared.noise
         self.student, self.fake, self.teacher, self.terms = student, fake, teacher, terms
         self.optimisers, self.sigma_data = optimisers, fake.sigma_data
+        self.exact = shared.fake_score.kind == "exact"
+        self.own_score: Denoiser = LinearStudentScore(student) if self.exact else fake
 
     def __call__(self, state: State, teacher: Tensor, numbers: Numbers) -> State:
         """The state after one student update, `updates` fake-score updates and one of each term's own networks."""
@@ -115,13 +118,13 @@ class Cycle:
             if isinstance(self.teacher, EDMDenoiser):
                 held.enter_context(self.teacher.network.holding(teacher))
             student, x, reported = self._student_update(state, numbers)
-            xs = self._batches(student, x, numbers)
-            fake, score = self._score_updates(state.trained["fake"], xs, numbers)
+            fake, score = self._score_updates(state.trained["fake"], student, x, numbers)
             own = self._terms_updates(state, x, numbers)
         dm_loss, gap, student_norm, *more = reported
         score_loss, score_norm = score
         size = x.square().mean(dim=(1, 2)).sqrt()
-        healthy = dm_loss.isfinite() & score_loss.isfinite() & (size < DIVERGED * self.sigma_data)
+        learned = dm_loss if self.exact else score_loss
+        healthy = dm_loss.isfinite() & learned.isfinite() & (size < DIVERGED * self.sigma_data)
         now = fake.counts.to(state.failed_at)  # iterations are fake-score updates
         return State(
             {"student": student, "fake": fake, **own},
@@ -142,7 +145,7 @@ class Cycle:
             sigma, eps = levels_in(numbers.u[:, 0], config.levels, self.noise), numbers.eps[:, 0]
             with torch.no_grad():
                 x_sigma = x + sigma * eps
-                d_teacher, d_fake = (told(d, label)(x_sigma, sigma) for d in (self.teacher, self.fake))
+                d_teacher, d_fake = (told(d, label)(x_sigma, sigma) for d in (self.teacher, self.own_score))
                 direction = dmd_direction(x, d_teacher, d_fake, config.normaliser)
             gap = (d_fake - d_teacher).square().mean(dim=(1, 2)).sqrt() / self.sigma_data
             loss, reported = dmd_surrogate(x, direction, config.reduction), []
@@ -165,8 +168,15 @@ class Cycle:
             fresh = self.student.generate(z[:, 1:].flatten(1, 2), label=label)
         return [*shared, *fresh.split(z.shape[2], dim=1)]
 
-    def _score_updates(self, at: Trained, xs: Sequence[Tensor], numbers: Numbers) -> tuple[Trained, list[Tensor]]:
-        """The fake score's steps, one a batch; the means over them of its loss and its gradient's norm, each (e,)."""
+    def _score_updates(
+        self, at: Trained, student: Trained, x: Tensor, numbers: Numbers
+    ) -> tuple[Trained, list[Tensor]]:
+        """The fake score's steps, one a batch; the means over them of its loss and its gradient's norm, each (e,). An
+        exact one is at its end already: its steps are counted, and it has neither, which is NaN."""
+        if self.exact:
+            none = torch.full_like(at.counts, torch.nan)
+            return at._replace(counts=at.counts + self.score.updates), [none, none]
+        xs = self._batches(student, x, numbers)
         sigmas = levels_in(numbers.u[:, 1:], self.score.levels, self.noise)  # (e, updates, n, 1)
         first = numbers.z.shape[1] - len(xs)  # 1 where the student has a batch of its own
         reported: list[list[Tensor]] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dmdlab.config import Experiment, InputError
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
@@ -81,7 +82,9 @@ class Distillation:
             torch.zeros(len(group), len(self.numbers), device=self.device),
             torch.full((len(group),), -1, device=self.device),
         )
-        way = way_on(self.device, updates(group), way)
+        check_way(first, way)
+        exact = self.score.kind == "exact"  # a decomposition, which is neither captured nor compiled
+        way = "eager" if exact else way_on(self.device, updates(group), way)
         for optimiser in self.optimisers.values():
             optimiser.in_place = way == "eager" and self.device.type == "cpu"
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
@@ -207,6 +210,15 @@ class Distillation:
         own = [Source(draw, streams(group, "distill", name, device=device)) for name, draw in named.items()]
         terms = [source for term in self.terms.values() for source in term.sources]
         return Draws([*own, *terms], block_steps((1 + k) * n * d))
+
+
+def check_way(experiment: Experiment, way: Way | None) -> None:
+    """Raises `InputError` where this experiment's distillation cannot be compiled though that is asked for."""
+    if way == "compiled" and experiment.fake_score.kind == "exact":
+        raise InputError(
+            "fake_score.kind = 'exact' takes an eigendecomposition in every cycle, which cannot be compiled; leave out "
+            "--compile"
+        )
 
 
 def cycles(group: Group) -> int:

@@ -1,0 +1,59 @@
+"""The score of a linear student's own law, in closed form: what a fake score would learn, without its error or its lag.
+
+A student G(z) = W z + b of z ~ N(0, sigma_max^2 I) has the law N(b, S) with S = sigma_max^2 W W^T, whatever the data,
+and that law noised to sigma the denoiser (the posterior mean of a Gaussian)
+
+    D(x, sigma) = b + S (S + sigma^2 I)^-1 (x - b) = b + U diag(s / (s + sigma^2)) U^T (x - b),     S = U diag(s) U^T.
+
+One eigendecomposition, in float64 and O(d^3), serves all levels of a batch.
+"""
+
+import torch
+from torch import Tensor
+
+from dmdlab.config import InputError
+from dmdlab.device.precision import arithmetic
+from dmdlab.networks import Ensemble
+from dmdlab.training.student import Student
+
+
+def check_linear(network: type[Ensemble]) -> None:
+    """Raises `InputError` where students of these networks have no Gaussian law."""
+    if not network.linear:
+        raise InputError(
+            "fake_score.kind = 'exact' is the score of a linear student's Gaussian law, and this network is not "
+            "linear; set network.kind = 'linear', or leave fake_score.kind at 'network'"
+        )
+
+
+class LinearStudentScore:
+    """D of each member's law, for the parameters that the student holds at the call.
+
+    student: one-step. A turn of its noise changes nothing here: it keeps the law. Raises `InputError` for networks that
+    are not linear in x.
+    """
+
+    def __init__(self, student: Student) -> None:
+        check_linear(type(student.network))
+        self.student = student
+
+    @torch.no_grad()
+    def __call__(self, x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+        """x_sigma (e, n, d), sigma a number or (e, n, 1), class labels (e, n) or None -> (e, n, d). NaN for a member
+        whose map is not finite; the others do not notice."""
+        with arithmetic("float32", x_sigma.device):
+            b = self.student.generate(torch.zeros_like(x_sigma), label=label).double()
+            columns = self._columns(x_sigma).double()
+        s = columns.mT @ columns  # (e, d, d)
+        sound = s.isfinite().all(dim=2).all(dim=1)[:, None, None]
+        values, u = torch.linalg.eigh(torch.where(sound, s, 0.0))
+        values = values.clamp(min=0).unsqueeze(1)  # (e, 1, d)
+        found = b + ((x_sigma - b) @ u * (values / (values + sigma**2))) @ u.mT
+        return torch.where(sound, found, torch.nan).to(x_sigma)
+
+    def _columns(self, like: Tensor) -> Tensor:
+        """sigma_max W^T of each member, (e, d, d)."""
+        e, _, d = like.shape
+        points = torch.cat([like.new_zeros(1, d), self.student.levels[0] * torch.eye(d).to(like)])  # (1 + d, d)
+        at_zero, outputs = self.student.generate(points.expand(e, 1 + d, d)).split([1, d], dim=1)
+        return outputs - at_zero
