@@ -46,8 +46,9 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Experiment":
-        if self.student.init == "rotated" and self.law.dim < 2:
-            raise ValueError("student.init = 'rotated' needs law.dim >= 2: one dimension has no rotation")
+        init = self.student.init
+        if init not in ("teacher", "random") and self.law.dim < 2:
+            raise ValueError(f"student.init = {init!r} needs law.dim >= 2: one dimension has no rotation")
         return self
 
     @property

@@ -96,10 +96,16 @@ class NetworkSpec(OpenSection):
 class StudentConfig(Section):
     """The one-step student and its distribution-matching update."""
 
-    init: Literal["teacher", "rotated", "random"] = Field(
+    init: Literal["teacher", "turned", "twisted", "rotated", "random"] = Field(
         "teacher",
         json_schema_extra=MEMBER_OWN,
-        description="the teacher at sigma_max (paper), the same after a fixed random rotation, or a random network",
+        description="the teacher at sigma_max (paper), it after a fixed random turn of the noise by turn_degrees, "
+        "or a twist by an angle that depends on the noise's norm, or a rotation without trace; or a random network",
+    )
+    turn_degrees: float = Field(
+        45.0,
+        json_schema_extra=MEMBER_OWN,
+        description="the angle of a 'turned' start in all planes, the root mean square one of a 'twisted' one (ours)",
     )
     iterations: Count = Field(
         10_000, description="fake-score updates; the student moves once per fake_score.updates (paper: 50 000)"

@@ -117,7 +117,7 @@ _KNOWN: dict[tuple[object, ...], Tried] = {}
 
 def tried(group: Group) -> Tried:
     """What this group's shape takes; each shape is tried once in a process."""
-    rotated = any(e.student.init == "rotated" for e in group.members)
+    rotated = any(e.student.init not in ("teacher", "random") for e in group.members)
     key = (group.shape, rotated)
     if key not in _KNOWN:
         _KNOWN[key] = _try(group.shared, rotated)

@@ -77,6 +77,8 @@ class LineStyle:
 
 INIT_STYLES: dict[str, LineStyle] = {
     "teacher": LineStyle("teacher init", BLUE, "o", "-"),
+    "turned": LineStyle("turned init", "#E69F00", "D", (0, (6, 1.5, 1, 1.5))),
+    "twisted": LineStyle("twisted init", "#CC79A7", "v", (0, (3, 1, 1, 1, 1, 1))),
     "rotated": LineStyle("rotated init", VERMILLION, "s", (0, (4, 1.5))),
     "random": LineStyle("random init", GREEN, "^", (0, (1, 1.2))),
 }

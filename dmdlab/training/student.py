@@ -11,6 +11,7 @@ from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, make_denoiser
 from dmdlab.randomness import generator
+from dmdlab.training.planes import PLANAR, PlanarTurn
 from dmdlab.training.turn import Turn
 
 
@@ -18,11 +19,11 @@ class Student(nn.Module):
     """G(z): x = D(R z, levels[0]), then for each further level x = D(x + level * noise, level).
 
     levels: falling noise levels, sigma_max first: as many as the student has steps, one for a one-step student. turn:
-    each member's fixed rotation R of the noise, None for none. With its later noises and its class labels held fixed, G
-    is a function of z.
+    each member's fixed map R of the noise, which keeps its law, None for none. With its later noises and its class
+    labels held fixed, G is a function of z.
     """
 
-    def __init__(self, denoiser: EDMDenoiser, levels: Sequence[float], turn: Turn | None = None) -> None:
+    def __init__(self, denoiser: EDMDenoiser, levels: Sequence[float], turn: nn.Module | None = None) -> None:
         super().__init__()
         self.denoiser, self.levels, self.turn = denoiser, tuple(levels), turn
 
@@ -41,7 +42,8 @@ class Student(nn.Module):
         if self.turn is None:
             return z
         with arithmetic("float32", z.device):
-            return self.turn(z)
+            turned: Tensor = self.turn(z)
+        return turned
 
     def generate(self, z: Tensor, later: Sequence[Tensor] = (), label: Tensor | None = None) -> Tensor:
         """G of noise that is turned already, (e, n, d) as above."""
@@ -53,7 +55,8 @@ class Student(nn.Module):
 
 
 def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device | str) -> Student:
-    """The students at their starts: the teacher's network, the same after a turn of the noise, or a random one.
+    """The students at their starts: the teacher's network, the same after a turn or a twist of the noise, or a
+    random one.
 
     rows: every member's own teacher's (or start network's) parameters (e, P).
     """
@@ -64,8 +67,10 @@ def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device 
     is_random = torch.tensor([init == "random" for init in inits])[:, None]
     start = torch.where(is_random, random, rows.cpu())
     denoiser = denoiser_of(start, law, spec, device, classes)
-    turn = None
+    turns: list[nn.Module] = []
     if "rotated" in inits:
-        turned = [init == "rotated" for init in inits]
-        turn = Turn([e.seed for e in group.members], turned, law.dim).to(device)
+        turns.append(Turn([e.seed for e in group.members], [init == "rotated" for init in inits], law.dim))
+    if set(inits) & set(PLANAR):
+        turns.append(PlanarTurn(group.members, law.dim))
+    turn = nn.Sequential(*turns).to(device) if turns else None  # each leaves the other's members alone
     return Student(denoiser, [group.shared.noise.sigma_max], turn)
