@@ -16,6 +16,7 @@ import numpy as np
 from dmdlab.pairing import Calibration
 from dmdlab.pairing.words import number
 from dmdlab.plots import save_plot
+from dmdlab.plots.axis import Choice
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells
 from dmdlab.records.record import Record, load_records
 
@@ -32,6 +33,7 @@ EXPERIMENTS = {
 
 MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_cosine_gaussian", "local_cosine")
 MEASURES = (*MEASURES, "remap_angle", "fidelity", "variance_ratio")
+SHOWN = ("delta_e", "pair_cosine", "remap_angle", "local_cosine")
 PLANTED = (30.0, 60.0)
 PLACES = ("law.path", "law.labels")
 """Where somebody's files lay: nobody else's matter."""
@@ -70,7 +72,7 @@ def main() -> None:
         if not (RUNS / name).is_dir():
             continue
         records = load_records(RUNS / name)
-        save_plot("axis" if len(keys) == 1 and name != "manifold" else "dimension", records, HERE / name)
+        save_plot("axis", records, HERE / name, choice=Choice(x=keys[0], measures=SHOWN))
         if name == "mnist":
             copies = [record for record in records if record.config["student.init"] == "teacher"]
             save_plot("pictures", copies, HERE / "mnist-pictures")
