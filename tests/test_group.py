@@ -22,7 +22,8 @@ def test_members_differ_in_keys_of_their_own() -> None:
     assert group.shared is group.members[0]
     assert group.ids == [e.id for e in members()]
     assert len(set(group.ids)) == 4
-    own = {"seed", "student.init", "student.learning_rate", "fake_score.learning_rate", "teacher.snapshot"}
+    rates = {"student.learning_rate", "fake_score.learning_rate"}
+    own = rates | {"seed", "student.init", "student.turn_degrees", "teacher.snapshot"}
     assert member_keys() == own
 
 

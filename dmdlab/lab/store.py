@@ -45,6 +45,9 @@ from dmdlab.trouble import writing
 EVERY_SECONDS = 15.0
 """Time between two checkpoints of one ensemble at least (ours: shorter trainings never write one)."""
 
+LOOKS = 3
+"""Times that a finished run is looked at before it is said to be damaged (ours)."""
+
 COST = 0.05
 """Part of that time which writing may take; what takes longer is written less often (ours)."""
 
@@ -78,7 +81,14 @@ class Store:
         """Whether this run stands here, done (and with its student and pairs, whole at a glance) or failed. Raises
         `InputError` when its folder is damaged or foreign."""
         folder = self._run(experiment)
-        return (folder / "summary.json").is_file() and load_record(folder).whole()
+        for left in reversed(range(LOOKS)):
+            try:
+                return (folder / "summary.json").is_file() and load_record(folder).whole()
+            except InputError:
+                if not left:
+                    raise
+                time.sleep(0.05)  # another sweep may just be putting its own folder in place of it
+        return False
 
     def missing(self, experiments: Sequence[Experiment]) -> list[Experiment]:
         """Those that do not stand here yet."""
