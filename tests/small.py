@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +11,8 @@ from dmdlab.config import Experiment, experiment_from
 from dmdlab.experiments import load
 from dmdlab.group import Group
 from dmdlab.lab.plan import plan
-from dmdlab.lab.store import Store
+from dmdlab.lab.run import run_group
+from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.sweep import sweep
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
@@ -95,3 +97,17 @@ def do(wanted: Sequence[Experiment], out: Path) -> list[Record]:
     for _ in sweep(plan(store.missing(wanted), CPU), store):
         pass
     return load_records(out)
+
+
+def results(wanted: Sequence[Experiment], store: Store) -> list[RunResult]:
+    events = run_group(Group(tuple(wanted)), store, CPU)
+    return [event for event in events if isinstance(event, RunResult)]
+
+
+def outputs(result: RunResult) -> np.ndarray:
+    assert result.student is not None
+    return result.student
+
+
+def cut(path: Path, keep: int) -> None:
+    path.write_bytes(path.read_bytes()[:keep])

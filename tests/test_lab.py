@@ -2,35 +2,26 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small import CPU, do, experiments, group_of, law_of
+from small import CPU, cut, do, experiments, group_of, law_of, outputs, results
 from torch import Tensor
 
-from dmdlab.config import Experiment, InputError
-from dmdlab.device import environment
+from dmdlab.config import InputError
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.group import Group
-from dmdlab.lab import engines
 from dmdlab.lab.evaluate import check_teacher, excess_risks
 from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Progress, run_group
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.networks import EDMDenoiser, denoiser_of
-from dmdlab.records.record import load_records
 from dmdlab.training.turn import Turn
 
 INITS = 'student.init=["teacher", "rotated", "random"]'
 STILL = ("student.iterations=1", "student.learning_rate=1e-30", "student.weight_decay=0.0")
 """One tiny step at a negligible rate: the student is still its start."""
-
-
-def results(wanted: Sequence[Experiment], store: Store) -> list[RunResult]:
-    events = run_group(Group(tuple(wanted)), store, CPU)
-    return [event for event in events if isinstance(event, RunResult)]
 
 
 def student_of(result: RunResult) -> EDMDenoiser:
@@ -43,11 +34,6 @@ def noise_of(result: RunResult, store: Store) -> Tensor:
     pairs = store.pairs(result.experiment)
     assert pairs is not None
     return torch.from_numpy(pairs["noise"])[None]  # (1, n, d)
-
-
-def outputs(result: RunResult) -> np.ndarray:
-    assert result.student is not None
-    return result.student
 
 
 # --- one run's results
@@ -178,10 +164,6 @@ def test_a_run_is_measured_against_the_pairs_in_the_store(tmp_path: Path) -> Non
         assert store.record(wanted[0]).summary["metrics"]["variance_ratio"]["value"] == pytest.approx(ratio, rel=1e-3)
 
 
-def cut(path: Path, keep: int) -> None:
-    path.write_bytes(path.read_bytes()[:keep])
-
-
 def flipped(path: Path) -> None:
     """Damaged within: another byte in its middle."""
     held = bytearray(path.read_bytes())
@@ -217,93 +199,6 @@ def is_told_before_any_training(path: Path, store: Store) -> None:
     assert "damaged" in told or "an empty file" in told
     assert "delete it" in told
     assert "\n" not in told
-
-
-# --- a run's folder is whole
-
-
-def an_unfinished(tmp_path: Path) -> tuple[Store, RunResult]:
-    store = Store(tmp_path)
-    (result,) = results(experiments(), store)
-    return store, result
-
-
-@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()], ids=["raised", "interrupted"])
-def test_a_folder_that_cannot_be_written_whole_is_not_there(error: BaseException, tmp_path: Path) -> None:
-    """It stops in the middle of the curve."""
-
-    def half() -> Iterator[float]:
-        yield 1.0
-        raise error
-
-    store, result = an_unfinished(tmp_path)
-    broken = RunResult(result.experiment, result.summary, {"iteration": half()}, result.student, {})  # type: ignore[dict-item]
-    with pytest.raises(type(error)):
-        store.publish(broken, {})
-    assert list((tmp_path / "runs").iterdir()) == []
-    with pytest.raises(InputError, match="no finished run"):
-        load_records(tmp_path)
-    assert store.missing([result.experiment]) == [result.experiment]
-
-
-def test_what_a_killed_process_left_is_taken_for_no_run(tmp_path: Path) -> None:
-    """Under the name that a folder has while it is written."""
-    store, result = an_unfinished(tmp_path)
-    folder = store.publish(result, {})
-    folder.rename(folder.with_name(f".{folder.name}.123-abc"))
-    assert not store.finished(result.experiment)
-    with pytest.raises(InputError, match="no finished run"):
-        load_records(tmp_path)
-    store.publish(result, {})
-    assert [r.summary["id"] for r in load_records(tmp_path)] == [result.experiment.id]
-
-
-def test_a_folder_without_its_summary_is_replaced_whole(tmp_path: Path) -> None:
-    store, result = an_unfinished(tmp_path)
-    folder = store.publish(result, {})
-    (folder / "summary.json").unlink()
-    (folder / "left.txt").write_text("of an older run")
-    assert store.missing([result.experiment]) == [result.experiment]
-    assert store.publish(result, {}) == folder
-    assert not (folder / "left.txt").exists()
-    assert store.finished(result.experiment)
-    assert store.record(result.experiment).summary["pairs"] in {p.name for p in (tmp_path / "pairs").iterdir()}
-
-
-def test_a_run_whose_pairs_are_lost_is_made_anew(tmp_path: Path) -> None:
-    store, result = an_unfinished(tmp_path)
-    store.publish(result, {})
-    (path,) = (tmp_path / "pairs").iterdir()
-    path.unlink()
-    assert store.missing([result.experiment]) == [result.experiment]
-    for again in results([result.experiment], store):
-        store.publish(again, {})
-    assert store.missing([result.experiment]) == []
-
-
-@pytest.mark.parametrize("file", ["runs/*/student.npy", "pairs/*.npz"])
-def test_a_run_whose_arrays_are_cut_short_is_made_anew(file: str, tmp_path: Path) -> None:
-    store, result = an_unfinished(tmp_path)
-    store.publish(result, {})
-    before = store.record(result.experiment).arrays()
-    (path,) = tmp_path.glob(file)
-    whole = path.read_bytes()
-    for keep in (0, 100, -10):
-        path.write_bytes(whole)
-        assert store.missing([result.experiment]) == []
-        cut(path, keep)
-        assert store.missing([result.experiment]) == [result.experiment]
-    for again in results([result.experiment], store):
-        store.publish(again, {})
-    assert store.missing([result.experiment]) == []
-    for name, array in store.record(result.experiment).arrays().items():
-        np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)
-
-
-def test_a_store_is_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="this is a file; expected a folder"):
-        Store(tmp_path / "file")
 
 
 # --- failures
@@ -365,67 +260,3 @@ def test_a_memorising_denoiser_is_compared_on_what_it_memorised() -> None:
     """There it knows the answer but for large noise, and any other is much worse; elsewhere both would be wrong."""
     (e,) = experiments("law.name=blobs", "law.side=4", "law.empirical=2", "network.kind=mlp")
     assert excess_risks(group_of(e), lambda x, sigma, label=None: 0 * x, law_of(e)) > 100
-
-
-# --- engines
-
-
-class Echo:
-    """Work that says its members' seeds, from wherever it is done; a seed of 13 is an error."""
-
-    def __call__(self, group: Group) -> Iterator[int]:
-        for seed in group.seeds:
-            if seed == 13:
-                raise ValueError("unlucky")
-            yield seed
-
-
-GROUPS = [Group(tuple(experiments(f"seed={seeds}"))) for seeds in ([0, 1], [2], [3, 13, 5], [6, 7])]
-
-
-def heard(events: Iterator[tuple[int, int]]) -> tuple[list[tuple[int, int]], str]:
-    """All that an engine yields, and the error that it ends with."""
-    found = []
-    try:
-        for event in events:
-            found.append(event)  # what came before the error counts
-    except ValueError as error:
-        return sorted(found), str(error)
-    return sorted(found), ""
-
-
-def test_engines_tell_what_work_says_under_its_groups_index_and_several_workers_end_before_an_error_counts() -> None:
-    before = [(0, 0), (0, 1), (1, 2), (2, 3), (2, 5)]
-    assert heard(engines.here(Echo(), GROUPS)) == (before, "unlucky")
-    assert heard(engines.here(Echo(), GROUPS[:2])) == (before[:3], "")
-    assert heard(engines.processes(Echo(), GROUPS, 2)) == ([*before, (3, 6), (3, 7)], "unlucky")
-
-
-# --- the machine
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "mps", "cuda:x"])
-def test_a_device_that_is_not_there_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=f"--device {name}"):
-        environment.choose_device(name)
-
-
-def test_a_device_that_is_there_is_chosen() -> None:
-    assert environment.choose_device("cpu") == CPU
-    assert environment.choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("law", ["mixture", "cube"])
-def test_an_ensemble_on_a_gpu_measures_the_same_noise(law: str, tmp_path: Path) -> None:
-    """A law with tensors of its own and one without; the teacher's pairs agree with the CPU's, as the latents do."""
-    wanted = experiments(f"law.name={law}", "law.dim=3", 'student.init=["teacher", "rotated"]')
-    found = []
-    for device in (torch.device("cuda"), CPU):
-        store = Store(tmp_path / device.type)
-        for event in run_group(Group(tuple(wanted)), store, device):
-            assert isinstance(event, Progress) or event.summary["status"] == "done"
-        found.append(store.pairs(wanted[0]) or {})
-    np.testing.assert_array_equal(found[0]["noise"], found[1]["noise"])
-    np.testing.assert_allclose(found[0]["teacher"], found[1]["teacher"], rtol=1e-3, atol=1e-3)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dmdlab.randomness import latents
-from dmdlab.training.turn import Turn, hartley
+from dmdlab.training.bases import hartley
+from dmdlab.training.turn import Turn
 
 each_dim = pytest.mark.parametrize("dim", [2, 3, 4, 5, 7, 33, 96, 256, 301])
 

@@ -108,5 +108,5 @@ def _check_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
 @lru_cache(maxsize=256)
 def _build_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
     law = make_law(dict(spec))
-    digest, rows = getattr(law, "digest", ""), law.available("measure")
+    digest, rows = law.digest or "", law.available("measure")
     return _Built(law.dim, law.has_denoiser, law.has_class_denoiser, law.classes, digest, rows)

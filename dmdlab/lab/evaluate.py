@@ -292,7 +292,7 @@ def law_facts(law: Law) -> dict[str, Any]:
         "intrinsic_dim": law.intrinsic_dim,
         "shape": list(law.shape),
         "classes": law.classes,
-        "digest": getattr(law, "digest", None),
+        "digest": law.digest,
         **{f"{part}_rows": law.available(part) for part in PARTS},
     }
 

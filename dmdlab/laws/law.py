@@ -48,6 +48,7 @@ class Law(torch.nn.Module):
         has_denoiser: whether `denoise` and `log_density` have a closed form.
         has_class_denoiser: whether `denoise` has one given a label, too.
         classes: the number of class labels, 0 if the law has none.
+        digest: ten hex digits of the files that it was read from; None for a law of no files.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class Law(torch.nn.Module):
     has_denoiser: bool = True
     has_class_denoiser: bool = False
     classes: int = 0
+    digest: str | None = None
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Measures within classes, for runs whose networks are told the class.
 
 A class that is told with the noise is copied without any pairing of the noise: pairs of different classes are far
-apart however the noise is paired within each. So the measures over all rows flatter a conditional student, and its
+apart however the noise is paired within each. So the measures over all rows can flatter a conditional student, and its
 chance levels, which re-pair rows across classes, are those of a student that ignores the class, too. Within a class
 only the noise can pair.
 """

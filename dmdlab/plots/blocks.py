@@ -9,6 +9,9 @@ from dmdlab.records.cells import STARTS, Cell, cells, finished
 from dmdlab.records.layout import distinct
 from dmdlab.records.record import Record
 
+MOST_KEYS = 3
+"""Settings beyond law, dimension and start that a name holds."""
+
 
 def first_cells(records: Sequence[Record], most: int) -> tuple[list[Cell], str]:
     """The first `most` cells of the finished runs, by law, dimension, start and what else varies, and a sentence for
@@ -40,7 +43,3 @@ def name_block(axes: Axes, cell: Cell, height: float, scale: Size) -> None:
 def name_width(cells: Sequence[Cell], scale: Size) -> float:
     """Inches that the names of these take beside their blocks."""
     return 1.35 * max(len(name_of(cell).split("\n")) for cell in cells) * scale.font / 72
-
-
-MOST_KEYS = 3
-"""Settings beyond law, dimension and start that a name holds."""

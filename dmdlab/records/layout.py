@@ -45,8 +45,7 @@ def layout_of(
 
     x: the dimension, else the numeric one with most values, else the one with most values in words. Lines: the start,
     else the next one; the two are swapped where only that keeps the lines to `MOST_LINES`. Rows: the law, else the next
-    one. A setting that follows from those already taken, as law.side
-    does from the dimension, is no axis of its own.
+    one. A setting that follows from those already taken, as law.side does from the dimension, is no axis of its own.
 
     Raises `InputError`: no finished run, an unknown setting, or one that is given twice.
     """

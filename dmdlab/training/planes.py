@@ -11,13 +11,12 @@ the prior: a twist turns every sphere about 0 in itself. But it is no single tur
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dmdlab.config import Experiment
 from dmdlab.randomness import stream
-from dmdlab.training.turn import STRUCTURED_FROM, hartley
+from dmdlab.training.bases import STRUCTURED_FROM, DenseBases, FastBases
 
 PLANAR = ("turned", "twisted")
 """The values of `student.init` that start here."""
@@ -54,49 +53,3 @@ class PlanarTurn(nn.Module):
         pairs = torch.stack([theta.cos() * a - theta.sin() * b, theta.sin() * a + theta.cos() * b], dim=-1)
         turned = self.basis.vectors(torch.cat([pairs.flatten(-2), w[..., d - d % 2 :]], dim=-1))
         return torch.where(self.planar, turned, z)
-
-
-class DenseBases(nn.Module):
-    """An orthonormal basis for each stream, uniform on O(d), as of `dmdlab.training.turn.DenseTurns`."""
-
-    matrices: Tensor
-
-    def __init__(self, streams: Sequence[np.random.Generator], dim: int) -> None:
-        super().__init__()
-        bases = []
-        for s in streams:
-            q, r = np.linalg.qr(s.standard_normal((dim, dim)))
-            bases.append(torch.from_numpy(q * np.sign(np.diag(r))))
-        self.register_buffer("matrices", torch.stack(bases).float(), persistent=False)  # (e, d, d)
-
-    def coordinates(self, z: Tensor) -> Tensor:
-        """B z of each row (e, n, d)."""
-        return torch.bmm(z, self.matrices.mT)
-
-    def vectors(self, w: Tensor) -> Tensor:
-        """The inverse."""
-        return torch.bmm(w, self.matrices)
-
-
-class FastBases(nn.Module):
-    """B = P H S for each stream: signs, Hartley transform, permutation (`dmdlab.training.turn`)."""
-
-    signs: Tensor
-    order: Tensor
-    back: Tensor
-
-    def __init__(self, streams: Sequence[np.random.Generator], dim: int) -> None:
-        super().__init__()
-        signs = torch.stack([torch.from_numpy(s.choice([-1.0, 1.0], dim)).float() for s in streams])
-        order = torch.stack([torch.from_numpy(s.permutation(dim)) for s in streams])
-        self.register_buffer("signs", signs[:, None], persistent=False)  # (e, 1, d)
-        self.register_buffer("order", order[:, None], persistent=False)  # (e, 1, d)
-        self.register_buffer("back", order.argsort(dim=1)[:, None], persistent=False)
-
-    def coordinates(self, z: Tensor) -> Tensor:
-        """B z of each row (e, n, d)."""
-        return hartley(z * self.signs).gather(-1, self.order.expand(z.shape))
-
-    def vectors(self, w: Tensor) -> Tensor:
-        """The inverse."""
-        return hartley(w.gather(-1, self.back.expand(w.shape))) * self.signs

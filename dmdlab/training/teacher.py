@@ -140,10 +140,11 @@ def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch
     def sample(n: int, g: torch.Generator) -> tuple[Tensor, ...]:
         return law.sample_labelled(n, g) if config.condition else (law.sample(n, g),)
 
-    stored = None
-    if config.train_samples:
-        sets = [law.training_set(config.train_samples, g) for g in streams["data"]]
-        stored = [tuple(part for part in (x, label)[: 1 + config.condition] if part is not None) for x, label in sets]
+    def kept(g: torch.Generator) -> tuple[Tensor, ...]:
+        x, label = law.training_set(config.train_samples, g)
+        return (x, label) if config.condition and label is not None else (x,)
+
+    stored = [kept(g) for g in streams["data"]] if config.train_samples else None
 
     def data(g: torch.Generator, k: int) -> tuple[Tensor, ...]:
         if stored is None:

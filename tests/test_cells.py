@@ -1,0 +1,140 @@
+"""Runs that differ in their seed only, as cells: what varies, means and intervals, what is poor, and their words."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from made import made, write_run
+
+from dmdlab.config import InputError
+from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, paired, short, told, varying
+from dmdlab.records.record import load_record, select
+
+
+def test_two_settings_are_compared_seed_by_seed() -> None:
+    values = {"teacher": (5.0, 7.0, 9.0), "rotated": (1.0, 2.0, None)}
+    places = itertools.product(values, range(3))
+    records = [made("ring", 2, init, seed, copy_index=values[init][seed]) for init, seed in places]
+    ((name, difference),) = paired(records, "student.init", "teacher", "rotated", "copy_index")
+    assert name == "ring d=2"
+    assert difference.mean == pytest.approx(4.5)
+    assert (difference.n, difference.missing) == (2, 1)
+    assert not paired(records, "student.init", "teacher", "random", "copy_index")
+
+
+def test_teachers_taken_at_the_end_of_trainings_of_different_length_are_compared_by_length_alone() -> None:
+    settings = ({"teacher__iterations": t, "teacher__snapshot": t} for t in (10, 20))
+    records = [
+        made(seed=seed, copy_index=seed + own["teacher__iterations"], **own) for own in settings for seed in (0, 1)
+    ]
+    assert varying(records) == ["teacher.iterations", "seed"]
+    ((_, difference),) = paired(records, "teacher.iterations", 20, 10, "copy_index")
+    assert (difference.mean, difference.n) == (10.0, 2)
+
+
+def test_a_run_from_before_a_key_has_its_default(tmp_path: Path) -> None:
+    """Its id says so, too; what another version of results took for a default nobody knows any more."""
+    folder = write_run(tmp_path, made(teacher__iterations=30))
+    config = json.loads((folder / "experiment.json").read_text())
+    for key in ("teacher.snapshot", "teacher.condition", "measure.bases"):
+        del config[key]
+    (folder / "experiment.json").write_text(json.dumps(config))
+    found = load_record(folder).config
+    assert (found["teacher.snapshot"], found["teacher.condition"], found["measure.bases"]) == (30, False, 4)
+
+
+def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
+    records = [
+        made("ring", 2, seed=2, status="failed"),
+        made("ring", 4, seed=0, copy_index=5.0),
+        made("ring", 2, seed=0, copy_index=1.0),
+        made("ring", 2, seed=1, copy_index=3.0, ok=False),
+        made("ring", 4, seed=1, copy_index=None, remap_angle=90.0, reason="a bound"),
+    ]
+    two, four = cells(records)  # in order of first appearance
+    assert two.keys == {"law.name": "ring", "law.dim": 2, "student.init": "teacher"}
+    assert (two.law, two.dim, two.init) == ("ring", 2, "teacher")
+    assert [r.config["seed"] for r in two.records] == [0, 1, 2]
+    assert (two.failed, two.flagged) == (1, 1)
+    assert (four.failed, four.flagged) == (0, 0)
+    assert two.column("copy_index").tolist() == [1.0, 3.0]
+    interval = four.interval("copy_index")
+    assert (interval.mean, interval.n, interval.missing) == (5.0, 1, 1)
+    assert varying(records) == ["law.dim", "seed"]
+    assert (two.bounded("remap_angle"), four.bounded("remap_angle")) == (False, True)
+    assert "3 (1 failed) teacher!" in cell_row(two)
+    assert cell_value(four, "copy_index") == "5 (n = 1)"
+    assert cell_value(four, "remap_angle").startswith("≥ ")
+
+
+@pytest.mark.parametrize(("fidelity", "poor"), [(1.1, False), (1.8, True), (0.5, True), (None, True)])
+def test_a_fidelity_that_no_claim_should_rest_on_is_poor(fidelity: float | None, poor: bool) -> None:
+    (cell,) = cells([made(seed=seed, fidelity=fidelity) for seed in (0, 1)])
+    assert cell.poor == poor
+    assert ("(poor)" in cell_value(cell, "fidelity")) == (poor and fidelity is not None)
+
+
+@pytest.mark.parametrize(
+    ("null", "values", "outside", "text"),
+    [
+        ({"fidelity": (0.98, 1.02)}, {"fidelity": 1.01}, [], "1.01"),
+        ({"fidelity": (0.98, 1.02)}, {"fidelity": 1.1}, ["fidelity"], "1.1 ± 0 (poor)"),
+        ({"fidelity": (0.4, 2.5)}, {"fidelity": 1.8}, [], "1.8"),  # beyond the old limits, as equal laws are here
+        ({"fidelity": (0.98, 1.02)}, {"fidelity": 0.9}, ["fidelity"], "(poor)"),
+        ({"variance_ratio": (0.98, 1.02)}, {"fidelity": 1.0}, ["variance_ratio"], "(poor: variance_ratio)"),
+        ({"debiased_cost": (-0.01, 0.01)}, {"debiased_cost": None}, ["debiased_cost"], "(poor: debiased_cost)"),
+    ],
+)
+def test_a_law_is_judged_by_what_equal_laws_read_on_both_sides(
+    null: dict[str, tuple[float, float]], values: dict[str, float | None], outside: list[str], text: str
+) -> None:
+    (cell,) = cells([made(seed=seed, null=null, **values) for seed in (0, 1)])
+    assert (cell.outside, cell.poor) == (outside, bool(outside))
+    assert text in cell_value(cell, "fidelity")
+    assert ("poor" in cell_value(cell, "fidelity")) == cell.poor
+
+
+def test_limits_of_a_cell_are_those_of_all_its_runs_or_none() -> None:
+    runs = [made(seed=seed, null={"fidelity": (0.9 + 0.05 * seed, 1.1)}) for seed in (0, 1)]
+    failed = made(seed=2, status="failed")
+    (cell,) = cells([*runs, failed])
+    assert cell.law_limits["fidelity"] == pytest.approx((0.925, 1.1))
+    (mixed,) = cells([*runs, made(seed=3)])
+    assert mixed.law_limits == {}
+
+
+def test_results_of_two_versions_are_never_averaged() -> None:
+    mixed = [made(seed=seed, result_version=version) for seed in (0, 1) for version in (1, 2)]
+    assert [cell.keys["result_version"] for cell in cells(mixed)] == [1, 2]
+    assert varying(mixed) == ["result_version", "seed"]
+    with pytest.raises(InputError, match=r"differ in result_version \(1, 2\).*result_version=VALUE"):
+        cells_of_starts(mixed)
+    assert len(cells_of_starts(select(mixed, {"result_version": 2}))) == 1
+
+
+def test_where_a_file_lies_tells_no_cells_apart_once_its_digest_is_there() -> None:
+    moved = [made("images", seed=seed, law__path=f"at {seed}", law__labels="x", law__digest="d") for seed in (0, 1)]
+    assert varying(moved) == ["seed"]
+    assert len(cells(moved)) == 1
+    assert [record.row["law.path"] for record in moved] == ["at 0", "at 1"]
+    other = [made("images", law__path=path) for path in ("here", "there")]
+    assert varying(other) == ["law.path"]
+
+
+def test_settings_are_told_as_one_would_type_them() -> None:
+    values = {"law.name": "ring", "law.dim": 8, "student.init": "random", "student.learning_rate": 5e-5}
+    assert [told(*item) for item in values.items()] == ["ring", "d = 8", "random init", "student.learning_rate = 5e-5"]
+    assert [short(v) for v in (5e-4, 0.002, 80.0, 2.5e6, 0.0, (16, 32), True)] == [
+        "5e-4", "0.002", "80", "2.5e6", "0", "16, 32", "True"]  # fmt: skip
+
+
+def test_a_figure_has_one_cell_for_each_law_dimension_and_start_with_every_finished_run_once() -> None:
+    records = [made("ring", d, i, s) for d in (8, 2) for i in ("rotated", "teacher") for s in (2, 0)]
+    found = cells_of_starts([*records, made("ring", 8, seed=0), made("ring", 8, seed=1, status="failed")])
+    assert [(cell.dim, cell.init) for cell in found] == [(2, "teacher"), (2, "rotated"), (8, "teacher"), (8, "rotated")]
+    assert all([r.config["seed"] for r in cell.records] == [0, 2] for cell in found)
+    mixed = [made(seed=0), made(seed=1, noise__sigma_max=5.0)]
+    with pytest.raises(InputError, match=r"differ in noise\.sigma_max \(5\.0, 80\.0\).*noise\.sigma_max=VALUE"):
+        cells_of_starts(mixed)
+    assert len(cells(mixed)) == 2
