@@ -27,8 +27,9 @@ def first_cells(records: Sequence[Record], most: int) -> tuple[list[Cell], str]:
 
 
 def name_of(cell: Cell) -> str:
-    """A cell's settings in a figure's type, a line each: law and dimension, start, and what else varies."""
-    rest = [key for key in cell.keys if key not in STARTS]
+    """A cell's settings in a figure's type, a line each: law and dimension, start, and what else varies, but for what
+    its kind of network or law has not."""
+    rest = [key for key, value in cell.keys.items() if key not in STARTS and value is not None]
     law = f"{cell.law}, {in_figure('law.dim', cell.dim)}"
     return "\n".join([law, *(in_figure(key, cell.value(key)) for key in ("student.init", *rest[:MOST_KEYS]))])
 

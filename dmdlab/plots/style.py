@@ -120,7 +120,8 @@ class Drawing:
 def new_figure(width: float, height: float, size: Size) -> Iterator[Figure]:
     """An empty figure in inches, independent of pyplot, in the style of all figures for as long as it is filled.
 
-    Then it is laid out once, so that every file format shows the same positions. The caller's own settings stay.
+    Then it is laid out once, so that every file format shows the same positions. The caller's own settings stay, so the
+    size of tick labels, on which their number depends, is given to the axes.
     """
     with matplotlib.rc_context(_settings(size)):
         figure = Figure(figsize=(width, height), dpi=size.dpi, layout="constrained")
@@ -128,6 +129,8 @@ def new_figure(width: float, height: float, size: Size) -> Iterator[Figure]:
         gap = size.font / 72 * 0.3
         figure.get_layout_engine().set(w_pad=gap, h_pad=gap, wspace=0.03, hspace=0.05)  # type: ignore[union-attr, call-arg]
         yield figure
+        for axes in figure.axes:
+            axes.tick_params(labelsize=0.9 * size.font)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 
