@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.device.allocator import keep_freed
 from dmdlab.device.compiling import Way
 from dmdlab.device.environment import environment
 from dmdlab.device.limits import out_of_memory, release_memory, taken
@@ -22,7 +21,7 @@ from dmdlab.device.precision import precision_on
 from dmdlab.group import Group
 from dmdlab.lab import engines
 from dmdlab.lab.plan import Plan, shape_name, split, too_large
-from dmdlab.lab.run import DISTILLING, START_NETWORKS, Clock, Progress, run_group
+from dmdlab.lab.run import Clock, Progress, run_group
 from dmdlab.lab.store import Store
 
 NAMED = 5
@@ -118,14 +117,10 @@ class Work:
 
     def _attempt(self, group: Group) -> Iterator[Event]:
         """One attempt; what is kept on the way and finished runs stay whatever happens."""
-        clock, stage = Clock(), ""
+        clock = Clock()
         precision = precision_on(self.device, group.shared.network.precision)
-        keep_freed(True)
         for event in run_group(group, self.store, self.device, self.way, clock):
             if isinstance(event, Progress):
-                if event.stage != stage:
-                    stage = event.stage
-                    keep_freed(stage in (START_NETWORKS, DISTILLING))
                 yield event
                 if (most := taken(self.device)) is not None:
                     yield Taken(os.getpid(), most)
