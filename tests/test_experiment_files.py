@@ -190,8 +190,23 @@ def test_an_axis_of_tables_changes_several_keys_at_once(tmp_path: Path) -> None:
         load(file).experiments()
 
 
+def test_what_changes_together_across_sections_is_one_axis(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(
+        "[sweep]\nseed = [0, 1]\n"
+        'together = [{fake_score.updates = 1, student.iterations = 40}, {"fake_score.updates" = 5}]'
+    )
+    found = [(e.seed, e.fake_score.updates, e.student.iterations) for e in load(file).experiments()]
+    assert found == [(seed, *own) for seed in (0, 1) for own in ((1, 40), (5, 10_000))]
+    (one,) = load(file, None, ["fake_score.updates=2", "seed=3"]).experiments()
+    assert (one.fake_score.updates, one.student.iterations) == (2, 10_000)
+    for axis, said in (("[3]", "tables"), ("[{seed = 4}]", "seed.*own"), ("[{student.batsh = 4}]", "student.batch")):
+        with pytest.raises(InputError, match=said):
+            load(file, None, [f"together={axis}"])
+
+
 def test_every_shipped_experiment_resolves() -> None:
-    shipped = sorted(Path(__file__).parents[1].glob("experiments/*.toml"))
+    shipped = sorted(Path(__file__).parents[1].glob("experiments/**/*.toml"))
     assert shipped
     for file in shipped:
         assert "?" in load(file).question

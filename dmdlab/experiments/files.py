@@ -7,9 +7,10 @@ An experiment file holds a `question`, sections of settings (those of `dmdlab co
     seed = { start = 0, stop = 8 }          # 0 ... 7, as Python's range
 
 whose axes are any keys; the sweep is their product. An axis may be a whole section, too, its values tables of what
-changes together: network = [{kind = "unet"}, {kind = "residual", width = 94}]. Settings come in the order defaults,
-preset, file, key=value: the later wins, and a `key=value` on a swept key replaces its axis. Who names another law or
-kind of network leaves behind what only the one before knew.
+changes together: network = [{kind = "unet"}, {kind = "residual", width = 94}]; what changes together across sections
+is an axis named `together`: together = [{fake_score.updates = 1, student.iterations = 4000}, ...]. Settings come in the
+order defaults, preset, file, key=value: the later wins, and a `key=value` on a swept key replaces its axis. Who names
+another law or kind of network leaves behind what only the one before knew.
 """
 
 import itertools
@@ -35,6 +36,9 @@ from dmdlab.laws import LAWS, law_parameters
 from dmdlab.networks import NETWORKS
 from dmdlab.training.terms import TERMS
 from dmdlab.trouble import told
+
+TOGETHER = "together"
+"""The axis whose values are tables of any keys."""
 
 MAX_RUNS = 100_000
 """A sweep above this is taken for a slip."""
@@ -65,6 +69,7 @@ class Sweep:
     def at(self, point: Sequence[Any]) -> dict[str, Any]:
         """The settings at a point of the axes, a value for each; a table among these sets several keys at once."""
         given = dict(zip(self.axes, point, strict=True))
+        given |= given.pop(TOGETHER, {})
         tables = dict(leaves({key: value for key, value in given.items() if isinstance(value, dict)}))
         return _still_meant(self.settings, self.settings, tables) | dict(leaves(given))
 
@@ -147,7 +152,7 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
     base = {key: value for key, value in settings.items() if key not in checked}
     before = _still_meant(sweep.axes, sweep.settings, given)
     old = {key: value for key, value in before.items() if key not in settings or key in checked}
-    check_keys([*base, *checked], source)
+    check_keys([*base, *_swept(checked, source)], source)
     return Sweep(source, question, base, old | checked)
 
 
@@ -166,6 +171,22 @@ def _still_meant(old: Mapping[str, Any], settings: Mapping[str, Any], given: Map
                 known.remove("law.dim")
             kept = {k: v for k, v in kept.items() if not k.startswith(section) or k in known}
     return kept
+
+
+def _swept(axes: Mapping[str, list[Any]], source: str) -> list[str]:
+    """The axes, `TOGETHER` as the keys that its tables set.
+
+    Raises `InputError` where one of its values is no table, or sets what another axis does.
+    """
+    found = [key for key in axes if key != TOGETHER]
+    for value in axes.get(TOGETHER, []):
+        if not isinstance(value, dict):
+            raise InputError(f"{source}: sweep.{TOGETHER}: expected tables of settings, got {value!r}")
+        for key, _ in leaves(value):
+            if key in axes or key.partition(".")[0] in axes:
+                raise InputError(f"{source}: sweep.{TOGETHER} sets {key}, which is an axis of its own; leave out one")
+            found.append(key)
+    return found
 
 
 def _dotted_axes(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -206,6 +227,8 @@ def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
     for key, value in given.items():
         for swept in (key, key.partition(".")[0]):  # a section's own axis, too
             axes.pop(swept, None)
+        if key in _swept({TOGETHER: axes.get(TOGETHER, [])}, sweep.source):
+            del axes[TOGETHER]
         settings.pop(key, None)
         if (isinstance(value, list) and key not in list_keys()) or isinstance(value, dict):
             axes[key] = axis_values(key, value, "command line")
@@ -213,7 +236,7 @@ def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
             settings[key] = value
     if not words:
         return sweep
-    check_keys([*settings, *axes], "command line")
+    check_keys([*settings, *_swept(axes, "command line")], "command line")
     source = "command line" if sweep.source == "defaults" else f"{sweep.source} with the command line"
     return replace(sweep, source=source, settings=settings, axes=axes)
 
