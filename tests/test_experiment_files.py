@@ -198,9 +198,15 @@ def test_what_changes_together_across_sections_is_one_axis(tmp_path: Path) -> No
     )
     found = [(e.seed, e.fake_score.updates, e.student.iterations) for e in load(file).experiments()]
     assert found == [(seed, *own) for seed in (0, 1) for own in ((1, 40), (5, 10_000))]
+    beside = load(file, None, ["student=[{batch = 7}]", "seed=0"]).experiments()
+    assert [(e.student.batch, e.student.iterations) for e in beside] == [(7, 40), (7, 10_000)]
     (one,) = load(file, None, ["fake_score.updates=2", "seed=3"]).experiments()
     assert (one.fake_score.updates, one.student.iterations) == (2, 10_000)
-    for axis, said in (("[3]", "tables"), ("[{seed = 4}]", "seed.*own"), ("[{student.batsh = 4}]", "student.batch")):
+    for axis, said in (
+        ("[3]", "tables"),
+        ("[{seed = 4}]", "seed.*another"),
+        ("[{student.batsh = 4}]", "student.batch"),
+    ):
         with pytest.raises(InputError, match=said):
             load(file, None, [f"together={axis}"])
 

@@ -69,9 +69,9 @@ class Sweep:
     def at(self, point: Sequence[Any]) -> dict[str, Any]:
         """The settings at a point of the axes, a value for each; a table among these sets several keys at once."""
         given = dict(zip(self.axes, point, strict=True))
-        given |= given.pop(TOGETHER, {})
-        tables = dict(leaves({key: value for key, value in given.items() if isinstance(value, dict)}))
-        return _still_meant(self.settings, self.settings, tables) | dict(leaves(given))
+        together = dict(leaves(given.pop(TOGETHER, {})))
+        tables = dict(leaves({key: value for key, value in given.items() if isinstance(value, dict)})) | together
+        return _still_meant(self.settings, self.settings, tables) | dict(leaves(given)) | together
 
 
 def presets() -> dict[str, str]:
@@ -179,13 +179,16 @@ def _swept(axes: Mapping[str, list[Any]], source: str) -> list[str]:
     Raises `InputError` where one of its values is no table, or sets what another axis does.
     """
     found = [key for key in axes if key != TOGETHER]
+    own = {key for axis in found for value in axes[axis] for key, _ in leaves({axis: value})}
     for value in axes.get(TOGETHER, []):
         if not isinstance(value, dict):
             raise InputError(f"{source}: sweep.{TOGETHER}: expected tables of settings, got {value!r}")
-        for key, _ in leaves(value):
-            if key in axes or key.partition(".")[0] in axes:
-                raise InputError(f"{source}: sweep.{TOGETHER} sets {key}, which is an axis of its own; leave out one")
-            found.append(key)
+        keys = [key for key, _ in leaves(value)]
+        if twice := own.intersection(keys):
+            raise InputError(
+                f"{source}: sweep.{TOGETHER} sets {min(twice)}, which another axis sets, too; leave out one"
+            )
+        found += keys
     return found
 
 
