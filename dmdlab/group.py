@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dmdlab.config import Experiment, flatten, member_keys, without_places
+from dmdlab.config import FITTED, Experiment, flatten, member_keys, without_places
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,29 @@ class Group:
 
     @cached_property
     def origins(self) -> list[Experiment]:
-        """A member for each teacher, or start network, that the members need: one a seed, or several of different
-        ages, by seed and age."""
-        first = {(e.seed, e.teacher.age): e for e in reversed(self.members)}
+        """A member for each teacher, or start network, that the members have as their own: one a seed, or several of
+        different ages, by seed and age."""
+        first = {_network(e): e for e in reversed(self.members)}
         return [first[key] for key in sorted(first)]
+
+    @cached_property
+    def networks(self) -> list[Experiment]:
+        """One experiment for each network that is trained on the law: `origins`, and behind them those beyond, which
+        students with `student.init = "other"` start at."""
+        own = {_network(e) for e in self.origins}
+        beyond = {_network(e): e for e in map(_begun, self.members) if _network(e) not in own}
+        return [*self.origins, *(beyond[key] for key in sorted(beyond))]
+
+    @cached_property
+    def begins(self) -> list[int]:
+        """For each member the place among `networks` of the one that its student starts at, or is fitted from."""
+        places = {_network(e): i for i, e in enumerate(self.networks)}
+        return [places[_network(_begun(e))] for e in self.members]
+
+    @cached_property
+    def fits(self) -> list[Experiment]:
+        """A member for each start that is fitted to pairs, in order of first appearance."""
+        return list({e.fit_id: e for e in self.members if e.student.init in FITTED}.values())
 
     @property
     def seeds(self) -> list[int]:
@@ -40,15 +59,16 @@ class Group:
 
     @property
     def teaching(self) -> int:
-        """Iterations of all trainings of start networks together, one training a seed."""
-        oldest = {e.seed: e.teacher.age for e in self.origins}  # which come by seed and age
-        return sum(oldest.values())
+        """Iterations of all trainings of start networks together, one training a seed, and of all fits of starts."""
+        ages = [(e.seed, e.teacher.age) for e in self.networks]
+        oldest = {seed: max(age for own, age in ages if own == seed) for seed, _ in ages}
+        return sum(oldest.values()) + len(self.fits) * self.shared.student.regression
 
     @cached_property
     def place(self) -> list[int]:
         """For each member the place of its own among `origins`."""
-        places = {(e.seed, e.teacher.age): i for i, e in enumerate(self.origins)}
-        return [places[e.seed, e.teacher.age] for e in self.members]
+        places = {_network(e): i for i, e in enumerate(self.origins)}
+        return [places[_network(e)] for e in self.members]
 
     @property
     def shape(self) -> tuple[tuple[str, Any], ...]:
@@ -62,6 +82,16 @@ class Group:
 
     def __len__(self) -> int:
         return len(self.members)
+
+
+def _network(e: Experiment) -> tuple[int, int]:
+    """What tells the networks of a group apart."""
+    return e.seed, e.teacher.age
+
+
+def _begun(e: Experiment) -> Experiment:
+    """Whose network this member's student starts at: its own, or that of the next seed."""
+    return e.model_copy(update={"seed": e.seed + 1}) if e.student.init == "other" else e
 
 
 def shape(experiment: Experiment) -> tuple[tuple[str, Any], ...]:

@@ -13,6 +13,9 @@ from dmdlab.config.experiment import (
 )
 from dmdlab.config.keys import check_keys, describe, experiment_from, known_keys, member_keys
 from dmdlab.config.sections import (
+    FITTED,
+    MOST_PAIRED,
+    TURNED,
     FakeScoreConfig,
     LawSpec,
     MeasureConfig,
@@ -39,9 +42,12 @@ from dmdlab.config.settings import (
 )
 
 __all__ = [
+    "FITTED",
     "MEMBER_OWN",
+    "MOST_PAIRED",
     "OPEN",
     "RESULT_VERSION",
+    "TURNED",
     "Count",
     "Experiment",
     "FakeScoreConfig",

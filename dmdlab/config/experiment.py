@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from dmdlab.config.sections import (
+    MOST_PAIRED,
+    TURNED,
     FakeScoreConfig,
     LawSpec,
     MeasureConfig,
@@ -46,9 +48,14 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Experiment":
-        init = self.student.init
-        if init not in ("teacher", "random") and self.law.dim < 2:
+        init, pairs = self.student.init, self.student.pairs
+        if init in TURNED and self.law.dim < 2:
             raise ValueError(f"student.init = {init!r} needs law.dim >= 2: one dimension has no rotation")
+        if init == "transport" and pairs > MOST_PAIRED:
+            raise ValueError(
+                f"student.pairs = {pairs} are too many for an exact assignment, which student.init = 'transport' "
+                f"starts from: give at most {MOST_PAIRED}, or choose another start"
+            )
         return self
 
     @property
@@ -61,9 +68,15 @@ class Experiment(Section):
         """The same for what determines the teacher and the start network: runs that share it share them."""
         return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) and k not in _FLOW})
 
+    @property
+    def fit_id(self) -> str:
+        """The same for what determines a start that is fitted to pairs (`FITTED`)."""
+        return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) or k in _FIT})
+
 
 _TEACHER = ("law.", "noise.", "teacher.", "network.", "seed")
 _FLOW = ("teacher.kind", "teacher.steps", "teacher.solver")
+_FIT = ("student.init", "student.pairs", "student.regression")
 _MAP = (*_FLOW, "teacher.condition")
 
 

@@ -7,6 +7,15 @@ from pydantic import Field, model_validator
 
 from dmdlab.config.settings import MEMBER_OWN, Count, Levels, OpenSection, Positive, Scalar, Section, Value
 
+TURNED = ("turned", "twisted", "rotated")
+"""The values of `student.init` that start behind a turn of the noise."""
+
+FITTED = ("regressed", "transport")
+"""Those that start at a regression on pairs."""
+
+MOST_PAIRED = 10_000
+"""Pairs of a 'transport' start at most: beyond, no assignment is exact (`dmdlab.transport.DENSE_LIMIT`)."""
+
 
 class LawSpec(OpenSection):
     """Which data law, in which dimension; further keys are that law's own parameters (`dmdlab laws` lists them)."""
@@ -96,16 +105,28 @@ class NetworkSpec(OpenSection):
 class StudentConfig(Section):
     """The one-step student and its distribution-matching update."""
 
-    init: Literal["teacher", "turned", "twisted", "rotated", "random"] = Field(
+    init: Literal["teacher", "turned", "twisted", "rotated", "other", "regressed", "transport", "random"] = Field(
         "teacher",
         json_schema_extra=MEMBER_OWN,
         description="the teacher at sigma_max (paper), it after a fixed random turn of the noise by turn_degrees, "
-        "or a twist by an angle that depends on the noise's norm, or a rotation without trace; or a random network",
+        "or a twist by an angle that depends on the noise's norm, or a rotation without trace; another teacher, that "
+        "of seed + 1 (the fake score starts at its own in each case); the teacher regressed on pairs of its own flow, "
+        "or on pairs of an optimal transport of noise to data; or a random network",
     )
     turn_degrees: float = Field(
         45.0,
         json_schema_extra=MEMBER_OWN,
         description="the angle of a 'turned' start in all planes, the root mean square one of a 'twisted' one (ours)",
+    )
+    pairs: int = Field(
+        4096,
+        ge=2,
+        description=f"noise and data rows that a 'regressed' or 'transport' start is fitted to (ours); at most "
+        f"{MOST_PAIRED} for transport",
+    )
+    regression: Count = Field(
+        2000,
+        description="iterations of that fit (ours): AdamW with teacher.batch and teacher.learning_rate, cosine to 0",
     )
     iterations: Count = Field(
         10_000, description="fake-score updates; the student moves once per fake_score.updates (paper: 50 000)"

@@ -82,7 +82,7 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
     rows = {"labels": (n, "calibration labels"), "fresh_labels": (fresh, "fresh calibration labels")}
     labels = {key: noise_labels(experiment, law, [seed], *of) for key, of in rows.items()}
     return calibrate(
-        _numpy_map(phi, device),
+        numpy_map(phi, device),
         latents(seed, n, d, sigma_max, "calibration").numpy(),
         fresh_noise=latents(seed, fresh, d, sigma_max, "fresh calibration").numpy(),
         rng=stream(seed, "calibration", "bases"),
@@ -102,7 +102,7 @@ def teacher_map(experiment: Experiment, device: torch.device, row: Tensor | None
     `row` as in `calibrate_experiment`. Raises `InputError` for an unknown law.
     """
     law = make_law(experiment.law.model_dump()).to(device)
-    return _numpy_map(flow_map(experiment, _denoiser(experiment, law, device, row)), device)
+    return numpy_map(flow_map(experiment, _denoiser(experiment, law, device, row)), device)
 
 
 def _denoiser(experiment: Experiment, law: Law, device: torch.device, row: Tensor | None) -> Denoiser:
@@ -113,7 +113,7 @@ def _denoiser(experiment: Experiment, law: Law, device: torch.device, row: Tenso
     return denoiser_of(own[None], law, experiment.network, device, classes_told(experiment, law))
 
 
-def _numpy_map(phi: Callable[..., Tensor], device: torch.device) -> NumpyMap:
+def numpy_map(phi: Callable[..., Tensor], device: torch.device) -> NumpyMap:
     """A map of tensors (1, n, d), and labels (1, n), as `teacher_map` is one."""
 
     def of_arrays(noise: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:

@@ -28,9 +28,10 @@ from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.laws.law import PARTS, Part
 from dmdlab.pairing import Calibration, assignment, measure
-from dmdlab.pairing.context_in_words import data_in_words, laziness_in_words, turns_in_words
+from dmdlab.pairing.context_in_words import data_in_words, laziness_in_words, own_in_words, turns_in_words
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
+from dmdlab.pairing.own import OwnPairing
 from dmdlab.pairing.within import within_classes
 from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
@@ -260,6 +261,7 @@ class Reading:
         teacher_risk, start_risk: excess risk of the teacher and of the start network.
         teacher_asymmetry, student_asymmetry: antisymmetric share of either map's Jacobian.
         laziness: `weight_movement` and `kernel_change` of the student (`dmdlab.training.laziness`).
+        own: the pairing that the student started with (`dmdlab.lab.own`).
         more: measures that need the maps themselves (`dmdlab.lab.local`).
         turned: `rotation_explained` and the numbers beside it (`dmdlab.lab.turns`), where they were asked for.
     """
@@ -272,6 +274,7 @@ class Reading:
     teacher_asymmetry: float
     student_asymmetry: float
     laziness: dict[str, float]
+    own: OwnPairing
     more: dict[str, Measured]
     turned: tuple[Measured, dict[str, float]] | None = None
 
@@ -322,7 +325,8 @@ def result_of(
     report = report.with_measures(reading.more | ({"rotation_explained": reading.turned[0]} if reading.turned else {}))
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), *run_in_words(near, check["reasons"]), *data_in_words(law.name, facts)]
-    words += [*laziness_in_words(reading.laziness), *turns_in_words(turns)]
+    own = reading.own.measured(reading.student, calibration)
+    words += [*laziness_in_words(reading.laziness), *own_in_words(experiment.student.init, own), *turns_in_words(turns)]
     if "label" in pairs:
         labels = {key: pairs[key] for key in ("label", "reference_label")}
         within = within_classes(pairs["teacher"], reading.student, reference=pairs["reference"], **labels)
@@ -330,4 +334,5 @@ def result_of(
         words += within.in_words()
     student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry, **reading.laziness}
     summary |= {"status": "done", "calibration": name, "student": student, "turns": turns}
+    summary["own"] = {key: measured.to_dict() for key, measured in own.items()}
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

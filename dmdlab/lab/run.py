@@ -6,7 +6,7 @@ what it makes on the way.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,8 @@ from dmdlab.lab.evaluate import (
     teacher_pairs,
 )
 from dmdlab.lab.local import gaussian_readings, local_readings
+from dmdlab.lab.own import own_pairings
+from dmdlab.lab.starts import fit_starts
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
@@ -100,7 +102,7 @@ def run_group(
 
     start = make_denoiser(len(group.seeds), law, first.network, device, classes_told(first, law))
     clock.ways |= start.network.ways()
-    yield from _train_starts(group, law, start, store, way, clock)
+    begins = yield from _train_starts(group, law, start, store, way, clock)
     risks = excess_risks(group, start, law, device)
     clock.lap("teacher")
 
@@ -114,7 +116,7 @@ def run_group(
     clock.lap("flow")
 
     rows = start.network.flat[place.to(device)]
-    distillation = distillation_from(group, law, rows, device, way)
+    distillation = distillation_from(group, law, rows, device, way, begins)
     curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place], own_label)
     yield from _distil(group, distillation, curves, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
@@ -128,8 +130,9 @@ def run_group(
     outputs = applied(student, noise, device, own_label).numpy()
     z, few = probed(noise, own_label, device)
     student_shares = asymmetries([e.seed for e in group.members], [told(student, few)], z)
-    begun = starting_student(group, law, start.network.flat[place.to(device)], device)
+    begun = starting_student(group, law, begins, device)
     lazy = laziness([e.seed for e in group.members], begun, student, z, few, first.student.batch)
+    own = own_pairings(group, law, begins, begun, noise, pairs["teacher"][place], device, own_label)
     del begun
     nearby = local_readings(group, student, phi, pairs["noise"].to(device), label)
     gaussian = gaussian_readings(group, law, pairs, device)
@@ -151,6 +154,7 @@ def run_group(
             teacher_asymmetry=float(teacher_shares[at]),
             student_asymmetry=float(student_shares[i]),
             laziness={name: float(of_all[i]) for name, of_all in lazy.items()},
+            own=own[i],
             more=nearby[i] | gaussian[at],
             turned=turned[i],
         )
@@ -182,22 +186,36 @@ def _distil(
 
 def _train_starts(
     group: Group, law: Law, start: EDMDenoiser, store: Store, way: Way | None, clock: Clock
-) -> Iterator[Progress]:
-    """Fill `start` with the trained network of each origin, training and keeping those that the store lacks."""
-    found = {i: row for i, own in enumerate(group.origins) if (row := store.start(own)) is not None}
-    missing = {i: own for i, own in enumerate(group.origins) if i not in found}
+) -> Generator[Progress, None, Tensor]:
+    """Fill `start` with the trained network of each origin, training and keeping the networks that the store lacks, and
+    then the starts that are fitted; returns the parameters (e, P), on the CPU, that students start at."""
+    found = {i: row for i, own in enumerate(group.networks) if (row := store.start(own)) is not None}
+    missing = {i: own for i, own in enumerate(group.networks) if i not in found}
+    first, device, before = group.shared, start.network.flat.device, 0
+    to_fit = first.student.regression if group.fits else 0
     if missing:
-        first, device = group.shared, start.network.flat.device
         seeds, ages = sorted({e.seed for e in missing.values()}), sorted({e.teacher.age for e in missing.values()})
         fresh = make_denoiser(len(seeds), law, first.network, device, classes_told(first, law))
         for step in train_teacher(first, seeds, law, fresh, way=way, ages=ages):  # all ages of a seed from one training
             clock.ways["teacher"] = step.way
-            yield Progress(START_NETWORKS, step.iteration, ages[-1], f"loss {step.loss.mean():.3f}")
+            yield Progress(START_NETWORKS, step.iteration, ages[-1] + to_fit, f"loss {step.loss.mean():.3f}")
             for i, own in missing.items():
                 if own.teacher.age == step.iteration:
                     found[i] = fresh.network.flat[seeds.index(own.seed)].detach().cpu().clone()
                     store.keep_start(own, found[i])
-    start.network.load_rows(torch.stack([found[i] for i in range(len(group.origins))]))
+        before = ages[-1]
+    rows = torch.stack([found[i] for i in range(len(group.networks))])
+    start.network.load_rows(rows[: len(group.origins)])
+    fitting = fit_starts(group, law, rows, store, device, way)
+    while True:
+        try:
+            fitted = next(fitting)
+        except StopIteration as end:
+            begins: Tensor = end.value
+            return begins
+        clock.ways["regression"] = fitted.way
+        text = f"regression error {fitted.error.mean():.3f}"
+        yield Progress(START_NETWORKS, before + fitted.iteration, before + to_fit, text)
 
 
 def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
     OUT/runs/<law>-d<dim>-<init>-s<seed>-<id>/              finished runs (`dmdlab.records.record`)
     OUT/pairs/<law>-d<dim>-n<samples>-s<seed>-<id>.npz      what the students of one teacher are measured against
     OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz        what every measure reads on a teacher under known remaps
-    OUT/teachers/<id>.safetensors                           trained start networks
+    OUT/teachers/<id>.safetensors                           trained start networks, and starts that were fitted
     OUT/checkpoints/<hash of the runs>.safetensors          ensembles in mid-training, every member a row of each tensor
 
 Everything is written under a temporary name and renamed whole. A run that lacks its folder, student or pairs, or whose
@@ -137,7 +137,22 @@ class Store:
 
         Raises `InputError` for a damaged file.
         """
-        path = self._start(experiment)
+        return self._row(experiment.teacher_id)
+
+    def keep_start(self, experiment: Experiment, row: Tensor) -> None:
+        """Keep a trained start network's parameters (P,)."""
+        self._keep_row(experiment.teacher_id, row)
+
+    def fit(self, experiment: Experiment) -> Tensor | None:
+        """The same of a student's start that is fitted to pairs."""
+        return self._row(experiment.fit_id)
+
+    def keep_fit(self, experiment: Experiment, row: Tensor) -> None:
+        """Keep such a start's parameters (P,)."""
+        self._keep_row(experiment.fit_id, row)
+
+    def _row(self, id: str) -> Tensor | None:
+        path = self._network(id)
         if not path.is_file():
             return None
         try:
@@ -149,13 +164,12 @@ class Store:
             raise InputError(f"{path}: damaged (parameters {about}, expected a row); delete it, and it is trained anew")
         return row
 
-    def keep_start(self, experiment: Experiment, row: Tensor) -> None:
-        """Keep a trained start network's parameters (P,)."""
-        with _new(self._start(experiment)) as partial:
+    def _keep_row(self, id: str, row: Tensor) -> None:
+        with _new(self._network(id)) as partial:
             save_file({"parameters": row.contiguous()}, partial)
 
-    def _start(self, experiment: Experiment) -> Path:
-        return self.out / "teachers" / f"{experiment.teacher_id}.safetensors"
+    def _network(self, id: str) -> Path:
+        return self.out / "teachers" / f"{id}.safetensors"
 
     def pairs(self, experiment: Experiment) -> dict[str, np.ndarray] | None:
         """The `shared_arrays` that this experiment's student is measured against; None without them, or where the file

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
-from dmdlab.config import Experiment
+from dmdlab.config import TURNED, Experiment
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
@@ -117,7 +117,7 @@ _KNOWN: dict[tuple[object, ...], Tried] = {}
 
 def tried(group: Group) -> Tried:
     """What this group's shape takes; each shape is tried once in a process."""
-    rotated = any(e.student.init not in ("teacher", "random") for e in group.members)
+    rotated = any(e.student.init in TURNED for e in group.members)
     key = (group.shape, rotated)
     if key not in _KNOWN:
         _KNOWN[key] = _try(group.shared, rotated)

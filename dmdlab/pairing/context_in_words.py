@@ -51,6 +51,20 @@ def laziness_in_words(student: Mapping[str, float]) -> list[str]:
     ]
 
 
+def own_in_words(init: str, own: Mapping[str, Measured]) -> list[str]:
+    """A sentence on what a student kept of the pairing that it started with, where that is not the teacher's own start.
+
+    init: the start's name. own: `OwnPairing.measured`.
+    """
+    angle = own["angle"]
+    if init == "teacher" or not angle.resolved:
+        return []
+    least = f"{spoken(angle.value)} degrees" + (" or more" if angle.reason else "")
+    return [
+        f"Of the pairing that it started with ({init}) it lost what a turn of the noise by {least} loses (own_angle)."
+    ]
+
+
 FEW = 10_000
 """A data set with fewer points to train on is said to be small (ours)."""
 

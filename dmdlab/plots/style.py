@@ -80,6 +80,9 @@ INIT_STYLES: dict[str, LineStyle] = {
     "turned": LineStyle("turned init", "#E69F00", "D", (0, (6, 1.5, 1, 1.5))),
     "twisted": LineStyle("twisted init", "#CC79A7", "v", (0, (3, 1, 1, 1, 1, 1))),
     "rotated": LineStyle("rotated init", VERMILLION, "s", (0, (4, 1.5))),
+    "other": LineStyle("another teacher's init", "#56B4E9", "P", (0, (8, 2))),
+    "regressed": LineStyle("regressed init", "#8A6D00", "h", (0, (2, 2))),
+    "transport": LineStyle("optimal transport init", "#6E4A9E", "X", (0, (5, 1.2, 1, 1.2, 1, 1.2))),
     "random": LineStyle("random init", GREEN, "^", (0, (1, 1.2))),
 }
 """A student's start, everywhere."""

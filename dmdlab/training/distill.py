@@ -232,12 +232,18 @@ def updates(group: Group) -> int:
 
 
 def distillation_from(
-    group: Group, law: Law, rows: Tensor, device: torch.device | str = "cpu", way: Way | None = None
+    group: Group,
+    law: Law,
+    rows: Tensor,
+    device: torch.device | str = "cpu",
+    way: Way | None = None,
+    begins: Tensor | None = None,
 ) -> Distillation:
-    """The distillation of a group whose start networks have the parameters `rows` (e, P); way: its own."""
+    """The distillation of a group whose teachers (or start networks) have the parameters `rows` (e, P); way: its own.
+    begins: the parameters (e, P) that the students alone start at; `rows` when None."""
     spec, classes = group.shared.network, classes_told(group.shared, law)
     teacher: Denoiser = law.denoise
     if group.shared.teacher.kind == "network":
         teacher = denoiser_of(rows, law, spec, device, classes)
-    student = starting_student(group, law, rows, device)
+    student = starting_student(group, law, rows if begins is None else begins, device)
     return Distillation(group, law, teacher, student, denoiser_of(rows, law, spec, device, classes), way)

@@ -55,10 +55,11 @@ class Student(nn.Module):
 
 
 def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device | str) -> Student:
-    """The students at their starts: the teacher's network, the same after a turn or a twist of the noise, or a
+    """The students at their starts: a network that is there, the same behind a turn or a twist of the noise, or a
     random one.
 
-    rows: every member's own teacher's (or start network's) parameters (e, P).
+    rows: the parameters (e, P) that every member's student starts at: those of its own teacher (or start network), of
+    another, or of a fit.
     """
     inits, spec = [e.student.init for e in group.members], group.shared.network
     classes = classes_told(group.shared, law)
