@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tables import replace, seeds, table, told
 
 from dmdlab.pairing import Calibration
 from dmdlab.pairing.words import number
@@ -50,20 +51,18 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
     within = [key for key in ("within_pair_cosine", "within_copy_index") if any(r.row.get(key) for r in records)]
     turns = " / ".join(f"{angle:g}" for angle in PLANTED)
     head = [*(SHORT.get(key, key) for key in keys), "init", *MEASURES, *within, f"pair_cosine turned {turns} degrees"]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    rows = []
     for cell in cells(records):
         values = [number(cell.records[0].config.get(key)) for key in keys]
-        values += [cell.init, *(cell_value(cell, measure) for measure in (*MEASURES, *within)), planted(cell)]
-        lines.append("| " + " | ".join(values) + " |")
-    hardware, commits = (", ".join(sorted({str(r.row[key]) for r in records})) for key in ("hardware", "commit"))
-    seeds, first = sorted({r.row["seed"] for r in records}), records[0].row
-    rates = ", ".join(sorted({number(r.row["student.learning_rate"]) for r in records}))
+        rows.append([*values, cell.init, *(cell_value(cell, key) for key in (*MEASURES, *within)), planted(cell)])
+    first = records[0].row
     made = (
-        f"`dmdlab sweep experiments/{name}.toml` on {hardware}; commit {commits}; seeds {seeds[0]} to {seeds[-1]}; "
-        f"student.learning_rate {rates}; n = {first['measure.samples']}, K = {first['teacher.steps']}. Teachers of "
+        f"`dmdlab sweep experiments/{name}.toml` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
+        f"{seeds(records)}; student.learning_rate {told(records, 'student.learning_rate')}; n = "
+        f"{first['measure.samples']}, K = {first['teacher.steps']}. Teachers of "
         f"{sum(not r.teacher_ok for r in records)} of {len(records)} runs failed their own check."
     )
-    return [*lines, "", made]
+    return [*table(head, rows), "", made]
 
 
 def main() -> None:
@@ -81,9 +80,7 @@ def main() -> None:
             writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(r.row for r in records)
-        begin, end = f"<!-- table {name} -->", f"<!-- end of table {name} -->"
-        before, rest = GUIDE.read_text().split(begin)
-        GUIDE.write_text("\n".join([before + begin, *table_lines(records, keys, name), end + rest.split(end)[1]]))
+        replace(GUIDE, f"table {name}", table_lines(records, keys, name))
 
 
 if __name__ == "__main__":

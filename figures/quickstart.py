@@ -10,26 +10,26 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from tables import replace, seeds, table, told
+
 from dmdlab.plots import save_plot
 from dmdlab.records.cells import CELL_METRICS, cell_value, cells
 from dmdlab.records.record import Record, load_records
 
 HERE = Path(__file__).resolve().parent
 RUNS, README = HERE.parent / "runs" / "quickstart", HERE.parent / "README.md"
-BEGIN, END = "<!-- quickstart table -->", "<!-- end of quickstart table -->"
 
 
 def table_lines(records: Sequence[Record]) -> list[str]:
     """The table in Markdown: a row a cell, mean and half the 95 % interval over seeds."""
     head = ["d", "init", *CELL_METRICS]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for cell in cells(records):
-        values = [cell_value(cell, metric) for metric in CELL_METRICS]
-        lines.append("| " + " | ".join([str(cell.dim), cell.init, *values]) + " |")
-    hardware, commits = (", ".join(sorted({str(r.row[key]) for r in records})) for key in ("hardware", "commit"))
-    seeds, first = sorted({r.row["seed"] for r in records}), records[0].row
-    made = f"`make demo` on {hardware}; commit {commits}; seeds {seeds[0]} to {seeds[-1]}; "
-    return [*lines, "", f"{made}n = {first['measure.samples']}, K = {first['teacher.steps']}."]
+    rows = [[str(cell.dim), cell.init, *(cell_value(cell, key) for key in CELL_METRICS)] for cell in cells(records)]
+    first, made = records[0].row, f"`make demo` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
+    return [
+        *table(head, rows),
+        "",
+        f"{made}{seeds(records)}; n = {first['measure.samples']}, K = {first['teacher.steps']}.",
+    ]
 
 
 def main() -> None:
@@ -41,8 +41,7 @@ def main() -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(r.row for r in records)
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text("\n".join([before + BEGIN, *table_lines(records), END + rest.split(END)[1]]))
+    replace(README, "quickstart table", table_lines(records))
 
 
 if __name__ == "__main__":

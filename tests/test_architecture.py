@@ -42,7 +42,7 @@ WITHOUT_TORCH = {"config", "trouble", "folders", "group", "transport", "pairing"
 KNOWS_TORCH = "dmdlab/transport/on_gpu.py"
 OUTSIDE: dict[str, set[str]] = {
     "benchmarks": set(MAY_IMPORT) - {"cli"},
-    "figures": {"config", "pairing", "records", "plots"},
+    "figures": {"config", "networks", "theory", "pairing", "records", "plots"},
 }
 """Folders beside the package, and the rooms that they may import; the package imports neither."""
 

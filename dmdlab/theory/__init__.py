@@ -1,6 +1,7 @@
 """Closed forms that the lab is held against, in float64, derived in docs/theory.md: `gaussian` (a Gaussian teacher and
 the flow of its linear student), `flat` (the turns that a loss of laws cannot see), `noise` (how stochastic gradients
-move along them) and `walk` (what that does to a pairing)."""
+move along them), `walk` (what that does to a pairing) and `predicted` (what a
+run's settings should lose by all this)."""
 
 from dmdlab.theory.flat import flat_part, polar, polar_drift, turned_degrees
 from dmdlab.theory.gaussian import (
@@ -24,6 +25,7 @@ from dmdlab.theory.noise import (
     trained_score_rates,
     wishart_moments,
 )
+from dmdlab.theory.predicted import expected_loss
 from dmdlab.theory.walk import (
     angle_degrees,
     mean_pair_cosine,
@@ -40,6 +42,7 @@ __all__ = [
     "denoiser_matrix",
     "distillation_flow",
     "distillation_velocity",
+    "expected_loss",
     "expected_variances",
     "flat_part",
     "flow_matrix",

@@ -1,0 +1,63 @@
+"""What the theory says that a linear student of N(0, 1) loses, from its settings alone."""
+
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dmdlab.config import NoiseConfig
+from dmdlab.diffusion import levels_in
+from dmdlab.theory.noise import adam_rates, frozen_variance, trained_score_rates
+from dmdlab.theory.walk import squared_rates
+
+
+def expected_loss(
+    d: int,
+    optimiser: Literal["sgd", "adamw"],
+    eta: float,
+    *,
+    batch: int,
+    steps: int,
+    updates: int,
+    decay: Literal["constant", "cosine"] = "constant",
+    sigma_max: float = 80.0,
+    levels: tuple[float, float] = (0.02, 0.98),
+) -> float:
+    """Lambda = -ln E pair_cosine of a linear student that starts at its teacher, Phi_1, and meets the law on its way.
+
+    The settings are those of docs/theory.md: no normaliser, a sum over coordinates, no weight decay. Under SGD what is
+    lost before the law is met (Eq. 14) and by the walk after it, of a fake score trained by SGD (Eq. 11, its rate small
+    against the batch) or none with exact scores; under Adam what a walk of steps that are noise throughout loses (Eq.
+    13).
+
+    Args:
+        d: the dimension.
+        eta: the learning rate of W, for noise of unit variance.
+        batch, steps: of the student.
+        updates: of the fake score for each of them, on `batch` fresh samples each; 0 for exact scores.
+        decay: of eta.
+        levels: range of the Karras index that the student's levels are drawn from.
+    """
+    total = squared_rates(steps, decay)
+    if optimiser == "adamw":
+        each = total * eta**2 * float(adam_rates(torch.ones(2))[0, 1])
+    else:
+        each = eta / batch * _before(sigma_max, levels)
+        each += total * eta**2 / (batch * updates) * _after(sigma_max, levels) if updates else 0.0
+    return (d - 1) / 2 * each
+
+
+@cache
+def _before(sigma_max: float, levels: tuple[float, float]) -> float:
+    return frozen_variance(sigma_max / (1 + sigma_max**2), 1.0, _drawn(sigma_max, levels))
+
+
+@cache
+def _after(sigma_max: float, levels: tuple[float, float]) -> float:
+    return float(trained_score_rates(torch.ones(2), _drawn(sigma_max, levels))[0, 1])
+
+
+def _drawn(sigma_max: float, levels: tuple[float, float]) -> Tensor:
+    """A quadrature of the levels that a student draws, (200,)."""
+    return levels_in((torch.arange(200).double() + 0.5) / 200, levels, NoiseConfig(sigma_max=sigma_max))

@@ -1,0 +1,38 @@
+"""Tables in Markdown, written between two markers of a page; how they were made."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dmdlab.pairing.words import number
+from dmdlab.records.record import Record
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    lines = ["| " + " | ".join(line) + " |" for line in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
+def replaced(text: str, name: str, lines: Sequence[str]) -> str:
+    """The page's `text` with these lines between its markers <!-- name --> and <!-- end of name -->."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    return "\n".join([before + begin, *lines, end + rest.split(end)[1]])
+
+
+def replace(page: Path, name: str, lines: Sequence[str]) -> None:
+    """The same, in the file."""
+    page.write_text(replaced(page.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
+
+
+def told(records: Sequence[Record], key: str) -> str:
+    """The values of a column, each once."""
+    return ", ".join(
+        sorted({number(r.row[key]) if isinstance(r.row[key], float) else str(r.row[key]) for r in records})
+    )
+
+
+def seeds(records: Sequence[Record]) -> str:
+    """'seeds 0 to 3'."""
+    found = sorted({int(r.row["seed"]) for r in records})
+    return f"seeds {found[0]} to {found[-1]}"

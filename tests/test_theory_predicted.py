@@ -1,0 +1,37 @@
+"""What a linear student's settings should lose, against the formulas by hand."""
+
+import pytest
+import torch
+
+from dmdlab.networks.linear import LinearSettings, paces
+from dmdlab.networks.mlp import Fourier
+from dmdlab.theory import expected_loss
+
+
+def test_exact_scores_lose_in_proportion_to_the_rate_over_the_batch_and_not_with_time() -> None:
+    """Eq. (14) with its integral for s = 1 from sigma_max = 80, 270 (docs/answers.md)."""
+    own = [expected_loss(8, "sgd", 0.02, batch=64, steps=steps, updates=0) for steps in (10, 10_000)]
+    assert own[0] == own[1] == pytest.approx(7 / 2 * 270.4 * 0.02 / 64, rel=1e-3)
+
+
+def test_a_trained_fake_score_adds_a_walk() -> None:
+    """Eq. (11), 0.0257 T eta^2 / (b k) a plane, and 3 / 8 of it with a cosine schedule, Eq. (19)."""
+    settings = {"batch": 64, "steps": 80_000, "decay": "constant"}
+    before = expected_loss(8, "sgd", 0.02, updates=0, **settings)
+    walked = expected_loss(8, "sgd", 0.02, updates=2, **settings) - before
+    assert walked == pytest.approx(7 / 2 * 0.0257 * 80_000 * 0.02**2 / 128, rel=1e-3)
+    cosine = expected_loss(8, "sgd", 0.02, updates=2, **settings | {"decay": "cosine"}) - before
+    assert cosine == pytest.approx(3 / 8 * walked, rel=1e-3)
+
+
+def test_under_adam_the_batch_does_not_enter() -> None:
+    """Eq. (13)."""
+    for batch in (1, 512):
+        own = expected_loss(8, "adamw", 1e-3, batch=batch, steps=1000, updates=1)
+        assert own == pytest.approx(7 / 4 * 1000 * 1e-6)
+
+
+def test_the_map_moves_faster_than_the_parameters_that_make_it() -> None:
+    features, c_noise = LinearSettings().time_features, 1.1
+    f = torch.cat([torch.ones(1), Fourier(features)(torch.tensor(c_noise).reshape(1, 1, 1)).flatten()])
+    assert paces(features, c_noise) == pytest.approx((float(f.square().sum()), float(f.abs().sum())), rel=1e-5)
