@@ -19,7 +19,7 @@ from dmdlab.pairing.words import number
 from dmdlab.plots import save_plot
 from dmdlab.plots.axis import Choice
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells
-from dmdlab.records.record import Record, load_records
+from dmdlab.records.record import INITS, Record, load_records
 
 HERE = Path(__file__).resolve().parent
 RUNS, GUIDE = HERE.parent / "runs", HERE.parent / "docs" / "pictures.md"
@@ -52,7 +52,7 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
     turns = " / ".join(f"{angle:g}" for angle in PLANTED)
     head = [*(SHORT.get(key, key) for key in keys), "init", *MEASURES, *within, f"pair_cosine turned {turns} degrees"]
     rows = []
-    for cell in cells(records):
+    for cell in sorted(cells(records), key=lambda cell: (INITS.index(cell.init), *map(cell.value, keys))):
         values = [number(cell.records[0].config.get(key)) for key in keys]
         rows.append([*values, cell.init, *(cell_value(cell, key) for key in (*MEASURES, *within)), planted(cell)])
     first = records[0].row
