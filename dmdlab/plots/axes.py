@@ -69,9 +69,14 @@ def swept_axis(axes: Axes, key: str, values: Sequence[Any]) -> None:
     steps = np.log2(at) if log else at  # readable distances are those on the page
     span = float(np.ptp(steps)) or 1.0
     margin = 0.19 * max(1.0, span) if log else 0.19 * span
-    numbered = [0]
+    numbered, names = [0], [short(value) for value in values]
+
+    def apart(a: int, b: int) -> bool:
+        letters = (len(names[a]) + len(names[b])) / 2
+        return bool(steps[b] - steps[a] >= max(0.17, 0.055 * (letters + 1)) * span)  # of four panels side by side
+
     for place in range(1, len(at) - 1):
-        if min(steps[place] - steps[numbered[-1]], steps[-1] - steps[place]) >= 0.17 * span or not numeric(values):
+        if not numeric(values) or (apart(numbered[-1], place) and apart(place, len(at) - 1)):
             numbered.append(place)
     shown = {*numbered, len(at) - 1}
     ends = np.array([steps[0] - margin, steps[-1] + margin])
@@ -80,7 +85,7 @@ def swept_axis(axes: Axes, key: str, values: Sequence[Any]) -> None:
     left, right = (float(2.0**end if log else end) for end in ends)
     axes.set_xlim(left, right)
     axes.xaxis.set_major_locator(FixedLocator(list(at)))
-    axes.xaxis.set_major_formatter(FixedFormatter([short(v) if i in shown else "" for i, v in enumerate(values)]))
+    axes.xaxis.set_major_formatter(FixedFormatter([name if i in shown else "" for i, name in enumerate(names)]))
     axes.xaxis.set_minor_locator(NullLocator())
 
 
