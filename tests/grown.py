@@ -1,7 +1,7 @@
 """Additions that nobody has made: a network kind, laws and a loss term, one class each (`test_growth.py`)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, silu
 
 from dmdlab.config import Count, NetworkSpec, Positive, Section
-from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import Ensemble, make_network
 from dmdlab.networks.ensemble import class_map, with_class
 from dmdlab.randomness import generator
 from dmdlab.training.draws import Source, streams
 from dmdlab.training.optimiser import EnsembleAdamW
-from dmdlab.training.student import Student
-from dmdlab.training.terms import TermSettings
+from dmdlab.training.terms import Around, Batch, Term, TermSettings
 
 # --- a network: a small convolution over the coordinates
 
@@ -110,25 +108,28 @@ class CriticSettings(TermSettings):
     learning_rate: Positive = Field(1e-2, description="of the critic")
 
 
-class Critic:
+class Critic(Term):
     """The student is to raise a critic's score, which is trained to tell it from data, as in a Wasserstein GAN."""
 
     Settings = CriticSettings
     numbers = ("difference", "size")
+    critic_numbers = ("loss",)
 
-    def __init__(self, group: Group, law: Law, student: Student, settings: CriticSettings, cycles: int) -> None:
-        self.weight, n, device = settings.weight, group.shared.student.batch, student.network.flat.device
+    def __init__(self, around: Around, settings: CriticSettings) -> None:
+        group, law, shared = around.group, around.law, around.group.shared
+        self.weight, n, k = settings.weight, shared.student.batch, shared.fake_score.updates
+        device = around.student.network.flat.device
         spec = NetworkSpec(kind="mlp", width=settings.width, depth=1)
         self.critic = make_network(len(group), law, spec).to_device(device)
         self.critic.initialise([generator(e.seed, "critic") for e in group.members])
         rates = [settings.learning_rate] * len(group)
-        self.optimisers = {"critic": EnsembleAdamW(self.critic, rates, total=cycles, decay="cosine")}
+        self.optimisers = {"critic": EnsembleAdamW(self.critic, rates, total=around.updates, decay="cosine")}
 
         def data(g: torch.Generator, steps: int) -> Tensor:
-            return law.sample(steps * n, g).view(steps, n, law.dim)
+            return law.sample(steps * k * n, g).view(steps, k, n, law.dim)
 
         def noise(g: torch.Generator, steps: int) -> Tensor:
-            return torch.randn((steps, n, law.dim), generator=g, device=device)
+            return torch.randn((steps, k, n, law.dim), generator=g, device=device)
 
         named = {"data": data, "noise": noise}
         self.sources = [Source(draw, streams(group, "critic", name, device=device)) for name, draw in named.items()]
@@ -137,12 +138,13 @@ class Critic:
         """A number for each member, (e,)."""
         return self.critic(x + 0.1 * noise, torch.zeros_like(x[..., :1])).mean(dim=(1, 2))
 
-    def student_loss(self, x: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
-        data, noise = drawn
-        loss = self.score(data, noise) - self.score(x, noise)
-        return self.weight * loss, [loss, x.square().mean(dim=(1, 2))]
+    def student_loss(self, batch: Batch, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        data, noise = (part[:, 0] for part in drawn)
+        loss = self.score(data, noise) - self.score(batch.x, noise)
+        return self.weight * loss, [loss.detach(), batch.x.detach().square().mean(dim=(1, 2))]
 
-    def network_losses(self, x: Tensor, drawn: Sequence[Tensor]) -> Mapping[str, Tensor]:
-        data, noise = drawn
-        at_data, at_x = self.score(data, noise), self.score(x, noise)
-        return {"critic": at_x - at_data + 0.1 * (at_data**2 + at_x**2)}
+    def critic_loss(self, batch: Batch, update: int, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        data, noise = (part[:, update] for part in drawn)
+        at_data, at_x = self.score(data, noise), self.score(batch.x, noise)
+        loss = at_x - at_data + 0.1 * (at_data**2 + at_x**2)
+        return loss, [loss]

@@ -12,7 +12,7 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.laws import Gaussian
 from dmdlab.theory import distillation_velocity, noised_kl
-from dmdlab.training.cycle import dmd_direction, dmd_surrogate, normaliser
+from dmdlab.training.direction import dmd_direction, dmd_surrogate, normaliser
 from dmdlab.training.turn import Turn
 
 KINDS = ("sample", "floored", "batch", "none")

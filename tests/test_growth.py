@@ -6,7 +6,7 @@ on to the same end to the last bit, and ends as records.
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -28,13 +28,12 @@ from dmdlab.lab.profile import PRODUCTS, distilling, profile
 from dmdlab.lab.run import DISTILLING, Progress, run_group
 from dmdlab.lab.store import Checkpoint, Store
 from dmdlab.lab.sweep import sweep
-from dmdlab.laws import LAWS, Law
+from dmdlab.laws import LAWS
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.records.record import Record, load_records
 from dmdlab.training.cycle import NUMBERS
 from dmdlab.training.distill import Distillation, distillation_from
-from dmdlab.training.student import Student
-from dmdlab.training.terms import TERMS
+from dmdlab.training.terms import TERMS, Around, Batch
 
 
 @pytest.fixture(autouse=True)
@@ -232,14 +231,15 @@ def test_a_cycle_with_a_term_can_be_replayed(monkeypatch: pytest.MonkeyPatch) ->
 class Critics(Critic):
     """Two of them, whose losses come in another order than their optimisers."""
 
-    def __init__(self, group: Group, law: Law, student: Student, settings: CriticSettings, cycles: int) -> None:
-        super().__init__(group, law, student, settings, cycles)
-        second = Critic(group, law, student, settings.model_copy(update={"learning_rate": 3e-2}), cycles)
-        self.second, self.optimisers = second, self.optimisers | {"second": second.optimisers["critic"]}
+    def __init__(self, around: Around, settings: CriticSettings) -> None:
+        super().__init__(around, settings)
+        self.second = Critic(around, settings.model_copy(update={"learning_rate": 3e-2}))
+        self.optimisers |= {"second": self.second.optimisers["critic"]}
 
-    def network_losses(self, x: Tensor, drawn: Sequence[Tensor]) -> Mapping[str, Tensor]:
-        first = super().network_losses(x, drawn)
-        return {"second": self.second.network_losses(x, drawn)["critic"], **first}
+    def critic_loss(self, batch: Batch, update: int, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        second, _ = self.second.critic_loss(batch, update, drawn)
+        first, numbers = super().critic_loss(batch, update, drawn)
+        return second + first, numbers
 
 
 def test_a_terms_networks_keep_apart_however_a_cycle_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from dmdlab.theory import (
     trained_score_rates,
     wishart_moments,
 )
-from dmdlab.training.cycle import dmd_direction, dmd_surrogate
+from dmdlab.training.direction import dmd_direction, dmd_surrogate
 
 S = torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64)
 OFF = ~torch.eye(3, dtype=torch.bool)

@@ -153,14 +153,18 @@ class StudentConfig(Section):
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="of the student's loss over coordinates: mean (DMD2; a hidden 1/d) or sum"
     )
+    weight: float = Field(
+        1.0, ge=0, description="factor of distribution matching in the student's loss; 0 leaves the further terms alone"
+    )
 
 
 class FakeScoreConfig(Section):
     """The network that learns the student's own score."""
 
-    kind: Literal["network", "exact"] = Field(
+    kind: Literal["network", "exact", "none"] = Field(
         "network",
-        description="'network' (paper); 'exact': the score of a linear student's law in closed form, never trained",
+        description="'network' (paper); 'exact': the score of a linear student's law in closed form, never trained; "
+        "'none': for losses without one",
     )
     updates: Count = Field(5, description="fake-score updates per student update (paper, DMD2: 5)")
     batches: Literal["shared", "separate"] = Field(

@@ -7,7 +7,7 @@ from dmdlab.config import Experiment, InputError, Section, describe, flatten, kn
 from dmdlab.laws import law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.exact_score import check_linear
-from dmdlab.training.terms import TERMS, term_settings
+from dmdlab.training.terms import TERMS, check_terms, term_settings
 
 
 def resolve(experiment: Experiment, source: str = "the configuration") -> Experiment:
@@ -24,7 +24,7 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         if "side" in defaults and "dim" not in experiment.law.model_fields_set:
             del spec["dim"]  # which is only the default of laws that have to be told
         built = _check_law(tuple(spec.items()))
-        network, terms = network_settings(experiment.network), term_settings(experiment.terms)
+        network, terms = network_settings(experiment.network), check_terms(experiment)
         if experiment.fake_score.kind == "exact":
             check_linear(NETWORKS[experiment.network.kind])
     except InputError as error:

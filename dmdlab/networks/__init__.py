@@ -7,6 +7,7 @@ from dmdlab.config import Experiment, InputError, NetworkSpec, Section, nearest,
 from dmdlab.laws import Law
 from dmdlab.networks.denoiser import EDMDenoiser
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
+from dmdlab.networks.head import Head
 from dmdlab.networks.linear import LinearNetwork
 from dmdlab.networks.mlp import MLP, ResidualMLP
 from dmdlab.networks.unet import UNet
@@ -24,6 +25,7 @@ __all__ = [
     "EDMDenoiser",
     "Ensemble",
     "EnsembleLinear",
+    "Head",
     "classes_told",
     "denoiser_of",
     "make_denoiser",

@@ -111,12 +111,13 @@ class Ensemble(nn.Module):
     told, 0 for none; it names the model of its settings `Settings`, calls `flatten_parameters()` at the end of its
     `__init__` and maps x (e, n, d), c_noise (e, n, 1), or (e, 1, 1) where all rows have one level, and class labels
     (e, n), or None, to (e, n, d). Its layers draw their own weights (`initialise`). One that is linear, or affine, in x
-    says so.
+    says so. One that has features for a head of its own maps the same inputs to them, (e, n, *feature_shape).
     """
 
     Settings: ClassVar[type[Section]]
     linear: ClassVar[bool] = False
     flat: Tensor
+    feature_shape: tuple[int, ...]
 
     def flatten_parameters(self) -> None:
         """Move all parameters into one (e, P) matrix, of which they become views."""
@@ -155,6 +156,10 @@ class Ensemble(nn.Module):
     def members(self) -> int:
         """e, the number of networks."""
         return self.flat.shape[0]
+
+    def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """What a head reads, (e, n, *feature_shape); inputs as of the network itself."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def ways(self) -> dict[str, str]:
         """How it computes where that is a choice, by name, for the record."""

@@ -56,15 +56,20 @@ class MLP(Ensemble):
         self.hidden = nn.ModuleList(EnsembleLinear(members, a, b, gain=math.sqrt(2)) for a, b in pairwise(sizes))
         self.out = EnsembleLinear(members, settings.width, law.dim)
         self.told = class_map(members, classes, settings.width)
+        self.feature_shape = (settings.width,)
         self.flatten_parameters()
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.out(self.features(x, c_noise, label))
+
+    def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """The last hidden layer, (e, n, width)."""
         h = torch.cat([x, self.embed(c_noise).expand(*x.shape[:-1], -1)], dim=-1)  # (e, n, d + features)
         first, *others = self.hidden
         h = silu(with_class(first(h), self.told, label))
         for layer in others:
             h = silu(layer(h))
-        return self.out(h)
+        return h
 
 
 class ResidualMLP(Ensemble):
@@ -85,10 +90,15 @@ class ResidualMLP(Ensemble):
         self.down = nn.ModuleList(EnsembleLinear(members, width, width, 0.5, bias=False) for _ in range(settings.depth))
         self.out = EnsembleLinear(members, width, law.dim)
         self.told = class_map(members, classes, width)
+        self.feature_shape = (width,)
         self.flatten_parameters()
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.out(self.features(x, c_noise, label))
+
+    def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """The stream after the last block, normalised, (e, n, width)."""
         h = with_class(self.enter(x) + self.level(self.embed(c_noise)), self.told, label)  # (e, n, width)
         for up, down in zip(self.up, self.down, strict=True):
             h = h + down(silu(up(layer_norm(h, h.shape[-1:]))))
-        return self.out(layer_norm(h, h.shape[-1:]))
+        return layer_norm(h, h.shape[-1:])

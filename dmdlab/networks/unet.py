@@ -75,6 +75,7 @@ class UNet(Ensemble):
         self.told = class_map(members, classes, width)
         self.enter = Convolution(members, self.shape[0], widths[0])
         self._add_levels(members, settings, whole, width)
+        self.feature_shape = (widths[-1], whole // halves, whole // halves)
         self.norm = GroupNorm(members, widths[0])
         self.leave = Convolution(members, widths[0], self.shape[0])
         self.flatten_parameters()
@@ -107,12 +108,8 @@ class UNet(Ensemble):
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         """As of every `Ensemble`."""
         embedding = self.embedding(c_noise, label)
-        edge = (self.before, self.after, self.before, self.after)
-        h = self.enter(pad(x.unflatten(2, self.shape), edge) if any(edge) else x.unflatten(2, self.shape))
-        kept = [h]
-        for block in self.down:
-            h = block(h, embedding)
-            kept.append(h)
+        kept = self._encoded(x, embedding)
+        h = kept[-1]
         for block in self.middle:
             h = block(h, embedding)
         for block in self.up:
@@ -120,6 +117,20 @@ class UNet(Ensemble):
         h = self.leave(silu(self.norm(h)))
         rows = slice(self.before, self.before + self.shape[1])
         return h[..., rows, rows].flatten(2)  # (e, n, d)
+
+    def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
+        """The encoder's output, before the blocks in the middle, (e, n, channels, side, side) of the last level."""
+        return self._encoded(x, self.embedding(c_noise, label))[-1]
+
+    def _encoded(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
+        """What every block on the way down hands on, the entrance first."""
+        edge = (self.before, self.after, self.before, self.after)
+        h = self.enter(pad(x.unflatten(2, self.shape), edge) if any(edge) else x.unflatten(2, self.shape))
+        kept = [h]
+        for block in self.down:
+            h = block(h, embedding)
+            kept.append(h)
+        return kept
 
     def embedding(self, c_noise: Tensor, label: Tensor | None) -> Tensor:
         """Of the noise level (e, n or 1, 1) and the class (e, n) or None: (e, n or 1, four times the first level's

@@ -7,7 +7,9 @@ The student G is trained by the gradient (paper; DMD eq. 7; DMD2 eq. 2)
 which with s = (D - x) / sigma^2 and w = sigma^2 / normaliser is the *direction* (D_fake - D_teacher) / normaliser, a
 pure function of three x0 predictions. The fake score learns the student's own law by denoising score matching on
 G(z). A cycle is one student update and `fake_score.updates` fake-score updates, student first, in DMD2's order: the
-student moves on the first batch, and the fake score learns from that batch as it was before the move.
+student moves on the first batch, and the fake score learns from that batch as it was before the move. Further terms of
+the loss (`dmdlab.training.terms`) add their gradients at the student's outputs, and their own networks move with the
+fake score.
 
 Every number that differs from cycle to cycle or from member to member comes in as a tensor with the members first, and
 nothing else is read or changed: a state goes in, which may be used up (`EnsembleOptimiser.in_place`), and the next one
@@ -26,18 +28,28 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import EDMDenoiser
-from dmdlab.training.exact_score import LinearStudentScore
-from dmdlab.training.optimiser import EnsembleOptimiser, Trained, gradient
+from dmdlab.training.direction import dmd_direction, dmd_surrogate, gradient_at
+from dmdlab.training.exact_score import score_of
+from dmdlab.training.optimiser import EnsembleOptimiser, Trained, gradient_through, gradients
 from dmdlab.training.student import Student
 from dmdlab.training.teacher import denoising_loss
-from dmdlab.training.terms import Term
+from dmdlab.training.terms import Batch, Matching, Term
 
 DIVERGED = 1e3
 """A member has failed when a loss is not finite or its outputs' root mean square exceeds this many sigma_data."""
 
 NUMBERS = ("dm_loss", "score_loss", "gap", "student_gradient_norm", "score_gradient_norm")
 """What every cycle reports. dm_loss: 0.5 mean direction^2 (the number DMD2 logs); score_loss: the fake score's loss;
-gap: root mean square of (D_fake - D_teacher) / sigma_data; the gradient norms are before clipping."""
+gap: root mean square of (D_fake - D_teacher) / sigma_data; the gradient norms are before clipping. NaN where there
+is no score."""
+
+
+def numbers_of(terms: Mapping[str, Term]) -> tuple[str, ...]:
+    """The names of all that a cycle reports: `NUMBERS`; where there are terms, the norms (over samples and coordinates)
+    of the gradients at the outputs, of DMD's and of each term's; and the terms' own, as <term>_<number>."""
+    norms = [f"{name}_gradient_norm" for name in ("dmd", *terms)] if terms else []
+    own = [f"{name}_{key}" for name, term in terms.items() for key in (*term.numbers, *term.critic_numbers)]
+    return (*NUMBERS, *norms, *own)
 
 
 class State(NamedTuple):
@@ -64,32 +76,6 @@ class Numbers(NamedTuple):
     sizes: dict[str, Tensor]
 
 
-def normaliser(x: Tensor, d_teacher: Tensor, kind: str) -> Tensor | float:
-    """What the direction is divided by: x, d_teacher (e, n, d) -> (e, n, 1), (e, 1, 1) or 1.
-
-    'sample': each sample's mean abs(x - D_teacher) over coordinates (DMD eq. 8, DMD2), no floor; 'floored': the same
-    + 1e-6; 'batch': the mean over samples too; 'none': 1.
-    """
-    if kind == "none":
-        return 1.0
-    size = (x - d_teacher).abs()
-    if kind == "batch":
-        return size.mean(dim=(1, 2), keepdim=True)
-    return size.mean(dim=2, keepdim=True) + (1e-6 if kind == "floored" else 0.0)
-
-
-def dmd_direction(x: Tensor, d_teacher: Tensor, d_fake: Tensor, kind: str) -> Tensor:
-    """The direction (D_fake - D_teacher) / normaliser in which the loss grows, (e, n, d); zero in expectation when the
-    student's law is the teacher's. x = G(z), d_teacher and d_fake the two x0 predictions at x_sigma."""
-    return (d_fake - d_teacher) / normaliser(x, d_teacher, kind)
-
-
-def dmd_surrogate(x: Tensor, direction: Tensor, reduction: str) -> Tensor:
-    """A loss per member (e,) whose gradient in x is direction / n ('sum') or direction / (n d) ('mean', DMD2)."""
-    inner = (x * direction.detach()).sum(dim=2)  # (e, n)
-    return inner.mean(dim=1) / (x.shape[2] if reduction == "mean" else 1)
-
-
 class Cycle:
     """The function (state, teacher's parameters, numbers) -> state, for members that share the settings of `shared`.
 
@@ -109,53 +95,81 @@ class Cycle:
         self.config, self.score, self.noise = shared.student, shared.fake_score, shared.noise
         self.student, self.fake, self.teacher, self.terms = student, fake, teacher, terms
         self.optimisers, self.sigma_data = optimisers, fake.sigma_data
-        self.exact = shared.fake_score.kind == "exact"
-        self.own_score: Denoiser = LinearStudentScore(student) if self.exact else fake
+        self.own_score: Denoiser = score_of(shared, student, fake)
+        self.own = [name for name in optimisers if name not in ("student", "fake")]
+        self.joined = {"fake", *(f"{t}.{key}" for t, term in terms.items() for key in term.optimisers if term.joined)}
 
     def __call__(self, state: State, teacher: Tensor, numbers: Numbers) -> State:
-        """The state after one student update, `updates` fake-score updates and one of each term's own networks."""
+        """The state after one student update and `updates` updates of the fake score and of the terms' networks."""
         with ExitStack() as held:
             if isinstance(self.teacher, EDMDenoiser):
                 held.enter_context(self.teacher.network.holding(teacher))
-            student, x, reported = self._student_update(state, numbers)
-            fake, score = self._score_updates(state.trained["fake"], student, x, numbers)
-            own = self._terms_updates(state, x, numbers)
-        dm_loss, gap, student_norm, *more = reported
-        score_loss, score_norm = score
+            student, x, (dm_loss, gap, student_norm), of_students = self._student_update(state, numbers)
+            critics, (score_loss, score_norm), of_critics = self._critic_updates(state, student, x, numbers)
         size = x.square().mean(dim=(1, 2)).sqrt()
-        learned = dm_loss if self.exact else score_loss
-        healthy = dm_loss.isfinite() & learned.isfinite() & (size < DIVERGED * self.sigma_data)
-        now = fake.counts.to(state.failed_at)  # iterations are fake-score updates
+        healthy = size < DIVERGED * self.sigma_data
+        for loss, known in ((dm_loss, self.score.kind != "none"), (score_loss, self.score.kind == "network")):
+            healthy = healthy & loss.isfinite() if known else healthy
+        reported = [dm_loss, score_loss, gap, student_norm, score_norm, *of_students.pop("norms")]
+        for name in self.terms:
+            reported += [*of_students[name], *of_critics[name]]
+        now = critics["fake"].counts.to(state.failed_at)  # iterations are fake-score updates
         return State(
-            {"student": student, "fake": fake, **own},
-            state.sums + torch.stack([dm_loss, score_loss, gap, student_norm, score_norm, *more], dim=1),
+            {"student": student, **critics},
+            state.sums + torch.stack(reported, dim=1),
             torch.where((state.failed_at < 0) & ~healthy, now, state.failed_at),
         )
 
-    def _student_update(self, state: State, numbers: Numbers) -> tuple[Trained, Tensor, list[Tensor]]:
-        """The student's step; its batch x = G(z) before it (e, n, d); the DM loss, the gap, the gradient's norm and the
-        terms' numbers, each (e,)."""
+    def _student_update(
+        self, state: State, numbers: Numbers
+    ) -> tuple[Trained, Tensor, tuple[Tensor, Tensor, Tensor], dict[str, list[Tensor]]]:
+        """The student's step; its batch x = G(z) before it (e, n, d); the DM loss, the gap and the gradient's norm; the
+        numbers of each term, and, where there are terms, the 'norms' of all gradients at the outputs: each (e,)."""
         at, config = state.trained["student"], self.config
         with ExitStack() as held:
             leaves = held.enter_context(self.student.network.holding(at.parameters, trained=True))
-            held.enter_context(self.fake.network.holding(state.trained["fake"].parameters))
-            self._hold_terms(held, state)
+            self._hold(held, state.trained, ["fake", *self.own])
             label = _labels_of(numbers, 0)
             x = self.student.generate(numbers.z[:, 0], label=label)
-            sigma, eps = levels_in(numbers.u[:, 0], config.levels, self.noise), numbers.eps[:, 0]
-            with torch.no_grad():
-                x_sigma = x + sigma * eps
-                d_teacher, d_fake = (told(d, label)(x_sigma, sigma) for d in (self.teacher, self.own_score))
-                direction = dmd_direction(x, d_teacher, d_fake, config.normaliser)
-            gap = (d_fake - d_teacher).square().mean(dim=(1, 2)).sqrt() / self.sigma_data
-            loss, reported = dmd_surrogate(x, direction, config.reduction), []
+            matching, dm_loss, gap = self._matched(x.detach(), label, numbers)
+            total, others = x.new_zeros(x.shape), []
+            if matching and config.weight:
+                direction = matching.direction
+                total = gradient_at(x, lambda at_x: self._weighted(dmd_surrogate(at_x, direction, config.reduction)))
+            reported = {"norms": [total.norm(dim=(1, 2))] if self.terms else []}
             for name, term in self.terms.items():
-                own_loss, own_numbers = term.student_loss(x, numbers.drawn[name])
-                loss = loss + own_loss
-                reported += [number.detach() for number in own_numbers]
-            g = gradient(loss, leaves)
+                drawn = numbers.drawn[name]
+                latents = term.latents(drawn)
+                own = None if latents is None else self.student.generate(latents[0], label=latents[1])
+                at_x = (x if own is None else own).detach().requires_grad_()
+                batch = Batch(at_x, label, matching) if latents is None else Batch(at_x, latents[1], None)
+                loss, found = term.student_loss(batch, drawn)
+                (part,) = torch.autograd.grad(loss.sum(), at_x)
+                reported["norms"].append(part.norm(dim=(1, 2)))
+                reported[name] = [number.detach() for number in found]
+                if own is None:
+                    total = total + part
+                else:
+                    others.append((own, part))
+            g = gradient_through([(x, total), *others], leaves)
         after, norm = self.optimisers["student"].step(at, g, numbers.sizes["student"][:, 0])
-        return after, x.detach(), [0.5 * direction.square().mean(dim=(1, 2)), gap, norm, *reported]
+        return after, x.detach(), (dm_loss, gap, norm), reported
+
+    def _weighted(self, loss: Tensor) -> Tensor:
+        return loss if self.config.weight == 1 else self.config.weight * loss
+
+    @torch.no_grad()
+    def _matched(self, x: Tensor, label: Tensor | None, numbers: Numbers) -> tuple[Matching | None, Tensor, Tensor]:
+        """What distribution matching finds for x = G(z) (e, n, d); the DM loss and the gap, each (e,)."""
+        if self.score.kind == "none":
+            none = torch.full_like(x[:, 0, 0], torch.nan)
+            return None, none, none
+        sigma, eps = levels_in(numbers.u[:, 0], self.config.levels, self.noise), numbers.eps[:, 0]
+        x_sigma = x + sigma * eps
+        d_teacher, d_fake = (told(d, label)(x_sigma, sigma) for d in (self.teacher, self.own_score))
+        direction = dmd_direction(x, d_teacher, d_fake, self.config.normaliser)
+        gap = (d_fake - d_teacher).square().mean(dim=(1, 2)).sqrt() / self.sigma_data
+        return Matching(x_sigma, sigma, direction), 0.5 * direction.square().mean(dim=(1, 2)), gap
 
     @torch.no_grad()
     def _batches(self, student: Trained, x: Tensor, numbers: Numbers) -> list[Tensor]:
@@ -168,50 +182,55 @@ class Cycle:
             fresh = self.student.generate(z[:, 1:].flatten(1, 2), label=label)
         return [*shared, *fresh.split(z.shape[2], dim=1)]
 
-    def _score_updates(
-        self, at: Trained, student: Trained, x: Tensor, numbers: Numbers
-    ) -> tuple[Trained, list[Tensor]]:
-        """The fake score's steps, one a batch; the means over them of its loss and its gradient's norm, each (e,). An
-        exact one is at its end already: its steps are counted, and it has neither, which is NaN."""
-        if self.exact:
-            none = torch.full_like(at.counts, torch.nan)
-            return at._replace(counts=at.counts + self.score.updates), [none, none]
-        xs = self._batches(student, x, numbers)
+    def _critic_updates(
+        self, state: State, student: Trained, x: Tensor, numbers: Numbers
+    ) -> tuple[dict[str, Trained], list[Tensor], dict[str, list[Tensor]]]:
+        """The steps of the fake score and of the terms' networks, by name, one a batch; the means over them of the fake
+        score's loss and its gradient's norm, and of each term's numbers, each (e,). A fake score that is exact, or none
+        at all, has its steps counted, and neither, which is NaN."""
+        now, k = {name: at for name, at in state.trained.items() if name != "student"}, self.score.updates
+        critics = [name for name, term in self.terms.items() if term.optimisers]
+        sums = {name: [torch.zeros_like(x[:, 0, 0]) for _ in self.terms[name].critic_numbers] for name in self.terms}
+        learning, reported = self.score.kind == "network", list[list[Tensor]]()
+        if not learning:
+            now["fake"] = now["fake"]._replace(counts=now["fake"].counts + k)
+        xs = self._batches(student, x, numbers) if learning or critics else []
         sigmas = levels_in(numbers.u[:, 1:], self.score.levels, self.noise)  # (e, updates, n, 1)
         first = numbers.z.shape[1] - len(xs)  # 1 where the student has a batch of its own
-        reported: list[list[Tensor]] = []
+        trained = ["fake"] * learning + self.own
         for j, x in enumerate(xs):
-            sigma, eps = sigmas[:, j], numbers.eps[:, j + 1]
-            with self.fake.network.holding(at.parameters, trained=True) as leaves:
-                weight = edm_weight(sigma, self.sigma_data) if self.score.weight == "edm" else 1.0
-                loss = denoising_loss(self.fake, x + sigma * eps, x, sigma, weight, _labels_of(numbers, first + j))
-                g = gradient(loss, leaves)
-            at, norm = self.optimisers["fake"].step(at, g, numbers.sizes["fake"][:, j])
-            reported.append([loss.detach(), norm])
-        return at, [sum(column[1:], column[0]) / len(xs) for column in zip(*reported, strict=True)]
-
-    def _terms_updates(self, state: State, x: Tensor, numbers: Numbers) -> dict[str, Trained]:
-        """A step of every network that the terms train."""
-        found: dict[str, Tensor] = {}
-        for name, term in self.terms.items():
+            label, losses = _labels_of(numbers, first + j), list[Tensor]()
             with ExitStack() as held:
-                leaves = self._hold_terms(held, state, trained=True)
-                for key, loss in term.network_losses(x, numbers.drawn[name]).items():
-                    found[f"{name}.{key}"] = gradient(loss, leaves[f"{name}.{key}"])
-        return {  # all gradients first, and in the state's order: it is copied leaf by leaf
-            name: self.optimisers[name].step(at, found[name], numbers.sizes[name][:, 0])[0]
-            for name, at in state.trained.items()
-            if name in found
-        }
+                leaves = self._hold(held, now, trained, trained=True)
+                if not learning:
+                    self._hold(held, now, ["fake"])
+                if learning:
+                    sigma, eps = sigmas[:, j], numbers.eps[:, j + 1]
+                    weight = edm_weight(sigma, self.sigma_data) if self.score.weight == "edm" else 1.0
+                    losses.append(denoising_loss(self.fake, x + sigma * eps, x, sigma, weight, label))
+                for name in critics:
+                    loss, found = self.terms[name].critic_loss(Batch(x, label, None), j, numbers.drawn[name])
+                    losses.append(loss)
+                    sums[name] = [a + b.detach() / k for a, b in zip(sums[name], found, strict=True)]
+                g = gradients(sum(losses[1:], losses[0]), leaves)
+            norms = {name: own.norm(dim=1) for name, own in g.items()}
+            parts = [own for name, own in norms.items() if name in self.joined]
+            joint = torch.stack(parts).norm(dim=0) if len(parts) > 1 else None
+            for name in trained:
+                limited = joint if name in self.joined else None
+                now[name], _ = self.optimisers[name].step(now[name], g[name], numbers.sizes[name][:, j], limited)
+            reported += [[losses[0].detach(), norms["fake"]]] if learning else []
+        none = torch.full_like(state.sums[:, 0], torch.nan)
+        columns = [sum(c[1:], c[0]) / len(xs) for c in zip(*reported, strict=True)] if learning else [none, none]
+        return now, columns, sums
 
-    def _hold_terms(self, held: ExitStack, state: State, trained: bool = False) -> dict[str, list[Tensor]]:
-        """Give the terms' networks their parameters for as long as `held` does."""
-        own = [name for name in self.optimisers if name not in ("student", "fake")]
+    def _hold(
+        self, held: ExitStack, given: Mapping[str, Trained], names: Sequence[str], trained: bool = False
+    ) -> dict[str, list[Tensor]]:
+        """Lend these networks their parameters for as long as `held` does."""
         return {
-            name: held.enter_context(
-                self.optimisers[name].network.holding(state.trained[name].parameters, trained=trained)
-            )
-            for name in own
+            name: held.enter_context(self.optimisers[name].network.holding(given[name].parameters, trained=trained))
+            for name in names
         }
 
 

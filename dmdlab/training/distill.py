@@ -15,20 +15,20 @@ from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of
-from dmdlab.training.cycle import NUMBERS, Cycle, Numbers, State
+from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
 from dmdlab.training.draws import Draws, Source, block_steps, streams
+from dmdlab.training.exact_score import score_of
 from dmdlab.training.optimiser import OPTIMISERS, EnsembleOptimiser, Trained, aligned
 from dmdlab.training.student import Student, starting_student
-from dmdlab.training.terms import make_terms
+from dmdlab.training.terms import Around, make_terms
 
 
 @dataclass(frozen=True)
 class Report:
     """State of the ensemble after `iteration` fake-score updates.
 
-    numbers: by name, each (e,), averaged over the cycles since the last report: `NUMBERS`, then those of the further
-    terms as <term>_<number>. failed_at: (e,), the iteration of a member's first non-finite or runaway value, -1 while
-    there is none.
+    numbers: by name, each (e,), averaged over the cycles since the last report: `numbers_of` the terms. failed_at:
+    (e,), the iteration of a member's first non-finite or runaway value, -1 while there is none.
     """
 
     iteration: int
@@ -69,9 +69,10 @@ class Distillation:
                 self.score.optimiser, fake.network, score_rates, self.cycles * k, self.config.warmup
             ),
         }
-        self.terms = make_terms(group, law, student, self.cycles)
+        own_score = score_of(first, student, fake)
+        self.terms = make_terms(Around(group, law, teacher, student, fake, own_score, self.cycles * k, {}))
         self.optimisers |= {f"{t}.{key}": o for t, term in self.terms.items() for key, o in term.optimisers.items()}
-        self.numbers = (*NUMBERS, *(f"{t}_{key}" for t, term in self.terms.items() for key in term.numbers))
+        self.numbers = numbers_of(self.terms)
         self.draws = self._draws(group, law)
         self.done = self.reported = 0  # cycles
         self.teacher, self._student, self._fake = teacher, student, fake
@@ -141,16 +142,17 @@ class Distillation:
                 yield self.done * k
 
     def cycle(self) -> None:
-        """One student update and `updates` fake-score updates, then one update of each term's own networks."""
+        """One student update, and `updates` of the fake score and of the terms' own networks."""
         z, u, eps, *rest = next(self.draws)
         labels, rest = rest[: self._conditional], rest[self._conditional :]
         drawn: dict[str, Sequence[Tensor]] = {}
         for name, term in self.terms.items():
-            drawn[name], rest = rest[: len(term.sources)], rest[len(term.sources) :]
+            count = sum(source.kinds for source in term.sources)
+            drawn[name], rest = rest[:count], rest[count:]
         z = self._student.turned(z.flatten(1, 2)).view_as(z)
         k = self.score.updates
-        sizes = {name: own.sizes(self.done, 1) for name, own in self.optimisers.items()}
-        sizes["fake"] = self.optimisers["fake"].sizes(self.done * k, k)
+        sizes = {name: own.sizes(self.done * k, k) for name, own in self.optimisers.items()}
+        sizes["student"] = self.optimisers["student"].sizes(self.done, 1)
         self.repeated(Numbers(z, tuple(labels), u, eps, drawn, sizes))
         self.done += 1
 

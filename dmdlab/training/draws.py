@@ -14,10 +14,12 @@ Draw = Callable[[torch.Generator, int], Tensor | tuple[Tensor, ...]]
 
 
 class Source(NamedTuple):
-    """One kind of number, or several drawn together: how a member's are drawn, and every member's generator."""
+    """One kind of number, or several drawn together: how a member's are drawn, every member's generator, and how many
+    kinds there are."""
 
     draw: Draw
     generators: Sequence[torch.Generator]
+    kinds: int = 1
 
 
 class Draws:

@@ -8,12 +8,15 @@ and that law noised to sigma the denoiser (the posterior mean of a Gaussian)
 One eigendecomposition, in float64 and O(d^3), serves all levels of a batch.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from dmdlab.config import InputError
+from dmdlab.config import Experiment, InputError
 from dmdlab.device.precision import arithmetic
-from dmdlab.networks import Ensemble
+from dmdlab.diffusion import Denoiser
+from dmdlab.networks import EDMDenoiser, Ensemble
 from dmdlab.training.student import Student
 
 
@@ -37,19 +40,33 @@ class LinearStudentScore:
         check_linear(type(student.network))
         self.student = student
 
-    @torch.no_grad()
     def __call__(self, x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
         """x_sigma (e, n, d), sigma a number or (e, n, 1), class labels (e, n) or None -> (e, n, d). NaN for a member
-        whose map is not finite; the others do not notice."""
-        with arithmetic("float32", x_sigma.device):
-            b = self.student.generate(torch.zeros_like(x_sigma), label=label).double()
-            columns = self._columns(x_sigma).double()
+        whose map is not finite; the others do not notice. Differentiable in x_sigma alone."""
+        b, values, u, sound = self.law_of(x_sigma, label)
+        found = b + ((x_sigma - b) @ u * (values / (values + sigma**2))) @ u.mT
+        return torch.where(sound, found, torch.nan).to(x_sigma)
+
+    @torch.no_grad()
+    def log_density(self, x_sigma: Tensor, sigma: Tensor) -> Tensor:
+        """log p_sigma(x_sigma) of each member's law, in nats: x_sigma (e, n, d), sigma (e, n, 1) -> (e, n), float64."""
+        b, values, u, sound = self.law_of(x_sigma)
+        variances = values + sigma.double() ** 2  # (e, n, d)
+        y = (x_sigma - b) @ u
+        found = -0.5 * (y.square() / variances + (2 * math.pi * variances).log()).sum(dim=2)
+        return torch.where(sound[:, 0], found, torch.nan)
+
+    @torch.no_grad()
+    def law_of(self, like: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Each member's N(b, U diag(s) U^T) in float64: b (e, n, d), s (e, 1, d), U (e, d, d), and whether it is
+        finite, (e, 1, 1); like (e, n, d), class labels (e, n) or None."""
+        with arithmetic("float32", like.device):
+            b = self.student.generate(torch.zeros_like(like), label=label).double()
+            columns = self._columns(like).double()
         s = columns.mT @ columns  # (e, d, d)
         sound = s.isfinite().all(dim=2).all(dim=1)[:, None, None]
         values, u = torch.linalg.eigh(torch.where(sound, s, 0.0))
-        values = values.clamp(min=0).unsqueeze(1)  # (e, 1, d)
-        found = b + ((x_sigma - b) @ u * (values / (values + sigma**2))) @ u.mT
-        return torch.where(sound, found, torch.nan).to(x_sigma)
+        return b, values.clamp(min=0).unsqueeze(1), u, sound
 
     def _columns(self, like: Tensor) -> Tensor:
         """sigma_max W^T of each member, (e, d, d)."""
@@ -57,3 +74,8 @@ class LinearStudentScore:
         points = torch.cat([like.new_zeros(1, d), self.student.levels[0] * torch.eye(d).to(like)])  # (1 + d, d)
         at_zero, outputs = self.student.generate(points.expand(e, 1 + d, d)).split([1, d], dim=1)
         return outputs - at_zero
+
+
+def score_of(shared: Experiment, student: Student, fake: EDMDenoiser) -> Denoiser:
+    """The denoiser of the students' own law: the fake score, or the exact one where that is asked for."""
+    return LinearStudentScore(student) if shared.fake_score.kind == "exact" else fake

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -86,12 +86,13 @@ class EnsembleOptimiser(ABC):
     def _sizes(self, rate: Tensor, step: int) -> Tensor:
         """From rates (rates, steps) of the steps from `step` on, (rates, steps, numbers)."""
 
-    def step(self, at: Trained, g: Tensor, size: Tensor) -> tuple[Trained, Tensor]:
+    def step(self, at: Trained, g: Tensor, size: Tensor, norms: Tensor | None = None) -> tuple[Trained, Tensor]:
         """One step down the gradient g (e, P), and each member's norm of it before clipping, (e,).
 
-        size: of this step, (e, numbers). With `in_place`, what came in as `at` has become what is returned.
+        size: of this step, (e, numbers). norms: what is clipped, (e,), where g is a part of a larger gradient. With
+        `in_place`, what came in as `at` has become what is returned.
         """
-        norms = g.norm(dim=1)  # (e,)
+        norms = g.norm(dim=1) if norms is None else norms  # (e,)
         if self.clip:
             g = g * (self.clip / norms).clamp(max=1.0).unsqueeze(1)
         return self._stepped(at, g, size), norms
@@ -182,6 +183,21 @@ def aligned(rows: Tensor) -> Tensor:
 def gradient(loss: Tensor, leaves: Sequence[Tensor]) -> Tensor:
     """d loss / d `leaves`, which `Ensemble.holding` gave, a row a member as in `Trained`; `loss` (e,) is each member's
     own, and their sum is differentiated."""
-    parts = [part.flatten(1) for part in torch.autograd.grad(loss.sum(), leaves)]
+    return _rows(torch.autograd.grad(loss.sum(), leaves))
+
+
+def gradients(loss: Tensor, leaves: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    """The same for several networks at once, by name."""
+    found = iter(torch.autograd.grad(loss.sum(), [leaf for own in leaves.values() for leaf in own]))
+    return {name: _rows([next(found) for _ in own]) for name, own in leaves.items()}
+
+
+def gradient_through(outputs: Sequence[tuple[Tensor, Tensor]], leaves: Sequence[Tensor]) -> Tensor:
+    """The same of a loss whose gradients at some outputs are known already: pairs of an output and its gradient."""
+    return _rows(torch.autograd.grad([x for x, _ in outputs], leaves, [g for _, g in outputs]))
+
+
+def _rows(gradients: Sequence[Tensor]) -> Tensor:
+    parts = [part.flatten(1) for part in gradients]
     unused = -sum(part.shape[1] for part in parts) % ALIGNED
-    return torch.cat([*parts, parts[0].new_zeros(len(loss), unused)] if unused else parts, dim=1)
+    return torch.cat([*parts, parts[0].new_zeros(len(parts[0]), unused)] if unused else parts, dim=1)

@@ -1,0 +1,86 @@
+"""Regression on the teacher's own pairs: the positive control for copying."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dmdlab.config import Count
+from dmdlab.diffusion import flow, karras_grid, told
+from dmdlab.training.direction import reduced
+from dmdlab.training.draws import Source, streams
+from dmdlab.training.terms.term import Around, Batch, Term, TermSettings
+
+BLOCK_NUMBERS = 1 << 20
+"""Numbers of all members that the flow is applied to at a time."""
+
+
+class RegressionSettings(TermSettings):
+    """DMD's weight is 0.25."""
+
+    pairs: Count = Field(1000, description="fixed pairs of noise and the flow's data, each member's own (ours)")
+    batch: int = Field(0, ge=0, description="pairs in a step; 0: as many as student.batch (ours)")
+
+
+class Pairs(NamedTuple):
+    """Of all members: noise (e, N, d), its class labels (e, N), or none, and Phi_K of it (e, N, d)."""
+
+    z: Tensor
+    labels: tuple[Tensor, ...]
+    target: Tensor
+
+
+class Regression(Term):
+    """mean |G(z) - Phi_K(z)|^2 over a fixed set of pairs, over coordinates as `student.reduction` says (DMD, arXiv
+    2311.18828, Sec. 3.3, with the squared error in place of LPIPS; its weight is 0.25).
+
+    The pairs are made before the training, by the teacher's flow (`teacher.steps`, `teacher.solver`).
+    """
+
+    Settings = RegressionSettings
+    numbers = ("loss",)
+
+    def __init__(self, around: Around, settings: RegressionSettings) -> None:
+        config, device = around.group.shared.student, around.student.network.flat.device
+        self.weight, self.reduction = settings.weight, config.reduction
+        rows, pairs = settings.batch or config.batch, teacher_pairs(around, settings.pairs)
+        columns = (around.student.turned(pairs.z), *pairs.labels, pairs.target)
+        generators = streams(around.group, "regression", "pick", device=device)
+
+        def picked(g: torch.Generator, steps: int) -> tuple[Tensor, ...]:
+            own = next(i for i, other in enumerate(generators) if other is g)
+            pick = torch.randint(settings.pairs, (steps, rows), generator=g, device=device)
+            return tuple(column[own][pick] for column in columns)
+
+        self.sources = [Source(picked, generators, len(columns))]
+
+    def latents(self, drawn: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Those of the pairs."""
+        z, *labels, _ = drawn
+        return z, labels[0] if labels else None
+
+    def student_loss(self, batch: Batch, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """As of every `Term`."""
+        loss = reduced((batch.x - drawn[-1]).square(), self.reduction)
+        return self.weight * loss, [loss.detach()]
+
+
+@torch.no_grad()
+def teacher_pairs(around: Around, pairs: int) -> Pairs:
+    """So many of each member, from streams of its own; z not turned."""
+    group, law, shared = around.group, around.law, around.group.shared
+    device = around.student.network.flat.device
+    shape = (pairs, law.dim)
+    noise = [torch.randn(shape, generator=g, device=device) for g in streams(group, "regression", "z", device=device)]
+    z = torch.stack(noise) * shared.noise.sigma_max
+    labels: tuple[Tensor, ...] = ()
+    if shared.teacher.condition:
+        own = streams(group, "regression", "labels", device=device)
+        labels = (torch.stack([law.draw_labels(pairs, g) for g in own]),)
+    rows = max(1, BLOCK_NUMBERS // (len(group) * law.dim))
+    parts = zip(z.split(rows, 1), *(label.split(rows, 1) for label in labels), strict=True)
+    grid, solver = karras_grid(shared.teacher.steps, shared.noise), shared.teacher.solver
+    target = [flow(told(around.teacher, label[0] if label else None), part, grid, solver) for part, *label in parts]
+    return Pairs(z, labels, torch.cat(target, dim=1))
