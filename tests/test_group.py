@@ -68,6 +68,23 @@ def test_teachers_of_different_ages_of_one_seed_have_places_of_their_own() -> No
     assert group.teaching == 80  # one training a seed, to the last age
 
 
+def test_networks_are_those_of_the_seeds_and_one_more_where_another_teachers_is_wanted() -> None:
+    """Consecutive seeds share theirs. A fit counts once, whoever starts there."""
+    short = {"teacher__iterations": 40, "student__regression": 7}
+    wanted = [(s, init) for s in (0, 1) for init in ("teacher", "other", "regressed")]
+    es = [experiment(seed=s, student__init=init, **short) for s, init in wanted]
+    again = experiment(seed=1, student__init="regressed", student__learning_rate=1e-4, **short)
+    group = Group((*es, again))
+    assert group.seeds == [0, 1]
+    assert [e.seed for e in group.networks] == [0, 1, 2]
+    assert group.begins == [0, 1, 0, 1, 2, 1, 1]
+    assert group.place == [0, 0, 0, 1, 1, 1, 1]
+    assert [(e.seed, e.student.init) for e in group.fits] == [(0, "regressed"), (1, "regressed")]
+    assert group.teaching == 3 * 40 + 2 * 7
+    other = Group((experiment(seed=3, student__init="transport", **short),)).fits[0]
+    assert len({other.fit_id, other.teacher_id, *(e.fit_id for e in group.fits)}) == 4
+
+
 def test_groups_of_equal_shape_could_be_one() -> None:
     first, *others = members()
     assert {Group((e,)).shape for e in others} == {Group((first,)).shape}

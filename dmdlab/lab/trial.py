@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
-from dmdlab.config import TURNED, Experiment
+from dmdlab.config import FITTED, TURNED, Experiment
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
@@ -117,14 +117,15 @@ _KNOWN: dict[tuple[object, ...], Tried] = {}
 
 def tried(group: Group) -> Tried:
     """What this group's shape takes; each shape is tried once in a process."""
-    rotated = any(e.student.init in TURNED for e in group.members)
-    key = (group.shape, rotated)
+    inits = {e.student.init for e in group.members}
+    rotated, fitted = not inits.isdisjoint(TURNED), not inits.isdisjoint(FITTED)
+    key = (group.shape, rotated, fitted)
     if key not in _KNOWN:
-        _KNOWN[key] = _try(group.shared, rotated)
+        _KNOWN[key] = _try(group.shared, rotated, fitted)
     return _KNOWN[key]
 
 
-def _try(e: Experiment, rotated: bool) -> Tried:
+def _try(e: Experiment, rotated: bool, fitted: bool) -> Tried:
     law = _drawing_for_real(make_law(e.law.model_dump()))
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
     members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(SEVERAL))
@@ -134,6 +135,9 @@ def _try(e: Experiment, rotated: bool) -> Tried:
         costs[name] = _cost(stage, one, law)
         each = max(0, _cost(stage, several, law).peak - costs[name].peak) // (SEVERAL - 1)
         stages[name] = (each, max(0, costs[name].peak - each))
+    pairs = e.student.pairs if fitted else 0
+    each, once = stages["teaching"]
+    stages |= {"fitting": (each + 2 * FLOAT * pairs * law.dim, once)} if fitted else {}
     calls, two = _calls(e, e.teacher.steps), _calls(e, 2)
     stages["probing"] = (_cost(_probing, one, law).peak + max(0, e.teacher.steps - 2) * _state(one, law), 0)
     cycle = costs["distilling"]
@@ -149,7 +153,7 @@ def _try(e: Experiment, rotated: bool) -> Tried:
         cycle_flops=cycle.flops,
         stages=stages,
         replayed=replayed,
-        host=_host_bytes(e),
+        host=_host_bytes(e, pairs),
     )
 
 
@@ -276,10 +280,12 @@ STAGES: dict[str, Stage] = {
 }
 
 
-def _host_bytes(e: Experiment) -> tuple[int, int]:
-    """Paired arrays and curves of each member; once, matrices of all pairs and a calibration's arrays."""
+def _host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:
+    """Paired arrays and curves of each member; once, matrices of all pairs and a calibration's arrays. pairs: of each
+    start that is fitted to some, or 0."""
     n, d = e.measure.samples, e.law.dim
-    return FLOAT * 10 * n * d, FLOAT * (4 * min(n, DENSE_LIMIT) ** 2 + 28 * n * d) + 2**21
+    matrices = 4 * min(max(n, pairs), DENSE_LIMIT) ** 2
+    return FLOAT * (12 * n + 2 * pairs) * d, FLOAT * (matrices + 28 * n * d) + 2**21
 
 
 def random_start(group: Group, device: torch.device, way: Way | None = None) -> Distillation:

@@ -60,9 +60,7 @@ def own_in_words(init: str, own: Mapping[str, Measured]) -> list[str]:
     if init == "teacher" or not angle.resolved:
         return []
     least = f"{spoken(angle.value)} degrees" + (" or more" if angle.reason else "")
-    return [
-        f"Of the pairing that it started with ({init}) it lost what a turn of the noise by {least} loses (own_angle)."
-    ]
+    return [f"It lost as much of its own pairing ({init}) as a turn of its noise by {least} loses (own_angle)."]
 
 
 FEW = 10_000
