@@ -173,6 +173,11 @@ def test_an_exact_score_of_another_network_is_refused() -> None:
         loop(**{"network.kind": "residual"})
 
 
+def test_nothing_is_said_to_be_compiled_beside_an_exact_score() -> None:
+    long = experiment_from(EXACT | {"student.iterations": 100_000})
+    assert not any("compiled" in said for said in plan([long], CPU).decisions)
+
+
 def test_an_exact_score_cannot_be_compiled() -> None:
     for refused in (lambda: plan([experiment_from(EXACT)], CPU, way="compiled"), lambda: loop("compiled")):
         with pytest.raises(InputError, match=r"fake_score.kind = 'exact' takes an eigendecomposition .* --compile"):

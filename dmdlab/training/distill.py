@@ -84,8 +84,7 @@ class Distillation:
             torch.full((len(group),), -1, device=self.device),
         )
         check_way(first, way)
-        exact = self.score.kind == "exact"  # a decomposition, which is neither captured nor compiled
-        way = "eager" if exact else way_on(self.device, updates(group), way)
+        way = "eager" if _decomposes(first) else way_on(self.device, updates(group), way)
         for optimiser in self.optimisers.values():
             optimiser.in_place = way == "eager" and self.device.type == "cpu"
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
@@ -216,11 +215,16 @@ class Distillation:
 
 def check_way(experiment: Experiment, way: Way | None) -> None:
     """Raises `InputError` where this experiment's distillation cannot be compiled though that is asked for."""
-    if way == "compiled" and experiment.fake_score.kind == "exact":
+    if way == "compiled" and _decomposes(experiment):
         raise InputError(
             "fake_score.kind = 'exact' takes an eigendecomposition in every cycle, which cannot be compiled; leave out "
             "--compile"
         )
+
+
+def _decomposes(experiment: Experiment) -> bool:
+    """Whether each cycle decomposes a matrix, which can be neither captured nor compiled."""
+    return experiment.fake_score.kind == "exact"
 
 
 def cycles(group: Group) -> int:
@@ -229,8 +233,9 @@ def cycles(group: Group) -> int:
 
 
 def updates(group: Group) -> int:
-    """Steps of students and fake scores in a member's distillation."""
-    return cycles(group) * (1 + group.shared.fake_score.updates)
+    """Steps of students and fake scores in a member's distillation that compiling would save time of; beside an exact
+    score, which is not compiled, none."""
+    return 0 if _decomposes(group.shared) else cycles(group) * (1 + group.shared.fake_score.updates)
 
 
 def distillation_from(
