@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import pytest
+import terms
 import torch
 from small import cycle, experiment, experiments, group_of, law_of, parameters, start_denoiser
 from test_capture import CASES, members
@@ -48,6 +49,15 @@ def test_every_way_agrees_with_eager_member_by_member(case: str, way: Way, preci
         torch.testing.assert_close(cycle(other), cycle(eager), rtol=rtol, atol=atol)
     for a, b in zip(parameters(eager), parameters(other), strict=True):
         torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
+    assert other.way == way
+
+
+@pytest.mark.parametrize("way", ["graph", "compiled"])
+def test_every_way_agrees_with_eager_on_all_terms_of_the_loss(way: Way) -> None:
+    es = terms.members(terms.ALL | {"network.precision": "float32"})
+    eager, other = on_gpu(es, "eager"), on_gpu(es, way)
+    for a, b in zip(terms.after(eager, 12), terms.after(other, 12), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
     assert other.way == way
 
 

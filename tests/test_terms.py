@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dmdlab.config import InputError
 from dmdlab.device.capture import WARM_UP
+from dmdlab.laws import Law, Mixture
 from dmdlab.networks import NETWORKS, Head
 from dmdlab.networks.ensemble import Ensemble
 from dmdlab.training.cycle import NUMBERS
@@ -265,6 +266,19 @@ def test_what_does_not_fit_is_refused_in_a_sentence(case: str) -> None:
     settings, sentence = REFUSED[case]
     with pytest.raises(InputError, match=sentence):
         member(**settings)
+
+
+def test_a_teacher_that_no_gradient_passes_through_is_none_for_sid() -> None:
+    terms, around = alone(member(**ON["sid"]))
+    opaque = around._replace(teacher=torch.no_grad()(around.law.denoise))
+    with pytest.raises(InputError, match="passes gradients through the teacher, and this one gives none"):
+        TERMS["sid"](opaque, terms["sid"].settings)  # type: ignore[attr-defined]
+
+
+def test_a_law_without_a_density_has_no_exact_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Mixture, "_log_density", Law._log_density)
+    with pytest.raises(InputError, match="the law 'mixture' has no density"):
+        alone(member(**LINEAR, **{"terms.f_distill.weight": 1.0, "terms.f_distill.ratio": "exact"}))
 
 
 def test_which_networks_have_features() -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.laws import Law
 from dmdlab.training.direction import dmd_surrogate
 from dmdlab.training.exact_score import LinearStudentScore
 from dmdlab.training.terms.gan import GAN
@@ -44,7 +45,8 @@ class FDistill(Term):
     """The DMD direction with weights h(r), r = p_real / p_generated at x_sigma (f-distill, arXiv 2502.15681, eq. 7).
 
     r is clipped to `LIMITS` and divided by its mean over the batch. As a loss beside DMD's it is the surrogate of
-    weight (h(r) - 1) times the direction, so that the sum's weights are 1 + weight (h(r) - 1).
+    weight (h(r) - 1) times the direction, so that the sum's weights are 1 + weight (h(r) - 1). Raises `InputError` for
+    an exact r of a law without a density.
     """
 
     Settings = FDistillSettings
@@ -75,6 +77,11 @@ class FDistill(Term):
         config = around.group.shared.student
         self.weight, self.reduction = settings.weight * config.weight, config.reduction
         self.of_ratio, self.around, self.by_head = WEIGHTS[settings.divergence], around, settings.ratio == "head"
+        if not self.by_head and type(around.law)._log_density is Law._log_density:
+            raise InputError(
+                f"terms.f_distill.ratio is 'exact', and the law {around.law.name!r} has no density; take "
+                "terms.f_distill.ratio = 'head' with terms.gan.weight above 0"
+            )
 
     @torch.no_grad()
     def log_ratio(self, x_sigma: Tensor, sigma: Tensor, label: Tensor | None) -> Tensor:

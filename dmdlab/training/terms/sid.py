@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from dmdlab.config import Levels
+from dmdlab.config import InputError, Levels
 from dmdlab.diffusion import levels_in, told
 from dmdlab.training.direction import reduced
 from dmdlab.training.terms.numbers import noising
@@ -26,7 +27,8 @@ class SiD(Term):
 
     D_r is the teacher's prediction of x0, D_f that of the score of the student's law; the gradient passes through the
     inputs of both, while D_f itself stands still. Where D_f is exact, the loss is (1 - alpha) E|D_r - D_f|^2 in
-    expectation, undivided; its value says nothing, its gradient vanishes where D_f = D_r.
+    expectation, undivided; its value says nothing, its gradient vanishes where D_f = D_r. Raises `InputError` for a
+    teacher that no gradient passes through.
     """
 
     Settings = SiDSettings
@@ -37,6 +39,12 @@ class SiD(Term):
         shared = around.group.shared
         self.settings, self.reduction, self.noise = settings, shared.student.reduction, shared.noise
         self.teacher, self.score = around.teacher, around.score
+        at = torch.zeros(len(around.group), 1, around.law.dim, device=around.student.network.flat.device)
+        if not self.teacher(at.requires_grad_(), shared.noise.sigma_max).requires_grad:
+            raise InputError(
+                "terms.sid passes gradients through the teacher, and this one gives none; let it compute without "
+                "torch.no_grad(), or set terms.sid.weight = 0"
+            )
         self.sources = noising(around, "sid", 1)
 
     def student_loss(self, batch: Batch, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
