@@ -14,6 +14,13 @@ def test_exact_scores_lose_in_proportion_to_the_rate_over_the_batch_and_not_with
     assert own[0] == own[1] == pytest.approx(7 / 2 * 270.4 * 0.02 / 64, rel=1e-3)
 
 
+def test_a_student_at_the_law_loses_nothing_on_its_way() -> None:
+    assert expected_loss(8, "sgd", 0.02, batch=64, steps=10, updates=0, at_law=True) == 0
+    settings = {"batch": 64, "steps": 1000, "updates": 2}
+    both = [expected_loss(8, "sgd", 0.02, at_law=at_law, **settings) for at_law in (True, False)]
+    assert both[1] - both[0] == pytest.approx(7 / 2 * 270.4 * 0.02 / 64, rel=1e-3)
+
+
 def test_a_trained_fake_score_adds_a_walk() -> None:
     """Eq. (11), 0.0257 T eta^2 / (b k) a plane, and 3 / 8 of it with a cosine schedule, Eq. (19)."""
     settings = {"batch": 64, "steps": 80_000, "decay": "constant"}

@@ -20,14 +20,15 @@ def expected_loss(
     batch: int,
     steps: int,
     updates: int,
+    at_law: bool = False,
     decay: Literal["constant", "cosine"] = "constant",
     sigma_max: float = 80.0,
     levels: tuple[float, float] = (0.02, 0.98),
 ) -> float:
-    """Lambda = -ln E pair_cosine of a linear student that starts at its teacher, Phi_1, and meets the law on its way.
+    """Lambda = -ln E pair_cosine of a linear student, against the teacher's pairing that it starts with.
 
     The settings are those of docs/theory.md: no normaliser, a sum over coordinates, no weight decay. Under SGD what is
-    lost before the law is met (Eq. 14) and by the walk after it, of a fake score trained by SGD (Eq. 11, its rate small
+    lost on the way to the law (Eq. 14) and by the walk at it, of a fake score trained by SGD (Eq. 11, its rate small
     against the batch) or none with exact scores; under Adam what a walk of steps that are noise throughout loses (Eq.
     13).
 
@@ -36,6 +37,7 @@ def expected_loss(
         eta: the learning rate of W, for noise of unit variance.
         batch, steps: of the student.
         updates: of the fake score for each of them, on `batch` fresh samples each; 0 for exact scores.
+        at_law: whether it starts at the law and not at the teacher's one-step map Phi_1: nothing is lost on the way.
         decay: of eta.
         levels: range of the Karras index that the student's levels are drawn from.
     """
@@ -43,7 +45,7 @@ def expected_loss(
     if optimiser == "adamw":
         each = total * eta**2 * float(adam_rates(torch.ones(2))[0, 1])
     else:
-        each = eta / batch * _before(sigma_max, levels)
+        each = 0.0 if at_law else eta / batch * _before(sigma_max, levels)
         each += total * eta**2 / (batch * updates) * _after(sigma_max, levels) if updates else 0.0
     return (d - 1) / 2 * each
 
