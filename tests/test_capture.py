@@ -231,6 +231,22 @@ def test_a_cycle_stays_on_the_device(kind: str, normaliser: str, monkeypatch: py
         loop.cycle()
 
 
+@pytest.mark.usefixtures("no_autocast")
+def test_a_cycle_of_several_steps_stays_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distill, "streams", lambda *names, device: [])
+    e = experiment(student__steps=3)
+    law = law_of(e).to(META)
+    networks = [make_denoiser(2, law, e.network, META) for _ in range(2)]
+    student = Student(networks[0], [80.0, 10.0, 1.0])
+    loop = Distillation(group_of(e, e), law, law.denoise, student, networks[1])
+    shapes = ((5, 32, 4), (6, 32, 1), (6, 32, 4), (5, 32, 4), (5, 32, 4))
+    step = torch.empty(2, 5, dtype=torch.int64, device=META)
+    drawn: Any = iter([(*(torch.empty(2, *shape, device=META) for shape in shapes), step)])
+    loop.draws = drawn
+    with on_device():
+        loop.cycle()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -76,7 +76,7 @@ class Experiment(Section):
 
 _TEACHER = ("law.", "noise.", "teacher.", "network.", "seed")
 _FLOW = ("teacher.kind", "teacher.steps", "teacher.solver")
-_FIT = ("student.init", "student.pairs", "student.regression")
+_FIT = ("student.init", "student.pairs", "student.regression", "student.start_level", "student.step_levels")
 _MAP = (*_FLOW, "teacher.condition")
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from dmdlab.config.settings import MEMBER_OWN, Count, Levels, OpenSection, Positive, Scalar, Section, Value
+from dmdlab.config.settings import MEMBER_OWN, Count, Levels, OpenSection, Positive, Scalar, Section, StepLevels, Value
 
 TURNED = ("turned", "twisted", "rotated")
 """The values of `student.init` that start behind a turn of the noise."""
@@ -103,7 +103,7 @@ class NetworkSpec(OpenSection):
 
 
 class StudentConfig(Section):
-    """The one-step student and its distribution-matching update."""
+    """The student of one step or more, and its distribution-matching update."""
 
     init: Literal["teacher", "turned", "twisted", "rotated", "other", "regressed", "transport", "random"] = Field(
         "teacher",
@@ -128,6 +128,23 @@ class StudentConfig(Section):
         2000,
         description="iterations of that fit (ours): AdamW with teacher.batch and teacher.learning_rate, cosine to 0",
     )
+    steps: Count = Field(1, description="how often the student is called, at falling noise levels (DMD2: 1 or 4)")
+    step_levels: StepLevels = Field(
+        (),
+        description="those levels, one a step, falling; empty: uniform in the Karras index, without its end (DMD2)",
+    )
+    start_level: float = Field(
+        0.0,
+        ge=0,
+        description="the first of them, whose input is z start_level / sigma_max (SiD: 2.5); 0: noise.sigma_max",
+    )
+    sampler: Literal["sde", "ode"] = Field(
+        "sde", description="later levels' noise: fresh (DMD2), or what the last prediction implies (FastGen's ode)"
+    )
+    rollout: Literal["random", "fixed"] = Field(
+        "random", description="the step of the chain that a batch trains: drawn (DMD2), or always student.rollout_step"
+    )
+    rollout_step: int = Field(0, ge=0, description="a fixed rollout's step, from 1; 0: the last (ours)")
     iterations: Count = Field(
         10_000, description="fake-score updates; the student moves once per fake_score.updates (paper: 50 000)"
     )

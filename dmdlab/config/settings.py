@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -37,10 +38,18 @@ def _levels(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _falling(value: object) -> object:
+    levels = list(value) if isinstance(value, list | tuple) else []
+    if all(isinstance(v, int | float) for v in levels) and any(a <= b for a, b in pairwise(levels)):
+        raise ValueError("the levels must fall, each below the one before")
+    return tuple(value) if isinstance(value, list) else value
+
+
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Levels = Annotated[tuple[Unit, Unit], BeforeValidator(_levels)]
+StepLevels = Annotated[tuple[Positive, ...], BeforeValidator(_falling)]
 
 
 class OpenSection(BaseModel):

@@ -7,6 +7,7 @@ from dmdlab.config import Experiment, InputError, Section, describe, flatten, kn
 from dmdlab.laws import law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.exact_score import check_linear
+from dmdlab.training.levels import check_steps
 from dmdlab.training.terms import TERMS, check_terms, term_settings
 
 
@@ -16,7 +17,8 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
 
     Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum or other
     than that of its pictures, more samples than the law has, classes that it has not, settings that need an exact
-    denoiser which it lacks, or an exact fake score of a network that is not linear.
+    denoiser which it lacks, an exact fake score of a network that is not linear, or steps and levels of a student that
+    do not fit each other.
     """
     spec = experiment.law.model_dump()
     try:
@@ -27,6 +29,7 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         network, terms = network_settings(experiment.network), check_terms(experiment)
         if experiment.fake_score.kind == "exact":
             check_linear(NETWORKS[experiment.network.kind])
+        check_steps(experiment)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     condition = experiment.teacher.condition

@@ -17,7 +17,8 @@ from dmdlab.config import Experiment, fingerprint, map_keys, without_places
 from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, told
 from dmdlab.experiments import spelled_out
-from dmdlab.lab.evaluate import applied, flow_map, noise_labels
+from dmdlab.lab.applied import applied
+from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import classes_told, denoiser_of, make_denoiser
@@ -113,12 +114,12 @@ def _denoiser(experiment: Experiment, law: Law, device: torch.device, row: Tenso
     return denoiser_of(own[None], law, experiment.network, device, classes_told(experiment, law))
 
 
-def numpy_map(phi: Callable[..., Tensor], device: torch.device) -> NumpyMap:
-    """A map of tensors (1, n, d), and labels (1, n), as `teacher_map` is one."""
+def numpy_map(phi: Callable[..., Tensor], device: torch.device, later: Sequence[Tensor] = ()) -> NumpyMap:
+    """A map of tensors (1, n, d), and labels (1, n), as `teacher_map` is one; later: its noises, as of `applied`."""
 
     def of_arrays(noise: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
         z = torch.from_numpy(np.ascontiguousarray(noise, np.float32))[None]  # (1, n, d)
-        return applied(phi, z, device, _in_one(label))[0].numpy()
+        return applied(phi, z, device, _in_one(label), later)[0].numpy()
 
     return of_arrays
 

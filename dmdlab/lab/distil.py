@@ -20,7 +20,7 @@ from dmdlab.laws import make_law
 from dmdlab.laws.own import Answer, register
 from dmdlab.networks import make_denoiser
 from dmdlab.records.record import Record
-from dmdlab.training.student import starting_student
+from dmdlab.training.student import later_noises, starting_student
 
 DRAWN = 4096
 """Points that are drawn from the teacher's own flow where no data is given (ours)."""
@@ -34,7 +34,8 @@ KEPT = ("law.", "teacher.kind")
 
 @dataclass(frozen=True)
 class Distilled:
-    """A student, (n, *shape) noise of standard deviation sigma_max -> (n, *shape), and the run's record."""
+    """A student, (n, *shape) noise of standard deviation sigma_max -> (n, *shape), and the run's record. A student of
+    several steps takes the later noises of the run's own rows: row i of every call has the same ones."""
 
     student: Callable[[Tensor], Tensor]
     record: Record
@@ -50,7 +51,7 @@ def distil(
     out: Path | str | None = None,
     device: str = "cpu",
 ) -> Distilled:
-    """Distil a teacher of one's own into a one-step student, and measure what it kept of the pairing.
+    """Distil a teacher of one's own into a student, and measure what it kept of the pairing.
 
     Args:
         denoiser: D(x_sigma, sigma), the prediction of x0: points (n, *shape) and levels (n, 1, ...), float32 on
@@ -117,7 +118,8 @@ def _student(record: Record, group: Group, device: torch.device) -> Callable[[Te
 
     @torch.no_grad()
     def generate(z: Tensor) -> Tensor:
-        out: Tensor = student(z.reshape(1, len(z), -1).to(device))
+        later = [part.to(device) for part in later_noises(student, [first.seed], law.dim, len(z))]
+        out: Tensor = student(z.reshape(1, len(z), -1).to(device), later)
         return out.reshape(z.shape)
 
     return generate

@@ -24,14 +24,22 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser, karras_grid, karras_sigma, steps, told
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
+from dmdlab.lab.applied import applied
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.laws.law import PARTS, Part
 from dmdlab.pairing import Calibration, assignment, measure
-from dmdlab.pairing.context_in_words import data_in_words, laziness_in_words, own_in_words, turns_in_words
+from dmdlab.pairing.context_in_words import (
+    data_in_words,
+    laziness_in_words,
+    own_in_words,
+    steps_in_words,
+    turns_in_words,
+)
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.own import OwnPairing
+from dmdlab.pairing.steps import StepOutputs
 from dmdlab.pairing.within import within_classes
 from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
@@ -42,25 +50,11 @@ from dmdlab.training.teacher import excess_risk
 ASYMMETRY_POINTS = 128
 """Noise vectors at which the Jacobians of teacher and student are probed (ours)."""
 
-BLOCK_NUMBERS = 1 << 20
-"""Numbers of all members that a map is applied to at a time (ours: a network holds many times as many)."""
-
 MAX_EXCESS_RISK = 0.10
 """A teacher that adds a tenth to the unavoidable risk, or more, is flagged (ours)."""
 
 MAX_TRANSPORT_RATIO = 1.5
 """A teacher whose outputs cost half as much again as fresh data, or more, is flagged (ours; as poor fidelity)."""
-
-
-@torch.no_grad()
-def applied(map_: Callable[..., Tensor], z: Tensor, device: torch.device | str, label: Tensor | None = None) -> Tensor:
-    """map_(z) for z (e, n, d), in float32 on the CPU; computed on `device`, a block of rows at a time. label: the rows'
-    classes (e, n), which the map is told as its `label`, or None."""
-    rows = max(1, BLOCK_NUMBERS // (z.shape[0] * z.shape[2]))
-    parts = z.split(rows, dim=1)
-    labels = [None] * len(parts) if label is None else [part.to(device) for part in label.split(rows, dim=1)]
-    found = [told(map_, own)(part.to(device)).float().cpu() for part, own in zip(parts, labels, strict=True)]
-    return torch.cat(found, dim=1)
 
 
 def flow_steps(experiment: Experiment, teacher: Denoiser, label: Tensor | None = None) -> list[Map]:
@@ -150,17 +144,24 @@ def curve_iterations(experiment: Experiment) -> list[int]:
 
 class Curves:
     """The training curves of all members, a row each time: what the distillation reports, and the students' variance
-    ratio and pair_cosine at `noise`, of classes `label` (e, n) or None, against `teacher`, each (e, n, d), on the
-    CPU."""
+    ratio and pair_cosine at `noise`, of classes `label` (e, n) or None and with `later` noises, against `teacher`, each
+    (e, n, d), on the CPU."""
 
-    def __init__(self, distillation: Distillation, noise: Tensor, teacher: Tensor, label: Tensor | None = None) -> None:
-        self.noise, self.teacher, self.label = noise, teacher.numpy(), label
+    def __init__(
+        self,
+        distillation: Distillation,
+        noise: Tensor,
+        teacher: Tensor,
+        label: Tensor | None = None,
+        later: Sequence[Tensor] = (),
+    ) -> None:
+        self.noise, self.teacher, self.label, self.later = noise, teacher.numpy(), label, later
         self.columns_of_all = ("iteration", *distillation.numbers, "variance_ratio", "pair_cosine")
         self.rows: list[dict[str, np.ndarray]] = []
 
     def add(self, report: Report, student: Student) -> None:
         """Append a row: the report, and the students as they are now."""
-        outputs = applied(student, self.noise, student.network.flat.device, self.label).numpy()
+        outputs = applied(student, self.noise, student.network.flat.device, self.label, self.later).numpy()
         row = {"iteration": np.full(len(outputs), report.iteration)}
         row |= {name: value.cpu().numpy() for name, value in report.numbers.items()}
         with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
@@ -264,6 +265,7 @@ class Reading:
         own: the pairing that the student started with (`dmdlab.lab.own`).
         more: measures that need the maps themselves (`dmdlab.lab.local`).
         turned: `rotation_explained` and the numbers beside it (`dmdlab.lab.turns`), where they were asked for.
+        steps: of a student of several steps, its first one and what its later noises decide (`dmdlab.lab.steps`).
     """
 
     pairs: dict[str, np.ndarray]
@@ -277,6 +279,7 @@ class Reading:
     own: OwnPairing
     more: dict[str, Measured]
     turned: tuple[Measured, dict[str, float]] | None = None
+    steps: StepOutputs | None = None
 
     @property
     def measurable(self) -> bool:
@@ -335,4 +338,8 @@ def result_of(
     student = {"transport_ratio": near, "antisymmetric_share": reading.student_asymmetry, **reading.laziness}
     summary |= {"status": "done", "calibration": name, "student": student, "turns": turns}
     summary["own"] = {key: measured.to_dict() for key, measured in own.items()}
+    if reading.steps is not None:
+        steps = reading.steps.measured(pairs["teacher"], calibration)
+        summary["steps"] = {key: measured.to_dict() for key, measured in steps.items()}
+        words += steps_in_words(steps)
     return RunResult(experiment, summary | report.to_dict() | {"in_words": words}, curve, reading.student, weights)

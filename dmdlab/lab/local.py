@@ -4,7 +4,8 @@ Each function gives, for every member of a group, measures that `PairingReport.w
 and teacher are nearby, and what a Gaussian of the law's covariance would share with the teacher.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,12 +33,14 @@ def local_readings(
     teacher: Callable[..., Tensor],
     noise: Tensor,
     label: Tensor | None = None,
+    later: Sequence[Tensor] = (),
 ) -> list[dict[str, Measured]]:
     """local_cosine and local_gain of each member, at the first `POINTS` noise vectors of its seed.
 
     student: takes (e, n, d), a member each. teacher: Phi_K, takes (s, n, d), a seed each. noise: (s, n, d), on their
-    device. label: its classes (s, n), which both maps are told as their `label`, or None. The directions are those of
-    each seed, so that members of one seed share points and directions.
+    device. label: its classes (s, n), which both maps are told as their `label`, or None. later: the student's later
+    noises, (e, n, d) each, told as its `later` and held fixed, if there are any. The directions are those of each
+    seed, so that members of one seed share points and directions.
     """
     z = noise[:, :POINTS]
     own = [torch.randn(PROBES, *z.shape[1:], generator=generator(seed, "local")) for seed in group.seeds]
@@ -52,6 +55,8 @@ def local_readings(
         return of_seeds(x[first])[place]
 
     own_student = told(student, None if classes is None else classes[place])
+    if later:
+        own_student = partial(own_student, later=[part[:, :POINTS].to(z.device) for part in later])
     found = local_agreement(own_student, of_members, z[place], probes[:, place])
     return [local_measures(*member) for member in zip(*(x.cpu().numpy() for x in found), strict=True)]
 

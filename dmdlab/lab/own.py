@@ -4,7 +4,11 @@
 - turned, twisted, rotated: Phi_K(R z), R the start's fixed map of the noise;
 - other: the flow of the other seed's teacher; beside an exact teacher Phi_K itself;
 - transport, random: the start G_0 itself, since no other map of theirs is known.
+
+Later noises of students of several steps are those of the run, held fixed.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,8 +16,9 @@ from torch import Tensor
 from dmdlab.config import TURNED
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
+from dmdlab.lab.applied import applied
 from dmdlab.lab.calibrate import ANGLES_DEGREES, numpy_map
-from dmdlab.lab.evaluate import applied, flow_map
+from dmdlab.lab.evaluate import flow_map
 from dmdlab.laws import Law
 from dmdlab.networks import classes_told, denoiser_of
 from dmdlab.pairing.own import OwnPairing, planted_curve
@@ -32,11 +37,13 @@ def own_pairings(
     teacher: Tensor,
     device: torch.device,
     label: Tensor | None = None,
+    later: Sequence[Tensor] = (),
 ) -> list[OwnPairing]:
     """That of each member. begins: what students start at, (e, P). begun: the students at their starts. noise, teacher:
-    the run's rows and Phi_K of them, (e, n, d); label: their classes (e, n), or None. Noise and outputs on the CPU."""
+    the run's rows and Phi_K of them, (e, n, d); label: their classes (e, n), or None; later: the students' later noises
+    at these rows, held fixed. Noise and outputs on the CPU."""
     first, inits = group.shared, [e.student.init for e in group.members]
-    start, outputs = applied(begun, noise, device, label), teacher.clone()
+    start, outputs = applied(begun, noise, device, label, later), teacher.clone()
     exact = first.teacher.kind == "exact"
     moved = [i for i, init in enumerate(inits) if init in TURNED or (init == "other" and not exact)]
     if moved:
@@ -50,7 +57,8 @@ def own_pairings(
         own, curve = outputs[i], None
         if e.student.init in ("transport", "random"):
             own = start[i]
-            alone = numpy_map(starting_student(Group((e,)), law, begins[i : i + 1], device), device)
+            one = starting_student(Group((e,)), law, begins[i : i + 1], device)
+            alone = numpy_map(one, device, [part[i : i + 1] for part in later])
             curve = planted_curve(
                 alone,
                 noise[i].numpy(),

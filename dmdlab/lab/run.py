@@ -8,6 +8,7 @@ what it makes on the way.
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,13 +16,13 @@ from torch import Tensor
 
 from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
-from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
+from dmdlab.lab.applied import applied
 from dmdlab.lab.calibrate import check_calibrations, stored_calibration, teacher_map
 from dmdlab.lab.evaluate import (
     Curves,
     Reading,
-    applied,
     asymmetries,
     curve_iterations,
     excess_risks,
@@ -34,6 +35,7 @@ from dmdlab.lab.evaluate import (
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.own import own_pairings
 from dmdlab.lab.starts import fit_starts
+from dmdlab.lab.steps import step_outputs
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
@@ -41,7 +43,7 @@ from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
 from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.laziness import laziness
-from dmdlab.training.student import starting_student
+from dmdlab.training.student import later_noises, starting_student
 from dmdlab.training.teacher import train_teacher
 
 PULSES = 200
@@ -117,7 +119,10 @@ def run_group(
 
     rows = start.network.flat[place.to(device)]
     distillation = distillation_from(group, law, rows, device, way, begins)
-    curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place], own_label)
+    seeds = [e.seed for e in group.members]
+    own_later = partial(later_noises, distillation.student, seeds, law.dim)
+    later = own_later(first.measure.samples)
+    curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place], own_label, later)
     yield from _distil(group, distillation, curves, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
     clock.ways["distillation"] = distillation.way
@@ -127,20 +132,23 @@ def run_group(
 
     yield Progress(MEASURING, 0, len(group))
     noise = pairs["noise"][place]
-    outputs = applied(student, noise, device, own_label).numpy()
+    outputs = applied(student, noise, device, own_label, later).numpy()
     z, few = probed(noise, own_label, device)
-    student_shares = asymmetries([e.seed for e in group.members], [told(student, few)], z)
+    few_later = [part[:, : z.shape[1]].to(device) for part in later]
+    student_shares = asymmetries(seeds, student.maps(few_later, few), z)
     begun = starting_student(group, law, begins, device)
-    lazy = laziness([e.seed for e in group.members], begun, student, z, few, first.student.batch)
-    own = own_pairings(group, law, begins, begun, noise, pairs["teacher"][place], device, own_label)
+    at_once = max(1, first.student.batch // len(student.levels))  # which hold the graphs of all steps
+    lazy = laziness(seeds, begun, student, z, few, at_once, few_later)
+    own = own_pairings(group, law, begins, begun, noise, pairs["teacher"][place], device, own_label, later)
     del begun
-    nearby = local_readings(group, student, phi, pairs["noise"].to(device), label)
+    nearby = local_readings(group, student, phi, pairs["noise"].to(device), label, later)
+    steps = step_outputs(student, seeds, noise, device, own_label)
     gaussian = gaussian_readings(group, law, pairs, device)
     turned: list[Turned | None] = [None] * len(group)
     if first.measure.turns:
         trained = None if exact else start.network.flat.detach().cpu()
         maps = [teacher_map(e, device, None if trained is None else trained[i]) for i, e in enumerate(group.origins)]
-        turned[:] = turn_readings(group, student, maps, pairs["noise"], device)
+        turned[:] = turn_readings(group, student, maps, pairs["noise"], device, own_later)
     for i, experiment in enumerate(group.members):
         if i:
             yield Progress(MEASURING, i, len(group))
@@ -157,6 +165,7 @@ def run_group(
             own=own[i],
             more=nearby[i] | gaussian[at],
             turned=turned[i],
+            steps=steps[i],
         )
         calibrated = stored_calibration(store, experiment, device) if reading.measurable else None
         result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)

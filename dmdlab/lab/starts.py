@@ -17,7 +17,8 @@ from dmdlab.config import Experiment
 from dmdlab.device.compiling import Way
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
-from dmdlab.lab.evaluate import applied, flow_map, noise_labels
+from dmdlab.lab.applied import applied
+from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of

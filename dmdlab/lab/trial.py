@@ -25,10 +25,12 @@ from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import Denoiser, told
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
+from dmdlab.lab.applied import applied
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations
-from dmdlab.lab.evaluate import ASYMMETRY_POINTS, applied, flow_map, flow_steps
+from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
 from dmdlab.lab.local import covariance_rows
+from dmdlab.lab.steps import REDRAWS
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.law import Part
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
@@ -283,9 +285,10 @@ STAGES: dict[str, Stage] = {
 def _host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:
     """Paired arrays and curves of each member; once, matrices of all pairs and a calibration's arrays. pairs: of each
     start that is fitted to some, or 0."""
-    n, d = e.measure.samples, e.law.dim
+    n, d, steps = e.measure.samples, e.law.dim, e.student.steps
+    more = 2 * (steps - 1) + REDRAWS if steps > 1 else 0  # later noises, twice, and outputs with new ones
     matrices = 4 * min(max(n, pairs), DENSE_LIMIT) ** 2
-    return FLOAT * (12 * n + 2 * pairs) * d, FLOAT * (matrices + 28 * n * d) + 2**21
+    return FLOAT * ((12 + more) * n + 2 * pairs) * d, FLOAT * (matrices + 28 * n * d) + 2**21
 
 
 def random_start(group: Group, device: torch.device, way: Way | None = None) -> Distillation:

@@ -11,11 +11,12 @@ from torch import Tensor
 from dmdlab.config import InputError
 from dmdlab.diffusion.jacobian import Map
 from dmdlab.group import Group
-from dmdlab.lab.evaluate import applied
+from dmdlab.lab.applied import applied
 from dmdlab.pairing import planted_turns, rotation_explained
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.rotation import ROWS_PER_DIMENSION, Explained
 from dmdlab.randomness import latents, stream
+from dmdlab.training.student import LATER
 
 NUMBERS = 1 << 22
 """Beyond so many numbers in 50 d fitting rows, so above d = 289, nothing is fitted (ours: members hold them twice)."""
@@ -34,6 +35,7 @@ def turn_readings(
     teachers: Sequence[Callable[[np.ndarray], np.ndarray]],
     noise: Tensor,
     device: torch.device,
+    later: Callable[[int, str], Sequence[Tensor]] = lambda n, name: (),
 ) -> list[Turned]:
     """`rotation_explained` of each member; and beside it pair_cosine without the turn and with it (`plain`,
     `recovered`), and `rotation_explained` of the teacher turned by 45 and 90 degrees (`planted_45`, `planted_90`).
@@ -46,6 +48,7 @@ def turn_readings(
         teachers: Phi_K of each of the group's origins as a numpy function, as `calibrate.teacher_map` gives it.
         noise: (s, n, d), on the CPU, the held-out rows.
         device: of the student.
+        later: its later noises at so many rows, of streams of this name.
     """
     s, _, d = noise.shape
     if group.shared.teacher.condition:
@@ -59,7 +62,10 @@ def turn_readings(
     fit = torch.stack(
         [latents(seed, ROWS_PER_DIMENSION * d, d, sigma_max, "turn latents") for seed in group.seeds]
     )  # (s, 50 d, d)
-    held, fitted = (applied(student, z[place], device).numpy() for z in (noise, fit))
+    held, fitted = (
+        applied(student, z[place], device, None, later(z.shape[1], name)).numpy()
+        for z, name in ((noise, LATER), (fit, f"turn {LATER}"))
+    )
     planted = [_planted(teachers[i], noise[i].numpy(), fit[i].numpy(), group.seeds[i]) for i in range(s)]
     found = []
     for i, at in enumerate(place):

@@ -63,6 +63,22 @@ def own_in_words(init: str, own: Mapping[str, Measured]) -> list[str]:
     return [f"It lost as much of its own pairing ({init}) as a turn of its noise by {least} loses (own_angle)."]
 
 
+def steps_in_words(steps: Mapping[str, Measured]) -> list[str]:
+    """Sentences on a student of several steps. steps: `StepOutputs.measured`."""
+    first, redrawn, agreement = (steps[key] for key in ("first_pair_cosine", "redrawn_pair_cosine", "redraw_agreement"))
+    sentences = ["All of this is about the student's whole map, with its later noises held fixed."] * redrawn.resolved
+    if first.resolved:
+        sentences.append(f"Its first step alone has a pair_cosine of {spoken(first.value)} (steps_first_pair_cosine).")
+    if redrawn.resolved and agreement.resolved:
+        most = math.sqrt(max(0.0, agreement.value))
+        sentences.append(
+            f"With later noises drawn anew pair_cosine is {spoken(redrawn.value)} on average, and between two draws "
+            f"{spoken(agreement.value)} (steps_redraw_agreement: 1 where the first noise decides all, 0 where it "
+            f"decides nothing), so that no map of the first noise could read above {spoken(most)}."
+        )
+    return sentences
+
+
 FEW = 10_000
 """A data set with fewer points to train on is said to be small (ours)."""
 

@@ -104,6 +104,7 @@ class Record:
             **{f"student_{key}": value for key, value in summary.get("student", {}).items()},
             **{f"own_{key}": measured["value"] for key, measured in summary.get("own", {}).items()},
             **{f"turn_{key}": value for key, value in summary.get("turns", {}).items()},
+            **{f"steps_{key}": measured["value"] for key, measured in summary.get("steps", {}).items()},
             **{key: summary.get(key) for key in ("start_excess_risk", "calibration")},
             **{key: self.environment.get(key) for key in ("seconds", "device", "hardware", "commit")},
         }

@@ -6,10 +6,11 @@ The student G is trained by the gradient (paper; DMD eq. 7; DMD2 eq. 2)
 
 which with s = (D - x) / sigma^2 and w = sigma^2 / normaliser is the *direction* (D_fake - D_teacher) / normaliser, a
 pure function of three x0 predictions. The fake score learns the student's own law by denoising score matching on
-G(z). A cycle is one student update and `fake_score.updates` fake-score updates, student first, in DMD2's order: the
-student moves on the first batch, and the fake score learns from that batch as it was before the move. Further terms of
-the loss (`dmdlab.training.terms`) add their gradients at the student's outputs, and their own networks move with the
-fake score.
+G(z). Of a student of several steps G(z) stands for the output of one of them, drawn for each batch and reached through
+the student's own earlier outputs (backward simulation, `Student.rollout`). A cycle is one student update and
+`fake_score.updates` fake-score updates, student first, in DMD2's order: the student moves on the first batch, and the
+fake score learns from that batch as it was before the move. Further terms of the loss (`dmdlab.training.terms`) add
+their gradients at the student's outputs, and their own networks move with the fake score.
 
 Every number that differs from cycle to cycle or from member to member comes in as a tensor with the members first, and
 nothing else is read or changed: a state goes in, which may be used up (`EnsembleOptimiser.in_place`), and the next one
@@ -30,6 +31,7 @@ from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import EDMDenoiser
 from dmdlab.training.direction import dmd_direction, dmd_surrogate, gradient_at
 from dmdlab.training.exact_score import score_of
+from dmdlab.training.levels import trained_step
 from dmdlab.training.optimiser import EnsembleOptimiser, Trained, gradient_through, gradients
 from dmdlab.training.student import Student
 from dmdlab.training.teacher import denoising_loss
@@ -64,12 +66,15 @@ class State(NamedTuple):
 
 class Numbers(NamedTuple):
     """Of one cycle: latents z (e, b, n, d), which the student's turn has been applied to, and one tensor of class
-    labels for them, (e, b, n) int64, or none; levels' places u (e, 1 + k, n, 1) and unit noise eps (e, 1 + k, n, d),
-    index 0 of both being the student's; what each term drew; the sizes of each network's steps, (e, steps,
-    numbers) (`EnsembleOptimiser.sizes`)."""
+    labels for them, (e, b, n) int64, or none; where a student of several steps wants them, their later unit noises,
+    (e, b, n, d) each, and one tensor of the step that each batch trains, (e, b) int64; levels' places u (e, 1 + k, n,
+    1) and unit noise eps (e, 1 + k, n, d), index 0 of both being the student's; what each term drew; the sizes of each
+    network's steps, (e, steps, numbers) (`EnsembleOptimiser.sizes`)."""
 
     z: Tensor
     labels: tuple[Tensor, ...]
+    later: tuple[Tensor, ...]
+    step: tuple[Tensor, ...]
     u: Tensor
     eps: Tensor
     drawn: dict[str, Sequence[Tensor]]
@@ -94,7 +99,7 @@ class Cycle:
     ) -> None:
         self.config, self.score, self.noise = shared.student, shared.fake_score, shared.noise
         self.student, self.fake, self.teacher, self.terms = student, fake, teacher, terms
-        self.optimisers, self.sigma_data = optimisers, fake.sigma_data
+        self.optimisers, self.sigma_data, self.fixed_step = optimisers, fake.sigma_data, trained_step(shared)
         self.own_score: Denoiser = score_of(shared, student, fake)
         self.own = [name for name in optimisers if name not in ("student", "fake")]
         self.joined = {"fake", *(f"{t}.{key}" for t, term in terms.items() for key in term.optimisers if term.joined)}
@@ -130,7 +135,7 @@ class Cycle:
             leaves = held.enter_context(self.student.network.holding(at.parameters, trained=True))
             self._hold(held, state.trained, ["fake", *self.own])
             label = _labels_of(numbers, 0)
-            x = self.student.generate(numbers.z[:, 0], label=label)
+            x = self._rolled(numbers, slice(1))
             matching, dm_loss, gap = self._matched(x.detach(), label, numbers)
             total, others = x.new_zeros(x.shape), []
             if matching and config.weight:
@@ -140,7 +145,7 @@ class Cycle:
             for name, term in self.terms.items():
                 drawn = numbers.drawn[name]
                 latents = term.latents(drawn)
-                own = None if latents is None else self.student.generate(latents[0], label=latents[1])
+                own = None if latents is None else self.student.rollout(latents[0], (), 0, latents[1])
                 at_x = (x if own is None else own).detach().requires_grad_()
                 batch = Batch(at_x, label, matching) if latents is None else Batch(at_x, latents[1], None)
                 loss, found = term.student_loss(batch, drawn)
@@ -177,10 +182,18 @@ class Cycle:
         shared, z = [] if self.score.batches == "separate" else [x], numbers.z
         if z.shape[1] == 1:
             return shared
-        label = numbers.labels[0][:, 1:].flatten(1, 2) if numbers.labels else None
         with self.student.network.holding(student.parameters):
-            fresh = self.student.generate(z[:, 1:].flatten(1, 2), label=label)
+            fresh = self._rolled(numbers, slice(1, None))
         return [*shared, *fresh.split(z.shape[2], dim=1)]
+
+    def _rolled(self, numbers: Numbers, batches: slice) -> Tensor:
+        """The student's outputs at these batches of latents, one batch after the other, (e, rows, d)."""
+        z, *later = (part[:, batches].flatten(1, 2) for part in (numbers.z, *numbers.later))
+        label = numbers.labels[0][:, batches].flatten(1, 2) if numbers.labels else None
+        step: Tensor | int | None = self.fixed_step
+        if step is None:
+            step = numbers.step[0][:, batches, None].expand(-1, -1, numbers.z.shape[2]).flatten(1, 2).unsqueeze(2)
+        return self.student.rollout(z, later, step, label)
 
     def _critic_updates(
         self, state: State, student: Trained, x: Tensor, numbers: Numbers

@@ -1,4 +1,4 @@
-"""Distribution Matching Distillation of one-step students, an ensemble at a time: a cycle (`dmdlab.training.cycle`)
+"""Distribution Matching Distillation of students, an ensemble at a time: a cycle (`dmdlab.training.cycle`)
 repeated, with its random numbers, its reports and a state that can be kept."""
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,9 @@ from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of
 from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
-from dmdlab.training.draws import Draws, Source, block_steps, streams
+from dmdlab.training.draws import Draw, Draws, Source, block_steps, streams
 from dmdlab.training.exact_score import score_of
+from dmdlab.training.levels import trained_step
 from dmdlab.training.optimiser import OPTIMISERS, EnsembleOptimiser, Trained, aligned
 from dmdlab.training.student import Student, starting_student
 from dmdlab.training.terms import Around, make_terms
@@ -59,6 +60,9 @@ class Distillation:
         self.precision = precision_on(self.device, first.network.precision)
         self.cycles = cycles(group)
         self._conditional = int(first.teacher.condition)  # tensors of labels that a cycle draws
+        fixed = trained_step(first)
+        self._stepping = int(fixed is None)  # of steps that batches train
+        self._later = min(student.noises, len(student.levels) if fixed is None else fixed)  # of noises before them
         student_rates = [own.student.learning_rate for own in group.members]
         score_rates = [own.fake_score.learning_rate for own in group.members]
         self.optimisers = {
@@ -144,6 +148,8 @@ class Distillation:
         """One student update, and `updates` of the fake score and of the terms' own networks."""
         z, u, eps, *rest = next(self.draws)
         labels, rest = rest[: self._conditional], rest[self._conditional :]
+        later, rest = rest[: self._later], rest[self._later :]
+        step, rest = rest[: self._stepping], rest[self._stepping :]
         drawn: dict[str, Sequence[Tensor]] = {}
         for name, term in self.terms.items():
             count = sum(source.kinds for source in term.sources)
@@ -152,7 +158,7 @@ class Distillation:
         k = self.score.updates
         sizes = {name: own.sizes(self.done * k, k) for name, own in self.optimisers.items()}
         sizes["student"] = self.optimisers["student"].sizes(self.done, 1)
-        self.repeated(Numbers(z, tuple(labels), u, eps, drawn, sizes))
+        self.repeated(Numbers(z, tuple(labels), tuple(later), tuple(step), u, eps, drawn, sizes))
         self.done += 1
 
     def report(self) -> Report:
@@ -189,7 +195,8 @@ class Distillation:
 
     def _draws(self, group: Group, law: Law) -> Draws:
         """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d), for conditional members the class labels
-        of z (e, b, n), and what the terms want: one cycle's numbers. Index 0 of u and eps is the student's; b = k
+        of z (e, b, n), the later steps' noises (e, b, n, d) and the step (e, b) that each batch trains, where they are
+        drawn, and what the terms want: one cycle's numbers. Index 0 of u and eps is the student's; b = k
         batches of noise, k + 1 when the student has its own."""
         k, n, device, sigma_max = self.score.updates, self.config.batch, self.device, self.noise.sigma_max
         d = law.dim
@@ -207,10 +214,22 @@ class Distillation:
         def labels(g: torch.Generator, steps: int) -> Tensor:
             return law.draw_labels(steps * batches * n, g).view(steps, batches, n)
 
-        named = {"latents": z, "level": u, "noise": eps} | ({"labels": labels} if self._conditional else {})
-        own = [Source(draw, streams(group, "distill", name, device=device)) for name, draw in named.items()]
+        def later(g: torch.Generator, steps: int) -> tuple[Tensor, ...]:
+            return torch.randn((self._later, steps, batches, n, d), generator=g, device=device).unbind(0)
+
+        def step(g: torch.Generator, steps: int) -> Tensor:
+            return torch.randint(self.config.steps, (steps, batches), generator=g, device=device)
+
+        named: dict[str, tuple[Draw, int]] = {"latents": (z, 1), "level": (u, 1), "noise": (eps, 1)}
+        asked: dict[str, tuple[Draw, int]] = {
+            "labels": (labels, self._conditional),
+            "later": (later, self._later),
+            "step": (step, self._stepping),
+        }
+        named |= {name: own for name, own in asked.items() if own[1]}
+        own = [Source(draw, streams(group, "distill", of, device=device), m) for of, (draw, m) in named.items()]
         terms = [source for term in self.terms.values() for source in term.sources]
-        return Draws([*own, *terms], block_steps((1 + k) * n * d))
+        return Draws([*own, *terms], block_steps((1 + k + self._later * batches) * n * d))
 
 
 def check_way(experiment: Experiment, way: Way | None) -> None:

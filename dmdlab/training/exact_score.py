@@ -71,7 +71,7 @@ class LinearStudentScore:
     def _columns(self, like: Tensor) -> Tensor:
         """sigma_max W^T of each member, (e, d, d)."""
         e, _, d = like.shape
-        points = torch.cat([like.new_zeros(1, d), self.student.levels[0] * torch.eye(d).to(like)])  # (1 + d, d)
+        points = torch.cat([like.new_zeros(1, d), self.student.sigma_max * torch.eye(d).to(like)])  # (1 + d, d)
         at_zero, outputs = self.student.generate(points.expand(e, 1 + d, d)).split([1, d], dim=1)
         return outputs - at_zero
 

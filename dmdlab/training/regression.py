@@ -2,9 +2,10 @@
 
 From the teacher's parameters, each member minimises
 
-    mean over its pairs (z, x) and coordinates of  |D(z, sigma_max) - x|^2 / sigma_data^2
+    mean over its pairs (z, x) and coordinates of  |G(z) - x|^2 / sigma_data^2,    G(z) = D(z, sigma_max),
 
-by AdamW. What it arrives at is the mean of x given z: pairs that no map makes leave a start that has shrunk.
+or the first step of a student that starts at another level, by AdamW. What it arrives at is the mean of x given z:
+pairs that no map makes leave a start that has shrunk.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from dmdlab.device.repeated import Repeated
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
 from dmdlab.training.draws import Draws, Source, block_steps
+from dmdlab.training.levels import levels_of
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
 from dmdlab.training.teacher import denoising_loss
 
@@ -61,7 +63,7 @@ def fit(
     optimiser = EnsembleAdamW(
         network, [config.learning_rate] * len(seeds), total=total, clip=1.0, warmup=config.warmup, decay="cosine"
     )
-    step = FitUpdate(denoiser, experiment.noise.sigma_max, optimiser)
+    step = FitUpdate(denoiser, levels_of(experiment)[0], experiment.noise.sigma_max, optimiser)
     way = way_on(device, total, way)
     optimiser.in_place = way == "eager" and device.type == "cpu"
     start = FitState(optimiser.start(), torch.zeros(len(seeds), device=device))
@@ -89,14 +91,15 @@ class FitUpdate:
     """One iteration as a pure function: from a state and (z (e, b, d), x (e, b, d), for a conditional network class
     labels (e, b), the step's size (e, 1, 4)) to the state after it."""
 
-    def __init__(self, denoiser: EDMDenoiser, sigma_max: float, optimiser: EnsembleAdamW) -> None:
-        self.denoiser, self.sigma_max, self.optimiser = denoiser, sigma_max, optimiser
+    def __init__(self, denoiser: EDMDenoiser, level: float, sigma_max: float, optimiser: EnsembleAdamW) -> None:
+        self.denoiser, self.level, self.sigma_max, self.optimiser = denoiser, level, sigma_max, optimiser
         self.weight = denoiser.sigma_data**-2
 
     def __call__(self, state: FitState, fixed: object, numbers: tuple[Tensor, ...]) -> FitState:
         """The state after a step."""
         z, x, *labels, size = numbers
-        level = z.new_full((len(z), 1, 1), self.sigma_max)
+        level = z.new_full((len(z), 1, 1), self.level)
+        z = z if self.level == self.sigma_max else self.level / self.sigma_max * z
         with self.denoiser.network.holding(state.trained.parameters, trained=True) as leaves:
             error = denoising_loss(self.denoiser, z, x, level, self.weight, labels[0] if labels else None)
             g = gradient(error, leaves)

@@ -36,7 +36,8 @@ class Regression(Term):
     """mean |G(z) - Phi_K(z)|^2 over a fixed set of pairs, over coordinates as `student.reduction` says (DMD, arXiv
     2311.18828, Sec. 3.3, with the squared error in place of LPIPS; its weight is 0.25).
 
-    The pairs are made before the training, by the teacher's flow (`teacher.steps`, `teacher.solver`).
+    The pairs are made before the training, by the teacher's flow (`teacher.steps`, `teacher.solver`). Of a student of
+    several steps it is the first that is asked for them: what follows also depends on later noises.
     """
 
     Settings = RegressionSettings
