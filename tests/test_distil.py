@@ -44,6 +44,27 @@ def test_it_gives_what_the_same_teacher_from_the_catalogue_gives(tmp_path: Path)
     assert len(list((tmp_path / "runs").iterdir())) == 1  # found, not made again
 
 
+def test_any_start_is_handed_out_trained(tmp_path: Path) -> None:
+    for init in ("random", "rotated"):
+        found = distil(own, (4,), data=DATA, settings=TINY | {"student.init": init}, out=tmp_path)
+        arrays = found.record.arrays()
+        outputs = found.student(torch.from_numpy(arrays["noise"]))
+        torch.testing.assert_close(outputs, torch.from_numpy(arrays["student"]), rtol=0, atol=1e-6)
+
+
+def test_other_data_or_another_spread_are_another_teacher() -> None:
+    digests = {register(own, (4,), spread, data) for spread in (1.0, 2.0) for data in (DATA, DATA[:100])}
+    assert len(digests) == 4
+
+
+def test_its_derivatives_are_there() -> None:
+    """What the flow's Jacobian reads is that of the same law from the catalogue."""
+    law = make_law({"name": "own", "dim": 4, "digest": register(own, (4,), 1.0, DATA)})
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    both = [torch.autograd.grad(each.denoise(x, 0.7).sum(), x)[0] for each in (law, MIXTURE)]
+    torch.testing.assert_close(*both)
+
+
 def test_without_data_the_flow_draws_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("dmdlab.lab.distil.DRAWN", 200)
     found = distil(own, (4,), settings=TINY, out=tmp_path)
@@ -72,6 +93,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
     "another shape": (lambda x, s: x[:, :2], r"\(8, 2\)"),
     "no tensor": (lambda x, s: 3.0, "float"),
     "not finite": (lambda x, s: x / 0, "NaN or infinity"),
+    "no derivatives": (lambda x, s: own(x, s).detach(), "differentiated"),
 }
 
 

@@ -97,8 +97,7 @@ class Own(Law):
     def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         points = x.reshape(-1, *self.shape).float()
         levels = sigma.expand(*x.shape[:-1], 1).reshape(-1, *(1 for _ in self.shape)).float()
-        with torch.no_grad():
-            return self.held.answer(points, levels).reshape(x.shape).to(x)
+        return self.held.answer(points, levels).reshape(x.shape).to(x)
 
 
 def register(answer: Answer, shape: tuple[int, ...], sigma_data: float, data: Tensor) -> str:
@@ -112,9 +111,11 @@ def register(answer: Answer, shape: tuple[int, ...], sigma_data: float, data: Te
 
     Raises:
         InputError: data of another shape, or not finite; a sigma_data that is not above 0; an answer that is of another
-            shape or kind, not finite, different when asked again (dropout?) or for a row alone (batch norm?).
+            shape or kind, not finite, different when asked again (dropout?) or for a row alone (batch norm?), or that
+            cannot be differentiated.
     """
-    flat = data.reshape(len(data), -1).float()
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))  # files come sorted by class
+    flat = data.reshape(len(data), -1).float()[order.to(data.device)]
     d = flat.shape[1]
     if len(data) < ROWS or tuple(data.shape[1:]) not in (shape, (d,)) or d != torch.Size(shape).numel():
         raise InputError(f"data has shape {tuple(data.shape)}; expected {ROWS} or more points of shape {shape}")
@@ -128,8 +129,11 @@ def register(answer: Answer, shape: tuple[int, ...], sigma_data: float, data: Te
         x = flat[:ROWS].reshape(ROWS, *shape) + level * sigma_data * eps
         sigma = torch.full((ROWS, *(1 for _ in shape)), level * sigma_data, device=flat.device)
         found.append(_asked(answer, x, sigma, sigma_data))
-    questions = hashlib.sha256(flat[:ROWS].cpu().numpy().tobytes() + torch.stack(found).cpu().numpy().tobytes())
-    digest = questions.hexdigest()[:10]
+    _differentiated(answer, x, sigma)
+    known = hashlib.sha256(repr((shape, float(sigma_data))).encode())
+    for part in (flat, *found):
+        known.update(part.cpu().numpy().tobytes())
+    digest = known.hexdigest()[:10]
     _HELD[digest] = Held(answer, shape, float(sigma_data), flat)
     return digest
 
@@ -158,6 +162,23 @@ def _asked(answer: Answer, x: Tensor, sigma: Tensor, sigma_data: float) -> Tenso
             "a map of single points"
         )
     return first
+
+
+def _differentiated(answer: Answer, x: Tensor, sigma: Tensor) -> None:
+    """Raise InputError where the answer has no derivatives: local measures take both, J v and v J."""
+    at = x.clone().requires_grad_()
+    try:
+        forward = answer(at, sigma)
+        (backward,) = torch.autograd.grad(forward.sum(), at)
+        along = torch.func.jvp(lambda part: answer(part, sigma), (x,), (torch.ones_like(x),))[1]
+        sound = bool(backward.isfinite().all() and along.isfinite().all())
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(
+            "the denoiser cannot be differentiated in its points, forward and backward, as the local measures do: take "
+            f"no_grad, detach and numpy out of it ({str(error).strip().splitlines()[0]})"
+        ) from None
+    if not sound:
+        raise InputError("the denoiser's derivatives are not finite; expected a smooth function of its points")
 
 
 def _rows(part: Part, m: int) -> tuple[int, int]:
