@@ -96,7 +96,8 @@ class Cell:
 
     def bounded(self, key: str) -> bool:
         """Whether one of the values is only a bound, as remap_angle's 90 and more, so that their mean is one, too."""
-        measured = [record.summary.get("metrics", {}).get(key, {}) for record in self.records]
+        part, name = ("own", key.removeprefix("own_")) if key.startswith("own_") else ("metrics", key)
+        measured = [record.summary.get(part, {}).get(name, {}) for record in self.records]
         return any(m.get("value") is not None and m.get("reason") for m in measured)
 
 
