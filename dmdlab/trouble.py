@@ -46,6 +46,15 @@ _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")  # numpy's word for 
 _IN_TEXT = re.compile(r"\(os error (\d+)\)")  # safetensors' way to tell an error number
 
 
+def printable(text: str, keep: str = "") -> str:
+    """The text with what a terminal would obey (control characters, escapes, marks of direction) as escapes. keep:
+    characters that stay. Bytes that are no text are left to the stream."""
+    if text.isprintable():
+        return text
+    plain = (c if c.isprintable() or c in keep or 0xDC80 <= ord(c) <= 0xDCFF else ascii(c)[1:-1] for c in text)
+    return "".join(plain)
+
+
 class Unwritable(InputError):
     """The system does not let a file or folder be written; what was written before stays."""
 

@@ -153,7 +153,9 @@ def test_a_run_is_measured_against_the_pairs_in_the_store(tmp_path: Path) -> Non
     store, first = Store(tmp_path), experiments()[0]
     results([first], store)
     marked = {name: array + np.float32(0.5) for name, array in (store.pairs(first) or {}).items()}
-    store.keep_pairs(first, marked)
+    next((tmp_path / "pairs").iterdir()).unlink()
+    assert store.keep_pairs(first, marked)
+    assert not store.keep_pairs(first, {name: array + 1 for name, array in marked.items()})  # the first ones stay
     for wanted in (experiments("student.init=rotated"), experiments("student.iterations=10", "seed=[0, 1]")):
         for result in results(wanted, store):
             store.publish(result, {})

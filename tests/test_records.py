@@ -112,7 +112,7 @@ def test_a_lost_or_damaged_part_is_a_sentence(run: Path, file: str, damage: str)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("change", [{"format": 0}, {"format": 3}, {"result_version": 99}, {"result_version": None}])
+@pytest.mark.parametrize("change", [{"format": 0}, {"format": 4}, {"result_version": 99}, {"result_version": None}])
 def test_a_record_from_another_version_is_refused(run: Path, tmp_path: Path, change: dict[str, int]) -> None:
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps(summary | change))

@@ -36,7 +36,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_folder_holds_what_it_says(swept: Path) -> None:
-    files = ["curve.csv", "environment.json", "experiment.json", "student.npy", "student.safetensors", "summary.json"]
+    files = ["checksums.json", "curve.csv", "environment.json", "experiment.json"]
+    files += ["student.npy", "student.safetensors", "summary.json"]
     for record in load_records(swept):
         assert sorted(p.name for p in record.folder.iterdir()) == files
         again = experiment_from(record.config)

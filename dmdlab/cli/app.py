@@ -1,8 +1,8 @@
 """`dmdlab`: the application and how it ends.
 
 Exit status: 0 done; 1 unexpected error; 2 bad input, or a system that refuses (one sentence on stderr; what is finished
-is kept); 3 some runs failed (the others are kept); 129 hung up, 130 interrupted or terminated (finished runs are kept);
-141 nobody reads the output any more, as after `| head`.
+is kept); 3 some runs failed (the others are kept), or `runs verify` found something wrong; 129 hung up, 130 interrupted
+or terminated (finished runs are kept); 141 nobody reads the output any more, as after `| head`.
 """
 
 import sys
@@ -17,6 +17,7 @@ from dmdlab.cli.measure import app as measuring
 from dmdlab.cli.plan import app as planning
 from dmdlab.cli.read import app as reading
 from dmdlab.cli.run import app as running
+from dmdlab.cli.runs import app as keeping
 from dmdlab.config import InputError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.registered_commands += [
     c for part in (running, planning, reading, measuring, machine, timing) for c in part.registered_commands
 ]
 app.registered_groups += reading.registered_groups
+app.add_typer(keeping, name="runs")
 
 
 def _version(wanted: bool) -> None:

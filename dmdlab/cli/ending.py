@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from dmdlab.config import InputError
-from dmdlab.trouble import ADVICE, number_of, told
+from dmdlab.trouble import ADVICE, number_of, printable, told
 
 BAD_INPUT, INTERRUPTED, HUNG_UP, NOBODY_READS = 2, 130, 129, 141
 """Exit statuses; the last is what a shell makes of SIGPIPE."""
@@ -79,7 +79,7 @@ def _called(command: Callable[[], Any]) -> int:
 def _say(text: str, status: int) -> int:
     """Say it on stderr, as far as that still leads anywhere: after a hang-up it does not."""
     with suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text, keep="\n\t"), file=sys.stderr, flush=True)
     return status
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dmdlab.trouble import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -40,7 +42,7 @@ def noted() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as odd:
         warnings.simplefilter("always")
         yield
-    for text in dict.fromkeys(str(warning.message) for warning in odd):
+    for text in dict.fromkeys(printable(str(warning.message), keep="\n") for warning in odd):
         err().print(f"Note: {text}", soft_wrap=True)
 
 
@@ -85,13 +87,23 @@ def plain_table(columns: Sequence[str], rows: Iterable[Sequence[object]], whole:
 
     table = Table()
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(printable(column), overflow="fold")
     for row in rows:
-        table.add_row(*[Text(number(v)) for v in row])
+        table.add_row(*[Text(printable(number(v), keep="\n")) for v in row])
     if whole:
         _print_whole(table)
     else:
         out().print(table)
+
+
+def lines_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table without lines around it, a row a line however wide: for thousands of rows."""
+    from dmdlab.pairing.words import number
+
+    texts = [list(columns), *[[printable(number(value)) for value in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    form = "  ".join(f"{{:<{width}}}" for width in widths)
+    print("\n".join(form.format(*text).rstrip() for text in texts))
 
 
 def csv_table(rows: Sequence[Mapping[str, Any]]) -> None:

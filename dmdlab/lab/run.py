@@ -235,9 +235,10 @@ def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: tor
         known = {name: np.stack([kept[i][name] for i in range(len(kept))]) for name in names}
     pairs = teacher_pairs(group, law, denoiser, device, known)
     for i, own in enumerate(group.origins):
-        if i not in kept:
-            store.keep_pairs(own, {name: pairs[name][i].numpy() for name in names})
-        elif not known:
+        ours = i in kept or store.keep_pairs(own, {name: pairs[name][i].numpy() for name in names})
+        if not ours and (theirs := store.pairs(own)) is not None:  # of another process that was quicker
+            kept[i] = theirs
+        if i in kept and not known:
             for name in names:
                 pairs[name][i] = torch.from_numpy(kept[i][name])
     return pairs

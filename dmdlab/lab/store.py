@@ -5,13 +5,16 @@
     OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz        what every measure reads on a teacher under known remaps
     OUT/teachers/<id>.safetensors                           trained start networks, and starts that were fitted
     OUT/checkpoints/<hash of the runs>.safetensors          ensembles in mid-training, every member a row of each tensor
+    OUT/leases/                                             who is at what (`dmdlab.records.leases`), while somebody is
 
-Everything is written under a temporary name and renamed whole. A run that lacks its folder, student or pairs, or whose
-arrays were cut short, is not finished: the next sweep makes it anew.
+Everything is written under a temporary name and renamed whole, with its checksums (`dmdlab.records.checksums`); where
+several make the same, the first one stays. A run that lacks its folder, student or pairs, or whose arrays were cut
+short, is not finished: the next sweep makes it anew.
 """
 
 import csv
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +32,7 @@ from dmdlab.config import RESULT_VERSION, Experiment, InputError, fingerprint, m
 from dmdlab.device.environment import versions
 from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
+from dmdlab.records.checksums import KEY, Damaged, check_weights, kept_in_npz, of_weights, save_npz, write_checksums
 from dmdlab.records.kept_arrays import npz_opens, read_npz
 from dmdlab.records.record import (
     FORMAT,
@@ -80,7 +84,7 @@ class Store:
     def finished(self, experiment: Experiment) -> bool:
         """Whether this run stands here, done (and with its student and pairs, whole at a glance) or failed. Raises
         `InputError` when its folder is damaged or foreign."""
-        folder = self._run(experiment)
+        folder = self.folder(experiment)
         for left in reversed(range(LOOKS)):
             try:
                 return (folder / "summary.json").is_file() and load_record(folder).whole()
@@ -100,7 +104,7 @@ class Store:
 
     def record(self, experiment: Experiment) -> Record:
         """A finished run, read back. Raises `InputError` where it is not."""
-        return load_record(self._run(experiment))
+        return load_record(self.folder(experiment))
 
     def publish(self, result: RunResult, environment: Mapping[str, Any]) -> Path:
         """Write one run's folder, whole or not at all; returns it.
@@ -108,13 +112,19 @@ class Store:
         Where another sweep has finished the same run in the meantime, that one stays. Raises `Unwritable` where the
         system refuses, as a full disk does.
         """
-        folder = self._run(result.experiment)
+        self.put(result, environment)
+        return self.folder(result.experiment)
+
+    def put(self, result: RunResult, environment: Mapping[str, Any]) -> bool:
+        """`publish`; returns whether this result is the one that stands, and not another sweep's."""
+        folder = self.folder(result.experiment)
         if self.finished(result.experiment):
-            return folder
+            return False
         head = {"format": FORMAT, "result_version": RESULT_VERSION, "id": result.experiment.id}
         head["pairs"] = self._pairs(result.experiment).name
-        with _new(folder) as partial:
+        with _new(folder, _whole) as partial:
             partial.mkdir()
+            made = partial.stat()
             write_json(partial / "experiment.json", spelled_out(result.experiment))
             write_json(partial / "environment.json", environment)
             with (partial / "curve.csv").open("w", newline="", encoding="utf-8") as file:
@@ -125,9 +135,23 @@ class Store:
                 np.save(partial / "student.npy", result.student)
                 save_file(result.weights, partial / "student.safetensors")
             write_json(partial / "summary.json", head | result.summary)
-        return folder
+            write_checksums(partial, self._shared(result))
+        return os.path.samestat(made, folder.stat())
 
-    def _run(self, experiment: Experiment) -> Path:
+    def _shared(self, result: RunResult) -> dict[str, str | None]:
+        """The paths here of the files that this run shares with others, and their checksums."""
+        e = result.experiment
+        begun = e.model_copy(update={"seed": e.seed + 1}) if e.student.init == "other" else e
+        networks = [self._network(id) for id in (e.teacher_id, begun.teacher_id, e.fit_id)]
+        paths = [self._pairs(e), *networks]
+        if name := result.summary.get("calibration"):
+            paths.append(self.out / "calibration" / name)
+        there = (path for path in paths if path.is_file())
+        kept = {path: kept_in_npz(path) if path.suffix == ".npz" else None for path in there}
+        return {path.relative_to(self.out).as_posix(): sha for path, sha in kept.items()}
+
+    def folder(self, experiment: Experiment) -> Path:
+        """Where this run stands, or will."""
         return self.out / "runs" / folder_name(experiment)
 
     # --- what runs share
@@ -157,7 +181,8 @@ class Store:
             return None
         try:
             row = load_file(path)["parameters"]
-        except (SafetensorError, OSError, KeyError) as error:
+            check_weights(path)
+        except (SafetensorError, OSError, KeyError, Damaged) as error:
             raise InputError(f"{path}: damaged ({error}); delete it, and it is trained anew") from None
         if row.ndim != 1 or not row.is_floating_point():
             about = f"{tuple(row.shape)} of {row.dtype}"
@@ -165,8 +190,10 @@ class Store:
         return row
 
     def _keep_row(self, id: str, row: Tensor) -> None:
+        held = {"parameters": row.contiguous()}
         with _new(self._network(id)) as partial:
-            save_file({"parameters": row.contiguous()}, partial)
+            save_file(held, partial)
+            save_file(held, partial, metadata={KEY: of_weights(partial)[0]})
 
     def _network(self, id: str) -> Path:
         return self.out / "teachers" / f"{id}.safetensors"
@@ -177,11 +204,13 @@ class Store:
         path, names = self._pairs(experiment), shared_arrays(experiment.teacher.condition)
         return read_npz(path, names) if npz_opens(path, names) else None
 
-    def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> None:
-        """Keep those arrays."""
-        with _new(self._pairs(experiment)) as partial:
-            names = shared_arrays(experiment.teacher.condition)
-            np.savez(partial, **{name: arrays[name] for name in names})  # type: ignore[arg-type]
+    def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> bool:
+        """Keep those arrays, unless whole ones are there: runs were measured against these. Returns whether it did."""
+        path, names = self._pairs(experiment), shared_arrays(experiment.teacher.condition)
+        with _new(path, lambda old: npz_opens(old, names)) as partial:
+            save_npz(partial, {name: arrays[name] for name in names})
+            made = partial.stat()
+        return os.path.samestat(made, path.stat())
 
     def _pairs(self, experiment: Experiment) -> Path:
         e, n = experiment, experiment.measure.samples
@@ -197,7 +226,7 @@ class Store:
         """Keep a calibration, with what determines it."""
         arrays = found.found.to_arrays()
         with _new(self.calibration_path(experiment, id)) as partial:
-            np.savez(partial, about=np.array(json.dumps(found.row)), **arrays)  # type: ignore[arg-type]
+            save_npz(partial, {"about": np.array(json.dumps(found.row)), **arrays})
 
     def calibration_path(self, experiment: Experiment, id: str) -> Path:
         """Where that calibration is kept."""
@@ -288,10 +317,18 @@ def _about(path: Path) -> tuple[list[str], str]:
     return (ids, head.get("maker", "")) if isinstance(ids, list) else ([], "")
 
 
+def _whole(folder: Path) -> bool:
+    """Whether a whole run stands there, as far as a glance tells."""
+    try:
+        return load_record(folder).whole()
+    except InputError:
+        return False
+
+
 @contextmanager
-def _new(path: Path) -> Iterator[Path]:
+def _new(path: Path, stays: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """`replacing` in a folder that is made when missing."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
+    with replacing(path, stays) as partial:
         yield partial

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.records.checksums import kept_in_npz
 from dmdlab.trouble import told
 
 
 def npz_opens(path: Path, names: Sequence[str]) -> bool:
-    """Whether a file of these arrays is there, its directory whole; an npz cut short has none."""
+    """Whether a file of these arrays is there, its directory and its end whole; an npz cut short lacks them."""
     with _glance(path), zipfile.ZipFile(path) as archive:
+        kept_in_npz(path)
         return {f"{name}.npy" for name in names} <= set(archive.namelist())
     return False
 

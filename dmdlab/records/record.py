@@ -6,13 +6,15 @@
         curve.csv             the training curve, a row a checkpoint
         student.npy           the student's outputs, (n, d) float32
         student.safetensors   the student's weights
-        summary.json          status, measurements, and the names of what the run shares with others:
+        summary.json          status, measurements, and the names of what the run shares with others
+        checksums.json        of these files, and of those that it shares (`dmdlab.records.checksums`):
     OUT/pairs/<name>.npz        noise, teacher, one_step, reference, data, each (n, d) float32, and for conditional
                                 runs label, reference_label, each (n,) int64: once for all students of one teacher
     OUT/calibration/<name>.npz  what every measure reads on this teacher under known remaps
 
 A folder without summary.json is no run. There is no database: a catalogue of runs is a scan of folders, which no
-network file system can corrupt. Format 1 kept all six arrays in the run's own pairs.npz; it is read, too.
+network file system can corrupt. Format 1 kept all six arrays in the run's own pairs.npz, format 2 no checksums; both
+are read, too.
 """
 
 import csv
@@ -20,7 +22,7 @@ import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,12 +32,13 @@ from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig,
 from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
 from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_npz, whole
+from dmdlab.records.kept_json import is_plain, read_json
 from dmdlab.trouble import told
 
-FORMAT = 2
+FORMAT = 3
 """Version of the folder's layout."""
 
-READABLE = (1, FORMAT)
+READABLE = (1, 2, FORMAT)
 
 ARRAYS = ("noise", "teacher", "student", "one_step", "reference", "data")
 """A run's paired arrays, in the order of `Record.arrays`."""
@@ -52,6 +55,9 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "environment": (),
 }
 """What a record cannot do without, by the file that holds it; `_lacking` adds what depends on the run."""
+
+_KINDS = {"law.name": str, "law.dim": int, "student.init": str, "seed": int}
+"""Of the settings that order and name runs."""
 
 INITS: tuple[str, ...] = get_args(StudentConfig.model_fields["init"].annotation)
 """The students' starts, in the order of every table and figure."""
@@ -116,10 +122,16 @@ class Record:
             return {}
         if self.summary["format"] == 1:
             return read_npz(self.folder / "pairs.npz", ARRAYS)
-        found = read_npz(self._out / "pairs" / self.summary["pairs"], self._shared)
-        with whole(path := self.folder / "student.npy"), path.open("rb") as file:
-            found["student"] = np.lib.format.read_array(file, allow_pickle=False)
+        found = read_npz(self._out / "pairs" / self.summary["pairs"], self._shared) | {"student": self.student()}
         return {name: found[name] for name in (*ARRAYS, *LABELS) if name in found}
+
+    def student(self) -> np.ndarray:
+        """The student's outputs (n, d) of a finished run. Raises `InputError` where they are lost."""
+        if self.summary["format"] == 1:
+            return self.arrays()["student"]
+        with whole(path := self.folder / "student.npy"), path.open("rb") as file:
+            found: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        return found
 
     def pairs(self) -> Pairs:
         """The arrays named in `ARRAYS` as they are measured. Raises `InputError` for a failed run."""
@@ -174,7 +186,7 @@ def load_record(folder: Path) -> Record:
     """Read one run's folder. Raises `InputError` for a missing, damaged or foreign one."""
     again = "delete the folder and run the sweep again"
     try:
-        parts = [json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in _NEEDED]
+        parts = [read_json(folder / f"{name}.json") for name in _NEEDED]
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
     except OSError as error:
@@ -194,6 +206,8 @@ def load_record(folder: Path) -> Record:
         lacking = [key for key in keys if key not in part]
         if lacking or (lacking := _lacking(part) if name == "summary" else []):
             raise InputError(f"{folder}: damaged ({name}.json lacks {', '.join(lacking)}); {again}")
+    if any(not isinstance(parts[1][key], kind) for key, kind in _KINDS.items()):
+        raise InputError(f"{folder}: damaged (experiment.json: a law, dimension or seed that is none); {again}")
     if parts[1]["student.init"] not in INITS:
         raise InputError(f"{folder}: student.init is {parts[1]['student.init']!r}; expected one of: {', '.join(INITS)}")
     summary, config, environment = parts
@@ -204,7 +218,12 @@ def _at_defaults(config: Mapping[str, Any], version: object) -> dict[str, Any]:
     """What a run of these results had before there was a key for it: that key's default."""
     if version != RESULT_VERSION:
         return {}
-    return flatten(Experiment()) | {"teacher.snapshot": config.get("teacher.iterations", 0)}
+    return _defaults() | {"teacher.snapshot": config.get("teacher.iterations", 0)}
+
+
+@lru_cache
+def _defaults() -> dict[str, Any]:
+    return flatten(Experiment())
 
 
 def _lacking(summary: dict[str, Any]) -> list[str]:
@@ -214,7 +233,8 @@ def _lacking(summary: dict[str, Any]) -> list[str]:
     if summary["status"] == "done":
         lacking += [key for key in ("metrics", "student") if not isinstance(summary.get(key), dict)]
         lacking += ["pairs"] if summary["format"] > 1 and not isinstance(summary.get("pairs"), str) else []
-    return lacking
+    outside = [key for key in ("pairs", "calibration") if summary.get(key) and not is_plain(summary[key])]
+    return lacking + [f"a plain name of a file as {key}" for key in outside]  # no path that leads out of the store
 
 
 def load_records(directory: Path) -> list[Record]:

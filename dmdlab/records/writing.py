@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,33 +25,51 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, stays: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """A name beside `path`, with its suffix, to make a file or a folder under.
 
     It takes the place of `path` when the block ends, and is removed when the block fails. A folder takes the place of
     an old one in two renames: in between there is none. Where several processes do this at once, one of their
     folders stays, whole. Raises `Unwritable` where the system refuses, as a full disk does.
+
+    stays: of what stands there, whether the new one gives way to it; it is asked when all is written.
     """
     partial = _beside(path)
     try:
         with writing(path):
             yield partial
             if partial.is_dir():
-                _put(partial, path)
-            else:
+                _put(partial, path, stays or _never)
+            elif stays is None or not _stands(partial, path, stays):
                 os.replace(partial, path)
     finally:
         _remove(partial)
 
 
-def _put(partial: Path, path: Path) -> None:
-    """Rename the folder `partial` to `path`; what stood there goes, or comes back where the rename fails."""
+def _never(folder: Path) -> bool:
+    return False
+
+
+def _stands(partial: Path, path: Path, stays: Callable[[Path], bool]) -> bool:
+    """Whether a file stands at `path` that stays: the new one, linked there where none was, or an older one."""
+    with suppress(OSError):  # one stands there, or the file system knows no links
+        os.link(partial, path)
+    return path.exists() and stays(path)
+
+
+def _put(partial: Path, path: Path, stays: Callable[[Path], bool]) -> None:
+    """Rename the folder `partial` to `path`; what stood there stays, or goes, or comes back where the rename fails."""
     for attempt in range(ATTEMPTS):
         old = _beside(path)
         try:
             if path.is_dir():
+                if stays(path):
+                    return
                 path.rename(old)
-            os.replace(partial, path)
+                if stays(old):  # another's, put there since
+                    old.rename(path)
+                    return
+            os.rename(partial, path)  # fails where another's folder stands by now
             return
         except BaseException as error:
             lost = isinstance(error, OSError) and error.errno in _TAKEN
@@ -71,6 +89,17 @@ def _remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+
+
+def set_away(path: Path) -> None:
+    """Remove a file, or a folder so that no reader sees a part of it. Raises `Unwritable` where the system refuses."""
+    with writing(path):
+        if path.is_dir() and not path.is_symlink():
+            old = _beside(path)
+            path.rename(old)
+            shutil.rmtree(old)
+        else:
+            path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

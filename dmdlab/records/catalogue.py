@@ -1,0 +1,130 @@
+"""All runs of a store, as a scan of its folders, and those that filters choose."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmdlab.config import InputError, nearest
+from dmdlab.records.record import Record, load_record
+
+_WORD = re.compile(r"\s*([^\s=!<>]+)\s*(<=|>=|!=|==?|<|>)(.*)", re.DOTALL)
+
+ORDERED = {"<": float.__lt__, "<=": float.__le__, ">": float.__gt__, ">=": float.__ge__}
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A folder among the runs that cannot be read as one, and why."""
+
+    folder: Path
+    why: str
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """As a run's row, with what is known of it."""
+        return {"id": self.folder.name.rpartition("-")[2], "status": "unreadable", "folder": self.folder.name}
+
+
+Entry = Record | Unreadable
+
+
+def runs_folder(store: Path) -> Path:
+    """Where a store's runs lie. Raises `InputError` for a folder that is none."""
+    if not (store / "runs").is_dir():
+        raise InputError(
+            f"{store}: no store of runs; expected a folder that `dmdlab sweep` or `dmdlab run` wrote (with a folder "
+            "named runs in it)"
+        )
+    return store / "runs"
+
+
+def scan(store: Path) -> list[Entry]:
+    """Every run, by the name of its folder; what is being written is none. Raises `InputError` for what is no store."""
+    found: list[Entry] = []
+    for name in sorted(os.listdir(runs_folder(store))):
+        if name.startswith("."):
+            continue
+        folder = store / "runs" / name
+        try:
+            found.append(load_record(folder))
+        except InputError as error:
+            found.append(Unreadable(folder, str(error)))
+    return found
+
+
+def row_of(entry: Entry) -> dict[str, Any]:
+    """A run's flat row, as `dmdlab table` has it, and the name of its folder."""
+    return entry.row | {"folder": entry.folder.name}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One word such as `law.dim>=32`. value: what TOML makes of it, a bare word is a string; a list: any of these."""
+
+    word: str
+    key: str
+    operator: str
+    value: Any
+
+    @staticmethod
+    def of(word: str) -> "Filter":
+        """Raises `InputError` for a word that is none."""
+        found = _WORD.fullmatch(word)
+        if not found or not found[3].strip():
+            raise InputError(
+                f"{word!r}: expected a filter such as law.dim>=32, student.init=rotated or status!=failed (in quotes "
+                "where it holds < or >, which a shell reads otherwise)"
+            )
+        key, operator, text = found[1], found[2].replace("==", "="), found[3].strip()
+        value = _value(text)
+        if operator in ORDERED and not _number(value):
+            raise InputError(f"{word!r}: {text} is no number, and only numbers are compared by {operator}")
+        return Filter(word, key, operator, value)
+
+    def accepts(self, row: dict[str, Any]) -> bool:
+        """Whether a row has such a value; where it has no number, it is neither less nor more."""
+        held = row.get(self.key)
+        if self.operator in ORDERED:
+            return _number(held) and bool(ORDERED[self.operator](float(held), float(self.value)))  # type: ignore[arg-type]
+        equal = (
+            held in self.value if isinstance(self.value, list) and not isinstance(held, list) else held == self.value
+        )
+        return equal == (self.operator == "=")
+
+
+def chosen(entries: Sequence[Entry], words: Iterable[str]) -> list[Entry]:
+    """Those that every filter accepts. Raises `InputError` for a word that is none, or a key that no run has."""
+    filters = [Filter.of(word) for word in words]
+    if not filters or not entries:
+        return list(entries)
+    rows = [row_of(entry) for entry in entries]
+    known = set().union(*rows)
+    for own in filters:
+        if own.key not in known:
+            raise InputError(f"{own.word!r}: no run has a key {own.key!r}{nearest(own.key, known)}")
+    return [entry for entry, row in zip(entries, rows, strict=True) if all(own.accepts(row) for own in filters)]
+
+
+def named(entries: Sequence[Entry], name: str) -> Entry:
+    """The run of this id, of an id that begins so, or of this folder. Raises `InputError` unless there is one."""
+    ids = {entry.folder.name: str(entry.row["id"]) for entry in entries}
+    found = [e for e in entries if e.folder.name == name or ids[e.folder.name].startswith(name)]
+    if len(found) != 1:
+        near = nearest(name, ids.values()) if not found and len(ids) <= 20 else ""
+        raise InputError(f"{name}: {len(found) or 'no'} runs of this id{near}; `dmdlab runs ls` shows them")
+    return found[0]
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
