@@ -38,6 +38,7 @@ def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment]) -
             board = Board(bars, planned)
             for index, event in sweep(planned, store):
                 board.show(index, event)
+            board.shared()
     except KeyboardInterrupt as interrupt:
         interrupt.add_note(_kept(store, experiments))
         raise
@@ -64,6 +65,7 @@ class Board:
         self.runs = bars.add_task("all runs", total=self.work or None, text="")
         self.ensembles: dict[int, Ensemble] = {}
         self.memory: dict[int, int] = {}
+        self.others, self.vain = 0, 0
         self.logged = clock()
         if planned.parts:
             self._say(planned.summary())
@@ -81,6 +83,8 @@ class Board:
                 self._split(index, parts, why)
             case sweep.Finished():
                 self._finish(index, event)
+            case sweep.Elsewhere(done, held):
+                self._elsewhere(done, held)
             case _:
                 self._progress(self.ensembles[index], event)
         self.bars.update(self.runs, total=self.work or None, text=self.state())
@@ -95,6 +99,26 @@ class Board:
         parts += [show.throughput(speed / self.each)] if speed and self.each else []
         parts += [f"{size_text(sum(self.memory.values()))} taken"] if self.memory else []
         return ", ".join(parts)
+
+    def shared(self) -> None:
+        """Say what other sweeps into the same folder did of this one, and what was done twice."""
+        from dmdlab.lab.plan import counted
+
+        if self.others:
+            self._say(f"{counted(self.others, 'run')} of these another sweep has published.")
+        if self.vain:
+            self._say(f"made in vain: {counted(self.vain, 'run')}, which another sweep had published first; those stay")
+
+    def _elsewhere(self, done: Sequence[Experiment], held: Sequence[Experiment]) -> None:
+        from dmdlab.group import Group
+        from dmdlab.lab.plan import counted, flops
+
+        self.finished += len(done)
+        self.others += len(done)
+        self.work -= flops(Group(tuple(done))) if done else 0
+        if held and not done:
+            where = f"{held[0].law.name} d={held[0].law.dim}"
+            self._say(f"{where}: another sweep is at {counted(len(held), 'run')}; looked at again in the end")
 
     def _start(self, index: int, group: "Group") -> None:
         from dmdlab.lab.plan import work_by_stage
@@ -122,6 +146,7 @@ class Board:
     def _finish(self, index: int, event: Any) -> None:
         ensemble = self.ensembles[index]
         self.finished += 1
+        self.vain += not event.ours
         ensemble.members -= 1
         if event.status == "failed":
             self._say(f"failed: {event.folder.name}")

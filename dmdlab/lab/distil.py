@@ -15,7 +15,7 @@ from dmdlab.diffusion import flow, karras_grid
 from dmdlab.experiments import resolve
 from dmdlab.group import Group
 from dmdlab.lab.store import Store
-from dmdlab.lab.sweep import Finished, Work
+from dmdlab.lab.sweep import Work, to_the_end
 from dmdlab.laws import make_law
 from dmdlab.laws.own import Answer, register
 from dmdlab.networks import make_denoiser
@@ -85,7 +85,7 @@ def distil(
     experiment = resolve(experiment_from(asked | law))
     store, group = Store(Path(tempfile.mkdtemp() if out is None else out)), Group((experiment,))
     if not store.finished(experiment):
-        for _ in (event for event in Work(store, where, "eager")(group) if isinstance(event, Finished)):
+        for _ in to_the_end(Work(store, where, "eager"), [group]):
             pass
     record = store.record(experiment)
     if not record.done:
