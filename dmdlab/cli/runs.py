@@ -77,7 +77,7 @@ def _table(rows: list[dict[str, Any]], asked: Sequence[str]) -> None:
     unread = sum(row["status"] == "unreadable" for row in rows)
     more = [f"{failed} failed"] if failed else []
     more += [f"{unread} that cannot be read (`dmdlab runs verify`)"] if unread else []
-    show.err().print(", ".join([f"{len(rows)} runs", *more]))
+    show.err().print(", ".join([_runs(len(rows)), *more]))
 
 
 @app.command("show")
@@ -137,7 +137,7 @@ def verify(
     else:
         _say_found(found.runs, found.shared)
         if found.repeat:
-            print(f"To be repeated: {len(found.repeat)} runs.")
+            print(f"To be repeated: {_runs(len(found.repeat))}.")
         if moved:
             print(printable(f"Moved to {store / 'damaged'}: {len(moved)}. The sweep's own command repeats just that."))
         elif found.damaged:
@@ -172,7 +172,7 @@ def export(
 
     entries = _chosen(store, filters)
     files = copy_out(store, entries, to)
-    print(printable(f"{len(entries)} runs in {len(files)} files: {to}"))
+    print(printable(f"{_runs(len(entries))} in {len(files)} files: {to}"))
 
 
 @app.command("rm")
@@ -188,9 +188,9 @@ def rm(store: StoreFolder, filters: Filters = None, yes: Yes = False) -> None:
         return
     for entry in entries:
         print(printable(entry.folder.name))
-    _ask(f"Remove {len(entries)} runs", yes)
+    _ask(f"Remove {_runs(len(entries))}", yes)
     removed = list(remove(entries))
-    print(f"Removed {len(removed)} runs.")
+    print(f"Removed {_runs(len(removed))}.")
 
 
 @app.command()
@@ -209,6 +209,10 @@ def gc(store: StoreFolder, yes: Yes = False) -> None:
     _ask(f"Remove {len(found)} of them, {_megabytes(sum(one.bytes for one in found))}", yes)
     clear(store, found)
     print(f"Removed {len(found)}.")
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"
 
 
 def _megabytes(size: int) -> str:
