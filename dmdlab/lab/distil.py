@@ -114,7 +114,8 @@ def _student(record: Record, group: Group, device: torch.device) -> Callable[[Te
     held = load_file(record.folder / "student.safetensors")
     names = [name for name, _ in make_denoiser(1, law, first.network).network.named_parameters()]
     row = torch.cat([held[name].flatten() for name in names])[None]
-    student = starting_student(group, law, row, device)
+    student = starting_student(group, law, row, device)  # for its shape and its turn of the noise
+    student.network.load_rows(row)
 
     @torch.no_grad()
     def generate(z: Tensor) -> Tensor:
