@@ -147,7 +147,10 @@ class Store:
         if name := result.summary.get("calibration"):
             paths.append(self.out / "calibration" / name)
         there = (path for path in paths if path.is_file())
-        kept = {path: kept_in_npz(path) if path.suffix == ".npz" else None for path in there}
+        try:
+            kept = {path: kept_in_npz(path) if path.suffix == ".npz" else None for path in there}
+        except Damaged as error:
+            raise InputError(f"{self.out}: damaged while a run was measured with it ({error})") from None
         return {path.relative_to(self.out).as_posix(): sha for path, sha in kept.items()}
 
     def folder(self, experiment: Experiment) -> Path:

@@ -1,9 +1,11 @@
 """All runs of a store, as a scan of its folders, and those that filters choose."""
 
+import gc
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +46,28 @@ def runs_folder(store: Path) -> Path:
 
 def scan(store: Path) -> list[Entry]:
     """Every run, by the name of its folder; what is being written is none. Raises `InputError` for what is no store."""
-    found: list[Entry] = []
-    for name in sorted(os.listdir(runs_folder(store))):
-        if name.startswith("."):
-            continue
-        folder = store / "runs" / name
-        try:
-            found.append(load_record(folder))
-        except InputError as error:
-            found.append(Unreadable(folder, str(error)))
-    return found
+    names = sorted(name for name in os.listdir(runs_folder(store)) if not name.startswith("."))
+    with _uncollected():
+        return [_read(store / "runs" / name) for name in names]
+
+
+def _read(folder: Path) -> Entry:
+    try:
+        return load_record(folder)
+    except InputError as error:
+        return Unreadable(folder, str(error))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Python looks for circles again and again while thousands of small things are made, of which none is one."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def row_of(entry: Entry) -> dict[str, Any]:

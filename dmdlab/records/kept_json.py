@@ -14,9 +14,9 @@ DEEPEST = 200
 _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]')
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path | str) -> Any:
     """What a JSON file holds. Raises OSError; ValueError for a file that is none, too large or nested too deeply."""
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES >> 20} MiB")

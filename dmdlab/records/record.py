@@ -31,6 +31,7 @@ import numpy as np
 from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig, flatten, without_places
 from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
+from dmdlab.records.checksums import Damaged, check_npz
 from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_npz, whole
 from dmdlab.records.kept_json import is_plain, read_json
 from dmdlab.trouble import told
@@ -186,7 +187,8 @@ def load_record(folder: Path) -> Record:
     """Read one run's folder. Raises `InputError` for a missing, damaged or foreign one."""
     again = "delete the folder and run the sweep again"
     try:
-        parts = [read_json(folder / f"{name}.json") for name in _NEEDED]
+        place = str(folder)  # text is quicker than paths, where runs are thousands
+        parts = [read_json(f"{place}/{name}.json") for name in _NEEDED]
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
     except OSError as error:
@@ -309,7 +311,11 @@ def load_calibrated(path: Path) -> Calibrated:
 def _kept_calibration(path: Path) -> Calibration:
     """`read_calibration` of a file that a sweep keeps: what is wrong with it, and the advice that fits there."""
     try:
-        return read_calibration(path)
+        found = read_calibration(path)
+        check_npz(path)
+        return found
+    except Damaged as error:
+        raise InputError(f"{path}: damaged or cut short ({error}); delete it, a sweep makes it anew") from None
     except InputError as error:
         if isinstance(error.__context__, OSError):  # not the file's fault
             raise
