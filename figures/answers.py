@@ -8,24 +8,29 @@ everything else from these: answers.pdf, .png, .txt (the caption), and the table
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from answers_figure import answers_figure
 from answers_kept import kept, read
 from answers_numbers import (
-    LEARNED,
     Contrast,
     Powers,
+    angle_of,
     contrast,
     corrected,
-    lost,
+    more_lost,
     near,
     powers_of,
     predicted,
+    ratios,
+    share_lost,
     steps,
 )
 from tables import replaced, seeds, table, told
 
+from dmdlab.pairing import Interval
 from dmdlab.pairing.words import interval, number
 from dmdlab.plots.style import save
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells, short
@@ -43,11 +48,16 @@ EXPERIMENTS = {
     "pictures": "2",
     "digits": "2, 3",
     "starts": "3",
+    "conserved": "P5",
     "intrinsic": "4",
     "ambient": "4",
     "corner": "5",
 }
 """The sweeps in experiments/answers, and the rows of the page that they answer."""
+
+LINEAR = ("linear-exact", "linear-trained", "linear-adam", "schedule")
+PRESERVING, BETTER = ("turned", "twisted", "rotated", "other"), ("regressed", "transport")
+"""Starts that keep the prior, and those that are fitted to pairs and so at the law: two families of contrasts."""
 
 MEASURES = ("fidelity", "variance_ratio", "delta_e", "delta_e_ceiling", "pair_cosine", "remap_angle", "local_cosine")
 MEASURES = (*MEASURES, "student_weight_movement", "student_kernel_change")
@@ -68,48 +78,94 @@ def cell_lines(name: str, records: Sequence[Record]) -> list[str]:
         values = [short(cell.value(key)) for key in keys] + [f"{len(cell.records) - cell.failed}"]
         values += [cell_value(cell, key) for key in measures]
         if linear:
-            values += [lambda_value(cell), number(predicted(cell.records[0]))]
+            values += [interval(*ends(share_lost(cell))), number(predicted(cell.records[0]))]
         rows.append(values)
     minutes = sum(float(r.row["seconds"] or 0) for r in records) / 60
     made = (
         f"`dmdlab sweep experiments/answers/{name}.toml` on {told(records, 'hardware')}; commit "
         f"{told(records, 'commit')}; {seeds(records)}; n = {told(records, 'measure.samples')}, K = "
-        f"{told(records, 'teacher.steps')}; {minutes:.0f} core-minutes."
+        f"{told(records, 'teacher.steps')}; {minutes:.0f} core-minutes. Teachers of "
+        f"{sum(not r.teacher_ok for r in records)} of {len(records)} runs failed their own check."
     )
     return [*table(head, rows), "", made]
 
 
-def lambda_value(cell: Cell) -> str:
-    """Lambda over the seeds that have one; '≥' where some have nothing left."""
-    from dmdlab.pairing import mean_interval
+def power_lines(found: dict[str, list[Cell]]) -> list[str]:
+    """What Lambda of the mixture's students goes as, with and without a floor."""
+    head = ["", "rate", "student updates", "batch", "d - 1", "cells", "scatter, by d / common"]
+    own = fitted(found["rate-length-batch"])
+    plain, above = powers_of(own), powers_of(own, floor=True)
+    rows = [["fitted", *power_row(plain)], [f"above a floor ({floors(above)})", *power_row(above)]]
+    return table(head, [*rows, ["*walk under Adam (P3)*", "2", "1", "0", "1", "", ""]])
 
-    own = mean_interval([lost(record.row.get("remap_angle")) for record in cell.records])
-    return ("≥ " if own.missing else "") + interval(own.mean, own.low, own.high)
+
+def theory_lines(found: dict[str, list[Cell]]) -> list[str]:
+    """Linear students against what theory says of them, by experiment, start and dimension."""
+    head = ["experiment", "start", "d", "cells", "Lambda measured / predicted: median (range)", "nothing left"]
+    rows = []
+    for name in LINEAR:
+        for init, dim in dict.fromkeys((cell.init, cell.dim) for cell in found.get(name, ())):
+            own = [cell for cell in fitted(found[name], init) if cell.dim == dim and predicted(cell.records[0])]
+            share = ratios(own)
+            if own:
+                rows.append([name, init, str(dim), str(len(own)), spread(share), str(len(own) - len(share))])
+    return table(head, rows)
 
 
-def power_lines(powers: Powers) -> list[str]:
-    """What Lambda goes as."""
-    head = ["", *(key.removeprefix("student.").replace("_", " ") for key in LEARNED)]
-    rows = [
-        ["fitted", *(interval(p.mean, p.low, p.high) for p in powers.powers)],
-        ["P3 (pure walk under Adam)", "2", "1", "0"],
-    ]
-    constants = "; ".join(f"d = {d}: {interval(c.mean, c.low, c.high)}" for d, c in powers.constants.items())
-    said = (
-        f"Lambda at a rate of 3e-4, 2000 student updates and a batch of 64, in logarithms: {constants}. {powers.cells} "
-        f"cells; around a constant for each d they scatter by {powers.scatter:.2f} in ln Lambda, around one for all by "
-        f"{powers.scatter_common:.2f}."
-    )
-    return [*table(head, rows), "", said]
+def spread(values: Sequence[float]) -> str:
+    """Their median, and from where to where they go."""
+    if not values:
+        return "–"
+    low, middle, high = np.quantile(values, [0, 0.5, 1])
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def power_row(p: Powers) -> list[str]:
+    """Powers, cells and scatter."""
+    exponents = [interval(*ends(power)) for power in (*p.powers, p.of_planes)]
+    counted = f"{p.cells}" + (f" ({p.left_out} left out)" if p.left_out else "")
+    return [*exponents, counted, f"{p.scatter:.2f} / {p.scatter_common:.2f}"]
+
+
+def floors(p: Powers) -> str:
+    """The floors as angles."""
+    degrees = {d: angle_of(max(0.0, low.mean)) for d, low in p.floors.items()}
+    return ", ".join(f"{angle:.0f}" for angle in degrees.values()) + " degrees at d = " + ", ".join(map(str, degrees))
+
+
+def growth_lines(found: dict[str, list[Cell]]) -> list[str]:
+    """How much more of Lambda a training four times as long loses, seed by seed, beside what theory says."""
+    head = ["experiment", "d", "start", "rate", "fake-score rate", "batch", "student updates", "more", "predicted"]
+    keys = ("law.dim", "student.init", "student.learning_rate", "fake_score.learning_rate", "student.batch")
+    rows = []
+    for name in ("linear-exact", "linear-trained", "linear-adam"):
+        held = by_keys(found.get(name, ()), *keys, "student.iterations")
+        for place, long in held.items():
+            short_run = held.get((*place[:-1], int(str(place[-1])) // 4))
+            if short_run is None:
+                continue
+            more = more_lost(long, short_run)
+            shown = [short(value) for value in place[:-1]]
+            if long.value("fake_score.kind") == "exact":
+                shown[3] = "exact"
+            updates = f"{steps(short_run.records[0])} to {steps(long.records[0])}"
+            said = predicted(long.records[0]) - predicted(short_run.records[0])
+            rows.append([name, *shown, updates, interval(*ends(more)), number(said)])
+    return table(head, rows)
 
 
 def contrast_lines(head: Sequence[str], found: Sequence[Contrast]) -> list[str]:
     """Paired differences in degrees with Holm's p of their family."""
     rows = [
-        [*map(short, c.name), interval(c.difference.mean, c.difference.low, c.difference.high), number(c.holm)]
+        [*map(short, c.name), interval(*ends(c.difference)), str(c.difference.n), number(c.holm)]
         for c in corrected(found)
     ]
-    return table([*head, "difference, degrees", "p (Holm)"], rows)
+    return table([*head, "difference, degrees", "seeds", "p (Holm)"], rows)
+
+
+def ends(own: Interval) -> tuple[float, float, float]:
+    """Mean, low and high."""
+    return own.mean, own.low, own.high
 
 
 def by_keys(found: Sequence[Cell], *keys: str) -> dict[tuple[object, ...], Cell]:
@@ -130,15 +186,22 @@ def dimension_contrasts(found: Sequence[Cell]) -> list[Contrast]:
     ]
 
 
-def start_contrasts(found: Sequence[Cell], where: str) -> list[Contrast]:
-    """P6: the angle of each start to its own pairing less that of the teacher's, at equal settings."""
+def start_contrasts(found: Sequence[Cell], where: str, inits: Sequence[str]) -> list[Contrast]:
+    """P6: the angle of each of these starts to its own pairing less the teacher's, at equal settings, both near the
+    law."""
     keys = [key for key in found[0].keys if key != "student.init"]
     held = by_keys(found, *keys, "student.init")
     names = [key for key in keys if key == "student.learning_rate"]
-    return [
-        contrast((where, cell.init, *(cell.value(key) for key in names)), cell, teacher, ("own_angle", "own_angle"))
+    pairs = [
+        (cell, held.get((*(cell.value(k) for k in keys), "teacher")))
+        for init in inits
         for cell in found
-        if cell.init != "teacher" and (teacher := held.get((*(cell.value(k) for k in keys), "teacher"))) is not None
+        if cell.init == init
+    ]
+    return [
+        contrast((where, a.init, *(a.value(key) for key in names)), a, b, ("own_angle", "own_angle"))
+        for a, b in pairs
+        if b is not None and near(a) and near(b)
     ]
 
 
@@ -148,21 +211,27 @@ def page(found: dict[str, list[Record]], text: str) -> str:
     held = {name: cells(records) for name, records in found.items()}
     if "rate-length-batch" in found:
         own = held["rate-length-batch"]
-        blocks["powers"] = lambda: power_lines(powers_of(fitted(own)))
+        blocks["powers"] = lambda: power_lines(held)
         blocks["dimension"] = lambda: contrast_lines(
             ["learning rate", "student updates", "batch"], dimension_contrasts(own)
         )
-    starts = [c for name in ("starts", "digits") if name in held for c in start_contrasts(held[name], name)]
-    if starts:
-        blocks["starts"] = lambda: contrast_lines(["experiment", "start", "learning rate"], starts)
+    if any(name.startswith("linear") for name in found):
+        blocks["growth"] = lambda: growth_lines(held)
+        blocks["theory"] = lambda: theory_lines(held)
+    for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
+        found_here = [
+            c for name in ("starts", "digits") if name in held for c in start_contrasts(held[name], name, inits)
+        ]
+        if found_here:
+            blocks[block] = partial(contrast_lines, ["experiment", "start", "learning rate"], found_here)
     for name, lines in blocks.items():
         text = replaced(text, name, lines())
     return text
 
 
-def fitted(found: Sequence[Cell]) -> list[Cell]:
-    """The cells that the powers are fitted to: teacher starts whose fidelity is near 1."""
-    return [cell for cell in found if cell.init == "teacher" and near(cell)]
+def fitted(found: Sequence[Cell], init: str = "teacher") -> list[Cell]:
+    """The cells that powers are fitted to: those of one start whose fidelity is near 1."""
+    return [cell for cell in found if cell.init == init and near(cell)]
 
 
 def cells_page(found: dict[str, list[Record]]) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from answers_numbers import Powers, lost, near, predicted
+from answers_numbers import Powers, near, predicted, share_lost
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from dmdlab.pairing import mean_interval
-from dmdlab.pairing.glossary import LOW_FIDELITY, POOR_FIDELITY
+from dmdlab.pairing.law import CONVENTION
 from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, LineStyle, line_styles, new_figure
-from dmdlab.records.cells import Cell
+from dmdlab.records.cells import Cell, short
 from dmdlab.records.record import INITS
 
 Cells = Mapping[str, Sequence[Cell]]
@@ -27,6 +27,7 @@ LINEAR = {
     "linear-trained": LineStyle("trained score, SGD", "#D55E00", "s", "-"),
     "linear-adam": LineStyle("trained score, AdamW", "#009E73", "^", "-"),
 }
+LIMITS = {key: f"{low:g} to {high:g}" for key, (low, high) in CONVENTION.items()}
 SPREAD = 0.12
 """Between the two sides of a category."""
 
@@ -49,13 +50,14 @@ def answers_figure(found: Cells, powers: Powers | None) -> Drawing:
 CAPTION = (
     "How much of its pairing a one-step DMD student lost, as the planted turn of the noise that does the same "
     "(calibrated angle; 90 degrees: nothing is left). Marks: means over seeds with 95 % t-intervals; hollow: fidelity "
-    f"outside {LOW_FIDELITY:g} to {POOR_FIDELITY:g}. (a) AdamW, teacher starts, against the product of powers of "
+    f"outside {LIMITS['fidelity']} or variance ratio outside {LIMITS['variance_ratio']}. (a) AdamW, teacher starts, "
+    "against the product of powers of "
     "learning rate eta, student updates T and batch b that was fitted to the mixture's filled marks, one set for all "
-    "dimensions; line: one constant for all of them; pictures at side 8 were not fitted. (b) Linear students "
-    "of N(0, 1): Lambda = -ln cos(angle) against what docs/theory.md says without a fitted number; line: equality. (c) "
-    "The angle to the pairing that each start has as its own, for two learning rates (mixture, d = 8; left and right) "
-    "and for digits (stars). (d) The angle at equal training against dimension d of the mixture, one line for each "
-    "learning rate (T = 2000, b = 64), and against the degrees of freedom k of a manifold of pictures at side 8 "
+    "dimensions; line: one constant for all of them; pictures at side 8 were not fitted. (b) Linear students of "
+    "N(0, 1): Lambda = -ln mean pair_cosine against what docs/theory.md says without a fitted number; line: equality. "
+    "(c) The angle to the pairing that each start has as its own, for two learning rates (mixture, d = 8; left and "
+    "right) and for digits (stars). (d) The angle at equal training against dimension d of the mixture, a line for "
+    "each learning rate (T = 2000, b = 64), and against the degrees of freedom k of a manifold of pictures at side 8 "
     "(crosses)."
 )
 
@@ -83,7 +85,7 @@ def _variable(axes: Axes, found: Cells, powers: Powers | None) -> None:
             if cell.init == "teacher":
                 style = PICTURES[f"{name} {cell.records[0].config['network.kind']}"]
                 _mark(axes, powers.variable(cell.records[0]), cell, "remap_angle", style)
-    axes.set_xscale("log")
+    _plain_log(axes)
     low, high = (f(powers.variable(cell.records[0]) for cell in mixture) for f in (min, max))
     x = np.geomspace(low, high, 100)
     axes.plot(x, [powers.angle(float(value)) for value in x], color=GREY, zorder=1)
@@ -101,10 +103,9 @@ def _theory(axes: Axes, found: Cells) -> None:
         return _missing(axes, "linear-exact")
     for name, style in LINEAR.items():
         for cell in found.get(name, ()):
-            values = [lost(r.row.get("remap_angle")) for r in cell.records]
-            own, x = mean_interval(values), predicted(cell.records[0])
-            if own.missing or not own.mean > 0:
-                continue
+            own, x = share_lost(cell), predicted(cell.records[0])
+            if not (own.mean > 0 and x > 0):
+                continue  # nothing is left, or nothing was lost: no place on these axes
             axes.plot([x, x], [max(own.low, own.mean / 10), own.high], color=style.colour, lw=0.8)
             axes.plot(x, own.mean, style.marker, color=style.colour, mfc=style.colour if near(cell) else "none")
         axes.plot([], [], style.marker, color=style.colour, label=style.label)
@@ -152,18 +153,27 @@ def _dimension(axes: Axes, found: Cells) -> None:
     styles = line_styles("student.learning_rate", rates)
     lines = {rate: [c for c in mixture if c.records[0].config["student.learning_rate"] == rate] for rate in rates}
     for rate, cells in lines.items():
-        _line(axes, [(cell.dim, cell) for cell in cells], styles[rate], styles[rate].label.replace("student.", ""))
+        _line(axes, [(cell.dim, cell) for cell in cells], styles[rate], f"mixture, rate {short(rate)}")
     manifold = [cell for cell in found.get("pictures", ()) if cell.init == "teacher" and _unet(cell)]
     manifold = [*found.get("intrinsic", ()), *(cell for cell in manifold if _base(cell))]
     own = sorted((int(cell.records[0].config["law.intrinsic"]), i) for i, cell in enumerate(manifold))
     if own:
         style = LineStyle("", GREY, "x", ":")
-        _line(axes, [(k, manifold[i]) for k, i in own], style, "manifold, k; rate 5e-4")
+        _line(axes, [(k, manifold[i]) for k, i in own], style, "manifold, k, rate 5e-4")
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("dimension $d$ of the mixture, or $k$ of the manifold")
     _degrees(axes)
     axes.legend(fontsize="x-small", handletextpad=0.4)
     return None
+
+
+def _plain_log(axes: Axes) -> None:
+    """A logarithmic axis x with ticks that are read at once: 0.5, 1, 2, 5."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _line(axes: Axes, points: Sequence[tuple[float, Cell]], style: LineStyle, label: str) -> None:

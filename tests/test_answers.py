@@ -1,0 +1,172 @@
+"""The page of first answers comes out of the kept summaries, and its numbers do what they say."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dmdlab.config import Experiment, flatten
+from dmdlab.records.cells import cells
+from dmdlab.records.record import Record
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "figures"))
+
+import answers  # noqa: E402
+import answers_kept  # noqa: E402
+import answers_numbers  # noqa: E402
+import tables  # noqa: E402
+
+
+def run(angle: float | None, seed: int = 0, fidelity: float = 1.0, **settings: Any) -> Record:
+    """A finished run that read this angle; settings with '__' for the dot."""
+    own = {key.replace("__", "."): value for key, value in settings.items()}
+    config = flatten(Experiment()) | {"seed": seed} | own
+    bound = {"reason": "90 or more"} if angle is not None and angle >= 90 else {}
+    metrics = {"remap_angle": {"value": angle} | bound, "fidelity": {"value": fidelity}}
+    metrics["variance_ratio"] = {"value": 1.0}
+    metrics["pair_cosine"] = {"value": math.nan if angle is None else math.cos(math.radians(angle))}
+    head = {"id": repr(sorted(own.items())) + str(seed), "status": "done", "failed_at": None, "result_version": 2}
+    summary = head | {"teacher": {"ok": True}, "metrics": metrics, "own": {"angle": {"value": angle} | bound}}
+    return Record(Path("kept"), summary, config, {"seconds": 1.0, "hardware": "here", "commit": "c", "device": "cpu"})
+
+
+def test_the_pages_come_out_of_the_kept_summaries_to_the_byte() -> None:
+    found = answers.stored()
+    assert found
+    text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    assert answers.page(found, text) == text
+    assert answers.cells_page(found) == (ROOT / "docs" / "answers-cells.md").read_text(encoding="utf-8")
+
+
+def test_kept_summaries_are_read_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "answers-own.json"
+    path.write_text(answers_kept.kept([run(10.0), run(None, 1, student__batch=3)]), encoding="utf-8")
+    back = answers_kept.read(path)
+    assert [r.row["remap_angle"] for r in back] == [10.0, None]
+    assert [r.config["student.batch"] for r in back] == [256, 3]
+    assert answers_kept.kept(back) == path.read_text(encoding="utf-8")
+
+
+def test_experiments_that_are_not_there_are_named_and_the_rest_is_written() -> None:
+    assert answers.page({}, "text") == "text"
+    own = answers.cells_page({"starts": [run(10.0), run(12.0, 1)]})
+    assert own.count("Not run yet.") == len(answers.EXPERIMENTS) - 1
+    assert "| mixture | 2 | teacher | 2 | 1 ± 0 |" in own
+
+
+def test_powers_that_were_put_in_are_found() -> None:
+    grid = [(eta, t, b) for eta in (1e-4, 1e-3) for t in (4000, 16000) for b in (64, 256)]
+    records = [
+        run(
+            answers_numbers.angle_of(constant * (1 + 0.01 * seed) * eta**1.5 * (t / 5) ** 0.5 * b**-0.25),
+            seed,
+            law__dim=d,
+            student__learning_rate=eta,
+            student__iterations=t,
+            student__batch=b,
+        )
+        for d, constant in ((2, 10.0), (8, 30.0))
+        for eta, t, b in grid
+        for seed in range(3)
+    ]
+    found = answers_numbers.powers_of(cells(records))
+    assert [p.mean for p in found.powers] == pytest.approx([1.5, 0.5, -0.25], abs=1e-9)
+    assert found.constants[8].mean - found.constants[2].mean == pytest.approx(math.log(3))
+    assert (found.scatter, found.scatter_common) == pytest.approx((0, math.log(3) / 2), abs=1e-6)
+    above = answers_numbers.powers_of(cells(records), floor=True)
+    assert [p.mean for p in above.powers] == pytest.approx([1.5, 0.5, -0.25], abs=0.02)
+    assert above.floors[2].mean < 0.02 * answers_numbers.lost(records[0].row["remap_angle"])
+    assert found.of_planes.mean == pytest.approx(math.log(3) / math.log(7))
+    assert (found.cells, found.left_out) == (16, 0)
+    spoilt = [run(90.0, 0, **places(records[0])), *records[1:]]
+    left = answers_numbers.powers_of(cells(spoilt))
+    assert [p.mean for p in left.powers] == pytest.approx([1.5, 0.5, -0.25], abs=1e-9)  # no one-sided choice of seeds
+    assert (left.cells, left.left_out) == (15, 1)
+    few = [r for r in records if r.config["seed"] or r.config["law.dim"] == 8]  # seed 0 knows one dimension
+    assert [p.n for p in answers_numbers.powers_of(cells(few)).powers] == [2, 2, 2]
+
+
+def places(record: Record) -> dict[str, Any]:
+    """The settings that `run` is to be given for another run of this record's cell."""
+    keys = ("law.dim", "student.learning_rate", "student.iterations", "student.batch")
+    return {key.replace(".", "__"): record.config[key] for key in keys}
+
+
+def test_the_share_lost_is_the_logarithm_of_the_mean() -> None:
+    """By hand for cosines 0.5 and 1, and of more: 0.5, 1 against 1, 1."""
+    short, long = (cells([run(60.0 * part), run(0.0, 1)])[0] for part in (0, 1))
+    assert answers_numbers.share_lost(long).mean == pytest.approx(-math.log(0.75))
+    assert answers_numbers.more_lost(long, short).mean == pytest.approx(-math.log(0.75))
+    gone = cells([run(130.0), run(60.0, 1)])[0]
+    assert math.isnan(answers_numbers.share_lost(gone).mean)
+
+
+def test_what_a_longer_training_lost_is_set_beside_the_theory() -> None:
+    """A walk of Eq. (13) put in by hand."""
+    shared = {"network__kind": "linear", "network__time_features": 2, "fake_score__updates": 1}
+    records = [run(5.0, s, law__dim=8, student__learning_rate=1e-3, student__iterations=1, **shared) for s in (0, 1)]
+    said = answers_numbers.predicted(records[0])
+    records = [
+        run(
+            answers_numbers.angle_of(t * said),
+            s,
+            law__dim=8,
+            student__learning_rate=1e-3,
+            student__iterations=t,
+            student__batch=64,
+            **shared,
+        )
+        for t in (1000, 4000)
+        for s in (0, 1)
+    ]
+    (line,) = answers.growth_lines({"linear-adam": cells(records)})[2:]
+    assert line.startswith("| linear-adam | 8 | teacher | 0.001 | 0.001 | 64 | 1000 to 4000 |")
+    more, expected = (word.strip().split(" ")[0] for word in line.split("|")[-3:-1])
+    assert float(more) == pytest.approx(float(expected), rel=0.01)
+    assert answers_numbers.ratios(cells(records)) == pytest.approx([1, 1])
+
+
+def test_holm_goes_down_the_ladder() -> None:
+    """By hand: sorted p 0.01, 0.02, 0.03, 0.6 times 4, 3, 2, 1, never falling; an unknown p stays out."""
+    interval = answers_numbers.mean_interval([1.0, 2.0])
+    given = [answers_numbers.Contrast((), interval, p) for p in (0.03, 0.01, math.nan, 0.6, 0.02)]
+    found = [c.holm for c in answers_numbers.corrected(given)]
+    assert [found[i] for i in (0, 1, 3, 4)] == pytest.approx([0.06, 0.04, 0.6, 0.06])
+    assert math.isnan(found[2])
+
+
+def test_a_contrast_is_paired_over_the_seeds_that_both_have() -> None:
+    a, b = cells([run(x, s, law__dim=8) for s, x in enumerate((30.0, 40.0, 50.0))]), cells([run(20.0), run(28.0, 1)])
+    found = answers_numbers.contrast(("x",), a[0], b[0])
+    assert (found.difference.mean, found.difference.n, found.difference.missing) == (11.0, 2, 1)
+    assert found.p == pytest.approx(2 * math.atan(1 / 11) / math.pi)  # Student's t of one degree is Cauchy's
+
+
+def test_dimensions_are_contrasted_at_equal_settings_and_near_the_law_only() -> None:
+    records = [run(10.0 * d, s, 1.0 + s / 10, law__dim=d) for d in (8, 128) for s in (0, 1)]
+    records += [run(10.0 * d, s, 3.0, law__dim=d, student__batch=3) for d in (8, 128) for s in (0, 1)]
+    assert [c.name for c in answers.dimension_contrasts(cells(records))] == [(5e-4, 2000, 256)]
+
+
+def test_starts_are_contrasted_with_the_teachers() -> None:
+    given = (("teacher", 20.0, 1.0), ("turned", 25.0, 1.0), ("rotated", 30.0, 2.0), ("regressed", 5.0, 1.0))
+    records = [run(x, s, fidelity, student__init=i) for i, x, fidelity in given for s in (0, 1)]
+    (found,) = answers.start_contrasts(cells(records), "here", answers.PRESERVING)
+    assert (found.name, found.difference.mean) == (("here", "turned"), 5.0)
+
+
+def test_the_angle_and_what_was_lost_are_inverse() -> None:
+    angles = np.array([1.0, 30.0, 89.0])
+    assert [answers_numbers.angle_of(answers_numbers.lost(a)) for a in angles] == pytest.approx(angles)
+    assert math.isnan(answers_numbers.lost(90.0))
+    assert math.isnan(answers_numbers.lost(None))
+
+
+def test_lines_go_between_the_markers_of_a_page() -> None:
+    text = "a\n<!-- t -->\nold\n<!-- end of t -->\nb"
+    assert tables.replaced(text, "t", ["new"]) == "a\n<!-- t -->\nnew\n<!-- end of t -->\nb"
+    assert tables.table(["a", "b"], [["1", "2"]]) == ["| a | b |", "|---|---|", "| 1 | 2 |"]
