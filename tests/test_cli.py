@@ -259,7 +259,7 @@ def test_a_table_of_numbers_is_whole_on_a_narrow_terminal(
 
 def test_the_list_of_commands_cuts_no_sentence_in_a_terminal(dmdlab: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for group in ([], ["config"]):
+    for group in ([], ["config"], ["runs"]):
         listed = dmdlab(*group, "--help")[1].partition("Commands:\n")[2].rstrip().splitlines()
         assert listed
         assert all(line.endswith(".") and not line.endswith("...") for line in listed), listed

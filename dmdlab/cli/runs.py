@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dmdlab.records.catalogue import Entry
     from dmdlab.records.verify import Checked
 
-app = typer.Typer(help="Finished runs of a folder: list, look closer, verify, export, remove.", no_args_is_help=True)
+app = typer.Typer(help="Finished runs: list, show, verify, export, remove.", no_args_is_help=True)
 
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that sweep or run wrote.")]
 Filters = Annotated[
@@ -86,7 +86,10 @@ def show_run(
     run: Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the first letters of it, or its folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
-    """Everything that is kept of one run: settings, measures, what was said of it, and its files."""
+    """Show all that is kept of one run.
+
+    Settings, measures, what was said of it, and its files.
+    """
     from dmdlab.records.catalogue import Unreadable, named, row_of, scan
     from dmdlab.records.checksums import shared_of
 
@@ -117,9 +120,9 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
 ) -> None:
-    """Read every file through: what was cut short, changed or lost, what is foreign, and which runs to repeat.
+    """Read all files through and name what is not well.
 
-    Exit status 3 where something is wrong. Nothing is changed without --repair, and nothing is ever deleted.
+    That is what was cut short, changed or lost, what is foreign, and which runs to repeat. Exit status 3 where something is wrong. Nothing is changed without --repair, and nothing is ever deleted.
     """
     from dmdlab.records.verify import set_aside
     from dmdlab.records.verify import verify as read_through
@@ -167,7 +170,10 @@ def export(
     to: Annotated[Path, typer.Argument(metavar="TO", help="A new folder, or a new .zip, .tar or .tar.gz.")],
     filters: Filters = None,
 ) -> None:
-    """Copy runs, with what they share, into a new store or an archive of one."""
+    """Copy runs into a new store or an archive of one.
+
+    With what they share.
+    """
     from dmdlab.records.moving import export as copy_out
 
     entries = _chosen(store, filters)
@@ -177,7 +183,10 @@ def export(
 
 @app.command("rm")
 def rm(store: StoreFolder, filters: Filters = None, yes: Yes = False) -> None:
-    """Remove the folders of the runs that filters choose; what they share stays until `runs gc`."""
+    """Remove the runs that filters choose.
+
+    What they share stays until `runs gc`.
+    """
     from dmdlab.records.moving import remove
 
     if not filters:
@@ -195,7 +204,10 @@ def rm(store: StoreFolder, filters: Filters = None, yes: Yes = False) -> None:
 
 @app.command()
 def gc(store: StoreFolder, yes: Yes = False) -> None:
-    """List and remove what no run needs: pairs, calibrations, start networks, checkpoints, half-written files."""
+    """List and remove what no run needs.
+
+    Pairs, calibrations, start networks, checkpoints, half-written files.
+    """
     from dmdlab.records.moving import clear, unneeded
 
     found, said = unneeded(store)
