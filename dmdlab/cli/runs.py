@@ -122,7 +122,9 @@ def verify(
 ) -> None:
     """Read all files through and name what is not well.
 
-    That is what was cut short, changed or lost, what is foreign, and which runs to repeat. Exit status 3 where something is wrong. Nothing is changed without --repair, and nothing is ever deleted.
+    That is what was cut short, changed or lost, what is foreign, and which runs to
+    repeat. Exit status 3 where something is wrong. Nothing is changed without --repair,
+    and nothing is ever deleted.
     """
     from dmdlab.records.verify import set_aside
     from dmdlab.records.verify import verify as read_through
