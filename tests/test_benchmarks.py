@@ -193,6 +193,7 @@ def quick_collection() -> Iterator[None]:
     gc.unfreeze()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_collection")
 def test_every_benchmark_runs_and_is_reported(tmp_path: Path) -> None:
     paths = list(suite.run([], Options(quick=True), tmp_path))

@@ -31,6 +31,7 @@ def test_every_resolved_measure_has_an_interval_around_its_value():
     assert again.metrics["delta_e"] == after.metrics["delta_e"]
 
 
+@pytest.mark.slow
 def test_the_intervals_of_transported_measures_cover_their_mean():
     rng = np.random.default_rng(2)
     samples = (sample(rng, n=60) for _ in range(60))

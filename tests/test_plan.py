@@ -126,6 +126,7 @@ def test_no_plan_exceeds_a_stated_memory(counts: list[int], share: int, workers:
 LONG_ROWS = ("law.dim=[256, 255]", "student.batch=128", "student.iterations=4", "measure.samples=500")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the system does not say what a process took")
 @pytest.mark.parametrize("words", [("law.dim=[2, 3]",), pytest.param(LONG_ROWS, marks=pytest.mark.slow)], ids=str)
 def test_a_process_takes_no_more_than_the_plan_says(words: tuple[str, ...], tmp_path: Path) -> None:

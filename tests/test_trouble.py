@@ -95,6 +95,7 @@ def test_a_disk_that_is_full_where_a_library_says_so_in_its_own_way(tmp_path: Pa
         raise RuntimeError("another")
 
 
+@pytest.mark.slow
 @mounts
 def test_a_full_disk_ends_a_sweep_in_two_processes_with_what_is_kept(tmp_path: Path) -> None:
     words = ("sweep", *SMALL, "seed={stop = 12}", "--device", "cpu")
@@ -108,6 +109,7 @@ def test_a_full_disk_ends_a_sweep_in_two_processes_with_what_is_kept(tmp_path: P
     assert not [name for name in left if "/." in name.removeprefix(str(tmp_path))]
 
 
+@pytest.mark.slow
 @mounts
 def test_a_full_disk_ends_a_calibration_with_what_is_kept(tmp_path: Path) -> None:
     words = ("calibrate", *SMALL, "law.dim=[2, 3, 4, 5]", "--device", "cpu", "--out", tmp_path)
@@ -118,6 +120,7 @@ def test_a_full_disk_ends_a_calibration_with_what_is_kept(tmp_path: Path) -> Non
     assert all(Path(name).suffix == ".npz" and Path(name).name[0] != "." for name in left)
 
 
+@pytest.mark.slow
 @mounts
 def test_a_small_dev_shm_says_what_to_do(tmp_path: Path) -> None:
     words = ("sweep", *SMALL, "seed={stop = 8}", "--device", "cpu", "--workers", "2", "--out", tmp_path)

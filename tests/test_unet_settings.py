@@ -93,6 +93,7 @@ def test_lists_are_values_on_the_command_line_and_axes_in_a_sweeps_table(tmp_pat
 # --- in a cycle
 
 
+@pytest.mark.slow
 def test_a_traced_cycle_is_the_eager_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LAWS, "squares", Squares)
     monkeypatch.setattr(repeated, "compiled", as_traced)
