@@ -93,3 +93,8 @@ def writing(path: Path) -> Iterator[None]:
         if number_of(error) not in ADVICE:
             raise
         raise Unwritable(f"{path}: cannot be written: {told(error)}") from error
+
+
+def counted(number: int, noun: str) -> str:
+    """'1 run', '2 runs'."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

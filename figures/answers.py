@@ -28,7 +28,7 @@ from answers_numbers import (
     share_lost,
     steps,
 )
-from tables import replaced, seeds, table, told
+from tables import made_by, replaced, table
 
 from dmdlab.pairing import Interval
 from dmdlab.pairing.words import interval, number
@@ -81,12 +81,7 @@ def cell_lines(name: str, records: Sequence[Record]) -> list[str]:
             values += [interval(*ends(share_lost(cell))), number(predicted(cell.records[0]))]
         rows.append(values)
     minutes = sum(float(r.row["seconds"] or 0) for r in records) / 60
-    made = (
-        f"`dmdlab sweep experiments/answers/{name}.toml` on {told(records, 'hardware')}; commit "
-        f"{told(records, 'commit')}; {seeds(records)}; n = {told(records, 'measure.samples')}, K = "
-        f"{told(records, 'teacher.steps')}; {minutes:.0f} core-minutes. Teachers of "
-        f"{sum(not r.teacher_ok for r in records)} of {len(records)} runs failed their own check."
-    )
+    made = made_by(f"answers/{name}", records) + f" {minutes:.0f} core-minutes."
     return [*table(head, rows), "", made]
 
 

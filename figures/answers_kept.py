@@ -9,18 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dmdlab.config import without_places
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.records.record import Record
 
 MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "remap_angle", "local_cosine", "local_gain")
 MEASURES = (*MEASURES, *LAW_KEYS)
-PLACES = ("law.path", "law.labels")
-"""Where somebody's files lay: nobody else's matter."""
 
 
 def kept(records: Sequence[Record]) -> str:
     """The file of these runs."""
-    configs = [{k: v for k, v in record.config.items() if k not in PLACES} for record in records]
+    configs = [
+        without_places(record.config) for record in records
+    ]  # where somebody's files lay is nobody else's matter
     places = [{k: record.environment.get(k) for k in ("hardware", "device", "commit")} for record in records]
     shared, place = alike(configs), alike(places)
     runs = [

@@ -10,7 +10,8 @@ Reads runs/chessboard-short; writes chessboard.pdf, .png and .txt (the caption) 
 from pathlib import Path
 
 from dmdlab.plots import save_plot
-from dmdlab.records.record import load_records, select
+from dmdlab.records.catalogue import chosen
+from dmdlab.records.record import load_records
 
 HERE = Path(__file__).resolve().parent
 RUNS = HERE.parent / "runs" / "chessboard-short"
@@ -18,7 +19,7 @@ RUNS = HERE.parent / "runs" / "chessboard-short"
 
 def main() -> None:
     """Write the figure and its caption."""
-    records = select(load_records(RUNS), {"student.learning_rate": 1e-4, "seed": 0})
+    records = chosen(load_records(RUNS), ["student.learning_rate=1e-4", "seed=0"])
     save_plot("panels", records, HERE / "chessboard")
 
 

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tables import replace, seeds, table, told
+from tables import made_by, replace, table, told
 
+from dmdlab.config import without_places
 from dmdlab.pairing import Calibration
 from dmdlab.pairing.words import number
 from dmdlab.plots import save_plot
@@ -36,8 +37,6 @@ MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_cos
 MEASURES = (*MEASURES, "remap_angle", "fidelity", "variance_ratio")
 SHOWN = ("delta_e", "pair_cosine", "remap_angle", "local_cosine")
 PLANTED = (30.0, 60.0)
-PLACES = ("law.path", "law.labels")
-"""Where somebody's files lay: nobody else's matter."""
 
 
 def planted(cell: Cell) -> str:
@@ -55,13 +54,7 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
     for cell in sorted(cells(records), key=lambda cell: (INITS.index(cell.init), *map(cell.value, keys))):
         values = [number(cell.records[0].config.get(key)) for key in keys]
         rows.append([*values, cell.init, *(cell_value(cell, key) for key in (*MEASURES, *within)), planted(cell)])
-    first = records[0].row
-    made = (
-        f"`dmdlab sweep experiments/{name}.toml` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
-        f"{seeds(records)}; student.learning_rate {told(records, 'student.learning_rate')}; n = "
-        f"{first['measure.samples']}, K = {first['teacher.steps']}. Teachers of "
-        f"{sum(not r.teacher_ok for r in records)} of {len(records)} runs failed their own check."
-    )
+    made = made_by(name, records) + f" student.learning_rate {told(records, 'student.learning_rate')}."
     return [*table(head, rows), "", made]
 
 
@@ -76,10 +69,10 @@ def main() -> None:
             copies = [record for record in records if record.config["student.init"] == "teacher"]
             save_plot("pictures", copies, HERE / "mnist-pictures")
         with (HERE / f"{name}.csv").open("w", newline="") as file:
-            columns = [key for key in dict.fromkeys(key for r in records for key in r.row) if key not in PLACES]
-            writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
+            rows = [without_places(r.row) for r in records]  # where somebody's files lay is nobody else's matter
+            writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
             writer.writeheader()
-            writer.writerows(r.row for r in records)
+            writer.writerows(rows)
         replace(GUIDE, f"table {name}", table_lines(records, keys, name))
 
 

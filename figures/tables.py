@@ -36,3 +36,13 @@ def seeds(records: Sequence[Record]) -> str:
     """'seeds 0 to 3'."""
     found = sorted({int(r.row["seed"]) for r in records})
     return f"seeds {found[0]} to {found[-1]}"
+
+
+def made_by(name: str, records: Sequence[Record]) -> str:
+    """How the runs of experiments/<name>.toml were made, and how many of their teachers are flagged."""
+    flagged = sum(not record.teacher_ok for record in records)
+    return (
+        f"`dmdlab sweep experiments/{name}.toml` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
+        f"{seeds(records)}; n = {told(records, 'measure.samples')}, K = {told(records, 'teacher.steps')}. Teachers of "
+        f"{flagged} of {len(records)} runs failed their own check."
+    )

@@ -8,8 +8,9 @@ import pytest
 from made import made, write_run
 
 from dmdlab.config import InputError
+from dmdlab.records.catalogue import chosen
 from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, paired, short, told, varying
-from dmdlab.records.record import load_record, select
+from dmdlab.records.record import load_record
 
 
 def test_two_settings_are_compared_seed_by_seed() -> None:
@@ -110,7 +111,7 @@ def test_results_of_two_versions_are_never_averaged() -> None:
     assert varying(mixed) == ["result_version", "seed"]
     with pytest.raises(InputError, match=r"differ in result_version \(1, 2\).*result_version=VALUE"):
         cells_of_starts(mixed)
-    assert len(cells_of_starts(select(mixed, {"result_version": 2}))) == 1
+    assert len(cells_of_starts(chosen(mixed, ["result_version=2"]))) == 1
 
 
 def test_where_a_file_lies_tells_no_cells_apart_once_its_digest_is_there() -> None:

@@ -106,8 +106,8 @@ def test_runs_of_another_version_are_refused_and_left_alone(dmdlab: Command, tmp
 
 
 def test_a_wrong_filter_is_refused(dmdlab: Command, swept: Path) -> None:
-    assert_refused(dmdlab("table", swept, "law.dmi=3"), "unknown column 'law.dmi'")
-    assert_refused(dmdlab("table", swept, "law.dim"), "expected key=value")
+    assert_refused(dmdlab("table", swept, "law.dmi=3"), "no run has a key 'law.dmi'")
+    assert_refused(dmdlab("table", swept, "law.dim"), "expected a filter such as law.dim>=32")
 
 
 def test_an_unknown_plot_is_refused(dmdlab: Command, swept: Path) -> None:

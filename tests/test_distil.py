@@ -12,7 +12,7 @@ from torch import Tensor
 from dmdlab.config import InputError
 from dmdlab.lab.distil import distil
 from dmdlab.laws import make_law
-from dmdlab.laws.own import SHARES, register
+from dmdlab.laws.registered import SHARES, register
 
 TINY = {"student.iterations": 20, "student.batch": 16, "teacher.iterations": 20, "teacher.batch": 16}
 TINY |= {"network.width": 8, "measure.samples": 40, "teacher.steps": 4, "measure.checkpoints": 2, "measure.bases": 2}
@@ -59,7 +59,7 @@ def test_other_data_or_another_spread_are_another_teacher() -> None:
 
 def test_its_derivatives_are_there() -> None:
     """What the flow's Jacobian reads is that of the same law from the catalogue."""
-    law = make_law({"name": "own", "dim": 4, "digest": register(own, (4,), 1.0, DATA)})
+    law = make_law({"name": "registered", "dim": 4, "digest": register(own, (4,), 1.0, DATA)})
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     both = [torch.autograd.grad(each.denoise(x, 0.7).sum(), x)[0] for each in (law, MIXTURE)]
     torch.testing.assert_close(*both)
@@ -68,12 +68,12 @@ def test_its_derivatives_are_there() -> None:
 def test_without_data_the_flow_draws_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("dmdlab.lab.distil.DRAWN", 200)
     found = distil(own, (4,), settings=TINY, out=tmp_path)
-    law = make_law({"name": "own", "dim": 4, "digest": found.record.config["law.digest"]})
+    law = make_law({"name": "registered", "dim": 4, "digest": found.record.config["law.digest"]})
     assert law.sigma_data == pytest.approx(MIXTURE.sigma_data, rel=0.2)
 
 
 def test_the_parts_of_its_data_are_disjoint() -> None:
-    law = make_law({"name": "own", "dim": 4, "digest": register(own, (4,), 1.0, DATA)})
+    law = make_law({"name": "registered", "dim": 4, "digest": register(own, (4,), 1.0, DATA)})
     g = torch.Generator().manual_seed(0)
     parts = {part: {tuple(row) for row in law.sample(40, g, part).tolist()} for part in SHARES}
     assert len(parts["measure"]) == len(parts["reference"]) == 40
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"measure\.samples"):
         distil(own, (4,), data=DATA, settings=TINY | {"measure.samples": 51})
     with pytest.raises(InputError, match="again"):
-        make_law({"name": "own", "dim": 4, "digest": "nobody's"})
+        make_law({"name": "registered", "dim": 4, "digest": "nobody's"})
     with pytest.raises(InputError, match="diverged"):
         distil(own, (4,), data=DATA, settings=TINY | {"student.learning_rate": 1e30, "student.clip": 0}, out=tmp_path)
 

@@ -15,7 +15,8 @@ from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate
-from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records, select
+from dmdlab.records.catalogue import chosen
+from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records
 from dmdlab.records.writing import prepare, replacing, write_json, write_text
 
 FORMATS = (1, 2)
@@ -183,10 +184,10 @@ def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(tm
         write_run(tmp_path, made("mixture", dim, init, seed))
     records = load_records(tmp_path)
     assert [tuple(r.config[key] for key in ("law.dim", "student.init", "seed")) for r in records] == places
-    assert len(select(records, {"law.dim": 2, "student.init": "rotated"})) == 2
-    assert select(records, {"law.dim": 4}) == []
-    with pytest.raises(InputError, match=r"unknown column 'law\.dmi'"):
-        select(records, {"law.dmi": 2})
+    assert len(chosen(records, ["law.dim=2", "student.init=rotated"])) == 2
+    assert chosen(records, ["law.dim=4"]) == []
+    with pytest.raises(InputError, match=r"no run has a key 'law\.dmi'"):
+        chosen(records, ["law.dmi=2"])
 
 
 def test_reading_and_drawing_need_no_torch() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmdlab.cli import show
 from dmdlab.config import Experiment, InputError
-from dmdlab.trouble import Unwritable
+from dmdlab.trouble import Unwritable, counted
 
 if TYPE_CHECKING:
     from dmdlab.group import Group
@@ -102,8 +102,6 @@ class Board:
 
     def shared(self) -> None:
         """Say what other sweeps into the same folder did of this one, and what was done twice."""
-        from dmdlab.lab.plan import counted
-
         if self.others:
             self._say(f"{counted(self.others, 'run')} of these another sweep has published.")
         if self.vain:
@@ -111,7 +109,7 @@ class Board:
 
     def _elsewhere(self, done: Sequence[Experiment], held: Sequence[Experiment]) -> None:
         from dmdlab.group import Group
-        from dmdlab.lab.plan import counted, flops
+        from dmdlab.lab.plan import flops
 
         self.finished += len(done)
         self.others += len(done)

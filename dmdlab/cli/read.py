@@ -18,18 +18,23 @@ config_app = typer.Typer(help="Settings: what can be set, and what a file resolv
 app.add_typer(config_app, name="config")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that sweep or run wrote.")]
-Filters = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Only the runs with these values.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILTER", help="Only these: 'law.dim>=32' student.init=rotated status=failed 'seed=[0, 1]'."
+    ),
+]
 FORMATS = ("table", "csv", "json")
 
 
 def _chosen(directory: Path, filters: Sequence[str] | None) -> "list[Record]":
-    """The runs below a folder with these values; what is odd about the folder goes to stderr."""
-    from dmdlab.experiments import parse_words
-    from dmdlab.records.record import load_records, select
+    """The runs below a folder that filters choose; what is odd about the folder goes to stderr."""
+    from dmdlab.records.catalogue import chosen
+    from dmdlab.records.record import load_records
 
     with show.noted():
         records = load_records(directory)
-    return select(records, parse_words(filters or ()))
+    return chosen(records, filters or ())
 
 
 @app.command()

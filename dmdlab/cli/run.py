@@ -11,6 +11,7 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.follow import follow
 from dmdlab.config import Experiment, InputError
+from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
     import torch
@@ -209,8 +210,6 @@ def _compute(found: "Sweep", out: Path, means: Means, dry_run: bool, as_json: bo
 
 def _state(experiments: Sequence[Experiment], todo: Sequence[Experiment], out: Path) -> str:
     """'4 runs, 1 already in runs/mine, 3 to do'."""
-    from dmdlab.lab.plan import counted
-
     runs = counted(len(experiments), "run")
     return f"{runs}, {len(experiments) - len(todo)} already in {out}, {len(todo)} to do"
 
@@ -236,7 +235,6 @@ def _explain(
 
 def _report(question: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
-    from dmdlab.lab.plan import counted
     from dmdlab.pairing.words import interval
     from dmdlab.plots.endings import figures_of_sweep
     from dmdlab.records.cells import cells, legend, paired

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmdlab.cli import show
+from dmdlab.cli.read import Filters
 from dmdlab.config import InputError, nearest
-from dmdlab.trouble import printable
+from dmdlab.trouble import counted, printable
 
 if TYPE_CHECKING:
     from dmdlab.records.catalogue import Entry
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Finished runs: list, show, verify, export, remove.", no_args_is_help=True)
 
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that sweep or run wrote.")]
-Filters = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="FILTER", help="Only these: 'law.dim>=32' student.init=rotated status=failed 'seed=[0, 1]'."
-    ),
-]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FORMATS = ("table", "json", "csv")
 SHOWN = ("law.name", "law.dim", "student.init", "seed")
@@ -77,7 +72,7 @@ def _table(rows: list[dict[str, Any]], asked: Sequence[str]) -> None:
     unread = sum(row["status"] == "unreadable" for row in rows)
     more = [f"{failed} failed"] if failed else []
     more += [f"{unread} that cannot be read (`dmdlab runs verify`)"] if unread else []
-    show.err().print(", ".join([_runs(len(rows)), *more]))
+    show.err().print(", ".join([counted(len(rows), "run"), *more]))
 
 
 @app.command("show")
@@ -142,7 +137,7 @@ def verify(
     else:
         _say_found(found.runs, found.shared)
         if found.repeat:
-            print(f"To be repeated: {_runs(len(found.repeat))}.")
+            print(f"To be repeated: {counted(len(found.repeat), 'run')}.")
         if moved:
             print(printable(f"Moved to {store / 'damaged'}: {len(moved)}. The sweep's own command repeats just that."))
         elif found.damaged:
@@ -180,7 +175,7 @@ def export(
 
     entries = _chosen(store, filters)
     files = copy_out(store, entries, to)
-    print(printable(f"{_runs(len(entries))} in {len(files)} files: {to}"))
+    print(printable(f"{counted(len(entries), 'run')} in {len(files)} files: {to}"))
 
 
 @app.command("rm")
@@ -199,9 +194,9 @@ def rm(store: StoreFolder, filters: Filters = None, yes: Yes = False) -> None:
         return
     for entry in entries:
         print(printable(entry.folder.name))
-    _ask(f"Remove {_runs(len(entries))}", yes)
+    _ask(f"Remove {counted(len(entries), 'run')}", yes)
     removed = list(remove(entries))
-    print(f"Removed {_runs(len(removed))}.")
+    print(f"Removed {counted(len(removed), 'run')}.")
 
 
 @app.command()
@@ -210,27 +205,20 @@ def gc(store: StoreFolder, yes: Yes = False) -> None:
 
     Pairs, calibrations, start networks, checkpoints, half-written files.
     """
+    from dmdlab.device.limits import size_text
     from dmdlab.records.moving import clear, unneeded
 
     found, said = unneeded(store)
     for one in found:
-        print(printable(f"{one.path.parent.name}/{one.path.name}  {_megabytes(one.bytes)}  {one.why}"))
+        print(printable(f"{one.path.parent.name}/{one.path.name}  {size_text(one.bytes)}  {one.why}"))
     for sentence in said:
         print(sentence)
     if not found:
         print("Nothing that no run needs.")
         return
-    _ask(f"Remove {len(found)} of them, {_megabytes(sum(one.bytes for one in found))}", yes)
+    _ask(f"Remove {len(found)} of them, {size_text(sum(one.bytes for one in found))}", yes)
     clear(store, found)
     print(f"Removed {len(found)}.")
-
-
-def _runs(number: int) -> str:
-    return "1 run" if number == 1 else f"{number} runs"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.3g} MB"
 
 
 def _ask(question: str, yes: bool) -> None:

@@ -11,7 +11,7 @@ from dmdlab.config.experiment import (
     nest,
     without_places,
 )
-from dmdlab.config.keys import check_keys, describe, experiment_from, known_keys, member_keys
+from dmdlab.config.keys import check_keys, describe, experiment_from, known_keys, member_keys, word_value
 from dmdlab.config.sections import (
     FITTED,
     MOST_PAIRED,
@@ -80,4 +80,5 @@ __all__ = [
     "nest",
     "section_from",
     "without_places",
+    "word_value",
 ]

@@ -1,5 +1,6 @@
 """Dotted keys: which there are, what they mean, and an experiment made of them."""
 
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -51,3 +52,13 @@ def _fields() -> Iterator[tuple[str, FieldInfo]]:
 def member_keys() -> frozenset[str]:
     """The dotted keys in which members of one ensemble may differ, by the marks on their fields."""
     return frozenset(key for key, field in _fields() if field.json_schema_extra == MEMBER_OWN)
+
+
+def word_value(text: str) -> Any:
+    """What a value on the command line means: TOML's, and a bare word is a string. Raises `InputError`."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    except RecursionError:
+        raise InputError("command line: brackets nested too deeply; expected a value or a list of values") from None

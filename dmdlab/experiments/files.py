@@ -30,6 +30,7 @@ from dmdlab.config import (
     known_keys,
     leaves,
     nearest,
+    word_value,
 )
 from dmdlab.experiments.resolved import resolve
 from dmdlab.laws import LAWS, law_parameters
@@ -251,7 +252,7 @@ def parse_words(words: Sequence[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         if not equals or not key.strip():
             raise InputError(f"{word!r}: expected key=value, as in law.dim=8")
-        found[key.strip()] = _value(text.strip())
+        found[key.strip()] = word_value(text.strip())
     return found
 
 
@@ -264,13 +265,3 @@ def list_keys() -> set[str]:
         lists = (k for k, field in settings.model_fields.items() if isinstance(field.default, list | tuple))
         found |= {f"{prefix}.{key}" for key in lists}
     return found
-
-
-def _value(text: str) -> Any:
-    """A TOML value; a bare word is a string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-    except RecursionError:
-        raise InputError("command line: brackets nested too deeply; expected a value or a list of values") from None

@@ -16,8 +16,8 @@ from torch import Tensor
 from dmdlab.config import Experiment, fingerprint, map_keys, without_places
 from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion.applied import applied
 from dmdlab.experiments import spelled_out
-from dmdlab.lab.applied import applied
 from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law

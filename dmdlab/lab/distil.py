@@ -17,7 +17,7 @@ from dmdlab.group import Group
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Work, to_the_end
 from dmdlab.laws import make_law
-from dmdlab.laws.own import Answer, register
+from dmdlab.laws.registered import Answer, register
 from dmdlab.networks import make_denoiser
 from dmdlab.records.record import Record
 from dmdlab.training.student import later_noises, starting_student
@@ -81,7 +81,12 @@ def distil(
     points = _drawn(denoiser, shape, noise, where) if data is None else data.to(where)
     spread = float((points.float() - points.float().mean(0)).square().mean().sqrt())
     digest = register(denoiser, tuple(shape), spread if sigma_data is None else sigma_data, points)
-    law = {"law.name": "own", "law.dim": torch.Size(shape).numel(), "law.digest": digest, "teacher.kind": "exact"}
+    law = {
+        "law.name": "registered",
+        "law.dim": torch.Size(shape).numel(),
+        "law.digest": digest,
+        "teacher.kind": "exact",
+    }
     experiment = resolve(experiment_from(asked | law))
     store, group = Store(Path(tempfile.mkdtemp() if out is None else out)), Group((experiment,))
     if not store.finished(experiment):

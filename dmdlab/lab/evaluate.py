@@ -22,9 +22,9 @@ from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser, karras_grid, karras_sigma, steps, told
+from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
-from dmdlab.lab.applied import applied
 from dmdlab.lab.store import RunResult
 from dmdlab.laws import Law
 from dmdlab.laws.law import PARTS, Part

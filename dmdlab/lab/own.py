@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import TURNED
-from dmdlab.diffusion import Denoiser
+from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.applied import applied
 from dmdlab.lab.calibrate import ANGLES_DEGREES, numpy_map
 from dmdlab.lab.evaluate import flow_map
 from dmdlab.laws import Law
-from dmdlab.networks import classes_told, denoiser_of
+from dmdlab.networks import teacher_of
 from dmdlab.pairing.own import OwnPairing, planted_curve
 from dmdlab.randomness import stream
 from dmdlab.training.student import Student, starting_student
@@ -48,9 +47,7 @@ def own_pairings(
     moved = [i for i, init in enumerate(inits) if init in TURNED or (init == "other" and not exact)]
     if moved:
         z = applied(lambda part, label=None: begun.turned(part), noise, device)[moved]
-        flowing: Denoiser = law.denoise
-        if not exact:
-            flowing = denoiser_of(begins[moved], law, first.network, device, classes_told(first, law))
+        flowing = teacher_of(first, law, begins[moved], device)
         outputs[moved] = applied(flow_map(first, flowing), z, device, None if label is None else label[moved])
     found = []
     for i, e in enumerate(group.members):

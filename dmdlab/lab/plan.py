@@ -25,6 +25,7 @@ from dmdlab.lab.run import DISTILLING, START_NETWORKS
 from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, Speed, timed, tried
 from dmdlab.networks import network_settings
 from dmdlab.training.distill import check_way, cycles, updates
+from dmdlab.trouble import counted
 
 COMPANY = 4
 """Members of small networks that stay together at least when workers share an ensemble (`docs/performance.md`: alone, a
@@ -280,8 +281,3 @@ def network_name(experiment: Experiment) -> str:
     settings = network_settings(experiment.network)
     sizes = [str(getattr(settings, key)) for key in ("width", "depth") if hasattr(settings, key)]
     return " ".join([experiment.network.kind, " x ".join(sizes)]).strip()
-
-
-def counted(number: int, noun: str) -> str:
-    """'1 run', '2 runs'."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")

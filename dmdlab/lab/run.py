@@ -17,8 +17,8 @@ from torch import Tensor
 from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
+from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.applied import applied
 from dmdlab.lab.calibrate import check_calibrations, stored_calibration, teacher_map
 from dmdlab.lab.evaluate import (
     Curves,

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from dmdlab.config import Experiment
 from dmdlab.device.compiling import Way
-from dmdlab.diffusion import Denoiser
+from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.applied import applied
 from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of
+from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of
 from dmdlab.randomness import generator, latents
 from dmdlab.training.regression import FitPairs, FitStep, fit
 from dmdlab.transport import assignment
@@ -62,10 +61,7 @@ def fit_pairs(members: Sequence[Experiment], law: Law, own: EDMDenoiser, device:
     x = torch.empty_like(z)
     flowing = [i for i, e in enumerate(members) if e.student.init == "regressed"]
     if flowing:
-        teacher: Denoiser = law.denoise
-        if first.teacher.kind == "network":
-            spec = first.network
-            teacher = denoiser_of(own.network.flat[flowing], law, spec, device, classes_told(first, law))
+        teacher = teacher_of(first, law, own.network.flat[flowing], device)
         x[flowing] = applied(flow_map(first, teacher), z[flowing], device, None if label is None else label[flowing])
     for i, e in enumerate(members):
         if e.student.init == "transport":

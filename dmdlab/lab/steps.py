@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dmdlab.lab.applied import applied
+from dmdlab.diffusion.applied import applied
 from dmdlab.pairing.steps import StepOutputs
 from dmdlab.training.student import Student, later_noises
 

@@ -23,9 +23,9 @@ from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
-from dmdlab.lab.applied import applied
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps

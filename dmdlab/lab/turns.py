@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import InputError
+from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import Map
 from dmdlab.group import Group
-from dmdlab.lab.applied import applied
 from dmdlab.pairing import planted_turns, rotation_explained
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.rotation import ROWS_PER_DIMENSION, Explained

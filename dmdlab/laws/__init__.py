@@ -14,8 +14,8 @@ from dmdlab.laws.images import Digits, Images
 from dmdlab.laws.law import PARTS, Law, Part
 from dmdlab.laws.manifold import Manifold
 from dmdlab.laws.mixture import Mixture
-from dmdlab.laws.own import Own
 from dmdlab.laws.planar import Chessboard, Ring
+from dmdlab.laws.registered import Registered
 from dmdlab.laws.sphere import Sphere
 
 VECTORS = (Gaussian, Mixture, Ring, Chessboard, Moons, Spiral, Cube, Sphere, Empirical)
@@ -76,7 +76,10 @@ def make_law(spec: Mapping[str, object]) -> Law:
 
 
 def _law(name: str) -> type[Law]:
-    known = {**LAWS, Own.name: Own}  # the last is no law of the catalogue: it is there in one process only
+    known = {
+        **LAWS,
+        Registered.name: Registered,
+    }  # the last is no law of the catalogue: it is there in one process only
     if name not in known:
         raise InputError(f"law.name is {name!r}, which is not a law{nearest(name, LAWS)}")
     return known[name]

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError, NetworkSpec, Section, nearest, section_from
+from dmdlab.diffusion import Denoiser
 from dmdlab.laws import Law
 from dmdlab.networks.denoiser import EDMDenoiser
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
@@ -64,6 +65,13 @@ def make_denoiser(
 ) -> EDMDenoiser:
     """`make_network` on `device`, as denoisers of this law."""
     return EDMDenoiser(make_network(members, law, spec, classes).to_device(device), law.sigma_data)
+
+
+def teacher_of(experiment: Experiment, law: Law, rows: Tensor, device: torch.device | str = "cpu") -> Denoiser:
+    """The members' teachers: the law's own denoiser, or networks with the parameters `rows` (e, P)."""
+    if experiment.teacher.kind == "exact":
+        return law.denoise
+    return denoiser_of(rows, law, experiment.network, device, classes_told(experiment, law))
 
 
 def denoiser_of(

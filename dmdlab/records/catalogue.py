@@ -3,14 +3,13 @@
 import gc
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, nearest, word_value
 from dmdlab.records.record import Record, load_record
 
 _WORD = re.compile(r"\s*([^\s=!<>]+)\s*(<=|>=|!=|==?|<|>)(.*)", re.DOTALL)
@@ -32,6 +31,8 @@ class Unreadable:
 
 
 Entry = Record | Unreadable
+
+E = TypeVar("E", Record, Entry)
 
 
 def runs_folder(store: Path) -> Path:
@@ -94,7 +95,7 @@ class Filter:
                 "where it holds < or >, which a shell reads otherwise)"
             )
         key, operator, text = found[1], found[2].replace("==", "="), found[3].strip()
-        value = _value(text)
+        value = word_value(text)
         if operator in ORDERED and not _number(value):
             raise InputError(f"{word!r}: {text} is no number, and only numbers are compared by {operator}")
         return Filter(word, key, operator, value)
@@ -110,7 +111,7 @@ class Filter:
         return equal == (self.operator == "=")
 
 
-def chosen(entries: Sequence[Entry], words: Iterable[str]) -> list[Entry]:
+def chosen(entries: Sequence[E], words: Iterable[str]) -> list[E]:
     """Those that every filter accepts. Raises `InputError` for a word that is none, or a key that no run has."""
     filters = [Filter.of(word) for word in words]
     if not filters or not entries:
@@ -135,10 +136,3 @@ def named(entries: Sequence[Entry], name: str) -> Entry:
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return text

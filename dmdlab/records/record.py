@@ -20,7 +20,7 @@ are read, too.
 import csv
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -267,14 +267,6 @@ def ordered(records: Iterable[Record]) -> list[Record]:
         return law, dim, INITS.index(init), seed, json.dumps(record.config)
 
     return sorted(records, key=place)
-
-
-def select(records: Sequence[Record], wanted: Mapping[str, Any]) -> list[Record]:
-    """The records whose row equals `wanted` in each of its keys; raises `InputError` for a key no record has."""
-    for key in wanted:
-        if all(key not in r.row for r in records):
-            raise InputError(f"unknown column {key!r}; `dmdlab table DIR --format csv` shows the columns")
-    return [r for r in records if all(r.row.get(k) == v for k, v in wanted.items())]
 
 
 @dataclass(frozen=True, eq=False)

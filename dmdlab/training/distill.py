@@ -14,7 +14,7 @@ from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.group import Group
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of
+from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, teacher_of
 from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
 from dmdlab.training.draws import Draw, Draws, Source, block_steps, streams
 from dmdlab.training.exact_score import score_of
@@ -268,8 +268,6 @@ def distillation_from(
     """The distillation of a group whose teachers (or start networks) have the parameters `rows` (e, P); way: its own.
     begins: the parameters (e, P) that the students alone start at; `rows` when None."""
     spec, classes = group.shared.network, classes_told(group.shared, law)
-    teacher: Denoiser = law.denoise
-    if group.shared.teacher.kind == "network":
-        teacher = denoiser_of(rows, law, spec, device, classes)
+    teacher = teacher_of(group.shared, law, rows, device)
     student = starting_student(group, law, rows if begins is None else begins, device)
     return Distillation(group, law, teacher, student, denoiser_of(rows, law, spec, device, classes), way)

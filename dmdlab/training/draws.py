@@ -80,6 +80,18 @@ def _drawn(source: Source, steps: int) -> list[Tensor]:
     return blocks
 
 
+def picked(own: Sequence[Sequence[Tensor]], shape: Sequence[int], generators: Sequence[torch.Generator]) -> Source:
+    """Rows of each member's own tensors (N, ...), the same of all of them and any of them again, so many a step as
+    `shape` has."""
+
+    def rows(g: torch.Generator, steps: int) -> tuple[Tensor, ...]:
+        held = own[next(i for i, other in enumerate(generators) if other is g)]
+        pick = torch.randint(len(held[0]), (steps, *shape), generator=g, device=g.device)
+        return tuple(part[pick] for part in held)
+
+    return Source(rows, generators, len(own[0]))
+
+
 def streams(group: Group, *names: str, device: torch.device | str) -> list[torch.Generator]:
     """Every member's generator of this name."""
     return [generator(e.seed, *names, device=device) for e in group.members]

@@ -4,6 +4,8 @@ By default n steps lie uniformly in the Karras index from the start level down, 
 the data: with sigma_max = 80 they are 80; 80, 2.515; 80, 17.53, 2.515, 0.170 (DMD2, arXiv 2405.14867).
 """
 
+from torch import Tensor
+
 from dmdlab.config import Experiment, InputError
 
 
@@ -16,6 +18,11 @@ def levels_of(experiment: Experiment) -> list[float]:
     low, high = noise.sigma_min ** (1 / noise.rho), first ** (1 / noise.rho)
     places = [1 - i / config.steps for i in range(1, config.steps)]
     return [first, *((low + u * (high - low)) ** noise.rho for u in places)]
+
+
+def scaled(z: Tensor, level: float, sigma_max: float) -> Tensor:
+    """Noise z of standard deviation sigma_max at the size of this level: what a student's first step is called on."""
+    return z if level == sigma_max else level / sigma_max * z
 
 
 def trained_step(experiment: Experiment) -> int | None:

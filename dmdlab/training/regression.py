@@ -21,8 +21,8 @@ from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.draws import Draws, Source, block_steps
-from dmdlab.training.levels import levels_of
+from dmdlab.training.draws import Draws, block_steps, picked
+from dmdlab.training.levels import levels_of, scaled
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
 from dmdlab.training.teacher import denoising_loss
 
@@ -99,7 +99,7 @@ class FitUpdate:
         """The state after a step."""
         z, x, *labels, size = numbers
         level = z.new_full((len(z), 1, 1), self.level)
-        z = z if self.level == self.sigma_max else self.level / self.sigma_max * z
+        z = scaled(z, self.level, self.sigma_max)
         with self.denoiser.network.holding(state.trained.parameters, trained=True) as leaves:
             error = denoising_loss(self.denoiser, z, x, level, self.weight, labels[0] if labels else None)
             g = gradient(error, leaves)
@@ -110,11 +110,5 @@ class FitUpdate:
 def _batches(pairs: FitPairs, batch: int, generators: Sequence[torch.Generator]) -> Draws:
     """Endless (z (e, b, d), x (e, b, d), where there are some the labels (e, b)): each member's rows, drawn anew."""
     parts = [part for part in pairs if part is not None]
-    n, d = pairs.z.shape[1:]
-
-    def rows(g: torch.Generator, steps: int) -> tuple[Tensor, ...]:
-        pick = torch.randint(n, (steps, batch), generator=g, device=g.device)
-        own = generators.index(g)
-        return tuple(part[own][pick] for part in parts)
-
-    return Draws([Source(rows, generators)], block_steps(batch * d))
+    own = [[part[i] for part in parts] for i in range(len(generators))]
+    return Draws([picked(own, (batch,), generators)], block_steps(batch * pairs.z.shape[2]))

@@ -13,7 +13,7 @@ from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, make_denoiser
 from dmdlab.randomness import generator, latents
-from dmdlab.training.levels import levels_of
+from dmdlab.training.levels import levels_of, scaled
 from dmdlab.training.planes import PLANAR, PlanarTurn
 from dmdlab.training.turn import Turn
 
@@ -122,7 +122,7 @@ class Student(nn.Module):
 
     def _scaled(self, z: Tensor) -> Tensor:
         """The input at the first level."""
-        return z if self.levels[0] == self.sigma_max else self.levels[0] / self.sigma_max * z
+        return scaled(z, self.levels[0], self.sigma_max)
 
     def _noised(self, i: int, y: Tensor, x: Tensor, later: Sequence[Tensor]) -> Tensor:
         """The input at level i, x being what came of y at the level before."""

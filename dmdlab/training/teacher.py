@@ -24,8 +24,9 @@ from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.draws import Draw, Draws, Source, block_steps
+from dmdlab.training.draws import Draws, Source, block_steps
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
+from dmdlab.training.points import points
 
 
 @dataclass(frozen=True)
@@ -137,22 +138,6 @@ def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch
         name: [generator(s, "teacher", name, device=device) for s in seeds] for name in ("data", "level", "noise")
     }
 
-    def sample(n: int, g: torch.Generator) -> tuple[Tensor, ...]:
-        return law.sample_labelled(n, g) if config.condition else (law.sample(n, g),)
-
-    def kept(g: torch.Generator) -> tuple[Tensor, ...]:
-        x, label = law.training_set(config.train_samples, g)
-        return (x, label) if config.condition and label is not None else (x,)
-
-    stored = [kept(g) for g in streams["data"]] if config.train_samples else None
-
-    def data(g: torch.Generator, k: int) -> tuple[Tensor, ...]:
-        if stored is None:
-            return tuple(part.unflatten(0, (k, config.batch)) for part in sample(k * config.batch, g))
-        rows = stored[streams["data"].index(g)]
-        pick = torch.randint(len(rows[0]), (k, config.batch), generator=g, device=device)
-        return tuple(part[pick] for part in rows)
-
     def level(g: torch.Generator, k: int) -> Tensor:
         shape = (k, config.batch, 1)
         if config.levels == "lognormal":
@@ -162,8 +147,9 @@ def _draws(experiment: Experiment, seeds: Sequence[int], law: Law, device: torch
     def noise(g: torch.Generator, k: int) -> Tensor:
         return torch.randn((k, config.batch, d), generator=g, device=device)
 
-    named: dict[str, Draw] = {"data": data, "level": level, "noise": noise}
-    return Draws([Source(draw, streams[name]) for name, draw in named.items()], block_steps(config.batch * d))
+    data = points(law, config, streams["data"], streams["data"], (config.batch,))
+    own = [Source(level, streams["level"]), Source(noise, streams["noise"])]
+    return Draws([data, *own], block_steps(config.batch * d))
 
 
 @torch.no_grad()

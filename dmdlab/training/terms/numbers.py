@@ -5,6 +5,7 @@ from torch import Tensor
 
 from dmdlab.randomness import generator
 from dmdlab.training.draws import Source, streams
+from dmdlab.training.points import points
 from dmdlab.training.terms.term import Around
 
 
@@ -28,20 +29,5 @@ def data(around: Around, term: str, batches: int) -> Source:
     shared, law, device = around.group.shared, around.law, around.student.network.flat.device
     n, config = shared.student.batch, shared.teacher
     generators = streams(around.group, term, "data", device=device)
-    sets = [
-        law.training_set(config.train_samples, generator(e.seed, "teacher", "data", device=device))
-        for e in around.group.members
-        if config.train_samples
-    ]
-
-    def points(g: torch.Generator, steps: int) -> tuple[Tensor, ...]:
-        shape = (steps, batches, n)
-        if not sets:
-            count = steps * batches * n
-            found = law.sample_labelled(count, g) if config.condition else (law.sample(count, g),)
-            return tuple(part.unflatten(0, shape) for part in found)
-        x, label = sets[next(i for i, other in enumerate(generators) if other is g)]
-        pick = torch.randint(len(x), shape, generator=g, device=device)
-        return (x[pick], label[pick]) if config.condition and label is not None else (x[pick],)
-
-    return Source(points, generators, 1 + config.condition)
+    own = [generator(e.seed, "teacher", "data", device=device) for e in around.group.members]
+    return points(law, config, own, generators, (batches, n))

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from dmdlab.config import Count
 from dmdlab.diffusion import flow, karras_grid, told
+from dmdlab.diffusion.applied import applied
 from dmdlab.training.direction import reduced
-from dmdlab.training.draws import Source, streams
+from dmdlab.training.draws import picked, streams
 from dmdlab.training.terms.term import Around, Batch, Term, TermSettings
-
-BLOCK_NUMBERS = 1 << 20
-"""Numbers of all members that the flow is applied to at a time."""
 
 
 class RegressionSettings(TermSettings):
@@ -48,14 +46,8 @@ class Regression(Term):
         self.weight, self.reduction = settings.weight, config.reduction
         rows, pairs = settings.batch or config.batch, teacher_pairs(around, settings.pairs)
         columns = (around.student.turned(pairs.z), *pairs.labels, pairs.target)
-        generators = streams(around.group, "regression", "pick", device=device)
-
-        def picked(g: torch.Generator, steps: int) -> tuple[Tensor, ...]:
-            own = next(i for i, other in enumerate(generators) if other is g)
-            pick = torch.randint(settings.pairs, (steps, rows), generator=g, device=device)
-            return tuple(column[own][pick] for column in columns)
-
-        self.sources = [Source(picked, generators, len(columns))]
+        own = [[column[i] for column in columns] for i in range(len(around.group))]
+        self.sources = [picked(own, (rows,), streams(around.group, "regression", "pick", device=device))]
 
     def latents(self, drawn: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """Those of the pairs."""
@@ -80,8 +72,11 @@ def teacher_pairs(around: Around, pairs: int) -> Pairs:
     if shared.teacher.condition:
         own = streams(group, "regression", "labels", device=device)
         labels = (torch.stack([law.draw_labels(pairs, g) for g in own]),)
-    rows = max(1, BLOCK_NUMBERS // (len(group) * law.dim))
-    parts = zip(z.split(rows, 1), *(label.split(rows, 1) for label in labels), strict=True)
     grid, solver = karras_grid(shared.teacher.steps, shared.noise), shared.teacher.solver
-    target = [flow(told(around.teacher, label[0] if label else None), part, grid, solver) for part, *label in parts]
-    return Pairs(z, labels, torch.cat(target, dim=1))
+    target = applied(
+        lambda part, label=None: flow(told(around.teacher, label), part, grid, solver),
+        z,
+        device,
+        labels[0] if labels else None,
+    )
+    return Pairs(z, labels, target.to(device))

@@ -44,7 +44,7 @@ class Held:
 _HELD: dict[str, Held] = {}
 
 
-class Own(Law):
+class Registered(Law):
     """The law of a registered denoiser: `denoise` is that one, samples are rows of its data.
 
     Args:
@@ -55,7 +55,7 @@ class Own(Law):
         InputError: no denoiser of this digest is registered in this process, or `dim` is not its d.
     """
 
-    name = "own"
+    name = "registered"
     summary = "a denoiser of one's own, registered in this process (`dmdlab.lab.distil`)"
 
     data: Tensor
@@ -89,7 +89,7 @@ class Own(Law):
         if part == "train":
             rows = torch.randint(start, stop, (n,), generator=generator, device=generator.device)
         elif n > stop - start:
-            raise InputError(f"law.own: {n} points wanted of the part {part!r}, which holds {stop - start}")
+            raise InputError(f"law.registered: {n} points wanted of the part {part!r}, which holds {stop - start}")
         else:
             rows = start + torch.randperm(stop - start, generator=generator, device=generator.device)[:n]
         return self.data[rows.to(self.data.device)].to(generator.device), None

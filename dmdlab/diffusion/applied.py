@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dmdlab.diffusion import told
+from dmdlab.diffusion.denoiser import told
 
 BLOCK_NUMBERS = 1 << 20
 """Numbers of all members that a map is applied to at a time (ours: a network holds many times as many)."""
