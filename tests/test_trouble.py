@@ -197,7 +197,7 @@ def test_a_path_of_300_characters_is_a_sentence(command: str, dmdlab: Command, n
 # --- what an output can show
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("cp1252", marks=pytest.mark.slow), "ascii"])
 def test_a_poor_encoding_loses_no_result(encoding: str, npz: Path, swept: Path) -> None:
     measured = printed(encoding, "measure", npz)
     assert (measured.returncode, measured.stderr) == (0, "")
