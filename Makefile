@@ -2,14 +2,21 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+EXTRAS := $(VENV)/.installed-extras
 
-.PHONY: demo test lint types check bench figures clean
+.PHONY: demo test test-engines test-pages lint types check bench figures clean
 
 demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (about 4 minutes on 2 cores)
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
 
 test: $(STAMP)  ## the whole default test run (no GPU needed)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+
+test-engines: $(EXTRAS)  ## Ray, several workers on one store, and injected faults (minutes)
+	$(BIN)/python -m pytest --numprocesses 2 -m "(ray or chaos) and not slow"
+
+test-pages: $(EXTRAS)  ## the pages in a real Chromium, and the lessons' notebooks (minutes)
+	$(BIN)/python -m pytest -m "(browser or lessons) and not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -27,6 +34,10 @@ bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performa
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+
+$(EXTRAS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray,tables,lessons,docs,browser,digits]'
+	touch $@
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
