@@ -46,7 +46,7 @@ def planted(cell: Cell) -> str:
 
 
 def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> list[str]:
-    """The table in Markdown: a row a cell, mean and half the 95 % interval over seeds."""
+    """The table in Markdown: a row a cell, mean and 95 % interval over seeds."""
     within = [key for key in ("within_pair_cosine", "within_copy_index") if any(r.row.get(key) for r in records)]
     turns = " / ".join(f"{angle:g}" for angle in PLANTED)
     head = [*(SHORT.get(key, key) for key in keys), "init", *MEASURES, *within, f"pair_cosine turned {turns} degrees"]

@@ -21,7 +21,7 @@ RUNS, README = HERE.parent / "runs" / "quickstart", HERE.parent / "README.md"
 
 
 def table_lines(records: Sequence[Record]) -> list[str]:
-    """The table in Markdown: a row a cell, mean and half the 95 % interval over seeds."""
+    """The table in Markdown: a row a cell, mean and 95 % interval over seeds."""
     head = ["d", "init", *CELL_METRICS]
     rows = [[str(cell.dim), cell.init, *(cell_value(cell, key) for key in CELL_METRICS)] for cell in cells(records)]
     first, made = records[0].row, f"`make demo` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "

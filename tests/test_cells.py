@@ -9,7 +9,7 @@ from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.records.catalogue import chosen
-from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, paired, short, told, varying
+from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, logarithmic, paired, short, told, varying
 from dmdlab.records.record import load_record
 
 
@@ -67,6 +67,17 @@ def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     assert "3 (1 failed) teacher!" in cell_row(two)
     assert cell_value(four, "copy_index") == "5 (n = 1)"
     assert cell_value(four, "remap_angle").startswith("≥ ")
+
+
+def test_an_interval_of_delta_e_never_reaches_zero_and_is_told_by_its_ends() -> None:
+    (cell,) = cells([made(seed=seed, delta_e=value) for seed, value in enumerate((3.0, 5.0, 8.0, 56.0))])
+    assert 0 < cell.interval("delta_e").low < 3
+    assert cell_value(cell, "delta_e") == "18 (1.9 to 170)"
+    assert cell.interval("delta_e_ceiling").low == pytest.approx(15.0)
+    assert [logarithmic(key) for key in ("own_delta_e", "within_delta_e_ceiling", "pair_cosine", "seconds")] == [
+        True, True, False, False]  # fmt: skip
+    (copies,) = cells([made(seed=seed, delta_e=0.0) for seed in (0, 1)])
+    assert cell_value(copies, "delta_e") == "0"
 
 
 @pytest.mark.parametrize(("fidelity", "poor"), [(1.1, False), (1.8, True), (0.5, True), (None, True)])

@@ -25,6 +25,33 @@ def test_intervals_cover_at_eight_seeds(method):
     assert 0.91 <= np.mean([interval.low <= 2.0 <= interval.high for interval in intervals]) <= 0.985
 
 
+@pytest.mark.parametrize("spread", [0.2, 1.0])
+@pytest.mark.parametrize("seeds", [3, 8])
+def test_the_logarithmic_interval_covers_a_positive_mean_and_never_reaches_zero(seeds, spread):
+    """Log-normal values; widely spread ones escape it in about one sample of ten, and Student's own in one of six."""
+    rng = np.random.default_rng(3)
+    samples, mean = np.exp(spread * rng.standard_normal((600, seeds))), math.exp(spread**2 / 2)
+    found = [mean_interval(sample, method="log") for sample in samples]
+    students = [mean_interval(sample) for sample in samples]
+    held, held_by_students = (np.mean([i.low <= mean <= i.high for i in own]) for own in (found, students))
+    assert held >= (0.92 if spread < 1 else 0.85)
+    assert held >= held_by_students - 0.005
+    assert min(i.low for i in found) > 0
+    if (seeds, spread) == (3, 1.0):
+        assert min(i.low for i in students) < 0
+        assert held > held_by_students + 0.04
+
+
+def test_the_logarithmic_interval_is_that_of_the_means_logarithm():
+    interval, plain = (mean_interval([3.0, 5.0, 8.0, 56.0], method=method) for method in ("log", "t"))
+    factor = math.exp((plain.high - plain.mean) / plain.mean)
+    assert (interval.mean, interval.n) == (18.0, 4)
+    assert (interval.low, interval.high) == (pytest.approx(18 / factor), pytest.approx(18 * factor))
+    assert mean_interval([0.0, 0.0, 0.3], method="log").low > 0
+    none = mean_interval([0.0, 0.0, math.nan], method="log")
+    assert (none.mean, none.low, none.high, none.missing) == (0.0, 0.0, 0.0, 1)
+
+
 def test_the_bootstrap_is_reproducible_and_follows_a_given_stream():
     values = np.random.default_rng(1).normal(size=9)
     first, again = (mean_interval(values, method="bootstrap") for _ in range(2))
@@ -56,6 +83,7 @@ def test_a_paired_difference_removes_what_the_seeds_share():
     [
         (lambda: mean_interval([1, 2], level=95), "level"),
         (lambda: mean_interval([1, 2], method="normal"), "unknown method"),
+        (lambda: mean_interval([1, -2], method="log"), "values of 0 or more, got -2"),
         (lambda: mean_interval([[1, 2]]), "one number a seed"),
         (lambda: mean_interval(["a", "b"]), "list of numbers"),
         (lambda: paired_difference([1, 2], ["a", "b"]), "lists? of numbers"),

@@ -44,6 +44,13 @@ def interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.{places}f} ± {half:.{places}f}"
 
 
+def ends(mean: float, low: float, high: float) -> str:
+    """'18 (5 to 65)' for an interval that is not symmetric, or the mean alone when there is none."""
+    if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(mean)) or not high:
+        return number(mean)
+    return f"{number(mean)} ({number(low)} to {number(high)})"
+
+
 def percent(share: float) -> str:
     """A share in percent: whole from ten percent on, two digits below, '–' for none; 100 % and 0 % only if it is so."""
     if math.isnan(share):

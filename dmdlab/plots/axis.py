@@ -52,9 +52,9 @@ class Choice:
 def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice = Choice()) -> Drawing:
     """Draw `records` along a setting that differs between them.
 
-    Marks: mean over seeds with its 95 % t-interval, ended by an arrow where it leaves the measure's range or the panel;
-    dots beside them: the seeds. Hollow: another law, or unknown. Crossed out: a teacher that failed its own check.
-    Failed runs and unresolved values are not drawn, and counted in a note.
+    Marks: mean over seeds with its 95 % interval (`Cell.interval`), ended by an arrow where it leaves the measure's
+    range or the panel; dots beside them: the seeds. Hollow: another law, or unknown. Crossed out: a teacher that failed
+    its own check. Failed runs and unresolved values are not drawn, and counted in a note.
 
     Raises `InputError`: no finished run, an unknown setting or measure, more rows, lines or panels than fit, runs that
     differ in more than these settings and the seed, or sample sizes that differ within a row (delta_e and its ceiling

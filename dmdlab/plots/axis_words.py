@@ -68,6 +68,7 @@ def caption(shown: Shown, told_beside: str) -> str:
         else ""
     )
     linear = any(metric.scale == "zero_log" for metric in shown.metrics)
+    on_a_log_scale = " (of delta_e that of its logarithm, which cannot reach 0)" if "delta_e" in keys else ""
     linear_part = f"The {'delta_e' if keys & {'delta_e'} else 'ceiling'} axis is linear below {LINEAR_BELOW:g}. "
     bound = "remap_angle" in keys and any(cell.bounded("remap_angle") for cell in groups)
     planted = bool(shown.calibrations) and bool(keys & set(LEVELLED))
@@ -77,8 +78,9 @@ def caption(shown: Shown, told_beside: str) -> str:
     crossed = "Crossed out: the teacher failed its own check. " if any(c.flagged for c in groups) else ""
     return (
         f"Copying against {along}: law {', '.join(laws_of(groups))}; {_fixed(shown)}{lines}. "
-        f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval, ended by an arrow where it goes beyond "
-        f"the measure's range or the panel; dots beside them: the seeds. {ceiling}{linear_part if linear else ''}"
+        f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval{on_a_log_scale}, ended by an arrow where "
+        "it goes beyond the measure's range or the panel; dots beside them: the seeds. "
+        f"{ceiling}{linear_part if linear else ''}"
         f"{'A remap angle of 90 degrees stands for 90 or more. ' if bound else ''}"
         f"{_hollow(groups)}"
         f"{crossed}{levels_in_words(records, shown.angles) if planted else ''}{coloured}{captions.setting(records)} "

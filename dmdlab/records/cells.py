@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing import POOR_FIDELITY, Interval, mean_interval, paired_difference
+from dmdlab.pairing import METRICS, POOR_FIDELITY, Interval, mean_interval, paired_difference
 from dmdlab.pairing.glossary import LOW_FIDELITY
 from dmdlab.pairing.law import LAW_KEYS
-from dmdlab.pairing.words import interval, number
+from dmdlab.pairing.words import ends, interval, number
 from dmdlab.records.record import INITS, Record, ordered
 
 CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
@@ -91,14 +91,21 @@ class Cell:
         return np.array([v if v is not None and math.isfinite(v) else math.nan for v in values], dtype=float)
 
     def interval(self, key: str) -> Interval:
-        """Mean and 95 % t-interval over the seeds that have a value."""
-        return mean_interval(self.column(key))
+        """Mean and 95 % interval over the seeds that have a value: Student's, on a log scale where `logarithmic`."""
+        return mean_interval(self.column(key), method="log" if logarithmic(key) else "t")
 
     def bounded(self, key: str) -> bool:
         """Whether one of the values is only a bound, as remap_angle's 90 and more, so that their mean is one, too."""
         part, name = ("own", key.removeprefix("own_")) if key.startswith("own_") else ("metrics", key)
         measured = [record.summary.get(part, {}).get(name, {}) for record in self.records]
         return any(m.get("value") is not None and m.get("reason") for m in measured)
+
+
+def logarithmic(key: str) -> bool:
+    """Whether the interval over seeds of this column is made on a logarithmic scale: those of delta_e and of its
+    ceiling, which cannot be below 0 and are far from symmetric where seeds disagree."""
+    plain = next((key.removeprefix(part) for part in ("own_", "within_", "steps_") if key.startswith(part)), key)
+    return plain in METRICS and METRICS[plain].scale == "zero_log"
 
 
 def setting(record: Record, key: str) -> Any:
@@ -228,7 +235,10 @@ def inits_of(found: Iterable[Cell]) -> list[str]:
 
 def legend(cells: Sequence[Cell]) -> list[str]:
     """How to read a table of these cells, in sentences."""
-    told = ["Mean ± half the 95 % interval over seeds. ceiling: the delta_e of a student that pairs at random."]
+    told = [
+        "Mean ± half the 95 % interval over seeds; of delta_e and its ceiling (the delta_e of a student that pairs at "
+        "random) both ends, as these are made on a logarithmic scale, which ends above 0."
+    ]
     if any(cell.poor for cell in cells):
         told.append(
             "(poor): the student's law can be told from that of the teacher's flow at this n, by fidelity or by the "
@@ -238,10 +248,12 @@ def legend(cells: Sequence[Cell]) -> list[str]:
 
 
 def cell_value(cell: Cell, metric: str) -> str:
-    """A cell's entry for one metric: mean and half the interval, '≥' for a bound, the seeds behind it if some lack it,
-    and '(poor)' beside the fidelity where no claim should rest on the law, with the measures that say so alone."""
+    """A cell's entry for one metric: mean and half the interval, or both ends of a logarithmic one, '≥' for a bound,
+    the seeds behind it if some lack it, and '(poor)' beside the fidelity where no claim should rest on the law, with
+    the measures that say so alone."""
     i = cell.interval(metric)
-    text = ("≥ " if cell.bounded(metric) else "") + interval(i.mean, i.low, i.high)
+    text = (ends if logarithmic(metric) else interval)(i.mean, i.low, i.high)
+    text = f"≥ {text}" if cell.bounded(metric) else text
     if i.missing:
         text += f" (n = {i.n})"
     if metric != "fidelity" or not i.n or not cell.poor:
