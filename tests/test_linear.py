@@ -10,11 +10,12 @@ from torch import Tensor
 
 from dmdlab.config import Experiment, InputError, NetworkSpec, experiment_from
 from dmdlab.diffusion.noise import edm_coefficients
-from dmdlab.experiments import load
+from dmdlab.experiments import load, resolve
 from dmdlab.lab.plan import plan
 from dmdlab.laws import Gaussian, make_law
 from dmdlab.networks import EDMDenoiser, make_denoiser
 from dmdlab.plots import draw
+from dmdlab.theory import wishart_moments
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.exact_score import LinearStudentScore
 from dmdlab.training.optimiser import gradient
@@ -80,6 +81,28 @@ def test_the_exact_score_is_that_of_the_students_gaussian_law(classes: int) -> N
             noised = s + sigma[i, j].double() ** 2 * torch.eye(3, dtype=torch.float64)
             expected = b[i, j] + s @ torch.linalg.solve(noised, x[i, j].double() - b[i, j])
             torch.testing.assert_close(found[i, j].double(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_an_estimated_score_is_that_of_its_samples_and_its_error_is_wisharts() -> None:
+    """The mean square of the error's entries is Eq. 9 of docs/theory.md, and the error is symmetric."""
+    student, d, m, sigma = Student(denoiser(), [SIGMA_MAX]), 3, 200, 0.7
+    score = LinearStudentScore(student)
+    axes = torch.eye(d).expand(2, d, d)
+    b, values, u, _ = score.law_of(axes.float())
+    w = (u * values.sqrt()) @ u.mT  # a root of each member's covariance
+    c = values[:, 0] / (values[:, 0] + sigma**2)
+    errors = []
+    for i in range(400):
+        z = torch.randn(2, m, d, generator=generator(i), dtype=torch.float64)
+        found = (
+            score((b + u.mT).float(), sigma, samples=b[:, :1] + z @ w).double() - b
+        )  # rows: each law's axes, through K
+        errors.append(found @ u - torch.diag_embed(c))
+    error = torch.stack(errors)
+    torch.testing.assert_close(error, error.mT, rtol=0, atol=1e-5)
+    for i in range(2):
+        expected = wishart_moments(values[i, 0], sigma, m)
+        torch.testing.assert_close(error[:, i].square().mean(0), expected, rtol=0.25, atol=1e-3 * float(expected.max()))
 
 
 def test_a_broken_student_has_no_score_and_leaves_the_others_theirs() -> None:
@@ -152,6 +175,36 @@ def test_at_the_matching_law_the_direction_vanishes_for_every_sample() -> None:
     found, usual = (each.report().numbers for each in (matched, other))
     for name in ("gap", "student_gradient_norm"):
         assert (found[name] < 1e-3 * usual[name]).all()
+
+
+def test_an_estimated_score_comes_nearer_to_the_exact_one_with_its_samples() -> None:
+    off = []
+    for updates in (1, 64):
+        settings = {"fake_score.batches": "separate", "fake_score.updates": updates, "student.warmup": 0}
+        after = []
+        for kind in ("exact", "estimated"):
+            trained, _ = loop(**settings, **{"fake_score.kind": kind})
+            trained.cycle()
+            after.append(trained.student.network.flat.clone())
+        off.append((after[0] - after[1]).norm(dim=1))
+    assert (off[0] > 0).all()
+    assert (off[1] < off[0] / 3).all()
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, r"set fake_score.batches = 'separate'"),
+        (
+            {"fake_score.batches": "separate", "network.kind": "residual", "network.time_features": 8},
+            "this network is not linear",
+        ),
+        ({"fake_score.batches": "separate", "terms.sid.weight": 1.0}, r"terms\.sid reads the fake score, too"),
+    ],
+)
+def test_an_estimated_score_of_what_it_cannot_be_is_refused(other: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        resolve(experiment_from({**EXACT, **other, "fake_score.kind": "estimated"}))
 
 
 @pytest.mark.parametrize("kind", ["network", "exact"])

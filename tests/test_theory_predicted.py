@@ -1,5 +1,7 @@
 """What a linear student's settings should lose, against the formulas by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -42,3 +44,11 @@ def test_the_map_moves_faster_than_the_parameters_that_make_it() -> None:
     features, c_noise = LinearSettings().time_features, 1.1
     f = torch.cat([torch.ones(1), Fourier(features)(torch.tensor(c_noise).reshape(1, 1, 1)).flatten()])
     assert paces(features, c_noise) == pytest.approx((float(f.square().sum()), float(f.abs().sum())), rel=1e-5)
+
+
+def test_an_estimated_score_loses_less_than_a_trained_one_and_less_with_each_of_its_batches() -> None:
+    settings = {"steps": 1000, "at_law": True}
+    own = expected_loss(8, "sgd", 0.02, batch=64, updates=4, estimated=True, **settings)
+    assert 0 < own < 0.5 * expected_loss(8, "sgd", 0.02, batch=64, updates=4, **settings)
+    larger = expected_loss(8, "sgd", 0.02, batch=256, updates=1, estimated=True, **settings)
+    assert math.isclose(larger, own / 4, rel_tol=1e-9)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from dmdlab.config import Experiment, InputError, Section, describe, flatten, known_keys, nest
 from dmdlab.laws import law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
-from dmdlab.training.exact_score import check_linear
+from dmdlab.training.exact_score import check_closed
 from dmdlab.training.levels import check_steps
 from dmdlab.training.terms import TERMS, check_terms, term_settings
 
@@ -17,7 +17,7 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
 
     Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum or other
     than that of its pictures, more samples than the law has, classes that it has not, settings that need an exact
-    denoiser which it lacks, an exact fake score of a network that is not linear, or steps and levels of a student that
+    denoiser which it lacks, a closed form of the fake score that the student has not, or steps and levels of one that
     do not fit each other.
     """
     spec = experiment.law.model_dump()
@@ -27,8 +27,7 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
             del spec["dim"]  # which is only the default of laws that have to be told
         built = _check_law(tuple(spec.items()))
         network, terms = network_settings(experiment.network), check_terms(experiment)
-        if experiment.fake_score.kind == "exact":
-            check_linear(NETWORKS[experiment.network.kind])
+        check_closed(experiment, NETWORKS[experiment.network.kind])
         check_steps(experiment)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.device import stopping
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
@@ -16,8 +17,8 @@ from dmdlab.group import Group
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, teacher_of
 from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
-from dmdlab.training.draws import Draw, Draws, Source, block_steps, streams
-from dmdlab.training.exact_score import score_of
+from dmdlab.training.draws import Draw, Draws, Source, block_steps, going_on, streams
+from dmdlab.training.exact_score import CLOSED, score_of
 from dmdlab.training.levels import trained_step
 from dmdlab.training.optimiser import OPTIMISERS, EnsembleOptimiser, Trained, aligned
 from dmdlab.training.student import Student, starting_student
@@ -135,13 +136,16 @@ class Distillation:
         return self._fake
 
     def run(self, stops: Sequence[int]) -> Iterator[int]:
-        """Train to the end. Yields the iteration at the first cycle that reaches each of `stops`, and at the end."""
+        """Train to the end. Yields the iteration at the first cycle that reaches each of `stops`, at the end, and
+        wherever somebody wishes to stop (`dmdlab.device.stopping`)."""
         k = self.score.updates
         due = sorted({min(self.cycles, max(1, -(-stop // k))) for stop in stops} | {self.cycles})
         for stop in due:
             if stop > self.done:
                 while self.done < stop:
                     self.cycle()
+                    if stopping.asked() and self.done < stop:
+                        yield self.done * k
                 yield self.done * k
 
     def cycle(self) -> None:
@@ -178,20 +182,19 @@ class Distillation:
         now = self.repeated.state
         found = {"sums": now.sums, "failed_at": now.failed_at, "streams": states, "place": place}
         for name, trained in now.trained.items():
-            size = self.optimisers[name].network.flat.shape[1]  # without what aligns the rows
-            rows = {key: value if key == "counts" else value[:, :size] for key, value in trained._asdict().items()}
-            found |= {f"{name}.{key}": value for key, value in rows.items()}
+            found |= trained.rows(name, self.optimisers[name].network.flat.shape[1])
         return found
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where `state` was taken; its rows are these members."""
-        trained = {}
-        for name in self.optimisers:
-            parameters, mean, square = (aligned(state[f"{name}.{key}"]) for key in ("parameters", "mean", "square"))
-            trained[name] = Trained(parameters, mean, square, state[f"{name}.counts"])
-        self.repeated.put(State(trained, state["sums"], state["failed_at"]))
-        self.done, self.reported, given_out = state["place"][0].tolist()
-        self.draws.restore(state["streams"], given_out)
+        """Go on from where `state` was taken; its rows are these members. Raises `Foreign` for another training's."""
+        with going_on():
+            trained = {name: Trained.of(name, state) for name in self.optimisers}
+            self.repeated.put(State(trained, state["sums"], state["failed_at"]))
+            done, reported, given_out = map(int, state["place"][0].tolist())
+            if not 0 <= reported <= done <= self.cycles:
+                raise ValueError(f"{done} of {self.cycles} cycles done")
+            self.draws.restore(state["streams"], given_out)
+        self.done, self.reported = done, reported
 
     def _draws(self, group: Group, law: Law) -> Draws:
         """Endless z (e, b, n, d), u (e, 1 + k, n, 1), eps (e, 1 + k, n, d), for conditional members the class labels
@@ -236,14 +239,14 @@ def check_way(experiment: Experiment, way: Way | None) -> None:
     """Raises `InputError` where this experiment's distillation cannot be compiled though that is asked for."""
     if way == "compiled" and _decomposes(experiment):
         raise InputError(
-            "fake_score.kind = 'exact' takes an eigendecomposition in every cycle, which cannot be compiled; leave out "
-            "--compile"
+            f"fake_score.kind = {experiment.fake_score.kind!r} takes an eigendecomposition in every cycle, which "
+            "cannot be compiled; leave out --compile"
         )
 
 
 def _decomposes(experiment: Experiment) -> bool:
     """Whether each cycle decomposes a matrix, which can be neither captured nor compiled."""
-    return experiment.fake_score.kind == "exact"
+    return experiment.fake_score.kind in CLOSED
 
 
 def cycles(group: Group) -> int:

@@ -6,6 +6,10 @@ and that law noised to sigma the denoiser (the posterior mean of a Gaussian)
     D(x, sigma) = b + S (S + sigma^2 I)^-1 (x - b) = b + U diag(s / (s + sigma^2)) U^T (x - b),     S = U diag(s) U^T.
 
 One eigendecomposition, in float64 and O(d^3), serves all levels of a batch.
+
+With an *estimated* covariance, the mean square of m samples of the student's about b in place of S, the denoiser has
+an error that is symmetric and new at each step (docs/theory.md, Eq. 9): what is left of a fake score's noise when its
+curl is taken away.
 """
 
 import math
@@ -19,13 +23,30 @@ from dmdlab.diffusion import Denoiser
 from dmdlab.networks import EDMDenoiser, Ensemble
 from dmdlab.training.student import Student
 
+CLOSED = ("exact", "estimated")
+"""Kinds of fake score that are closed forms of a linear student's law."""
+
 
 def check_linear(network: type[Ensemble]) -> None:
     """Raises `InputError` where students of these networks have no Gaussian law."""
     if not network.linear:
         raise InputError(
-            "fake_score.kind = 'exact' is the score of a linear student's Gaussian law, and this network is not "
-            "linear; set network.kind = 'linear', or leave fake_score.kind at 'network'"
+            "fake_score.kind = 'exact' or 'estimated' is the score of a linear student's Gaussian law, and this "
+            "network is not linear; set network.kind = 'linear', or leave fake_score.kind at 'network'"
+        )
+
+
+def check_closed(experiment: Experiment, network: type[Ensemble]) -> None:
+    """Raises `InputError` where `fake_score.kind` is a closed form that students of these networks do not have, or is
+    estimated from batches that the student's update uses, or of classes."""
+    kind, score = experiment.fake_score.kind, experiment.fake_score
+    if kind in CLOSED:
+        check_linear(network)
+    if kind == "estimated" and (score.batches == "shared" or experiment.teacher.condition):
+        key = "fake_score.batches = 'separate'" if score.batches == "shared" else "teacher.condition = false"
+        raise InputError(
+            "fake_score.kind = 'estimated' takes one covariance from the fake score's own batches, which must be "
+            f"neither the student's nor of several classes; set {key}"
         )
 
 
@@ -40,10 +61,13 @@ class LinearStudentScore:
         check_linear(type(student.network))
         self.student = student
 
-    def __call__(self, x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None, samples: Tensor | None = None
+    ) -> Tensor:
         """x_sigma (e, n, d), sigma a number or (e, n, 1), class labels (e, n) or None -> (e, n, d). NaN for a member
-        whose map is not finite; the others do not notice. Differentiable in x_sigma alone."""
-        b, values, u, sound = self.law_of(x_sigma, label)
+        whose map is not finite; the others do not notice. Differentiable in x_sigma alone. samples: the student's
+        outputs (e, m, d) that the covariance is estimated from; None: it is exact."""
+        b, values, u, sound = self.law_of(x_sigma, label, samples)
         found = b + ((x_sigma - b) @ u * (values / (values + sigma**2))) @ u.mT
         return torch.where(sound, found, torch.nan).to(x_sigma)
 
@@ -57,13 +81,15 @@ class LinearStudentScore:
         return torch.where(sound[:, 0], found, torch.nan)
 
     @torch.no_grad()
-    def law_of(self, like: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def law_of(
+        self, like: Tensor, label: Tensor | None = None, samples: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Each member's N(b, U diag(s) U^T) in float64: b (e, n, d), s (e, 1, d), U (e, d, d), and whether it is
-        finite, (e, 1, 1); like (e, n, d), class labels (e, n) or None."""
+        finite, (e, 1, 1); like (e, n, d), class labels (e, n) or None, `samples` as in a call."""
         with arithmetic("float32", like.device):
             b = self.student.generate(torch.zeros_like(like), label=label).double()
-            columns = self._columns(like).double()
-        s = columns.mT @ columns  # (e, d, d)
+            columns = self._columns(like).double() if samples is None else (samples.double() - b[:, :1])
+        s = columns.mT @ columns / (1 if samples is None else samples.shape[1])  # (e, d, d)
         sound = s.isfinite().all(dim=2).all(dim=1)[:, None, None]
         values, u = torch.linalg.eigh(torch.where(sound, s, 0.0))
         return b, values.clamp(min=0).unsqueeze(1), u, sound
@@ -77,5 +103,6 @@ class LinearStudentScore:
 
 
 def score_of(shared: Experiment, student: Student, fake: EDMDenoiser) -> Denoiser:
-    """The denoiser of the students' own law: the fake score, or the exact one where that is asked for."""
-    return LinearStudentScore(student) if shared.fake_score.kind == "exact" else fake
+    """The denoiser of the students' own law: the fake score, or the exact one where that is asked for
+    (of an estimated one: what it estimates)."""
+    return LinearStudentScore(student) if shared.fake_score.kind in CLOSED else fake

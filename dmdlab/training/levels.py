@@ -61,9 +61,10 @@ def check_steps(experiment: Experiment) -> None:
             f"student.rollout_step is {config.rollout_step}, but student.steps is {config.steps}; name a step that "
             "there is, or 0 for the last"
         )
-    if experiment.fake_score.kind == "exact" and config.steps > 1:
+    kind = experiment.fake_score.kind
+    if kind in ("exact", "estimated") and config.steps > 1:
         raise InputError(
-            f"fake_score.kind = 'exact' is the score of a one-step linear student's Gaussian law, and student.steps is "
-            f"{config.steps}: outputs of several steps are a mixture; set student.steps = 1, or leave fake_score.kind "
-            "at 'network'"
+            f"fake_score.kind = {kind!r} is the score of a one-step linear student's Gaussian law, and student.steps "
+            f"is {config.steps}: outputs of several steps are a mixture; set student.steps = 1, or leave "
+            "fake_score.kind at 'network'"
         )

@@ -69,6 +69,12 @@ def check_terms(experiment: Experiment) -> dict[str, TermSettings]:
             f"fake_score.kind is 'none', but with {reading[0]}.weight above 0 the student's loss reads the fake score; "
             f"leave fake_score.kind at 'network', or set {reading[0]}.weight = 0"
         )
+    others = [name for name in found if TERMS[name].needs_scores]
+    if experiment.fake_score.kind == "estimated" and others:
+        raise InputError(
+            f"fake_score.kind is 'estimated', which distribution matching alone reads, and terms.{others[0]} reads the "
+            f"fake score, too; set terms.{others[0]}.weight = 0, or fake_score.kind = 'exact'"
+        )
     for name, settings in found.items():
         TERMS[name].check(experiment, settings)
     return found
