@@ -178,10 +178,10 @@ class StudentConfig(Section):
 class FakeScoreConfig(Section):
     """The network that learns the student's own score."""
 
-    kind: Literal["network", "exact", "none"] = Field(
+    kind: Literal["network", "exact", "estimated", "none"] = Field(
         "network",
         description="'network' (paper); 'exact': the score of a linear student's law in closed form, never trained; "
-        "'none': for losses without one",
+        "'estimated': the same with the covariance of the fake score's own batches; 'none': for losses without one",
     )
     updates: Count = Field(5, description="fake-score updates per student update (paper, DMD2: 5)")
     batches: Literal["shared", "separate"] = Field(
