@@ -150,3 +150,10 @@ def test_a_figure_has_one_cell_for_each_law_dimension_and_start_with_every_finis
     with pytest.raises(InputError, match=r"differ in noise\.sigma_max \(5\.0, 80\.0\).*noise\.sigma_max=VALUE"):
         cells_of_starts(mixed)
     assert len(cells(mixed)) == 2
+
+
+def test_a_term_that_some_runs_lack_is_told_by_its_weight_alone() -> None:
+    gan = {"terms__gan__weight": 1.0, "terms__gan__levels": [0.0, 1.0]}
+    records = [made(**own) for own in (gan, {})]
+    assert varying(records) == ["terms.gan.weight"]
+    assert varying([*records, made(seed=1, **gan | {"terms__gan__levels": [0.0, 0.5]})])[-1] == "terms.gan.levels"

@@ -60,12 +60,12 @@ def ls(
 
 def _table(rows: list[dict[str, Any]], asked: Sequence[str]) -> None:
     """What differs among runs, and their main measures."""
-    from dmdlab.records.cells import CELL_METRICS, SHORT
+    from dmdlab.records.cells import CELL_METRICS, SHORT, differs
 
     settings = [
         key for key in dict.fromkeys(key for row in rows for key in row) if "." in key or key == "result_version"
     ]
-    varying = [key for key in settings if key not in SHOWN and len({repr(row.get(key)) for row in rows}) > 1]
+    varying = [key for key in settings if key not in SHOWN and differs(key, rows)]
     columns = list(dict.fromkeys(["id", "status", *SHOWN, *varying, *asked, *CELL_METRICS]))
     show.lines_table([SHORT.get(key, key) for key in columns], [[row.get(key) for key in columns] for row in rows])
     failed = sum(row["status"] == "failed" for row in rows)

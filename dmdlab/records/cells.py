@@ -1,7 +1,7 @@
 """Many runs as few numbers: which settings vary, and each cell's mean and interval over seeds."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,15 @@ def varying(records: Sequence[Record], also: Sequence[str] = ()) -> list[str]:
     keys = list(dict.fromkeys(key for own in settings for key in own))
     if all(own.get("teacher.snapshot") == own.get("teacher.iterations") for own in settings):
         keys = [key for key in keys if key != "teacher.snapshot"]
-    return [k for k in keys if k in also or len({repr(own.get(k)) for own in settings}) > 1]
+    return [k for k in keys if k in also or differs(k, settings)]
+
+
+def differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether these say different things by `key`. That a run has no such setting says something, too, but for the
+    further settings of a loss term, whose weight says it already."""
+    follows = key.startswith("terms.") and not key.endswith(".weight")
+    said = [own.get(key) for own in settings if not follows or own.get(key) is not None]
+    return len({repr(value) for value in said}) > 1
 
 
 def cells(records: Sequence[Record], also: Sequence[str] = ()) -> list[Cell]:
