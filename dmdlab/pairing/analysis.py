@@ -41,24 +41,37 @@ class Boundary:
     spearman: Correlation
 
 
-def boundary(pairs: Pairs) -> Boundary:
+def boundary(pairs: Pairs, distance: np.ndarray | None = None) -> Boundary:
     """The boundary analysis of the paper.
 
     Args:
-        pairs: with `one_step` and `data`.
+        pairs: with `one_step`, and with `data` unless the distance is given.
+        distance: D(z_i), (n,), as of `neighbours` in the training set; by default the distances to `data`.
 
     Raises:
         InputError: one of the two is missing.
     """
-    if pairs.one_step is None or pairs.data is None:
+    if pairs.one_step is None or (pairs.data is None and distance is None):
         raise InputError("the boundary analysis needs one_step (Phi_1 at the same noise) and data (training samples).")
-    P, total = pairs.teacher, np.zeros(pairs.n)
-    for rows, _, distances, _ in distance_blocks(P, pairs.data):
-        total[rows] += np.sqrt(distances).sum(axis=1)
-    distance = total / len(pairs.data)
+    P = pairs.teacher
+    if distance is None:
+        assert pairs.data is not None
+        distance = neighbours(P, pairs.data)[:, 2]
     student, start = (np.sqrt(matched_distances(P, x)) for x in (pairs.student, pairs.one_step))
     delta = student - start
     return Boundary(distance, student, start, delta, pearson(distance, delta), spearman(distance, delta))
+
+
+def neighbours(outputs: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """Where outputs (n, d) stand among data points (m, d): the distance of each to its nearest and its second nearest
+    point, and its mean distance to all, (n, 3); the second is infinite for m = 1."""
+    near, total = np.full((len(outputs), 2), np.inf), np.zeros(len(outputs))
+    for rows, _, distances, (norms, norms_data) in distance_blocks(outputs, data):
+        distances[distances <= _SAME_POINT * (norms[:, None] + norms_data)] = 0.0
+        two = np.partition(distances, min(1, distances.shape[1] - 1), axis=1)[:, :2]
+        near[rows] = np.sort(np.concatenate([near[rows], two], axis=1), axis=1)[:, :2]
+        total[rows] += np.sqrt(distances).sum(axis=1)
+    return np.column_stack([np.sqrt(near), total / len(data)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +113,16 @@ def memorisation(outputs: np.ndarray, data: np.ndarray, intrinsic_dim: int | Non
         raise InputError(
             f"memorisation needs (n, d) outputs and (m, d) data, m >= 2; got {outputs.shape}, {data.shape}."
         )
-    n = len(outputs)
-    nearest = np.full((n, 2), np.inf)
-    for rows, _, distances, (norms, norms_data) in distance_blocks(outputs, data):
-        distances[distances <= _SAME_POINT * (norms[:, None] + norms_data)] = 0.0
-        two = np.partition(distances, min(1, distances.shape[1] - 1), axis=1)[:, :2]
-        nearest[rows] = np.sort(np.concatenate([nearest[rows], two], axis=1), axis=1)[:, :2]
-    first, second = np.sqrt(nearest).T
+    return memorised(neighbours(outputs, data), data.shape[1] if intrinsic_dim is None else intrinsic_dim)
+
+
+def memorised(near: np.ndarray, intrinsic_dim: int) -> Memorisation:
+    """The same from the distances to the nearest and the second nearest training point, columns of near (n, 2 or more);
+    intrinsic_dim: k."""
+    n, (first, second) = len(near), near.T[:2]
     ratios = np.divide(first, second, out=np.zeros(n), where=second > 0)  # on a repeated training point: memorised
     share = float((ratios < MEMORISED_RATIO).mean())
-    chance = MEMORISED_RATIO ** (data.shape[1] if intrinsic_dim is None else intrinsic_dim)
+    chance = MEMORISED_RATIO**intrinsic_dim
     return Memorisation(ratios, share, *wilson_interval(share, n), chance=chance, excess=share - chance)
 
 

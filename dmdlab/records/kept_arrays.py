@@ -44,14 +44,14 @@ def _glance(path: Path) -> Iterator[None]:
         return
 
 
-def read_npz(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The arrays of these names. Raises `InputError` for a lost or damaged file, or one that is compressed, as what is
-    unpacked could be of any size."""
+def read_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of these names, by default all. Raises `InputError` for a lost or damaged file, or one that is
+    compressed, as what is unpacked could be of any size."""
     with whole(path), path.open("rb") as file:
         stored = np.load(file, allow_pickle=False)
         if any(member.compress_type != zipfile.ZIP_STORED for member in stored.zip.infolist()):
             raise ValueError("it holds compressed arrays, which no sweep writes")
-        return {name: stored[name] for name in names}
+        return {name: stored[name] for name in (stored.files if names is None else names)}
 
 
 @contextmanager

@@ -1,0 +1,68 @@
+"""Arrays that no run needs and some figures do: they belong to a teacher and a seed, as the pairs of a store do.
+
+    OUT/further/<as of pairs>.npz    phi_32, and for laws that are data sets training and training_of_data
+                                     (`dmdlab.records.further`)
+
+They are made after a sweep, from the networks and the noise that it kept; what is there already is left alone.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+
+from dmdlab.config import Experiment, InputError
+from dmdlab.lab.calibrate import teacher_map
+from dmdlab.lab.store import Store
+from dmdlab.laws import Empirical, Law, make_law
+from dmdlab.pairing.analysis import neighbours
+from dmdlab.randomness import generator
+from dmdlab.records.checksums import save_npz
+from dmdlab.records.further import FIRST_ROWS, MANY_STEPS, further_path
+from dmdlab.records.writing import replacing
+
+
+def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.device) -> Iterator[tuple[int, int]]:
+    """Make what is missing for these experiments' finished runs; yields how many are there of how many, from the start.
+
+    Raises `InputError` for a store that lacks a trained teacher of a finished run.
+    """
+    owners = {}
+    for experiment in experiments:
+        if store.finished(experiment) and (record := store.record(experiment)).done:
+            owners[further_path(record)] = experiment
+    for done, (path, experiment) in enumerate(owners.items()):
+        yield done, len(owners)
+        if not path.is_file():
+            arrays = further_arrays(store, experiment, device)
+            path.parent.mkdir(exist_ok=True)
+            with replacing(path) as partial:
+                save_npz(partial, arrays)
+    yield len(owners), len(owners)
+
+
+def further_arrays(store: Store, experiment: Experiment, device: torch.device) -> dict[str, np.ndarray]:
+    """Those arrays of one teacher and seed, float32."""
+    pairs = store.pairs(experiment)
+    row = store.start(experiment) if experiment.teacher.kind == "network" else None
+    if pairs is None or (row is None and experiment.teacher.kind == "network"):
+        raise InputError(f"{store.out}: a finished run lacks its pairs or its teacher; run the sweep again")
+    teacher = experiment.teacher.model_copy(update={"steps": MANY_STEPS})
+    phi = teacher_map(experiment.model_copy(update={"teacher": teacher}), device, row)
+    rows = slice(FIRST_ROWS)
+    told = (pairs["noise"][rows], *([pairs["label"][rows]] if "label" in pairs else []))
+    found = {"phi_32": phi(*told)}
+    if (points := training_points(make_law(experiment.law.model_dump()), experiment)) is not None:
+        found["training"] = neighbours(pairs["teacher"], points)
+        found["training_of_data"] = neighbours(pairs["data"], points)
+    return {name: array.astype(np.float32) for name, array in found.items()}
+
+
+def training_points(law: Law, experiment: Experiment) -> np.ndarray | None:
+    """The points (m, d) that the teacher was trained on; None where the law never runs out of fresh ones."""
+    if size := experiment.teacher.train_samples:
+        return law.training_set(size, generator(experiment.seed, "teacher", "data"))[0].numpy()
+    if (atoms := law if isinstance(law, Empirical) else getattr(law, "atoms", None)) is not None:
+        return np.asarray(atoms.points, np.float32)
+    size = law.available("train") or 0
+    return law.training_set(size, generator(experiment.seed, "teacher", "data"))[0].numpy() if size else None

@@ -1,0 +1,51 @@
+"""What a store keeps of a teacher after a sweep, for single figures: what the teacher and its training set say."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small import CPU, do, experiments
+
+from dmdlab.config import InputError
+from dmdlab.lab.calibrate import teacher_map
+from dmdlab.lab.further import keep_further
+from dmdlab.lab.store import Store
+from dmdlab.pairing.analysis import memorisation, memorised, neighbours
+from dmdlab.records.further import further, further_path
+
+
+def test_distances_to_data_are_those_of_a_loop_and_give_the_memorisation_ratios() -> None:
+    rng = np.random.default_rng(0)
+    outputs, data = rng.standard_normal((9, 3)), rng.standard_normal((20, 3))
+    outputs[0] = data[5]
+    slow = np.array([sorted(np.sqrt(((data - x) ** 2).sum(axis=1))) for x in outputs])
+    found = neighbours(outputs, data)
+    np.testing.assert_allclose(found, np.column_stack([slow[:, :2], slow.mean(axis=1)]), atol=1e-12)
+    np.testing.assert_array_equal(memorised(found, 3).ratios, memorisation(outputs, data).ratios)
+    assert memorised(found, 3).ratios[0] == 0
+
+
+def test_arrays_of_a_teacher_are_made_once_after_a_sweep_and_read_beside_its_runs(tmp_path: Path) -> None:
+    np.save(tmp_path / "points.npy", points := np.random.default_rng(1).standard_normal((30, 4)).astype(np.float32))
+    wanted = experiments("law.name=empirical", f"law.path={tmp_path / 'points.npy'}", "law.dim=4", "seed=[0]",
+                         "teacher.kind=network", "student.init=[\"teacher\", \"rotated\"]")  # fmt: skip
+    records = do(wanted, out := tmp_path / "out")
+    assert further(records[0]) == {}
+    assert list(keep_further(Store(out), wanted, CPU)) == [(0, 1), (1, 1)]  # both students have one teacher
+    first, second = map(further, records)
+    np.testing.assert_array_equal(first["training"], second["training"])
+    arrays = records[0].arrays()
+    np.testing.assert_allclose(first["training"], neighbours(arrays["teacher"], points), rtol=1e-6)
+    np.testing.assert_allclose(first["training_of_data"][:, 0], 0.0, atol=1e-6)  # all data are points of the law
+    many = wanted[0].model_copy(update={"teacher": wanted[0].teacher.model_copy(update={"steps": 32})})
+    again = teacher_map(many, CPU, Store(out).start(wanted[0]))(arrays["noise"])
+    np.testing.assert_allclose(first["phi_32"], again, rtol=1e-5, atol=1e-6)
+    written = further_path(records[0]).stat().st_mtime_ns
+    assert list(keep_further(Store(out), wanted, torch.device("cpu"))) == [(0, 1), (1, 1)]
+    assert further_path(records[0]).stat().st_mtime_ns == written
+    shutil.rmtree(out / "further")
+    shutil.rmtree(out / "teachers")
+    with pytest.raises(InputError, match="lacks its pairs or its teacher"):
+        list(keep_further(Store(out), wanted, CPU))
