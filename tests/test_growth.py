@@ -23,10 +23,11 @@ from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way
 from dmdlab.experiments import load, meanings, spelled_out
 from dmdlab.group import Group
+from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.plan import plan
 from dmdlab.lab.profile import PRODUCTS, distilling, profile
 from dmdlab.lab.run import DISTILLING, Progress, run_group
-from dmdlab.lab.store import Checkpoint, Store
+from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import sweep
 from dmdlab.laws import LAWS
 from dmdlab.networks import NETWORKS, network_settings
@@ -52,7 +53,7 @@ class Kept(Store):
     """A store that keeps a training whenever it can."""
 
     def checkpoint(self, group: Group, device: torch.device) -> Checkpoint:
-        return Checkpoint(self, group, device, every=0.0)
+        return Checkpoint(self.out, group.ids, device, self.finished_ids, every=0.0)
 
 
 SMALL = (

@@ -16,8 +16,9 @@ from dmdlab.config import FITTED, MOST_PAIRED, TURNED, Experiment
 from dmdlab.experiments import load
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import teacher_map
+from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.starts import fit_pairs, fit_starts
-from dmdlab.lab.store import Checkpoint, RunResult, Store
+from dmdlab.lab.store import RunResult, Store
 from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of
 from dmdlab.pairing import pair_cosine_of
 from dmdlab.randomness import generator

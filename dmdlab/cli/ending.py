@@ -11,10 +11,16 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from dmdlab.config import InputError
+from dmdlab.device import stopping
 from dmdlab.trouble import ADVICE, number_of, printable, told
 
 BAD_INPUT, INTERRUPTED, HUNG_UP, NOBODY_READS = 2, 130, 129, 141
-"""Exit statuses; the last is what a shell makes of SIGPIPE."""
+"""Exit statuses, beside `stopping.STOPPED`; the last is what a shell makes of SIGPIPE."""
+
+STATUSES = {"SIGINT": INTERRUPTED, "SIGTERM": stopping.STOPPED, "SIGHUP": HUNG_UP}
+"""Signals that end a command, and the status that it ends with."""
+
+WAITING = b"\nStopping at the end of this training cycle, which is then kept; a second signal stops at once.\n"
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """How an output says that it takes no more."""
@@ -46,7 +52,8 @@ def status_of(command: Callable[[], Any]) -> int:
         return _say(f"dmdlab: {error}", BAD_INPUT)
     except KeyboardInterrupt as error:
         status = getattr(error, "status", INTERRUPTED)
-        how, words = "Hung up" if status == HUNG_UP else "Interrupted", getattr(error, "__notes__", [])
+        how = {HUNG_UP: "Hung up", stopping.STOPPED: "Stopped"}.get(status, "Interrupted")
+        words = getattr(error, "__notes__", [])
         return _say(f"\n{how}: {' '.join(words)}" if words else f"\n{how}.", status)
     except BrokenPipeError:  # the reader, such as `head`, has enough
         return NOBODY_READS
@@ -119,17 +126,20 @@ def _escaped(character: str) -> str:
 
 @contextmanager
 def _heard() -> Iterator[None]:
-    """Within it, a scheduler's SIGTERM and a terminal's hang-up do what Ctrl-C does; what is ignored stays ignored."""
-    statuses = {"SIGTERM": INTERRUPTED, "SIGHUP": HUNG_UP}
-    signals = {getattr(signal, name): status for name, status in statuses.items() if hasattr(signal, name)}
+    """Within it, a scheduler's SIGTERM and a terminal's hang-up do what Ctrl-C does: they wait for a training's next
+    boundary, or end the command at once (`stopping`). What is ignored stays ignored."""
+    signals = {getattr(signal, name): status for name, status in STATUSES.items() if hasattr(signal, name)}
     if threading.current_thread() is not threading.main_thread():  # where no signal can be heard
         signals = {}
 
     def end(number: int, frame: object) -> None:
-        raise Ended(signals[number])
+        if stopping.stop(Ended(signals[number])):
+            with suppress(OSError):  # a signal's handler may not print
+                os.write(2, WAITING)
 
     before = {number: signal.getsignal(number) for number in signals}
-    heard = [number for number, handler in before.items() if handler == signal.SIG_DFL]  # nohup ignores a hang-up
+    ours = (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores a hang-up
+    heard = [number for number, handler in before.items() if handler in ours]
     for number in heard:
         signal.signal(number, end)
     try:

@@ -58,8 +58,12 @@ class Repeated(Generic[S]):
             self._replayed(*leaves)
 
     def put(self, state: S) -> None:
-        """Go on from `state`, copied into the tensors of the present one."""
-        for old, new in zip(pytree.tree_leaves(self.state), pytree.tree_leaves(state), strict=True):
+        """Go on from `state`, copied into the tensors of the present one. Raises ValueError for other shapes."""
+        pairs = list(zip(pytree.tree_leaves(self.state), pytree.tree_leaves(state), strict=True))
+        for old, new in pairs:
+            if old.shape != new.shape:
+                raise ValueError(f"a tensor of shape {tuple(new.shape)}, expected {tuple(old.shape)}")
+        for old, new in pairs:
             old.copy_(new)
 
     def _compile(self, leaves: list[Tensor], rows: slice) -> None:

@@ -6,14 +6,16 @@ what it makes on the way.
 """
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dmdlab.device import stopping
 from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
@@ -34,6 +36,7 @@ from dmdlab.lab.evaluate import (
 )
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.own import own_pairings
+from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.starts import fit_starts
 from dmdlab.lab.steps import step_outputs
 from dmdlab.lab.store import RunResult, Store
@@ -44,7 +47,9 @@ from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.laziness import laziness
 from dmdlab.training.student import later_noises, starting_student
-from dmdlab.training.teacher import train_teacher
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 PULSES = 200
 """How often a training shows progress and may be kept, at least."""
@@ -179,18 +184,20 @@ def _distil(
     """Train to the end, from where the store's checkpoint stands if it holds these runs; fills `curves`."""
     checkpoint, k = store.checkpoint(group, device), group.shared.fake_score.updates
     if kept := checkpoint.load():
-        distillation.restore(kept)
-        curves.restore(kept)
+        with checkpoint.going_on():
+            distillation.restore(kept)
+            curves.restore(kept)
     last = distillation.cycles * k
     yield Progress(DISTILLING, distillation.done * k, last)
     pulses = [last * i // PULSES for i in range(1, PULSES + 1)]
     due = [at for at in curve_iterations(group.shared) if at > distillation.done * k]
-    for iteration in distillation.run(sorted({*due, *pulses})):
-        if (due and iteration >= due[0]) or iteration == last:
-            curves.add(distillation.report(), distillation.student)
-            due = [at for at in due if at > iteration]
-        yield Progress(DISTILLING, iteration, last, curves.text())
-        checkpoint.offer(lambda: distillation.state() | curves.state())
+    with stopping.until_kept():
+        for iteration in distillation.run(sorted({*due, *pulses})):
+            if (due and iteration >= due[0]) or iteration == last:
+                curves.add(distillation.report(), distillation.student)
+                due = [at for at in due if at > iteration]
+            yield Progress(DISTILLING, iteration, last, curves.text())
+            checkpoint.offer(lambda: distillation.state() | curves.state())
 
 
 def _train_starts(
@@ -198,33 +205,31 @@ def _train_starts(
 ) -> Generator[Progress, None, Tensor]:
     """Fill `start` with the trained network of each origin, training and keeping the networks that the store lacks, and
     then the starts that are fitted; returns the parameters (e, P), on the CPU, that students start at."""
-    found = {i: row for i, own in enumerate(group.networks) if (row := store.start(own)) is not None}
-    missing = {i: own for i, own in enumerate(group.networks) if i not in found}
-    first, device, before = group.shared, start.network.flat.device, 0
-    to_fit = first.student.regression if group.fits else 0
-    if missing:
-        seeds, ages = sorted({e.seed for e in missing.values()}), sorted({e.teacher.age for e in missing.values()})
-        fresh = make_denoiser(len(seeds), law, first.network, device, classes_told(first, law))
-        for step in train_teacher(first, seeds, law, fresh, way=way, ages=ages):  # all ages of a seed from one training
-            clock.ways["teacher"] = step.way
-            yield Progress(START_NETWORKS, step.iteration, ages[-1] + to_fit, f"loss {step.loss.mean():.3f}")
-            for i, own in missing.items():
-                if own.teacher.age == step.iteration:
-                    found[i] = fresh.network.flat[seeds.index(own.seed)].detach().cpu().clone()
-                    store.keep_start(own, found[i])
-        before = ages[-1]
-    rows = torch.stack([found[i] for i in range(len(group.networks))])
-    start.network.load_rows(rows[: len(group.origins)])
-    fitting = fit_starts(group, law, rows, store, device, way)
-    while True:
-        try:
-            fitted = next(fitting)
-        except StopIteration as end:
-            begins: Tensor = end.value
-            return begins
-        clock.ways["regression"] = fitted.way
-        text = f"regression error {fitted.error.mean():.3f}"
-        yield Progress(START_NETWORKS, before + fitted.iteration, before + to_fit, text)
+    device, first = start.network.flat.device, group.shared
+    to_fit, last, waiting = first.student.regression if group.fits else 0, 0, "another sweep trains them"
+    rows: list[Tensor] = []
+    training = _ending(train_starts(group, law, store, device, way), rows.extend)
+    for step in training:
+        if step is not None:
+            clock.ways["teacher"], last = step.way, max(e.teacher.age for e in group.networks)
+            yield Progress(START_NETWORKS, step.iteration, last + to_fit, f"loss {step.loss.mean():.3f}")
+        else:
+            yield Progress(START_NETWORKS, 0, max(e.teacher.age for e in group.networks) + to_fit, waiting)
+    start.network.load_rows(torch.stack(rows[: len(group.origins)]))
+    begins: list[Tensor] = []
+    for fitted in _ending(fit_starts(group, law, torch.stack(rows), store, device, way), begins.append):
+        if fitted is not None:
+            clock.ways["regression"] = fitted.way
+            text = f"regression error {fitted.error.mean():.3f}"
+            yield Progress(START_NETWORKS, last + fitted.iteration, last + to_fit, text)
+        else:
+            yield Progress(START_NETWORKS, last, last + to_fit, waiting)
+    return begins[0]
+
+
+def _ending(steps: Generator[T, None, R], end: Callable[[R], object]) -> Iterator[T]:
+    """The steps of a generator; `end` is told what it returns."""
+    end((yield from steps))
 
 
 def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device) -> dict[str, Tensor]:

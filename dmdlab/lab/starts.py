@@ -7,17 +7,19 @@ Both fits begin at the run's own teacher's (or start network's) parameters. Wher
 matched with data of its class only.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
+from dmdlab.device import stopping
 from dmdlab.device.compiling import Way
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
 from dmdlab.lab.evaluate import flow_map, noise_labels
+from dmdlab.lab.start_networks import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of
@@ -28,24 +30,30 @@ from dmdlab.transport import assignment
 
 def fit_starts(
     group: Group, law: Law, rows: Tensor, store: Store, device: torch.device, way: Way | None = None
-) -> Generator[FitStep, None, Tensor]:
+) -> Generator[FitStep | None, None, Tensor]:
     """The parameters (e, P), on the CPU, that every member's student starts at (a random one draws its own).
 
     rows: those of `group.networks`, (networks, P). Starts that are fitted come from the store where it has them, else
-    they are made and kept; yields the progress of that.
+    they are made and kept; yields the progress of that, None while another sweep makes one of them.
     """
     begins = rows.cpu()[group.begins]
-    found = {e.fit_id: row for e in group.fits if (row := store.fit(e)) is not None}
-    missing = [e for e in group.fits if e.fit_id not in found]
-    if missing:
-        first = group.shared
+    first, fits = group.shared, {e.fit_id: e for e in group.fits}
+
+    def make(ids: Sequence[str]) -> Iterator[FitStep]:
+        missing, checkpoint = [fits[id] for id in ids], store.networks_checkpoint(ids, device)
         own = begins[[group.members.index(e) for e in missing]]
         fresh = denoiser_of(own, law, first.network, device, classes_told(first, law))
-        pairs = fit_pairs(missing, law, fresh, device)
-        yield from fit(first, [e.seed for e in missing], fresh, pairs, way=way)
-        for e, row in zip(missing, fresh.network.flat.detach().cpu(), strict=True):
-            found[e.fit_id] = row.clone()
-            store.keep_fit(e, found[e.fit_id])
+        pairs, kept = fit_pairs(missing, law, fresh, device), checkpoint.load(before=first.student.regression)
+        with stopping.until_kept(), checkpoint.going_on():
+            for step in fit(first, [e.seed for e in missing], fresh, pairs, way=way, kept=kept):
+                yield step
+                if step.iteration < first.student.regression:
+                    checkpoint.offer(step.state)
+            for e, row in zip(missing, fresh.network.flat.detach().cpu(), strict=True):
+                store.keep_fit(e, row.clone())
+            checkpoint.clear()
+
+    found = yield from made_once(store, list(fits), lambda id: store.fit(fits[id]), make)
     for i, e in enumerate(group.members):
         if e.fit_id in found:
             begins[i] = found[e.fit_id]

@@ -4,7 +4,7 @@
     OUT/pairs/<law>-d<dim>-n<samples>-s<seed>-<id>.npz      what the students of one teacher are measured against
     OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz        what every measure reads on a teacher under known remaps
     OUT/teachers/<id>.safetensors                           trained start networks, and starts that were fitted
-    OUT/checkpoints/<hash of the runs>.safetensors          ensembles in mid-training, every member a row of each tensor
+    OUT/checkpoints/<hash of the ids>.safetensors           ensembles in mid-training (`dmdlab.lab.checkpoint`)
     OUT/leases/                                             who is at what (`dmdlab.records.leases`), while somebody is
 
 Everything is written under a temporary name and renamed whole, with its checksums (`dmdlab.records.checksums`); where
@@ -16,22 +16,21 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dmdlab.config import RESULT_VERSION, Experiment, InputError, fingerprint, map_keys
-from dmdlab.device.environment import versions
 from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
+from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.records.checksums import KEY, Damaged, check_weights, kept_in_npz, of_weights, save_npz, write_checksums
 from dmdlab.records.kept_arrays import npz_opens, read_npz
 from dmdlab.records.record import (
@@ -43,19 +42,11 @@ from dmdlab.records.record import (
     load_record,
     shared_arrays,
 )
-from dmdlab.records.writing import replacing, write_json
+from dmdlab.records.writing import replacing_in, write_json
 from dmdlab.trouble import writing
-
-EVERY_SECONDS = 15.0
-"""Time between two checkpoints of one ensemble at least (ours: shorter trainings never write one)."""
 
 LOOKS = 3
 """Times that a finished run is looked at before it is said to be damaged (ours)."""
-
-COST = 0.05
-"""Part of that time which writing may take; what takes longer is written less often (ours)."""
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -102,6 +93,10 @@ class Store:
         """The ids of all runs that stand here."""
         return {path.parent.name.rpartition("-")[2] for path in (self.out / "runs").glob("[!.]*/summary.json")}
 
+    def network_ids(self) -> set[str]:
+        """The ids of all start networks and fitted starts that are kept here."""
+        return {path.stem for path in (self.out / "teachers").glob("[!.]*.safetensors")}
+
     def record(self, experiment: Experiment) -> Record:
         """A finished run, read back. Raises `InputError` where it is not."""
         return load_record(self.folder(experiment))
@@ -122,7 +117,7 @@ class Store:
             return False
         head = {"format": FORMAT, "result_version": RESULT_VERSION, "id": result.experiment.id}
         head["pairs"] = self._pairs(result.experiment).name
-        with _new(folder, _whole) as partial:
+        with replacing_in(folder, _whole) as partial:
             partial.mkdir()
             made = partial.stat()
             write_json(partial / "experiment.json", spelled_out(result.experiment))
@@ -166,17 +161,17 @@ class Store:
         """
         return self._row(experiment.teacher_id)
 
-    def keep_start(self, experiment: Experiment, row: Tensor) -> None:
-        """Keep a trained start network's parameters (P,)."""
-        self._keep_row(experiment.teacher_id, row)
+    def keep_start(self, experiment: Experiment, row: Tensor) -> bool:
+        """Keep a trained start network's parameters (P,), unless it is there; returns whether it did."""
+        return self._keep_row(experiment.teacher_id, row)
 
     def fit(self, experiment: Experiment) -> Tensor | None:
         """The same of a student's start that is fitted to pairs."""
         return self._row(experiment.fit_id)
 
-    def keep_fit(self, experiment: Experiment, row: Tensor) -> None:
-        """Keep such a start's parameters (P,)."""
-        self._keep_row(experiment.fit_id, row)
+    def keep_fit(self, experiment: Experiment, row: Tensor) -> bool:
+        """The same of such a start."""
+        return self._keep_row(experiment.fit_id, row)
 
     def _row(self, id: str) -> Tensor | None:
         path = self._network(id)
@@ -192,11 +187,13 @@ class Store:
             raise InputError(f"{path}: damaged (parameters {about}, expected a row); delete it, and it is trained anew")
         return row
 
-    def _keep_row(self, id: str, row: Tensor) -> None:
-        held = {"parameters": row.contiguous()}
-        with _new(self._network(id)) as partial:
+    def _keep_row(self, id: str, row: Tensor) -> bool:
+        path, held = self._network(id), {"parameters": row.contiguous()}
+        with replacing_in(path, _sound) as partial:
             save_file(held, partial)
             save_file(held, partial, metadata={KEY: of_weights(partial)[0]})
+            made = partial.stat()
+        return os.path.samestat(made, path.stat())
 
     def _network(self, id: str) -> Path:
         return self.out / "teachers" / f"{id}.safetensors"
@@ -210,7 +207,7 @@ class Store:
     def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> bool:
         """Keep those arrays, unless whole ones are there: runs were measured against these. Returns whether it did."""
         path, names = self._pairs(experiment), shared_arrays(experiment.teacher.condition)
-        with _new(path, lambda old: npz_opens(old, names)) as partial:
+        with replacing_in(path, lambda old: npz_opens(old, names)) as partial:
             save_npz(partial, {name: arrays[name] for name in names})
             made = partial.stat()
         return os.path.samestat(made, path.stat())
@@ -228,7 +225,7 @@ class Store:
     def keep_calibration(self, experiment: Experiment, id: str, found: Calibrated) -> None:
         """Keep a calibration, with what determines it."""
         arrays = found.found.to_arrays()
-        with _new(self.calibration_path(experiment, id)) as partial:
+        with replacing_in(self.calibration_path(experiment, id)) as partial:
             save_npz(partial, {"about": np.array(json.dumps(found.row)), **arrays})
 
     def calibration_path(self, experiment: Experiment, id: str) -> Path:
@@ -238,86 +235,26 @@ class Store:
 
     # --- runs in mid-training
 
-    def checkpoint(self, group: Group, device: torch.device) -> "Checkpoint":
+    def checkpoint(self, group: Group, device: torch.device) -> Checkpoint:
         """Where the training of these runs is kept on the way, and goes on from."""
-        return Checkpoint(self, group, device)
+        return Checkpoint(self.out, group.ids, device, self.finished_ids)
+
+    def networks_checkpoint(self, ids: Sequence[str], device: torch.device) -> Checkpoint:
+        """The same of start networks or fits of these ids."""
+        return Checkpoint(self.out, ids, device, self.network_ids)
 
     def has_checkpoints(self) -> bool:
         """Whether something goes on from a checkpoint here."""
         return any((self.out / "checkpoints").glob("[!.]*.safetensors"))
 
 
-class Checkpoint:
-    """The checkpoints in a store that concern a group, on this device.
-
-    Rows belong to members, so any part of an ensemble finds its rows again, however runs are grouped next time. A file
-    is used only by the same versions, on the same kind of device; it goes when all its runs are finished.
-    """
-
-    def __init__(self, store: Store, group: Group, device: torch.device, every: float = EVERY_SECONDS) -> None:
-        self.store, self.group, self.every = store, group, every
-        self.folder = store.out / "checkpoints"
-        self.path = self.folder / f"{fingerprint(dict.fromkeys(group.ids))}.safetensors"
-        self.maker = json.dumps({"result_version": RESULT_VERSION, "device": device.type, **versions()}, sort_keys=True)
-        self.last, self.wait = time.monotonic(), every
-
-    def load(self) -> State | None:
-        """What was kept of these runs, a row for each in their order; None when nothing usable was."""
-        found = [state for path in self._files() if (state := self._read(path)) and "place" in state]
-        return max(found, key=lambda state: int(state["place"][0, 0]), default=None)
-
-    def offer(self, state: Callable[[], State]) -> None:
-        """Keep `state()` if the last one is old enough."""
-        if time.monotonic() - self.last >= self.wait:
-            started = time.monotonic()
-            self.save(state())
-            self.wait = self.every * max(1.0, (self.last - started) / (COST * EVERY_SECONDS))
-
-    def save(self, state: State) -> None:
-        """Keep this state."""
-        rows = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
-        with _new(self.path) as partial:
-            save_file(rows, partial, metadata={"ids": json.dumps(self.group.ids), "maker": self.maker})
-        self.last = time.monotonic()
-
-    def clear(self) -> None:
-        """Remove the files of these runs in which no unfinished run has a row."""
-        own = set(self.group.ids)
-        for path in self._files():
-            ids = set(_ids(path))
-            if ids & own and ids <= self.store.finished_ids():
-                path.unlink(missing_ok=True)
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("[!.]*.safetensors"))
-
-    def _read(self, path: Path) -> State | None:
-        """What a file holds of these runs; None where it lacks one, is of another maker or cannot be read."""
-        try:
-            ids, maker = _about(path)
-            if maker != self.maker or not set(self.group.ids) <= set(ids):
-                return None
-            rows = [ids.index(own) for own in self.group.ids]
-            with safe_open(path, "pt") as file:
-                return {name: file.get_tensor(name)[rows] for name in list(file.keys())}
-        except (SafetensorError, OSError, IndexError):  # another sweep may have removed it by now
-            return None
-
-
-def _ids(path: Path) -> list[str]:
-    """The runs of a file; none for one that is no checkpoint."""
-    return _about(path)[0]
-
-
-def _about(path: Path) -> tuple[list[str], str]:
-    """The runs of a file and what wrote it; nothing for one that is no checkpoint."""
+def _sound(path: Path) -> bool:
+    """Whether a file of parameters is whole."""
     try:
-        with safe_open(path, "pt") as file:
-            head = file.metadata() or {}
-            ids = json.loads(head.get("ids", "[]"))
-    except (SafetensorError, OSError, ValueError):
-        return [], ""
-    return (ids, head.get("maker", "")) if isinstance(ids, list) else ([], "")
+        check_weights(path)
+    except (Damaged, OSError):
+        return False
+    return True
 
 
 def _whole(folder: Path) -> bool:
@@ -326,12 +263,3 @@ def _whole(folder: Path) -> bool:
         return load_record(folder).whole()
     except InputError:
         return False
-
-
-@contextmanager
-def _new(path: Path, stays: Callable[[Path], bool] | None = None) -> Iterator[Path]:
-    """`replacing` in a folder that is made when missing."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, stays) as partial:
-        yield partial

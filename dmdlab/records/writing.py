@@ -46,6 +46,15 @@ def replacing(path: Path, stays: Callable[[Path], bool] | None = None) -> Iterat
         _remove(partial)
 
 
+@contextmanager
+def replacing_in(path: Path, stays: Callable[[Path], bool] | None = None) -> Iterator[Path]:
+    """`replacing` in a folder that is made when missing."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, stays) as partial:
+        yield partial
+
+
 def _never(folder: Path) -> bool:
     return False
 

@@ -1,6 +1,7 @@
 """Random numbers of a training, each member's from its own generators, many steps at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,19 @@ from dmdlab.randomness import generator
 
 Draw = Callable[[torch.Generator, int], Tensor | tuple[Tensor, ...]]
 """One member's numbers for so many steps, (steps, ...), or several such that are drawn together."""
+
+
+class Foreign(ValueError):
+    """A state to go on from is not of this training."""
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """Turn whatever taking up a state that does not fit raises into `Foreign`."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise Foreign(" ".join(str(error).split())[:200]) from None
 
 
 class Source(NamedTuple):
@@ -52,11 +66,26 @@ class Draws:
 
     def restore(self, states: Tensor, given_out: int) -> None:
         """Go on from where `state` was taken."""
+        if not 0 <= given_out <= self.steps or states.shape[1] != len(self.sources):
+            raise ValueError(f"{given_out} of {self.steps} steps of {states.shape[1]} streams")
         for i, source in enumerate(self.sources):
             for own, state in zip(source.generators, states[:, i], strict=True):
                 own.set_state(state.clone())  # torch reads a view from the start of its storage
         self._draw()
         self.given_out = given_out
+
+    def kept(self, done: int) -> dict[str, Tensor]:
+        """`state` with the number of steps that a training has done, each tensor with the members first."""
+        states, given_out = self.state()
+        return {"streams": states, "place": torch.tensor([done, given_out]).expand(len(states), 2)}
+
+    def put(self, kept: Mapping[str, Tensor], before: int) -> int:
+        """Go on from what `kept` gave; returns the steps done, which are less than `before`."""
+        done, given_out = map(int, kept["place"][0].tolist())
+        if not 0 <= done < before:
+            raise ValueError(f"{done} of {before} steps done")
+        self.restore(kept["streams"], given_out)
+        return done
 
     def _states(self) -> Tensor:
         return torch.stack([torch.stack([g.get_state() for g in s.generators]) for s in self.sources], dim=1)

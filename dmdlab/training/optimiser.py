@@ -26,6 +26,16 @@ class Trained(NamedTuple):
     square: Tensor
     counts: Tensor
 
+    def rows(self, name: str, size: int) -> dict[str, Tensor]:
+        """What a checkpoint keeps, under names that begin with `name`: without what aligns rows of `size` numbers."""
+        return {f"{name}.{key}": value if key == "counts" else value[:, :size] for key, value in self._asdict().items()}
+
+    @staticmethod
+    def of(name: str, rows: Mapping[str, Tensor]) -> "Trained":
+        """From what `rows` gave."""
+        parameters, mean, square = (aligned(rows[f"{name}.{key}"]) for key in ("parameters", "mean", "square"))
+        return Trained(parameters, mean, square, rows[f"{name}.counts"])
+
 
 def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
     """Learning-rate factor at `step` (from 0): linear warm-up, then 'constant' or 'cosine' to 0 at `total`."""

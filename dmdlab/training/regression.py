@@ -8,20 +8,22 @@ or the first step of a student that starts at another level, by AdamW. What it a
 pairs that no map makes leave a start that has shrunk.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
+from dmdlab.device import stopping
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.draws import Draws, block_steps, picked
+from dmdlab.training.draws import Draws, block_steps, going_on, picked
 from dmdlab.training.levels import levels_of, scaled
 from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
 from dmdlab.training.teacher import denoising_loss
@@ -37,11 +39,13 @@ class FitPairs(NamedTuple):
 
 @dataclass(frozen=True)
 class FitStep:
-    """After `iteration` iterations: each member's error (e,), averaged since the last report; how they were run."""
+    """After `iteration` iterations: each member's error (e,), averaged since the last report; how they were run; the
+    state to go on from, as of `TeacherStep`."""
 
     iteration: int
     error: Tensor
     way: Way
+    state: Callable[[], dict[str, Tensor]]
 
 
 def fit(
@@ -51,12 +55,13 @@ def fit(
     pairs: FitPairs,
     report_every: int = 200,
     way: Way | None = None,
+    kept: Mapping[str, Tensor] | None = None,
 ) -> Iterator[FitStep]:
     """Fit `denoiser` in place from where it stands, member i on its own pairs, a batch of them drawn by the stream of
     seeds[i] at a time; yields progress, and at the end, in between which its parameters are those of the last progress.
 
     Everything but seeds and pairs comes from `experiment`. Device: that of denoiser and pairs. way: as for
-    `Distillation`.
+    `Distillation`. kept: the `FitStep.state` to go on from; raises `Foreign` as there.
     """
     config, total, network = experiment.teacher, experiment.student.regression, denoiser.network
     device = network.flat.device
@@ -70,14 +75,24 @@ def fit(
     repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
     draws = _batches(pairs, config.batch, [generator(s, "regression", device=device) for s in seeds])
     reported = 0
-    for i in range(1, total + 1):
+    if kept is not None:
+        with going_on():
+            repeated.put(FitState(Trained.of("network", kept), kept["total"]))
+            reported = draws.put(kept, total)
+    for i in range(reported + 1, total + 1):
         repeated((*next(draws), optimiser.sizes(i - 1, 1)))
-        if i % report_every == 0 or i == total:
-            now = repeated.state
+        if i % report_every == 0 or i == total or stopping.asked():
+            now, size = repeated.state, network.flat.shape[1]
             network.load_rows(now.trained.parameters)
-            yield FitStep(i, now.total / (i - reported), repeated.way)
+            error, reported = now.total / (i - reported), i
             now.total.zero_()
-            reported = i
+            yield FitStep(i, error, repeated.way, partial(_kept, repeated, draws, i, size))
+
+
+def _kept(repeated: "Repeated[FitState]", draws: Draws, done: int, size: int) -> dict[str, Tensor]:
+    """The state after `done` iterations of networks of `size` parameters."""
+    now = repeated.state
+    return {"total": now.total} | now.trained.rows("network", size) | draws.kept(done)
 
 
 class FitState(NamedTuple):
