@@ -1,0 +1,54 @@
+"use strict";
+/* The glossary, from the program's own table of measures, and what is known of how this page was made. */
+(function (dmdlab) {
+  const page = (dmdlab.page ??= {});
+
+  function glossary(model) {
+    const { el } = page.dom;
+    const { number } = page.words;
+    const place = document.querySelector("[data-glossary]");
+    for (const [key, metric] of Object.entries(model.payload.glossary)) {
+      const range = `${metric.lowest === null ? "-infinite" : number(metric.lowest)} to ${metric.highest === null ? "infinite" : number(metric.highest)}`;
+      const best = metric.best === null || metric.best === undefined ? "" : `; a copy ${number(metric.best)}`;
+      place.append(
+        el(
+          "div",
+          { id: `word-${key}` },
+          el("dt", { text: key }),
+          el("dd", { text: metric.reads_as }),
+          el("dd", { class: "soft", text: metric.definition }),
+          el("dd", { class: "soft", text: `range ${range}; chance ${metric.chance}${best}` }),
+        ),
+      );
+    }
+  }
+
+  function about(model) {
+    const { el, put } = page.dom;
+    const { made, left_out: leftOut, question } = model.payload;
+    const place = document.querySelector("[data-about]");
+    const agreement = el("p", { "data-agreement": "", text: "Comparing this browser with PyTorch ..." });
+    put(
+      place,
+      question ? el("p", { text: question }) : null,
+      agreement,
+      leftOut.length > 0 ? el("p", { text: "Left out of this file:" }) : null,
+      leftOut.length > 0 ? el("ul", {}, ...leftOut.map((words) => el("li", { text: words }))) : null,
+      el("p", {
+        class: "soft",
+        text: `Made by dmdlab ${made.version ?? ""}${made.commit ? ` (${String(made.commit).slice(0, 12)})` : ""} on ${made.date ?? "an unknown day"}; ${made.hardware ?? "unknown hardware"}.`,
+      }),
+      made.command ? el("p", {}, el("code", { text: made.command })) : null,
+      el("p", { class: "soft", text: "This file loads nothing from the network and sends nothing." }),
+    );
+    const check = () => {
+      const run = model.living[0] ?? model.opening;
+      const found = dmdlab.numerics.agreement(model.scene, run.id);
+      agreement.textContent = `“${run.label}”: ${found.words}`;
+      agreement.dataset.ok = String(found.ok);
+    };
+    setTimeout(check, 1200);
+  }
+
+  page.about = { glossary, about };
+})((globalThis.dmdlab ??= {}));

@@ -1,0 +1,47 @@
+"use strict";
+/* A figure of a scene: panels, a read-out that is spoken, controls, and what can be saved of it. */
+(function (dmdlab) {
+  const page = (dmdlab.page ??= {});
+
+  /**
+   * Fills the place that the document keeps for a figure.
+   * @param name of the scene. @param options `panels` nodes, `layout` class of their grid, `below` nodes, `controls` nodes,
+   *   `rows()` -> rows for CSV.
+   * @returns {node, say(text), find(parts)}: `say` sets the read-out, `find` the finding beside the figure.
+   */
+  function create(name, options) {
+    const { el, put, sentence } = page.dom;
+    const place = document.querySelector(`[data-figure="${name}"]`);
+    const readout = el("p", { class: "readout", role: "status", "aria-live": "polite" });
+    const picture = el(
+      "div",
+      { class: "picture" },
+      el("div", { class: `panels ${options.layout ?? "two"}` }, ...options.panels),
+      ...(options.below ?? []),
+      readout,
+    );
+    const saving = el(
+      "div",
+      { class: "saving", "data-control": "export" },
+      page.controls.button("export", "PNG", () => page.save.picture(picture, `dmdlab-${name}`), {
+        "aria-label": `Save the figure ${name} as PNG`,
+      }),
+      options.rows
+        ? page.controls.button("export", "CSV", () => page.save.table(options.rows(), `dmdlab-${name}`), {
+            "aria-label": `Save the numbers of the figure ${name} as CSV`,
+          })
+        : null,
+    );
+    put(place, picture, el("div", { class: "controls" }, ...(options.controls ?? []), saving));
+    const finding = document.querySelector(`[data-finding="${name}"]`);
+    const quiet = page.dom.afterQuiet((text) => page.dom.say(readout, text), 120);
+    return {
+      node: place,
+      readout,
+      say: (text, now = false) => (now ? page.dom.say(readout, text) : quiet(text)),
+      find: (...parts) => finding && put(finding, ...sentence(...parts)),
+    };
+  }
+
+  page.figure = { create };
+})((globalThis.dmdlab ??= {}));

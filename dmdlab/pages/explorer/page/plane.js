@@ -1,0 +1,195 @@
+"use strict";
+/* A square piece of a plane on a canvas: sharp on every screen, painted once a frame at most and only when in sight. */
+(function (dmdlab) {
+  const page = (dmdlab.page ??= {});
+  const TURN = 2 * Math.PI;
+
+  /** Pixels of a plane: from values to places and back. */
+  function frame(size, centre, half) {
+    const unit = size / (2 * half);
+    return {
+      size,
+      unit,
+      x: (value) => size / 2 + (value - centre[0]) * unit,
+      y: (value) => size / 2 - (value - centre[1]) * unit,
+      back: (px, py) => [centre[0] + (px - size / 2) / unit, centre[1] - (py - size / 2) / unit],
+    };
+  }
+
+  /** Centre and half width of a square that holds all but the outermost share of these points (n x 2 each). */
+  function extent(arrays, share = 0.005, margin = 1.15) {
+    const xs = [];
+    const ys = [];
+    for (const points of arrays)
+      for (let i = 0; i < points.length; i += 2) {
+        if (Number.isFinite(points[i])) xs.push(points[i]);
+        if (Number.isFinite(points[i + 1])) ys.push(points[i + 1]);
+      }
+    const ends = (values) => {
+      values.sort((a, b) => a - b);
+      const at = (q) => values[Math.min(values.length - 1, Math.max(0, Math.round(q * (values.length - 1))))];
+      return values.length > 0 ? [at(share), at(1 - share)] : [-1, 1];
+    };
+    const [x0, x1] = ends(xs);
+    const [y0, y1] = ends(ys);
+    const half = (margin * Math.max(x1 - x0, y1 - y0)) / 2;
+    return { centre: [(x0 + x1) / 2, (y0 + y1) / 2], half: half > 0 ? half : 1 };
+  }
+
+  /**
+   * @param options `title` above; `label` for who does not see it; `paint(pen)`; `extent()` -> {centre, half};
+   *   `keys`: whether it takes the keyboard.
+   */
+  function create(options) {
+    const canvas = page.dom.el("canvas", { "aria-label": options.label, role: options.keys ? "application" : "img" });
+    if (options.keys) {
+      canvas.tabIndex = 0;
+      canvas.setAttribute("aria-roledescription", "plane");
+    }
+    const title = page.dom.el("p", { class: "title" }, ...[options.title ?? []].flat());
+    const node = page.dom.el("div", { class: "plane" }, title, canvas);
+    let here = frame(1, [0, 0], 1);
+    let seen = true;
+    let stale = true;
+
+    function paintNow() {
+      const size = canvas.clientWidth;
+      if (size === 0) return;
+      const scale = Math.min(3, globalThis.devicePixelRatio || 1);
+      const pixels = Math.round(size * scale);
+      if (canvas.width !== pixels || canvas.height !== pixels) canvas.width = canvas.height = pixels;
+      const ctx = canvas.getContext("2d");
+      ctx.setTransform(scale, 0, 0, scale, 0, 0);
+      ctx.clearRect(0, 0, size, size);
+      const { centre, half } = options.extent();
+      here = frame(size, centre, half);
+      options.paint(pen(ctx, here));
+      stale = false;
+    }
+
+    const soon = page.dom.oncePerFrame(() => (seen ? paintNow() : (stale = true)));
+    new ResizeObserver(soon).observe(canvas);
+    new IntersectionObserver(
+      ([entry]) => {
+        seen = entry.isIntersecting;
+        if (seen && stale) soon();
+      },
+      { rootMargin: "300px" },
+    ).observe(canvas);
+    page.theme.onChange((now) => (now ? paintNow() : soon()));
+    return {
+      node,
+      canvas,
+      title,
+      repaint: soon,
+      paintNow,
+      /** The place of a pointer's event, in the plane's own values. */
+      at(event) {
+        const box = canvas.getBoundingClientRect();
+        return here.back(event.clientX - box.left, event.clientY - box.top);
+      },
+      /** Where values lie on the screen, for tests and for what is laid over the plane. */
+      onScreen(x, y) {
+        const box = canvas.getBoundingClientRect();
+        return [box.left + here.x(x), box.top + here.y(y)];
+      },
+    };
+  }
+
+  /** What a paint function draws with: places are values of the plane. */
+  function pen(ctx, here) {
+    return {
+      ctx,
+      ...here,
+      /** Points (n x 2), each in its colour or all in one. */
+      dots(points, colours, radius = 2.4, alpha = 1) {
+        ctx.globalAlpha = alpha;
+        const one = typeof colours === "string";
+        if (one) ctx.fillStyle = colours;
+        for (let i = 0; 2 * i < points.length; i++) {
+          if (!one) ctx.fillStyle = colours[i];
+          ctx.beginPath();
+          ctx.arc(here.x(points[2 * i]), here.y(points[2 * i + 1]), radius, 0, TURN);
+          ctx.fill();
+        }
+        ctx.globalAlpha = 1;
+      },
+      /** A line through points (n x 2). */
+      line(points, colour, width = 1.5, dash = [], closed = false, fill = null) {
+        ctx.beginPath();
+        for (let i = 0; i < points.length; i += 2) ctx.lineTo(here.x(points[i]), here.y(points[i + 1]));
+        if (closed) ctx.closePath();
+        if (fill !== null) {
+          ctx.globalAlpha = 0.22;
+          ctx.fillStyle = fill;
+          ctx.fill();
+          ctx.globalAlpha = 1;
+        }
+        ctx.setLineDash(dash);
+        ctx.lineWidth = width;
+        ctx.strokeStyle = colour;
+        ctx.stroke();
+        ctx.setLineDash([]);
+      },
+      /** A mark that stands out of the points: 'dot', 'square' or 'cross', with a name. */
+      mark(x, y, colour, shape = "dot", name = "") {
+        const [px, py, r] = [here.x(x), here.y(y), 6.5];
+        ctx.beginPath();
+        if (shape === "square") ctx.rect(px - r + 1, py - r + 1, 2 * r - 2, 2 * r - 2);
+        else ctx.arc(px, py, r, 0, TURN);
+        ctx.fillStyle = colour;
+        ctx.lineWidth = 2.5;
+        ctx.strokeStyle = page.theme.colour("paper");
+        ctx.stroke();
+        ctx.fill();
+        ctx.lineWidth = 1;
+        ctx.strokeStyle = page.theme.colour("ink");
+        ctx.stroke();
+        if (name !== "") this.text(name, px + 9, py - 8);
+      },
+      text(words, px, py, colour = page.theme.colour("ink"), align = "left") {
+        ctx.font = "600 13px system-ui, sans-serif";
+        ctx.textAlign = align;
+        ctx.lineWidth = 3;
+        ctx.strokeStyle = page.theme.colour("paper");
+        ctx.strokeText(words, px, py);
+        ctx.fillStyle = colour;
+        ctx.fillText(words, px, py);
+      },
+      /** An arrow from a place along a step, in values of the plane. */
+      arrow(x, y, dx, dy, colour, width = 1.4) {
+        const [x0, y0, x1, y1] = [here.x(x), here.y(y), here.x(x + dx), here.y(y + dy)];
+        const long = Math.hypot(x1 - x0, y1 - y0);
+        if (!(long > 0.5)) return;
+        const [ux, uy, head] = [(x1 - x0) / long, (y1 - y0) / long, Math.min(6, 0.45 * long)];
+        ctx.strokeStyle = ctx.fillStyle = colour;
+        ctx.lineWidth = width;
+        ctx.beginPath();
+        ctx.moveTo(x0, y0);
+        ctx.lineTo(x1 - 0.6 * head * ux, y1 - 0.6 * head * uy);
+        ctx.stroke();
+        ctx.beginPath();
+        ctx.moveTo(x1, y1);
+        ctx.lineTo(x1 - head * ux - 0.55 * head * uy, y1 - head * uy + 0.55 * head * ux);
+        ctx.lineTo(x1 - head * ux + 0.55 * head * uy, y1 - head * uy - 0.55 * head * ux);
+        ctx.fill();
+      },
+      /** A little ruler in a corner that says how long one unit is. */
+      scale(length, words) {
+        const [x0, y0, wide] = [12, here.size - 12, length * here.unit];
+        ctx.strokeStyle = page.theme.colour("soft");
+        ctx.lineWidth = 1.5;
+        ctx.beginPath();
+        ctx.moveTo(x0, y0);
+        ctx.lineTo(x0 + wide, y0);
+        ctx.stroke();
+        ctx.font = "12px system-ui, sans-serif";
+        ctx.textAlign = "left";
+        ctx.fillStyle = page.theme.colour("soft");
+        ctx.fillText(words, x0, y0 - 5);
+      },
+    };
+  }
+
+  page.plane = { create, extent, frame };
+})((globalThis.dmdlab ??= {}));

@@ -1,0 +1,152 @@
+"use strict";
+/* The opening: scrolling carries noise to samples, by the teacher step by step and by the student at once. */
+(function (dmdlab) {
+  const page = (dmdlab.page ??= {});
+
+  /** The beat that is read, from the beats' middles on the screen: 0 the first, 0.5 half way to the second. */
+  function progress(middles, height) {
+    const eye = 0.6 * height;
+    if (middles.length === 0 || eye <= middles[0]) return 0;
+    for (let i = 1; i < middles.length; i++)
+      if (eye < middles[i]) return i - 1 + (eye - middles[i - 1]) / (middles[i] - middles[i - 1]);
+    return middles.length - 1;
+  }
+
+  /** What is shown at a beat: 0 noise, 1 the teacher has arrived, 2 the student, 3 the end. The first beat shows the end
+   * and is wound back on the way to the second. */
+  const shownAt = (beat) => (beat < 1 ? 3 * (1 - beat) : beat - 1);
+
+  const ramp = (value, from, to) => Math.min(1, Math.max(0, (value - from) / (to - from)));
+
+  /** How far a picture of noise level sigma is shrunk, so that noise and samples fill the same square. */
+  const shrink = (sigma, spread) => spread / Math.hypot(spread, sigma);
+
+  /** Points between two states of a path (arrays of n x 2), each shrunk by its level; `where` in 0 ... 1. */
+  function between(states, grid, spread, where) {
+    const at = where * (states.length - 1);
+    const k = Math.min(states.length - 2, Math.floor(at));
+    const part = at - k;
+    const [a, b] = [shrink(grid[k], spread) * (1 - part), shrink(grid[k + 1], spread) * part];
+    return states[k].map((value, i) => a * value + b * states[k + 1][i]);
+  }
+
+  function start(model, store) {
+    const { words } = page;
+    const story = document.querySelector("[data-story]");
+    const beats = [...story.querySelectorAll(".beat")];
+    let shown = 3;
+    let drawn = null;
+
+    function facts() {
+      const run = model.run(store.get("run"));
+      if (drawn?.run !== run) {
+        const points = model.points(run);
+        const maps = model.maps(run);
+        const sigma = run.noise.sigma_max;
+        drawn = {
+          run,
+          points,
+          spread: model.payload.laws[run.law].sigma_data || 1,
+          extent: model.extent(run),
+          states: maps ? maps.path(points.noise) : [points.noise, points.teacher],
+          grid: maps ? maps.grid : [sigma, 0],
+          leap: [points.noise, points.student],
+          leapGrid: [sigma, 0],
+        };
+      }
+      return drawn;
+    }
+
+    const planes = ["teacher", "student"].map((who) =>
+      page.plane.create({
+        title: page.dom.sentence([who, who === "teacher" ? "Teacher: many small steps" : "Student: one step"]),
+        label:
+          who === "teacher"
+            ? "The teacher's samples, coloured by their noise"
+            : "The student's samples, coloured by their noise",
+        extent: () => facts().extent,
+        paint(pen) {
+          const { run, spread, states, grid, leap, leapGrid } = facts();
+          const points =
+            who === "teacher"
+              ? between(states, grid, spread, ramp(shown, 0.1, 0.95))
+              : between(leap, leapGrid, spread, ramp(shown, 1.25, 1.9));
+          pen.dots(points, model.colours(run), pen.size > 260 ? 3 : 2);
+        },
+      }),
+    );
+    const figure = page.figure.create("opening", {
+      panels: planes.map((plane) => plane.node),
+      rows: () => page.pairsTable(model, model.run(store.get("run"))),
+    });
+
+    function follow() {
+      const rects = beats.map((beat) => beat.getBoundingClientRect());
+      const middles = rects.map((box) => box.top + box.height / 2);
+      const beat = page.dom.still() ? beats.length - 1 : progress(middles, innerHeight);
+      const wanted = shownAt(beat);
+      beats.forEach((one, i) => one.classList.toggle("now", i === Math.round(beat)));
+      const next = page.dom.still() || Math.abs(wanted - shown) < 0.004 ? wanted : shown + 0.16 * (wanted - shown);
+      if (next !== shown) {
+        shown = next;
+        for (const plane of planes) plane.repaint();
+        soon();
+      }
+    }
+
+    const soon = page.dom.oncePerFrame(follow);
+    addEventListener("scroll", soon, { passive: true });
+    addEventListener("resize", soon);
+    store.follow(["run"], () => {
+      const run = model.run(store.get("run"));
+      for (const plane of planes) plane.repaint();
+      document.querySelector("[data-run]").textContent =
+        `Shown first: ${model.payload.laws[run.law].words}; ${run.label}. ${model.points(run).n} of its pairs.`;
+      figure.find(...verdict(model, run));
+    });
+    follow();
+  }
+
+  /** Whether it copies, in one sentence with its numbers. */
+  function verdict(model, run) {
+    const { number, degrees } = page.words;
+    const cosine = run.metrics.pair_cosine?.value ?? null;
+    const angle = run.metrics.remap_angle;
+    if (cosine === null) return ["How much of the pairing is left is not known for this run."];
+    const law =
+      run.law_agrees === true
+        ? "Its samples cannot be told from the teacher's"
+        : run.law_agrees === false
+          ? "Its samples can still be told from the teacher's"
+          : "Whether its samples are right is not known";
+    const beyond = angle && angle.value !== null && angle.value >= 90;
+    const turn =
+      angle && angle.value !== null
+        ? `as much as turning it by ${degrees(angle.value, beyond)} would`
+        : `down to a pair cosine of ${number(cosine)}`;
+    return [
+      `${law}. And the colours? This student scrambled the noise `,
+      ["student", turn],
+      ` (pair cosine ${number(cosine)}, where 1 is a copy and 0 is chance). Why just so much is what this page is about.`,
+    ];
+  }
+
+  /** A run's pairs as a table. */
+  page.pairsTable = function (model, run) {
+    const points = model.points(run);
+    const apart = dmdlab.numerics.displacement(points.teacher, points.student);
+    return Array.from({ length: points.n }, (_, i) => ({
+      row: i,
+      noise_x: points.noise[2 * i],
+      noise_y: points.noise[2 * i + 1],
+      teacher_x: points.teacher[2 * i],
+      teacher_y: points.teacher[2 * i + 1],
+      student_x: points.student[2 * i],
+      student_y: points.student[2 * i + 1],
+      displacement: apart[i],
+      run: run.label,
+    }));
+  };
+
+  page.opening = { start, progress, shownAt, between, shrink, verdict };
+})((globalThis.dmdlab ??= {}));

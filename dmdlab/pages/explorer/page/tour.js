@@ -1,0 +1,109 @@
+"use strict";
+/* The guided tour: one sentence a step, each with the state of the page that shows it. */
+(function (dmdlab) {
+  const page = (dmdlab.page ??= {});
+
+  /** Steps {at, say, set}; those whose scene has nothing to show are left out. */
+  function steps(model) {
+    const last = model.axis("law.dim")?.values.at(-1);
+    const first = model.axis("law.dim")?.values[0];
+    const many = model.dims().at(-1);
+    return [
+      {
+        at: "opening",
+        say: "Every dot is one draw of noise, coloured by where it lies; scroll, and two machines turn it into samples.",
+      },
+      { at: "predict", say: "First vote: which noise made the marked sample?", set: { question: 1 } },
+      {
+        at: "noise",
+        say: "Here is one noise with its two destinations: the teacher's, along the blue path, and the student's, at once.",
+        set: { grid: false },
+      },
+      {
+        at: "noise",
+        say: "The whole plane as a grid: where the two pictures differ, the student has paired anew.",
+        set: { grid: true },
+      },
+      {
+        at: "training",
+        say: "The student begins as a blob and is pushed apart; press Play and watch the colours, which the loss never sees.",
+        set: { moment: 0 },
+      },
+      {
+        at: "fields",
+        say: "What pushes is the difference of two fields, and it is blind to which noise a sample came from.",
+        set: { when: 1 },
+      },
+      model.causes.some((axis) => axis.key === "student.init")
+        ? {
+            at: "cause",
+            say: "Started behind a turned noise the student ends with the same samples and another pairing: it keeps its start.",
+            set: { init: "rotated" },
+          }
+        : null,
+      last !== undefined
+        ? {
+            at: "dimension",
+            say: `In ${last} dimensions delta_e looks tiny; look at its ceiling before you believe it.`,
+            set: { dim: String(last) },
+          }
+        : null,
+      last !== undefined
+        ? {
+            at: "dimension",
+            say: `Back in ${first} the ruler is long, and the same student looks bad on it.`,
+            set: { dim: String(first) },
+          }
+        : null,
+      many !== undefined
+        ? {
+            at: "remap",
+            say: `Turn the noise by a known 45°: in ${many} dimensions some metrics still call that a copy.`,
+            set: { theta: 45, rulers: String(many), guess: false },
+          }
+        : null,
+      {
+        at: "circle",
+        say: "At last the paper's own circle: every angle has the same loss, so no loss can choose between copying and its opposite.",
+        set: { circle: 180 },
+      },
+    ]
+      .filter((step) => step !== null)
+      .slice(0, 11);
+  }
+
+  function start(model, store) {
+    const { dom } = page;
+    const bar = document.querySelector("[data-tour]");
+    const all = steps(model).slice(0, 10);
+    const text = dom.el("p", { "aria-live": "polite" });
+    const go = (by) => () => store.set({ tour: Math.min(all.length, Math.max(1, store.get("tour") + by)) });
+    const back = dom.el("button", { type: "button", text: "Back", onclick: go(-1) });
+    const next = dom.el("button", {
+      type: "button",
+      text: "Next",
+      onclick: () => (store.get("tour") >= all.length ? store.set({ tour: 0 }) : go(1)()),
+    });
+    const end = dom.el("button", { type: "button", text: "End the tour", onclick: () => store.set({ tour: 0 }) });
+    bar.append(text, back, next, end);
+    bar.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") store.set({ tour: 0 });
+    });
+    let shown = 0;
+    store.follow(["tour"], () => {
+      const k = Math.min(store.get("tour"), all.length);
+      bar.hidden = k === 0;
+      if (k === 0 || k === shown) return void (shown = k);
+      const step = all[k - 1];
+      shown = k;
+      dom.say(text, `${k} of ${all.length}. ${step.say}`);
+      next.textContent = k === all.length ? "Done" : "Next";
+      back.disabled = k === 1;
+      if (step.set) store.set(step.set);
+      page.scrollTo(step.at);
+    });
+    return { begin: () => (store.set({ tour: 1 }), setTimeout(() => next.focus(), 50)), count: all.length };
+  }
+
+  page.tour = { start, steps };
+})((globalThis.dmdlab ??= {}));

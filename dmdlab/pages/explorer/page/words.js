@@ -1,0 +1,47 @@
+"use strict";
+/* Numbers as text, by the rules of the Python package, so that page, report and terminal agree. */
+(function (dmdlab) {
+  const page = (dmdlab.page ??= {});
+
+  /** Three digits, '–' for none; a power of ten only from a billion on and below 0.0001. */
+  function number(value) {
+    if (value === null || value === undefined || Number.isNaN(value)) return "–";
+    if (!Number.isFinite(value)) return value > 0 ? "infinite" : "-infinite";
+    const size = Math.abs(value);
+    if (size >= 100 && size < 1e9) return value.toFixed(0);
+    if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
+      const [digits, power] = value.toExponential(2).split("e");
+      return `${String(Number(digits))}e${power[0]}${power.slice(1).padStart(2, "0")}`;
+    }
+    return String(Number(value.toPrecision(3)));
+  }
+
+  /** '1 degree', '30 degrees'. */
+  function degrees(angle, beyond = false) {
+    if (beyond) return "90 degrees or more";
+    if (angle > 0 && angle <= 0.5) return "less than half a degree";
+    const whole = Math.round(angle);
+    return `${whole} degree${whole === 1 ? "" : "s"}`;
+  }
+
+  const percent = (share) => `${Math.round(100 * share)} %`;
+
+  /** A place of the plane: '(0.42, -1.1)'. */
+  const place = (x, y) => `(${number(Number(x.toFixed(2)))}, ${number(Number(y.toFixed(2)))})`;
+
+  /** 'a, b and c'. */
+  function listed(items) {
+    return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
+  }
+
+  /** The value of a setting, short. */
+  function setting(value) {
+    return typeof value === "number"
+      ? value !== 0 && Math.abs(value) < 0.01
+        ? value.toExponential(0).replace("e-", "e-")
+        : String(value)
+      : String(value);
+  }
+
+  page.words = { number, degrees, percent, place, listed, setting };
+})((globalThis.dmdlab ??= {}));
