@@ -34,7 +34,7 @@ from dmdlab.training.terms import TERMS
 
 # --- defaults
 
-PINNED = {2: "604d82bd49"}
+PINNED = {2: "f57a2dd0b2"}
 """By version of results: a hash of all defaults."""
 
 

@@ -57,6 +57,7 @@ OTHER: dict[str, Any] = {
     "measure.bases": 3,
     "measure.checkpoints": 5,
     "measure.turns": True,
+    "measure.keep": 3,
     "seed": 1,
 }
 """A valid value other than the default for every key."""

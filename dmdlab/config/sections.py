@@ -216,3 +216,10 @@ class MeasureConfig(Section):
     turns: bool = Field(
         False, description="whether one turn of the noise is fitted, too (rotation_explained; not cheap)"
     )
+    keep: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="moments of training, start and end among them, whose student and fake score are kept (ours); 0: "
+        "the student at its end",
+    )

@@ -7,7 +7,7 @@ what it makes on the way.
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ from dmdlab.lab.evaluate import (
     teacher_pairs,
 )
 from dmdlab.lab.local import gaussian_readings, local_readings
+from dmdlab.lab.moments import Moments, kept_iterations
 from dmdlab.lab.own import own_pairings
 from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.starts import fit_starts
@@ -128,7 +129,8 @@ def run_group(
     own_later = partial(later_noises, distillation.student, seeds, law.dim)
     later = own_later(first.measure.samples)
     curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place], own_label, later)
-    yield from _distil(group, distillation, curves, store, device)
+    moments = Moments(kept_iterations(first, curve_iterations(first)))
+    yield from _distil(group, distillation, curves, moments, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
     clock.ways["distillation"] = distillation.way
     del distillation, rows
@@ -174,19 +176,24 @@ def run_group(
         )
         calibrated = stored_calibration(store, experiment, device) if reading.measurable else None
         result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)
+        if reading.measurable:
+            result = replace(result, moments=moments.of(i, student.network))
         clock.lap("measures")
         yield result
 
 
 def _distil(
-    group: Group, distillation: Distillation, curves: Curves, store: Store, device: torch.device
+    group: Group, distillation: Distillation, curves: Curves, moments: Moments, store: Store, device: torch.device
 ) -> Iterator[Progress]:
-    """Train to the end, from where the store's checkpoint stands if it holds these runs; fills `curves`."""
+    """Train to the end, from where the store's checkpoint stands if it holds these runs; fills `curves`, `moments`."""
     checkpoint, k = store.checkpoint(group, device), group.shared.fake_score.updates
     if kept := checkpoint.load():
         with checkpoint.going_on():
             distillation.restore(kept)
             curves.restore(kept)
+            moments.restore(kept)
+    else:
+        moments.add(0, distillation)
     last = distillation.cycles * k
     yield Progress(DISTILLING, distillation.done * k, last)
     pulses = [last * i // PULSES for i in range(1, PULSES + 1)]
@@ -195,9 +202,10 @@ def _distil(
         for iteration in distillation.run(sorted({*due, *pulses})):
             if (due and iteration >= due[0]) or iteration == last:
                 curves.add(distillation.report(), distillation.student)
+                moments.add(iteration, distillation)
                 due = [at for at in due if at > iteration]
             yield Progress(DISTILLING, iteration, last, curves.text())
-            checkpoint.offer(lambda: distillation.state() | curves.state())
+            checkpoint.offer(lambda: distillation.state() | curves.state() | moments.state())
 
 
 def _train_starts(

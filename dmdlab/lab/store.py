@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,15 @@ LOOKS = 3
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run leaves behind. curve: by column; student: (n, d); a failed run has no student and no weights."""
+    """What one run leaves behind. curve: by column; student: (n, d); moments: as `Moments.of` gives them; a failed run
+    has no student and no weights."""
 
     experiment: Experiment
     summary: dict[str, Any]
     curve: dict[str, list[float]]
     student: np.ndarray | None
     weights: dict[str, Tensor]
+    moments: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Store:
@@ -129,6 +131,8 @@ class Store:
             if result.student is not None:
                 np.save(partial / "student.npy", result.student)
                 save_file(result.weights, partial / "student.safetensors")
+            if result.moments:
+                save_file(result.moments, partial / "moments.safetensors")
             write_json(partial / "summary.json", head | result.summary)
             write_checksums(partial, self._shared(result))
         return os.path.samestat(made, folder.stat())

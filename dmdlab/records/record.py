@@ -6,6 +6,7 @@
         curve.csv             the training curve, a row a checkpoint
         student.npy           the student's outputs, (n, d) float32
         student.safetensors   the student's weights
+        moments.safetensors   where measure.keep asks for them: its and the fake score's on the way (`Record.moments`)
         summary.json          status, measurements, and the names of what the run shares with others
         checksums.json        of these files, and of those that it shares (`dmdlab.records.checksums`):
     OUT/pairs/<name>.npz        noise, teacher, one_step, reference, data, each (n, d) float32, and for conditional
@@ -34,6 +35,7 @@ from dmdlab.pairing.files import read_calibration
 from dmdlab.records.checksums import Damaged, check_npz
 from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_npz, whole
 from dmdlab.records.kept_json import is_plain, read_json
+from dmdlab.records.kept_weights import read_weights
 from dmdlab.trouble import told
 
 FORMAT = 3
@@ -133,6 +135,16 @@ class Record:
         with whole(path := self.folder / "student.npy"), path.open("rb") as file:
             found: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
         return found
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The student's parameters by name, in no order. Raises `InputError` where they are lost."""
+        return read_weights(self.folder / "student.safetensors")
+
+    def moments(self) -> dict[str, np.ndarray]:
+        """What `measure.keep` kept on the way: "iteration" (m,), and "student.<parameter>" and "fake.<parameter>",
+        (m, ...) each; empty where nothing was kept. Raises `InputError` where it is damaged."""
+        path = self.folder / "moments.safetensors"
+        return read_weights(path) if path.is_file() else {}
 
     def pairs(self) -> Pairs:
         """The arrays named in `ARRAYS` as they are measured. Raises `InputError` for a failed run."""
