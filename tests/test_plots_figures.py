@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import PLOTS, draw, save, save_plot
+from dmdlab.plots.clouds import noise_colours
 from dmdlab.plots.components import correlations, noise_directions, principal_frame
-from dmdlab.plots.panels import has_plane, noise_colours
+from dmdlab.plots.panels import has_plane
 from dmdlab.plots.style import SIZES
 from dmdlab.records.cells import cells_of_starts
 

@@ -30,21 +30,37 @@ def draw_displacements(samples: Sequence[Sample], source: str, scale: Size = PAP
 
 def _draw(axes: Axes, sample: Sample, scale: Size) -> None:
     """The scatter of one sample with its two lines."""
-    pairs = sample.pairs
-    if pairs.one_step is None:
-        raise InputError(f"{sample.name}: no one_step array (the teacher's one-step outputs at the same noise).")
-    teacher = pairs.teacher.astype(np.float64)
-    before, after = (np.sqrt(((outputs - teacher) ** 2).sum(axis=1)) for outputs in (pairs.one_step, pairs.student))
-    random = float(np.sqrt(RowMoments.of(pairs.teacher, pairs.student).total().e_independent))
-    dots: dict[str, Any] = {"color": sample.colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
-    axes.plot(before[:_POINTS], after[:_POINTS], ".", gid="pairs", rasterized=True, **dots)
-    top = 1.06 * max(float(np.quantile(before, 0.999)), float(np.quantile(after, 0.999)), random)
+    nearer = draw_displacement(axes, [sample], scale)[0]
+    axes.set_title(f"{sample.name}\n{100 * nearer:.0f} % came nearer")
+
+
+def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> list[float]:
+    """The scatter of samples of one teacher with the line of equality and, for the first, that of random pairs; returns
+    the share of each that came nearer. Raises `InputError` where the one-step outputs are missing."""
+    found, random = [_distances(sample) for sample in samples], 0.0
+    for sample, (before, after) in zip(samples, found, strict=True):
+        dots: dict[str, Any] = {"color": sample.colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
+        axes.plot(before[:_POINTS], after[:_POINTS], ".", gid="pairs", rasterized=True, **dots)
+        costs = RowMoments.of(sample.pairs.teacher, sample.pairs.student).total()
+        random = random or float(np.sqrt(costs.e_independent))
+    tops = [float(np.quantile(distances, 0.999)) for own in found for distances in own]
+    top = 1.06 * max(*tops, random)
     thin: dict[str, Any] = {"color": GREY, "lw": 0.6 * scale.line}
     axes.plot([0, top], [0, top], zorder=3, gid="equal", **thin)
     axes.axhline(random, ls=(0, (4, 2)), zorder=3, gid="random", **thin)
     axes.annotate("random pair", (0, random), (3, 2), textcoords="offset points", color=GREY, va="bottom")
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    axes.set_title(f"{sample.name}\n{100 * float((after < before).mean()):.0f} % came nearer")
+    return [float((after < before).mean()) for before, after in found]
+
+
+def _distances(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """|P1 - P| and |G - P|, (n,) each."""
+    pairs = sample.pairs
+    if pairs.one_step is None:
+        raise InputError(f"{sample.name}: no one_step array (the teacher's one-step outputs at the same noise).")
+    teacher = pairs.teacher.astype(np.float64)
+    before, after = (np.sqrt(((outputs - teacher) ** 2).sum(axis=1)) for outputs in (pairs.one_step, pairs.student))
+    return before, after
 
 
 def _caption(source: str) -> str:

@@ -25,12 +25,13 @@ ROWS = 100
 def draw_heatmaps(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:
     """One heat map for each of `samples`."""
     with squares(len(samples), scale, 0.8, "student output", "teacher output") as (figure, grid):
-        shown = [_draw(axes, sample, scale) for axes, sample in zip(grid, samples, strict=True)]
+        shown = [draw_heatmap(axes, sample, scale) for axes, sample in zip(grid, samples, strict=True)]
     return Drawing(figure, _caption(source, shown))
 
 
-def _draw(axes: Axes, sample: Sample, scale: Size) -> int:
-    """One map; returns how many pairs it shows."""
+def draw_heatmap(axes: Axes, sample: Sample, scale: Size) -> int:
+    """One map, its title the sample's name with how many optimal partners lie on the diagonal; returns how many pairs
+    it shows."""
     rows = min(ROWS, sample.pairs.n)
     order = leaf_order(sample.pairs.teacher[:rows])
     P, G = sample.pairs.teacher[order], sample.pairs.student[order]

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from dmdlab.config import InputError
 from dmdlab.plots import captions
 from dmdlab.plots.blocks import first_cells, name_block, name_width
-from dmdlab.plots.components import FIT, IN_WORDS, SHOWN, correlations, noise_directions, principal_frame
+from dmdlab.plots.clouds import Clouds
+from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.style import PAPER, VERMILLION, Drawing, Size, new_figure
 from dmdlab.records.cells import Cell, finished
 from dmdlab.records.record import Record
@@ -69,31 +70,16 @@ def _draw_row(row: Sequence[Axes], cell: Cell, plane: bool, scale: Size) -> None
     """The four panels of one cell's first run, teacher outputs and student on one scale."""
     record = cell.records[0]
     arrays, values = record.arrays(), record.row
-    d = arrays["teacher"].shape[1]
-    frame, centre = (np.eye(d, 2), np.zeros(d)) if plane else principal_frame(arrays["teacher"])
-    flat = {key: (arrays[key] - centre) @ frame for key in ("teacher", "one_step", "student")}
-    directions = frame if plane else noise_directions(arrays["noise"][FIT], flat["teacher"][FIT])
-    shown = slice(None) if plane else SHOWN
-    noise, flat = (arrays["noise"] @ directions)[shown], {key: points[shown] for key, points in flat.items()}
-    colours = noise_colours(noise)
-    flat["one_step"] = flat["one_step"] - flat["one_step"].mean(axis=0)  # its place is lost in the magnification anyway
-    reach, small = (1.08 * float(np.quantile(np.abs(flat[key]), 0.999)) for key in ("teacher", "one_step"))
-    zoom = reach / small if 0 < small < 0.5 * reach else 1.0
-    clouds = noise, flat["teacher"], flat["one_step"], flat["student"]
-    limits = 1.08 * float(np.abs(noise).max()), reach, reach / zoom, reach
-    dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True}
-    for axes, points, limit in zip(row, clouds, limits, strict=True):
-        axes.scatter(points[:, 0], points[:, 1], c=colours, gid="points", **dots)
-        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
-        axes.spines[:].set_visible(True)
-    row[0].set_xlabel(
-        ("first two coordinates" if d > 2 else "") if plane else _told(correlations(noise, flat["teacher"]))
-    )
+    clouds = Clouds.of(arrays, plane)
+    for axes, name in zip(row, ("noise", "teacher", "one_step", "student"), strict=True):
+        clouds.draw(axes, name, scale)
+    beyond = "first two coordinates" if arrays["teacher"].shape[1] > 2 else ""
+    row[0].set_xlabel(beyond if clouds.tells is None else _told(clouds.tells))
     if not plane:
         row[1].set_xlabel("two principal components")
     if not record.teacher_ok:
         row[1].set_xlabel("failed its own check", color=VERMILLION)
-    row[2].set_xlabel(f"magnified {zoom:.0f} times" if zoom > 1 else "")
+    row[2].set_xlabel(f"magnified {clouds.zoom:.0f} times" if clouds.zoom > 1 else "")
     row[3].set_xlabel(_reading(values), fontsize=0.9 * scale.font)
 
 
@@ -118,27 +104,6 @@ def _reading(row: Mapping[str, Any]) -> str:
 def has_plane(row: Mapping[str, Any]) -> bool:
     """Whether the first two coordinates hold the law: d = 2, and planar laws in the axes."""
     return row["law.dim"] <= 2 or (row["law.name"] in PLANAR and row.get("law.embedding", "axes") == "axes")
-
-
-def noise_colours(noise: np.ndarray) -> np.ndarray:
-    """A colour for each point of the plane (n, 2): hue its direction, lightness its distance; sRGB (n, 3).
-
-    Hue turns at constant chroma in CIELAB, so equal angles look equally different and no direction stands out.
-    """
-    radius = np.linalg.norm(noise, axis=1) / np.sqrt(np.square(noise).mean() + 1e-300)
-    angle = np.arctan2(noise[:, 1], noise[:, 0])
-    lightness = 38 + 40 * (1 - np.exp(-0.5 * radius**2))
-    return _srgb(lightness, 42 * np.cos(angle), 42 * np.sin(angle))
-
-
-def _srgb(lightness: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """CIELAB (D65) to sRGB, clipped to what a screen can show (IEC 61966-2-1)."""
-    y = (lightness + 16) / 116
-    cube = np.stack([y + a / 500, y, y - b / 200], axis=-1)
-    xyz = np.where(cube > 6 / 29, cube**3, 3 * (6 / 29) ** 2 * (cube - 4 / 29)) * [0.95047, 1.0, 1.08883]
-    to_rgb = [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
-    linear = np.clip(xyz @ np.array(to_rgb).T, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _caption(records: Sequence[Record], components: str, rest: str) -> str:
