@@ -20,7 +20,7 @@ app = typer.Typer(help="Finished runs: list, show, verify, export, remove.", no_
 
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A folder that sweep or run wrote.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-FORMATS = ("table", "json", "csv")
+FORMATS = ("table", "json", "csv", "parquet")
 SHOWN = ("law.name", "law.dim", "student.init", "seed")
 """Settings that a list of runs always has."""
 
@@ -38,21 +38,38 @@ def _chosen(store: Path, filters: Sequence[str] | None) -> "list[Entry]":
 def ls(
     store: StoreFolder,
     filters: Filters = None,
-    format: Annotated[str, typer.Option(help="table, json or csv; json and csv hold every key.")] = "table",
+    format: Annotated[
+        str, typer.Option(help="table, json, csv or parquet (dmdlab[tables]); all but table hold every key.")
+    ] = "table",
+    sql: Annotated[
+        str | None,
+        typer.Option(metavar="SELECT", help="Ask the table runs in SQL: 'SELECT \"law.dim\", seed FROM runs'."),
+    ] = None,
 ) -> None:
-    """List runs, by filters on any setting or measure.
+    """List runs, by filters on any setting or measure, or by SQL.
 
     Operators: = != < <= > >=. A list means any of its values. A folder that cannot be read has status=unreadable.
+    SQL (dmdlab[tables]) sees the runs that filters choose, and no file.
     """
     from dmdlab.records.catalogue import Filter, row_of
+    from dmdlab.records.tables import select, write_parquet
 
     if format not in FORMATS:
         raise InputError(f"--format {format}{nearest(format, FORMATS)}")
+    if format == "parquet" and sys.stdout.isatty():
+        raise InputError("--format parquet is not for a terminal: send it to a file, as with > runs.parquet")
     rows = [row_of(entry) for entry in _chosen(store, filters)]
+    if sql is not None:
+        rows = select(rows, sql)
     if format == "json":
         show.print_json(rows)
     elif format == "csv":
         show.csv_table(rows)
+    elif format == "parquet":
+        write_parquet(rows, sys.stdout.buffer)
+    elif sql is not None:
+        columns = list(rows[0]) if rows else []
+        show.lines_table(columns, [list(row.values()) for row in rows])
     else:
         asked = [Filter.of(word).key for word in filters or ()]
         _table(rows, asked)
