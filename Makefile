@@ -4,10 +4,14 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
-.PHONY: demo test test-engines test-pages lint types check bench figures docs clean
+.PHONY: demo explorer test test-engines test-pages lint types check bench figures docs clean
 
 demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (about 4 minutes on 2 cores)
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
+
+explorer: $(STAMP)  ## runs for a class, and runs/explorer.html that shows them (about 15 minutes on 2 cores)
+	$(BIN)/dmdlab sweep experiments/explorer.toml --out runs/explorer
+	$(BIN)/dmdlab explore runs/explorer --out runs/explorer.html
 
 test: $(STAMP)  ## the whole default test run (no GPU needed)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4

@@ -40,6 +40,10 @@ def test_a_run_keeps_its_start_and_its_end_beside_what_others_keep(tmp_path: Pat
     assert np.abs(moments["fake.out.weight"][-1] - moments["student.out.weight"][-1]).max() > 0
     assert plain.moments() == {}
     assert verify(tmp_path).sound
+    path = kept.folder / "moments.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"moments\.safetensors: damaged"):
+        kept.moments()
 
 
 def test_a_training_that_goes_on_keeps_the_same_moments(tmp_path: Path) -> None:
@@ -70,11 +74,3 @@ def _always(store: Store) -> Store:
 
     store.checkpoint = due  # type: ignore[method-assign, assignment]
     return store
-
-
-def test_cut_moments_are_told(tmp_path: Path) -> None:
-    (record,) = do(experiments(KEEP), tmp_path)
-    path = record.folder / "moments.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"moments\.safetensors: damaged"):
-        record.moments()

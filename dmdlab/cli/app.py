@@ -12,6 +12,7 @@ import typer
 
 from dmdlab.cli import ending
 from dmdlab.cli.bench import app as timing
+from dmdlab.cli.explore import app as exploring
 from dmdlab.cli.machine import app as machine
 from dmdlab.cli.measure import app as measuring
 from dmdlab.cli.plan import app as planning
@@ -28,7 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.registered_commands += [
-    c for part in (running, planning, reading, measuring, machine, timing) for c in part.registered_commands
+    c
+    for part in (running, planning, reading, measuring, exploring, machine, timing)
+    for c in part.registered_commands
 ]
 app.registered_groups += reading.registered_groups
 app.add_typer(keeping, name="runs")

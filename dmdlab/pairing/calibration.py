@@ -18,7 +18,7 @@ from dmdlab.pairing.statistics import quotient_limits, ratio_limits, student_qua
 
 # Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point reflection).
 _RIGHT_ANGLE = METRICS["remap_angle"].highest
-_FINE_ANGLES = np.linspace(0.0, _RIGHT_ANGLE, 1801)
+FINE_ANGLES = np.linspace(0.0, _RIGHT_ANGLE, 1801)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
         return Measured.unresolved(f"pair_cosine is unresolved: {given.reason or 'it is NaN'}")
     low = given.value if given.low is None else given.low
     high = given.value if given.high is None else given.high
-    curve, spread = _monotone_curve(calibration)
+    curve, spread = monotone_curve(calibration)
     if curve[0] - curve[-1] <= 2.0 * (spread.max() + 0.5 * (high - low)):
         return Measured.unresolved(
             f"turning the noise by 90 degrees lowers pair_cosine only from {curve[0]:.2f} to {curve[-1]:.2f} at "
@@ -138,8 +138,8 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
     return Measured(angle, min(angle, angle_low), max(angle, angle_high))
 
 
-def _monotone_curve(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """pair_cosine and its half-width over bases on a fine grid of 0..90 degrees, made non-increasing."""
+def monotone_curve(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
+    """pair_cosine and its half-width over bases on `FINE_ANGLES`, 0..90 degrees, made non-increasing."""
     from scipy.interpolate import PchipInterpolator
 
     inside = calibration.angles_degrees <= _RIGHT_ANGLE
@@ -149,8 +149,8 @@ def _monotone_curve(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
     error = values.std(axis=1, ddof=1) / np.sqrt(bases) if bases > 1 else np.zeros(len(angles))
     half = student_quantile(0.975, bases - 1) * error if bases > 1 else error
     # In 1 - cos(theta) the curve of a linear teacher is a straight line, and a smooth teacher's nearly one.
-    curve = PchipInterpolator(_haversine(angles), values.mean(axis=1))(_haversine(_FINE_ANGLES))
-    return np.minimum.accumulate(curve), np.interp(_FINE_ANGLES, angles, half)
+    curve = PchipInterpolator(_haversine(angles), values.mean(axis=1))(_haversine(FINE_ANGLES))
+    return np.minimum.accumulate(curve), np.interp(FINE_ANGLES, angles, half)
 
 
 def _haversine(angles_degrees: np.ndarray) -> np.ndarray:
@@ -159,4 +159,4 @@ def _haversine(angles_degrees: np.ndarray) -> np.ndarray:
 
 def _invert(curve: np.ndarray, value: float) -> float:
     """The angle at which a non-increasing curve on the fine grid takes `value`, clipped to 0..90."""
-    return float(np.interp(-value, -curve, _FINE_ANGLES))
+    return float(np.interp(-value, -curve, FINE_ANGLES))

@@ -1,0 +1,199 @@
+"""The page's data: finished runs in one JSON document of bounded size, and sentences on what it leaves out."""
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmdlab.config import InputError, fingerprint
+from dmdlab.pages.explorer.fitting import fitted, named
+from dmdlab.pages.explorer.runs import Maps, row_of, run_section
+from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
+from dmdlab.pages.templates import embedded
+from dmdlab.pairing.measured import jsonable
+from dmdlab.records.cells import varying
+from dmdlab.records.layout import NO_AXES, distinct
+from dmdlab.records.record import Record, ordered
+
+FORMAT = 1
+"""Of the payload, as `numerics/scene.js` reads it."""
+
+MOST_BYTES = 3_000_000
+"""Of the whole page."""
+
+MOST_RUNS = 400
+"""Runs that are looked at, at most."""
+
+ROWS = 300
+"""Rows of each run: an assignment of so many takes a browser a tenth of a second."""
+
+ALWAYS = ("law.name", "law.dim", "student.init", "seed")
+"""Settings that every run has beside its axes; what all runs have in common stands once."""
+
+LABELS = {
+    "student.init": "start",
+    "noise.sigma_max": "size of the prior, sigma_max",
+    "student.learning_rate": "learning rate",
+    "law.dim": "dimension d",
+    "law.name": "law",
+}
+"""What axes are called; others have their keys' names."""
+
+
+@dataclass
+class Wanted:
+    """What goes into a page.
+
+    Attributes:
+        records: runs, failed ones among them.
+        maps: what is known of a run's maps; may raise `InputError`.
+        title, command, version: for the page's head.
+        rows: of each run, at most.
+        most: bytes of the whole page; taken: those of the page without its data.
+    """
+
+    records: Sequence[Record]
+    maps: Callable[[Record], Maps]
+    title: str = "Does the student copy its teacher?"
+    command: str = ""
+    version: str = ""
+    rows: int = ROWS
+    most: int = MOST_BYTES
+    taken: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def payload(wanted: Wanted) -> dict[str, Any]:
+    """The payload of a page, within its bytes. Raises `InputError` where no run fits, or none can be shown."""
+    said, skipped = list(wanted.notes), dict[str, list[str]]()
+    records = _chosen(wanted.records, skipped)
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "title": wanted.title,
+        "made": _made(wanted, records),
+        "glossary": {key: own | {"label": _plain(own["label"])} for key, own in glossary().items()},
+        **{name: {} for name in ("laws", "pairs", "networks", "calibrations")},
+        "runs": [],
+    }
+    kept = []
+    for record in records:
+        try:
+            _add(found, record, wanted)
+            kept.append(record)
+        except InputError as error:
+            skipped.setdefault(str(error).removeprefix(f"{record.folder}: "), []).append(record.folder.name)
+    if not kept:
+        raise InputError(f"no run to show: {_told(skipped)}")
+    axes = [key for key in varying(kept) if key not in NO_AXES or key == "seed"]
+    axes = [key for key in axes if not key.startswith("measure.")]
+    found["axes"] = [
+        {"key": key, "label": LABELS.get(key, key), "values": distinct(_value(r.settings.get(key)) for r in kept)}
+        for key in axes
+    ]
+    everywhere = [key for key in kept[0].settings if key not in axes and key not in ALWAYS]
+    found["common"] = {key: kept[0].settings[key] for key in everywhere}
+    for run in found["runs"]:
+        run["label"] = _label(run, axes)
+        run["settings"] = {key: own for key, own in run["settings"].items() if key in axes or key in ALWAYS}
+    found["opening"] = _opening(found["runs"], axes)["id"]
+    said += [f"Left out: {sentence}" for sentence in _sentences(skipped)]
+    found = jsonable(found)
+    said += fitted(found, wanted.most - wanted.taken)
+    found["left_out"] = said
+    size = len(embedded(found | {"bytes": {"limit": wanted.most, "payload": 9_999_999}}))
+    return found | {"bytes": {"limit": wanted.most, "payload": size}}
+
+
+def _chosen(records: Sequence[Record], skipped: dict[str, list[str]]) -> list[Record]:
+    """The finished runs, each once, in order."""
+    for record in records:
+        if not record.done:
+            skipped.setdefault("the run failed and left no student", []).append(record.folder.name)
+    done = ordered({record.summary["id"]: record for record in records if record.done}.values())
+    for record in done[MOST_RUNS:]:
+        skipped.setdefault(f"more than {MOST_RUNS} runs; choose some", []).append(record.folder.name)
+    return done[:MOST_RUNS]
+
+
+def _add(found: dict[str, Any], record: Record, wanted: Wanted) -> None:
+    """Add one run and what it shares, or nothing. Raises `InputError` for what is lost or damaged."""
+    maps, arrays, calibration = wanted.maps(record), record.arrays(), record.calibration()
+    view = View(record, arrays)
+    run = run_section(record, arrays, view, maps, calibration, wanted.rows)
+    settings = {key: value for key, value in record.settings.items() if key.startswith("law.")}
+    name = record.config["law.name"]
+    law = f"{name}-d{record.config['law.dim']}-{fingerprint(settings)}"
+    pairs = str(record.summary.get("pairs") or record.folder.name).removesuffix(".npz")
+    network = None
+    if maps["network"]:
+        layout, start = [], 0
+        for parameter, shape in maps["order"].items():
+            layout.append({"name": parameter, "shape": shape, "start": start})
+            start += math.prod(shape)
+        spec = {**maps["network"], "sigma_data": maps["law"]["sigma_data"], "layout": layout}
+        network = f"{spec['kind']}-{fingerprint({'spec': json.dumps(spec)})}"
+        found["networks"].setdefault(network, spec)
+    if pairs not in found["pairs"]:
+        teacher = row_of(maps["teacher"], maps["order"]) if maps["teacher"] else None
+        found["pairs"][pairs] = pairs_section(record, arrays, view, wanted.rows) | {"teacher_network": teacher}
+    found["laws"].setdefault(law, {**maps["law"], "words": _law_words(record)})
+    key = None
+    if calibration is not None:
+        key = str(record.summary["calibration"]).removesuffix(".npz")
+        if key not in found["calibrations"]:
+            found["calibrations"][key] = calibration_section(calibration)
+    found["runs"].append(run | {"law": law, "pairs": pairs, "calibration": key, "network": network})
+
+
+def _law_words(record: Record) -> str:
+    own = {key.removeprefix("law."): value for key, value in record.settings.items() if key.startswith("law.")}
+    more = ", ".join(f"{key} {value}" for key, value in own.items() if key not in ("name", "dim", "digest", "seed"))
+    return f"{own['name']} in {own['dim']} dimensions" + (f" ({more})" if more else "")
+
+
+def _label(run: Mapping[str, Any], axes: Sequence[str]) -> str:
+    settings = run["settings"]
+    parts = [f"{settings['student.init']} start", f"d = {settings['law.dim']}"]
+    others = [key for key in axes if key not in ("student.init", "law.dim")]
+    return ", ".join(parts + [f"{key.rpartition('.')[2]} {settings.get(key)}" for key in others])
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _opening(runs: Sequence[dict[str, Any]], axes: Sequence[str]) -> dict[str, Any]:
+    """The run to open with: in the plane, its networks with it, from the teacher's start, of most common settings."""
+
+    def rank(run: dict[str, Any]) -> tuple[Any, ...]:
+        common = sum(sum(other["settings"].get(key) == run["settings"].get(key) for other in runs) for key in axes)
+        kept = any(moment["fake"] for moment in run["moments"])
+        return bool(run["network"]), kept, run["settings"]["student.init"] == "teacher", len(run["moments"]), common
+
+    return max(runs, key=rank)
+
+
+def _sentences(skipped: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"{named(names)}: {why}" for why, names in skipped.items()]
+
+
+def _told(skipped: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(_sentences(skipped)) or "there is none"
+
+
+def _made(wanted: Wanted, records: Sequence[Record]) -> dict[str, Any]:
+    first = records[0].environment if records else {}
+    return {
+        "version": wanted.version,
+        "command": wanted.command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **{key: first.get(key) for key in ("commit", "hardware", "device")},
+    }
+
+
+def _plain(label: str) -> str:
+    """An axis label without TeX."""
+    return re.sub(r"[${}\\]", "", label.replace("\\Delta", "Δ").replace("\\Phi", "Φ").replace("\\sigma", "σ"))

@@ -1,0 +1,339 @@
+"""The explorer's data and numerics: what a page computes is what Python computes, within its bytes and in its words."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from explored import explored
+from made import made
+from typer.testing import CliRunner
+
+from dmdlab.cli.app import app
+from dmdlab.config import InputError, NetworkSpec, NoiseConfig
+from dmdlab.diffusion import karras_grid, path
+from dmdlab.lab.for_pages import maps_for
+from dmdlab.laws import make_law
+from dmdlab.laws.plane import in_the_plane
+from dmdlab.networks import NETWORKS, make_denoiser
+from dmdlab.pages.explorer.assemble import page, page_bytes
+from dmdlab.pages.explorer.packing import greys, packed
+from dmdlab.pages.explorer.payload import Wanted, payload
+from dmdlab.pages.explorer.shared import calibration_section
+from dmdlab.pairing import measure, remap_angle
+from dmdlab.plots.clouds import noise_colours
+from dmdlab.randomness import generator
+from dmdlab.records.record import Record
+from dmdlab.training.direction import dmd_direction
+
+ROOT = Path(__file__).parents[1]
+INITS = 'student.init=["teacher", "rotated", "turned", "twisted"]'
+LAWS: dict[str, dict[str, Any]] = {
+    "gaussian": {"spectrum": "power", "basis": "random"},
+    "mixture": {"components": 5, "rank": 1, "balanced": False},
+    "ring": {"components": 7, "scale": 1.5},
+    "chessboard": {"scale": 0.7},
+    "moons": {"embedding": "random"},
+    "spiral": {"turns": 1.0},
+    "cube": {"scale": 1.2},
+    "sphere": {"thickness": 0.1},
+}
+LEVELS = (0.02, 0.7, 30.0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("explored")
+    explored(out, "law.dim=2", INITS)
+    explored(out, "law.dim=8", calibrated=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def known(store: Path) -> dict[str, Any]:
+    return payload(Wanted(_records(store), maps_for))
+
+
+def _records(store: Path) -> list[Record]:
+    from dmdlab.records.record import load_records
+
+    return load_records(store)
+
+
+def _law_cases() -> list[dict[str, Any]]:
+    """Points near the law and far out, at small and large levels."""
+    found = []
+    for name, settings in LAWS.items():
+        law = make_law({"name": name, "dim": 2, **settings})
+        for sigma in LEVELS:
+            g = generator(0, name)
+            x = law.sample(20, g).double() + sigma * 2 * torch.randn(20, 2, generator=g, dtype=torch.float64)
+            answer = law.denoise(x, sigma)
+            found.append({"name": name, "exact": in_the_plane(law), "sigma": sigma, "x": x, "answer": answer})
+    return found
+
+
+def _network_cases() -> list[dict[str, Any]]:
+    found, law = [], make_law({"name": "mixture", "dim": 2})
+    for kind, own in {"residual": {"width": 12, "depth": 2}, "mlp": {"width": 12, "depth": 3}, "linear": {}}.items():
+        spec = NetworkSpec(kind=kind, **own)  # type: ignore[arg-type]
+        denoiser = make_denoiser(1, law, spec)
+        denoiser.network.initialise([generator(0, kind)])
+        with torch.no_grad():
+            denoiser.network.flat += 0.1 * torch.randn(denoiser.network.flat.shape, generator=generator(0, "bias"))
+        layout, start = [], 0
+        for name, p in denoiser.network.named_parameters():
+            layout.append({"name": name, "shape": list(p.shape[1:]), "start": start})
+            start += p[0].numel()
+        full = NETWORKS[kind].Settings(**own).model_dump()
+        for sigma in LEVELS:
+            x = torch.randn(5, 2, generator=generator(0, "x")) * sigma
+            answer = denoiser(x[None], sigma)[0]
+            case = {"spec": {"kind": kind, **full, "sigma_data": law.sigma_data, "layout": layout}, "sigma": sigma}
+            found.append(case | {"weights": denoiser.network.flat[0], "x": x, "answer": answer})
+    return found
+
+
+def _pairing_cases() -> list[dict[str, Any]]:
+    rng, found = np.random.default_rng(0), []
+    P = rng.normal(size=(60, 2))
+    for G in (P + 0.3 * rng.normal(size=P.shape), rng.normal(size=P.shape) + 1, 0.001 * P):
+        values = measure(P, G).values()
+        values = {key: None if np.isnan(value) else value for key, value in values.items()}
+        found.append({"teacher": P, "student": G, "metrics": values})
+    return found
+
+
+def _further_cases(store: Path) -> dict[str, Any]:
+    noise, law, other = NoiseConfig(), make_law({"name": "ring", "dim": 2}), make_law({"name": "cube", "dim": 2})
+    grid, g = karras_grid(5, noise), generator(0, "z")
+    z = 80 * torch.randn(10, 2, generator=g, dtype=torch.float64)
+    flows = [
+        {"solver": solver, "exact": in_the_plane(law), "z": z, "states": list(path(law.denoise, z, grid, solver))}
+        for solver in ("heun", "euler")
+    ]
+    calibration = _records(store)[0].calibration()
+    assert calibration is not None
+    cosines = [0.999, 0.9, 0.5, -0.5]
+    angles = [remap_angle(calibration, cosine) for cosine in cosines]
+    degrees = [{"value": a.value, "beyond": a.reason is not None} for a in angles]
+    points = np.random.default_rng(1).normal(size=(9, 2))
+    points *= 3.0 / np.sqrt(np.square(points).mean())
+    x0 = law.sample(10, g).double()
+    noised = x0 + 0.5 * torch.randn(10, 2, generator=g, dtype=torch.float64)
+    own, fake = law.denoise(noised, 0.5), other.denoise(noised, 0.5)
+    direction = dmd_direction(x0[None], own[None], fake[None], "sample")[0]
+    step = {"teacher": in_the_plane(law), "fake": in_the_plane(other), "x0": x0, "noised": noised, "sigma": 0.5}
+    return {
+        "grid": {"steps": 5, "noise": noise.model_dump(), "levels": grid},
+        "flow": flows,
+        "angles": {"calibration": calibration_section(calibration), "cosines": cosines, "degrees": degrees},
+        "colours": {"points": points, "sigma": 3.0, "rgb": 255 * noise_colours(points)},
+        "step": step | {"direction": direction},
+    }
+
+
+def _plain(value: object) -> object:
+    """Of tensors and arrays, for JSON."""
+    assert isinstance(value, torch.Tensor | np.ndarray)
+    return value.tolist()
+
+
+def test_a_page_computes_what_python_computes(store: Path, known: dict[str, Any], tmp_path: Path) -> None:
+    """Under Node: laws, networks, flows, measures, angles, colours, and whole runs."""
+    node = shutil.which("node")
+    if node is None:
+        if os.environ.get("CI"):
+            pytest.fail("no `node` on this machine: the explorer's numerics are not tested")
+        pytest.skip("no `node` on this machine (Node 20 or later)")
+    cases = {"laws": _law_cases(), "networks": _network_cases(), "pairings": _pairing_cases(), "payload": known}
+    (tmp_path / "cases.json").write_text(json.dumps(cases | _further_cases(store), default=_plain))
+    tests = [str(ROOT / "tests" / "js" / f"{name}.test.mjs") for name in ("numerics", "python")]
+    done = subprocess.run(
+        [node, "--test", *tests],
+        env=os.environ | {"DMDLAB_CASES": str(tmp_path / "cases.json")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert re.search(r"^# skipped 0$", done.stdout, re.M)
+
+
+def test_a_payload_names_what_varies_and_opens_in_the_plane(known: dict[str, Any]) -> None:
+    axes = {axis["key"]: axis["values"] for axis in known["axes"]}
+    assert axes == {"law.dim": [2, 8], "student.init": ["teacher", "turned", "twisted", "rotated"]}
+    runs = {run["id"]: run for run in known["runs"]}
+    opening = runs[known["opening"]]
+    assert (opening["settings"]["law.dim"], opening["settings"]["student.init"]) == (2, "teacher")
+    assert [moment["iteration"] for moment in opening["moments"]] == [0, 10, 20]
+    assert opening["moments"][1]["values"]["pair_cosine"] == 0.5
+    assert opening["curve"]["remap_angle"][2] < opening["curve"]["remap_angle"][0]
+    for run in runs.values():
+        assert {run["law"]} <= known["laws"].keys()
+        assert {run["pairs"]} <= known["pairs"].keys()
+        assert sum(run["distances"]["paired"]) == 40
+    (wide,) = (run for run in runs.values() if run["settings"]["law.dim"] == 8)
+    assert wide["network"] is None
+    assert "principal" in known["pairs"][wide["pairs"]]["view"]["words"]
+    assert known["left_out"] == []
+
+
+def test_no_measure_travels_without_its_floor_and_ceiling(known: dict[str, Any]) -> None:
+    for run in known["runs"]:
+        own = run["metrics"]
+        assert own["delta_e"]["ceiling"] == own["delta_e_ceiling"]["value"]
+        assert (own["delta_e"]["floor"], own["copy_index"]["floor"], own["copy_index"]["ceiling"]) == (0, 0, 1)
+    assert known["runs"][0]["metrics"]["remap_angle"]["copy"] == 0
+
+
+def test_points_beyond_the_plane_are_seen_along_principal_components(store: Path, known: dict[str, Any]) -> None:
+    (wide,) = (run for run in known["runs"] if run["settings"]["law.dim"] == 8)
+    (record,) = (record for record in _records(store) if record.summary["id"] == wide["id"])
+    own, teacher = known["pairs"][wide["pairs"]]["teacher"], record.arrays()["teacher"].astype(float)
+    raw = np.frombuffer(base64.b64decode(own["data"]), "<i2").reshape(own["shape"])
+    seen = np.array(own["offset"]) + own["scale"] * raw
+    best = np.linalg.svd(teacher - teacher.mean(axis=0), compute_uv=False)[:2]
+    np.testing.assert_allclose(np.linalg.norm(seen, axis=0), best, rtol=1e-3)
+
+
+def test_what_does_not_fit_is_left_out_and_said(store: Path, known: dict[str, Any]) -> None:
+    records = _records(store)
+    less = payload(Wanted(records, maps_for, most=known["bytes"]["payload"] + 18_000))
+    assert re.search(r"\d+ networks on the way .* left out", " ".join(less["left_out"]))
+    by_id = {run["id"]: run for run in less["runs"]}
+    assert len(by_id[less["opening"]]["moments"]) == 3  # the last to lose any
+    assert 5 <= _networks(less) < _networks(known) == 24
+    few = payload(Wanted(records, maps_for, most=62_000))
+    assert re.search(r"\d of 5 runs do not fit", few["left_out"][0])
+    assert few["opening"] in {run["id"] for run in few["runs"]}
+    assert len(few["runs"]) < 5
+    assert {run["pairs"] for run in few["runs"]} == few["pairs"].keys()
+    for limit, found in ((known["bytes"]["payload"] + 18_000, less), (62_000, few)):
+        assert found["bytes"]["payload"] <= limit
+    with pytest.raises(InputError, match="one run alone"):
+        payload(Wanted(records, maps_for, most=25_000))
+
+
+def _networks(found: dict[str, Any]) -> int:
+    """How many travel."""
+    moments = [moment for run in found["runs"] for moment in run["moments"]]
+    return sum(moment[name] is not None for moment in moments for name in ("student", "fake"))
+
+
+def test_a_page_is_no_larger_than_it_may_be(store: Path) -> None:
+    """Its own parts are a small share of three megabytes, and data fill what is left at most."""
+    taken = page_bytes()
+    assert taken < 500_000
+    limit = taken + 100_000
+    found = page(payload(Wanted(_records(store), maps_for, most=limit, taken=taken)))
+    assert len(found.encode()) <= limit
+
+
+def test_a_record_without_weights_is_shown_without_its_maps(tmp_path: Path) -> None:
+    (record,) = explored(tmp_path, "law.dim=2", keep=False, calibrated=False)
+    (record.folder / "student.safetensors").unlink()
+    found = payload(Wanted([record], maps_for))
+    assert found["runs"][0]["network"] is None
+    assert found["runs"][0]["why_no_network"] == "the record has no weights"
+    assert found["runs"][0]["moments"] == []
+    assert found["runs"][0]["metrics"]["remap_angle"]["value"] is None  # no calibration, no angle
+
+
+def test_a_trained_teacher_travels_in_the_plane(tmp_path: Path) -> None:
+    (record,) = explored(tmp_path, "law.dim=2", "teacher.kind=network", calibrated=False)
+    found = payload(Wanted([record], maps_for))
+    assert found["pairs"][found["runs"][0]["pairs"]]["teacher_network"]["dtype"] == "f16"
+    next((tmp_path / "teachers").iterdir()).unlink()
+    assert "teacher's network is not" in payload(Wanted([record], maps_for))["runs"][0]["why_no_network"]
+
+
+def test_pictures_travel_as_rows_and_as_a_path_between_two_noises(tmp_path: Path) -> None:
+    (record,) = explored(tmp_path, "law.name=field", "law.side=4", "student.init=rotated", calibrated=False)
+    found = payload(Wanted([record], maps_for))
+    run, pairs = found["runs"][0], found["pairs"][found["runs"][0]["pairs"]]
+    assert pairs["pictures"]["shape"] == [1, 4, 4]
+    assert run["pictures"]["student"]["shape"] == pairs["pictures"]["teacher"]["shape"] == [8, 16]
+    assert run["slice"]["t"] == sorted(run["slice"]["t"])
+    first = maps_for(record)["slice"]
+    for name in ("teacher", "student"):  # it begins at the first row
+        np.testing.assert_allclose(first[name][0], record.arrays()[name][0], atol=1e-4)
+
+
+def test_what_cannot_be_shown_is_refused_or_left_out(tmp_path: Path, known: dict[str, Any]) -> None:
+    failed = made(status="failed")
+    with pytest.raises(InputError, match=r"no run to show: .*failed and left no student"):
+        payload(Wanted([failed], maps_for))
+    with pytest.raises(InputError, match=r"no run to show: nowhere: .*'none', which is not a network"):
+        payload(Wanted([made(dim=2, network__kind="none")], maps_for))
+
+
+def test_numbers_are_packed_as_pages_read_them() -> None:
+    values = np.array([[1.0, -200.0], [3.0, 200.0]])
+    own = packed(values, "i16")
+    raw = np.frombuffer(base64.b64decode(own["data"]), "<i2").reshape(2, 2)
+    np.testing.assert_allclose(np.array(own["offset"]) + own["scale"] * raw, values, atol=own["scale"])
+    with pytest.raises(InputError, match="NaN"):
+        packed(np.array([np.nan]), "f32")
+    with pytest.raises(InputError, match="too large"):
+        packed(np.array([1e5]), "f16")
+    steps = np.frombuffer(base64.b64decode(greys(np.array([[-9.0, 0.5, 9.0]]), (0.0, 1.0))["data"]), "u1")
+    assert steps.tolist() == [0, 128, 255]
+
+
+# --- the command
+
+
+def explore(*words: str) -> Any:
+    return CliRunner().invoke(app, ["explore", *words], catch_exceptions=True)
+
+
+def test_the_command_writes_one_file_that_names_cannot_break(store: Path, tmp_path: Path) -> None:
+    hostile, out = "</script><b>&\u2028", tmp_path / "page.html"
+    done = explore(str(store), "law.dim=2", "--out", str(out), "--title", hostile)
+    assert done.exit_code == 0, done.output
+    text = out.read_text(encoding="utf-8")
+    assert "</script><b>" not in text
+    assert "onerror=alert(1)>" not in text
+    assert "\u2028" not in text.partition("</head>")[2]
+    (data,) = re.findall(r'<script type="application/json" id="payload">(.*?)</script>', text, re.S)
+    held = json.loads(data)
+    assert held["title"] == hostile
+    assert held["runs"][0]["words"] == ["</script><img src=x onerror=alert(1)>\u2028 & more"]
+    assert {run["settings"]["law.dim"] for run in held["runs"]} == {2}
+    code = re.sub(r"^\s*//.*$| // .*$", "", text.replace(data, ""), flags=re.M)  # without comments
+    assert "//" not in code.replace("//www.w3.org/", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["{store}", "-o", "{tmp}"], "this is a folder"),
+        (["{store}", "-o", "{tmp}/none/page.html"], "there is no folder"),
+        (["{tmp}", "-o", "{tmp}/page.html"], "no finished run"),
+        (["{tmp}/none", "-o", "{tmp}/page.html"], "no such folder"),
+        (["law.dim=2", "-o", "{tmp}/page.html"], "name the folder"),
+        (["{store}", "law.dim=3", "-o", "{tmp}/page.html"], "law.dim"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(store: Path, tmp_path: Path, words: list[str], expected: str) -> None:
+    done = explore(*(word.format(store=store, tmp=tmp_path) for word in words))
+    assert isinstance(done.exception, InputError)
+    assert expected in str(done.exception)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_an_unfinished_sweep_is_said(tmp_path: Path) -> None:
+    explored(tmp_path, "law.dim=2", calibrated=False)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "some.safetensors").write_bytes(b"")
+    done = explore(str(tmp_path), "--out", str(tmp_path / "page.html"))
+    assert done.exit_code == 0
+    assert "still at it, or was interrupted" in done.output
