@@ -7,7 +7,7 @@
   function slider(store, options) {
     const { el, say } = page.dom;
     const { to = (value) => value, from = (place) => place, shown = page.words.number } = options;
-    const output = el("output");
+    const output = el("span", { class: "output" });
     const input = el("input", {
       type: "range",
       min: options.low,
@@ -22,7 +22,7 @@
     const node = el(
       "div",
       { class: "control slider", "data-control": options.name },
-      el("label", {}, output, options.label),
+      el("span", { class: "label" }, output, options.label),
       input,
     );
     store.follow([options.key, ...(options.also ?? [])], () => {

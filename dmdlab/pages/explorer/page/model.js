@@ -42,6 +42,7 @@
     const axes = payload.axes.filter((axis) => axis.values.length > 1);
     const axis = (key) => axes.find((one) => one.key === key) ?? null;
     const causes = axes.filter((one) => one.key !== "law.dim" && one.key !== "seed");
+    causes.sort((a, b) => Number(b.key === "student.init") - Number(a.key === "student.init"));
     const opening = runs.find((run) => run.id === payload.opening) ?? runs[0];
     const living = runs.filter((run) => scene.maps(run.id) !== null);
 

@@ -138,7 +138,7 @@
     });
 
     const [first, end] = [rows()[0], rows().at(-1)];
-    if (first !== end && first.metrics.delta_e && end.metrics.delta_e) {
+    if (first !== end && Number.isFinite(first.metrics.delta_e?.value) && Number.isFinite(end.metrics.delta_e?.value)) {
       const angles = rows()
         .map((one) => one.metrics.remap_angle?.value)
         .filter((value) => value !== null && value !== undefined);

@@ -103,7 +103,7 @@
     const scrub = slider(store, {
       name: "moment",
       key: "when",
-      label: "Moment of training",
+      label: "Moment of training of the fields",
       low: 0,
       high: last(),
       step: 1,

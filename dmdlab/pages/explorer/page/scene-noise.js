@@ -232,13 +232,11 @@
         ...[[cursor(), "cursor"], ...store.get("pins").map((place, i) => [place, `pin ${i + 1}`])].map(
           ([place, kind]) => tableRow(facts().look(place), kind, facts().sigma),
         ),
-        ...page
-          .pairsTable(model, facts().run)
-          .map((row) => ({
-            kind: `pair ${row.row}`,
-            ...drop(row),
-            percentile: dmdlab.numerics.percentile(row.displacement, facts().apart),
-          })),
+        ...page.pairsTable(model, facts().run).map((row) => ({
+          kind: `pair ${row.row}`,
+          ...drop(row),
+          percentile: dmdlab.numerics.percentile(row.displacement, facts().apart),
+        })),
       ],
     });
 
