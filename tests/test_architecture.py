@@ -208,6 +208,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_what_reads_runs_and_measures_them_loads_no_torch() -> None:
     rooms = ", ".join(f"dmdlab.{name}" for name in sorted(WITHOUT_TORCH))
-    found = loaded(f"import {rooms}, dmdlab.records.cells, dmdlab.pages.report, dmdlab.pages.explorer.payload")
+    also = "dmdlab.records.cells, dmdlab.pairing.analysis, dmdlab.pages.report, dmdlab.pages.explorer.payload"
+    found = loaded(f"import {rooms}, {also}")
     assert "numpy" in found
     assert "torch" not in found
