@@ -17,6 +17,7 @@ from dmdlab.cli.machine import app as machine
 from dmdlab.cli.measure import app as measuring
 from dmdlab.cli.plan import app as planning
 from dmdlab.cli.read import app as reading
+from dmdlab.cli.reproduce import app as reproducing
 from dmdlab.cli.run import app as running
 from dmdlab.cli.runs import app as keeping
 from dmdlab.config import InputError
@@ -30,7 +31,7 @@ app = typer.Typer(
 )
 app.registered_commands += [
     c
-    for part in (running, planning, reading, measuring, exploring, machine, timing)
+    for part in (running, planning, reproducing, reading, measuring, exploring, machine, timing)
     for c in part.registered_commands
 ]
 app.registered_groups += reading.registered_groups

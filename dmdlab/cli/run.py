@@ -110,7 +110,7 @@ def run(
         print(f"Record: {record.folder}")
         if record.summary["status"] == "done":
             draw(figures_of_run([record]), [record], record.folder)
-    _exit_on_failures(records)
+    exit_on_failures(records)
 
 
 @app.command()
@@ -142,7 +142,7 @@ def sweep(
         show.print_json([r.row for r in records])
     else:
         _report(found.question, records, out)
-    _exit_on_failures(records)
+    exit_on_failures(records)
 
 
 def bytes_of(memory: str | None) -> int | None:
@@ -263,7 +263,8 @@ def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> Non
         print(f"Figure: {'  '.join(str(p) for p in paths)}")
 
 
-def _exit_on_failures(records: "Sequence[Record]") -> None:
+def exit_on_failures(records: "Sequence[Record]") -> None:
+    """Name the runs that failed, and leave with status 3 where there are some."""
     failed = [r for r in records if r.summary["status"] == "failed"]
     if failed:
         for r in failed:

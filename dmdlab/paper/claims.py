@@ -1,0 +1,229 @@
+"""The paper's seven claims, each as cells of our runs and a verdict by each ruler.
+
+What a verdict is read from was fixed before the runs (`dmdlab.paper.verdicts`). A claim whose experiments are not there
+is "not run"; nothing here knows a result.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from dmdlab.pairing import Interval, mean_interval
+from dmdlab.paper.kept import SECTION, Kept
+from dmdlab.paper.verdicts import NOT_RUN, RULERS, Said, beyond, by_seed, copies, less_copied, paired, turned
+from dmdlab.records.cells import Cell, cells
+from dmdlab.records.record import Record
+
+MARGIN = 0.01
+"""By which the teacher's share of memorised outputs may exceed that of fresh data (ours)."""
+
+ANY = "without a ruler"
+"""In place of a ruler, for what is measured in its own unit."""
+
+Judged = dict[str, dict[str, Said]]
+"""By part of a claim, as a law, the verdict of each ruler, or that of `ANY`."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a claim is judged by: its cells, rotated controls among them; the verdicts; what else was seen, as rows of
+    (what, interval)."""
+
+    cells: list[Cell]
+    judged: Judged
+    numbers: list[tuple[str, Interval]]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim. says: as the paper has it. read: how ours is read. evidence: from what is kept."""
+
+    title: str
+    says: str
+    read: str
+    evidence: Callable[[Kept], Evidence]
+
+
+def cells_of(kept: Kept, *names: str) -> list[Cell]:
+    """The cells of these experiments, each run once, with the age of the teacher among their keys."""
+    runs = {str(r.summary["id"]): r for name in names for r in kept.runs.get(name, ())}
+    return cells(list(runs.values()), also=("teacher.snapshot",)) if runs else []
+
+
+def starting(found: Sequence[Cell], init: str = "teacher") -> list[Cell]:
+    """The cells of one start."""
+    return [cell for cell in found if cell.init == init]
+
+
+def _low(kept: Kept) -> Evidence:
+    found = cells_of(kept, "chessboard", "curves")
+    own = {c.law: {ruler: turned(copies(c, ruler)) for ruler in RULERS} for c in starting(found)}
+    return Evidence(found, _with_missing(own, ("chessboard", "moons", "ring")), _by_phi_32(starting(found)))
+
+
+def _high(kept: Kept) -> Evidence:
+    found = [*cells_of(kept, "pictures"), *cells_of(kept, "stripes")]
+    own = {c.law: {ruler: copies(c, ruler) for ruler in RULERS} for c in starting(found)}
+    return Evidence(found, own or {"pictures": _not_run()}, _by_phi_32(starting(found)))
+
+
+def _age(kept: Kept) -> Evidence:
+    found = sorted(cells_of(kept, "ages"), key=age)
+    own = starting(found)
+    if len(own) < 2:
+        return Evidence(found, {"youngest less oldest": _not_run()}, [])
+    judged: Judged = {"youngest less oldest": {ruler: less_copied(own[0], own[-1], ruler) for ruler in RULERS}}
+    steps = [
+        (f"remap_angle at {age(a)} less at {age(b)}", paired(a.records, b.records, _of("remap_angle")))
+        for a, b in pairwise(own)
+    ]
+    return Evidence([*found, *starting(cells_of(kept, "pictures"), "rotated")], judged, steps)
+
+
+def _gan(kept: Kept) -> Evidence:
+    found, plain = cells_of(kept, "gan"), cells_of(kept, "pictures")
+    own = starting(plain)
+    judged: Judged = {"without a GAN": {r: copies(own[0], r) for r in RULERS} if own else _not_run()}
+    numbers = []
+    if own and starting(found):
+        with_one, without = starting(found)[0].records, own[0].records
+        numbers = [(f"{key} with a GAN less without", paired(with_one, without, _of(key))) for key in RULERS]
+    return Evidence([*plain, *found], judged, numbers)
+
+
+def _memory(kept: Kept) -> Evidence:
+    found = cells_of(kept, "pictures")
+    own = starting(found)
+    if not own:
+        return Evidence(found, {"teacher": {ANY: NOT_RUN}, "its students": _not_run()}, [])
+    excess = mean_interval(
+        [_own(r, "memorised") - _own(r, "memorised_data") for r in own[0].records if _has(r, "memorised_data")]
+    )
+    share = mean_interval([_own(r, "memorised") for r in own[0].records if _has(r, "memorised")])
+    fresh = mean_interval([_own(r, "memorised_data") for r in own[0].records if _has(r, "memorised_data")])
+    none = Said(beyond(excess, MARGIN, above=False), excess)
+    judged: Judged = {"teacher": {ANY: none}, "its students": {r: copies(own[0], r) for r in RULERS}}
+    return Evidence(
+        found, judged, [("share of memorised outputs of the teacher", share), ("the same of fresh data", fresh)]
+    )
+
+
+def _classes(kept: Kept) -> Evidence:
+    found, plain = cells_of(kept, "classes"), cells_of(kept, "pictures")
+    own, other = starting(found), starting(plain)
+    both = bool(own and other and own[0].law == other[0].law)
+    judged: Judged = {
+        "unconditional less conditional": {r: less_copied(other[0], own[0], r) for r in RULERS} if both else _not_run()
+    }
+    numbers = [
+        (f"within classes, {cell.init} start: {key}", cell.interval(f"within_{key}"))
+        for cell in found
+        for key in ("copy_index", "pair_cosine")
+    ]
+    return Evidence([*plain, *found], judged, numbers)
+
+
+def _boundary(kept: Kept) -> Evidence:
+    found = cells_of(kept, "pictures")
+    held = {cell.init: mean_interval(list(by_seed(cell.records, _derived("boundary")).values())) for cell in found}
+    if not held:
+        return Evidence(found, {"correlation": {ANY: NOT_RUN}}, [])
+    said = Said(beyond(held["teacher"], 0.0, above=False), held["teacher"]) if "teacher" in held else NOT_RUN
+    numbers = [(f"correlation, {init} start", interval) for init, interval in held.items()]
+    return Evidence(found, {"correlation": {ANY: said}}, numbers)
+
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        "Students of few dimensions re-pair noise and data",
+        "On the chessboard, double moons and a ring in R^4 students send a noise vector elsewhere than their teacher.",
+        "For: the interval lies on the re-paired side of the ruler's line.",
+        _low,
+    ),
+    Claim(
+        "Students of many dimensions copy their teacher's pairing",
+        "On pictures, and on a manifold of 16 degrees of freedom, the shared noise pairs teacher and student.",
+        "For: the interval lies on the copying side of the ruler's line.",
+        _high,
+    ),
+    Claim(
+        "Copying grows with the age of the teacher",
+        "Students of teachers trained longer copy more.",
+        "For: students of the youngest teacher copy less than those of the oldest, seed by seed.",
+        _age,
+    ),
+    Claim(
+        "A GAN is not the cause",
+        "Students copy without any adversarial loss.",
+        "For: students trained without a GAN copy. What one adds, with DMD2's head and weights, stands beside it.",
+        _gan,
+    ),
+    Claim(
+        "Memorisation is not the cause",
+        "Students copy teachers that have not memorised their training set.",
+        "For: the teacher's outputs are memorised no more often than fresh data (by a hundredth at most), and its "
+        "students copy.",
+        _memory,
+    ),
+    Claim(
+        "Conditional students copy more",
+        "Told the class, students copy more strongly than without.",
+        "For: the unconditional students copy less, seed by seed. Matching across classes flatters delta_e, so the "
+        "measures inside each class stand beside it.",
+        _classes,
+    ),
+    Claim(
+        "Outlying samples are copied more",
+        "The mean distance of Phi_8(z) to the training set and delta(z) = abs(G - Phi_8) - abs(Phi_1 - Phi_8) are "
+        "moderately negatively correlated.",
+        "For: the correlation is below 0 over seeds. What it says of copying is told by the rotated control, whose "
+        "students copy nobody.",
+        _boundary,
+    ),
+)
+"""In the order of the issue."""
+
+
+def age(cell: Cell) -> int:
+    """The iteration at which a cell's teachers were taken."""
+    return int(cell.records[0].config["teacher.snapshot"])
+
+
+def _by_phi_32(found: Sequence[Cell]) -> list[tuple[str, Interval]]:
+    """What Phi_32, which has the law better, changes."""
+    return [
+        (f"{cell.law}: pair_cosine with Phi_32 less that with Phi_8, same rows", mean_interval(list(held.values())))
+        for cell in found
+        if (held := by_seed(cell.records, _more_by_phi_32))
+    ]
+
+
+def _more_by_phi_32(record: Record) -> float | None:
+    own = [_derived(key)(record) for key in ("pair_cosine_32", "pair_cosine_k")]
+    return None if own[0] is None or own[1] is None else own[0] - own[1]
+
+
+def _with_missing(judged: Judged, names: Sequence[str]) -> Judged:
+    return {name: judged.get(name) or _not_run() for name in names}
+
+
+def _not_run() -> dict[str, Said]:
+    return dict.fromkeys(RULERS, NOT_RUN)
+
+
+def _of(key: str) -> Callable[[Record], float | None]:
+    return lambda record: record.row.get(key)
+
+
+def _derived(key: str) -> Callable[[Record], float | None]:
+    return lambda record: record.summary.get(SECTION, {}).get(key)
+
+
+def _has(record: Record, key: str) -> bool:
+    return record.done and _derived(key)(record) is not None
+
+
+def _own(record: Record, key: str) -> float:
+    found = _derived(key)(record)
+    assert found is not None
+    return found

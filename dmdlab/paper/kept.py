@@ -1,0 +1,160 @@
+"""What the page rests on: a summary of every run, kept as JSON and read back as records, without arrays.
+
+One file an experiment, <name>.json: how it was made, `shared` settings, `environment`, and for each run what differs.
+Numbers are kept to the last digit, so that the page comes out the same from these files as from the runs.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmdlab.config import InputError, without_places
+from dmdlab.pairing import pair_cosine_of
+from dmdlab.pairing.law import LAW_KEYS
+from dmdlab.paper.catalogue import CLAIMED
+from dmdlab.records.further import further
+from dmdlab.records.kept_json import read_json
+from dmdlab.records.record import Record
+from dmdlab.records.writing import prepare, write_text
+
+MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "remap_angle", "local_cosine", *LAW_KEYS)
+
+MEMORISED = 1 / 3
+"""Memorised is a sample whose nearest training point is less than this as far as the second (Bonnaire et al. 2025)."""
+
+HALF = 45.0
+"""Degrees of the planted turn that is half-way between a copy (0) and no memory of the pairing (90)."""
+
+SECTION = "paper"
+"""Of a kept summary: `derived`."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The runs of each experiment that was made, by its name, and the commands that made them."""
+
+    runs: dict[str, list[Record]]
+    commands: dict[str, str]
+
+    @property
+    def all(self) -> list[Record]:
+        """Every run once."""
+        return list({str(r.summary["id"]): r for own in self.runs.values() for r in own}.values())
+
+
+def keep(found: Mapping[str, Sequence[Record]], folder: Path, command: str) -> None:
+    """Write a file for each of these experiments, in place of the one that is there."""
+    prepare(folder)
+    for name, records in found.items():
+        write_text(folder / f"{name}.json", kept_text(records, command))
+
+
+def read_kept(folder: Path) -> Kept:
+    """What a folder keeps, in the order of our experiments. Raises `InputError` for a file that is none of ours."""
+    runs, commands = dict[str, list[Record]](), dict[str, str]()
+    for path in [folder / f"{name}.json" for name in CLAIMED]:
+        if not path.is_file():
+            continue
+        try:
+            held = read_json(path)
+            shared, place, commands[path.stem] = held["shared"], held["environment"], held["command"]
+            runs[path.stem] = [
+                Record(path, run["summary"], shared | run["config"], place | run["environment"]) for run in held["runs"]
+            ]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}: no kept summaries ({error}); `dmdlab reproduce all` writes them") from None
+    return Kept(runs, commands)
+
+
+def kept_text(records: Sequence[Record], command: str) -> str:
+    """The file of these runs."""
+    configs = [without_places(record.config) for record in records]  # where somebody's files lay is nobody else's
+    places = [{k: record.environment.get(k) for k in ("hardware", "device", "commit")} for record in records]
+    shared, place = alike(configs), alike(places)
+    runs = [
+        {
+            "config": {k: v for k, v in config.items() if k not in shared},
+            "environment": {k: v for k, v in own.items() if k not in place}
+            | {"seconds": record.environment.get("seconds")},
+            "summary": _summary(record),
+        }
+        for record, config, own in zip(records, configs, places, strict=True)
+    ]
+    head = json.dumps({"command": command, "shared": shared, "environment": place}, indent=1)
+    return head[:-2] + ',\n "runs": [\n' + ",\n".join(json.dumps(run) for run in runs) + "\n]\n}\n"
+
+
+def alike(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all rows have, and have the same."""
+    return {k: v for k, v in rows[0].items() if all(k in row and row[k] == v for row in rows)} if rows else {}
+
+
+def _summary(record: Record) -> dict[str, Any]:
+    held, summary = ("id", "status", "failed_at", "result_version"), record.summary
+    found = {key: summary.get("metrics", {}).get(key) for key in MEASURES}
+    within = summary.get("within_classes", {}).get("means", {})
+    return {
+        **{key: summary[key] for key in held},
+        "teacher": {key: summary["teacher"].get(key) for key in ("ok", "excess_risk", "transport_ratio")},
+        "metrics": {
+            k: {f: own[f] for f in ("value", "reason") if own.get(f) is not None} for k, own in found.items() if own
+        },
+        "law": summary.get("law", {}),
+        "within_classes": {"means": {k: v for k, v in within.items() if k in ("pair_cosine", "copy_index")}},
+        "student": {"transport_ratio": summary.get("student", {}).get("transport_ratio")},
+        SECTION: summary[SECTION] if SECTION in summary else derived(record),
+    }
+
+
+def _value(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The value, and the reason of one that is a bound or missing."""
+    return {"value": measured.get("value")} | ({"reason": measured["reason"]} if measured.get("reason") else {})
+
+
+def derived(record: Record) -> dict[str, float | None]:
+    """What the claims need beside a run's own measures, from its arrays and its curve; None where it has no answer.
+
+    boundary: correlation of delta(z) = abs(G - Phi_K) - abs(Phi_1 - Phi_K) with the mean distance of Phi_K(z) to the
+    training set. memorised, memorised_data: shares of the teacher's outputs, and of fresh data, below `MEMORISED`.
+    pair_cosine_32, pair_cosine_k: with Phi_32 and with Phi_K, of the first rows, those that have it.
+    local_cosine_half, pair_cosine_half: what the teacher itself reads after a turn by `HALF` degrees. loss_first,
+    loss_peak, loss_last: of the DM loss's curve.
+    """
+    if not record.done:
+        return {}
+    arrays, more, found = record.arrays(), further(record), dict[str, float]()
+    if "training" in more:
+        found["boundary"] = correlation(*boundary(arrays, more["training"]))
+        found["memorised"] = memorised(more["training"])
+    if "training_of_data" in more:
+        found["memorised_data"] = memorised(more["training_of_data"])
+    if "phi_32" in more:
+        rows = slice(len(more["phi_32"]))
+        for key, teacher in (("pair_cosine_32", more["phi_32"]), ("pair_cosine_k", arrays["teacher"][rows])):
+            found[key] = float(pair_cosine_of(teacher, arrays["student"][rows]).value)
+    if (own := record.calibration()) is not None:
+        found |= {f"{key}_half": own.at(key, HALF) for key in ("local_cosine", "pair_cosine")}
+    loss = record.curve()["dm_loss"]
+    found |= {"loss_first": loss[0], "loss_peak": np.max(loss), "loss_last": loss[-1]}
+    return {key: float(v) if math.isfinite(v) else None for key, v in found.items()}
+
+
+def boundary(arrays: Mapping[str, np.ndarray], training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(mean distance of Phi_K(z) to the training set, delta(z)), each (n,); training: (n, 3), as kept."""
+    student, one = (np.linalg.norm(arrays[key] - arrays["teacher"], axis=1) for key in ("student", "one_step"))
+    return training[:, 2], student - one
+
+
+def memorised(training: np.ndarray) -> float:
+    """The share of rows (n, 3) whose nearest training point is `MEMORISED` as far as the second, or less."""
+    return float(np.mean(training[:, 0] < MEMORISED * training[:, 1]))
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's, NaN where one of them does not vary."""
+    return float(np.corrcoef(x, y)[0, 1]) if np.std(x) > 0 and np.std(y) > 0 else math.nan
