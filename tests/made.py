@@ -29,7 +29,9 @@ class Made(Record):
     def curve(self) -> dict[str, np.ndarray]:
         steps = np.array([1.0, 10.0, 100.0])
         shown = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")
-        return {"iteration": steps, **dict.fromkeys(shown, steps + self.config["seed"])}
+        curve = {"iteration": steps, **dict.fromkeys(shown, steps + self.config["seed"])}
+        none = ("dm_loss", "score_loss") if self.config["fake_score.kind"] == "none" else ()
+        return curve | dict.fromkeys(none, np.full(3, np.nan))
 
 
 def made(

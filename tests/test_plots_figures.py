@@ -173,6 +173,14 @@ def test_curves_have_a_line_and_a_band_for_each_start(size: str, rows: int) -> N
     np.testing.assert_allclose(marks(figure, "teacher line")[0][0].get_ydata(), [2.0, 11.0, 101.0])
 
 
+def test_curves_of_students_without_a_score_say_that_there_is_no_loss() -> None:
+    without = {"fake_score__kind": "none", "student__weight": 0.0, "terms__drifting__weight": 1.0}
+    figure = draw("curve", sweep((2,), **without)).figure
+    figure.draw_without_rendering()
+    said = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert [("there is none" in texts) for texts in said] == [True, True, False, False]
+
+
 def test_the_same_figure_gives_the_same_bytes_with_true_type_fonts_in_a_folder_that_is_made(tmp_path: Path) -> None:
     paths = save_plot("panels", sweep((2,)), tmp_path / "new" / "figure.pdf")
     assert [path.name for path in paths] == ["figure.pdf", "figure.png", "figure.txt"]

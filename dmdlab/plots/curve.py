@@ -19,7 +19,18 @@ from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.plots import captions
 from dmdlab.plots.axes import degree_axis, fit_label, guide_lines
 from dmdlab.plots.calibration import once
-from dmdlab.plots.style import LETTER, PAPER, VERMILLION, Drawing, LineStyle, Size, in_figure, line_styles, new_figure
+from dmdlab.plots.style import (
+    GREY,
+    LETTER,
+    PAPER,
+    VERMILLION,
+    Drawing,
+    LineStyle,
+    Size,
+    in_figure,
+    line_styles,
+    new_figure,
+)
 from dmdlab.records.cells import Cell, cells_along, laws_of, records_of, short, told
 from dmdlab.records.layout import Layout, distinct, layout_of
 from dmdlab.records.record import Record
@@ -139,8 +150,11 @@ def _draw(
     if key in METRICS:
         axes.set_ymargin(0.18)  # room for the names of guides
         guide_lines(axes, METRICS[key], scale)
-    else:
+    elif any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
         axes.set_yscale("log")
+    else:
+        axes.set_yticks([])
+        axes.annotate("there is none", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=GREY)
 
 
 def _angles(calibration: Calibration | None, cosines: np.ndarray) -> np.ndarray:
