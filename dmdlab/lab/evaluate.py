@@ -37,14 +37,11 @@ from dmdlab.pairing.context_in_words import (
     turns_in_words,
 )
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.own import OwnPairing
 from dmdlab.pairing.steps import StepOutputs
 from dmdlab.pairing.within import within_classes
 from dmdlab.pairing.words import run_in_words
 from dmdlab.randomness import generator, latents
-from dmdlab.training.distill import Distillation, Report
-from dmdlab.training.student import Student
 from dmdlab.training.teacher import excess_risk
 
 ASYMMETRY_POINTS = 128
@@ -134,67 +131,6 @@ def asymmetries(seeds: Sequence[int], maps: Sequence[Map], z: Tensor) -> np.ndar
     """
     own = [torch.randn(2, *z.shape[1:], generator=generator(s, "jacobian")) for s in seeds]  # (2, n, d) each
     return antisymmetric_share(maps, z, torch.stack(own, dim=1).to(z.device)).detach().cpu().numpy()
-
-
-def curve_iterations(experiment: Experiment) -> list[int]:
-    """Log-spaced iterations of the training curve."""
-    last = experiment.student.iterations
-    return sorted({round(i) for i in np.geomspace(1, last, experiment.measure.checkpoints)})
-
-
-class Curves:
-    """The training curves of all members, a row each time: what the distillation reports, and the students' variance
-    ratio and pair_cosine at `noise`, of classes `label` (e, n) or None and with `later` noises, against `teacher`, each
-    (e, n, d), on the CPU."""
-
-    def __init__(
-        self,
-        distillation: Distillation,
-        noise: Tensor,
-        teacher: Tensor,
-        label: Tensor | None = None,
-        later: Sequence[Tensor] = (),
-    ) -> None:
-        self.noise, self.teacher, self.label, self.later = noise, teacher.numpy(), label, later
-        self.columns_of_all = ("iteration", *distillation.numbers, "variance_ratio", "pair_cosine")
-        self.rows: list[dict[str, np.ndarray]] = []
-
-    def add(self, report: Report, student: Student) -> None:
-        """Append a row: the report, and the students as they are now."""
-        outputs = applied(student, self.noise, student.network.flat.device, self.label, self.later).numpy()
-        row = {"iteration": np.full(len(outputs), report.iteration)}
-        row |= {name: value.cpu().numpy() for name, value in report.numbers.items()}
-        with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
-            totals = [RowMoments.of(p, g).total() for p, g in zip(self.teacher, outputs, strict=True)]
-            row["variance_ratio"] = np.array([float(t.variance_ratio) for t in totals])
-            row["pair_cosine"] = np.array([float(t.pair_cosine) for t in totals])
-        self.rows.append(row)
-
-    def state(self) -> dict[str, Tensor]:
-        """All rows so far, each column (e, rows), for a checkpoint."""
-        names = list(self.rows[0]) if self.rows else []
-        return {f"curve.{name}": torch.from_numpy(np.stack([row[name] for row in self.rows], axis=1)) for name in names}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where `state` was taken."""
-        columns = {name: state[f"curve.{name}"].numpy() for name in self.columns_of_all if f"curve.{name}" in state}
-        length = min((c.shape[1] for c in columns.values()), default=0)
-        self.rows = [{name: column[:, j] for name, column in columns.items()} for j in range(length)]
-
-    def columns(self, i: int) -> dict[str, list[float]]:
-        """Member i's curve by column."""
-        return {name: [float(row[name][i]) for row in self.rows] for name in self.rows[0]}
-
-    def text(self) -> str:
-        """The last row's means in a few words."""
-        if not self.rows:
-            return ""
-        last = self.rows[-1]
-        well = np.isfinite(last["variance_ratio"])
-        if not well.any():
-            return "every member has failed"
-        ratio, cosine = (float(last[key][well].mean()) for key in ("variance_ratio", "pair_cosine"))
-        return f"variance ratio {ratio:.2f}, cosine {cosine:.2f}"
 
 
 @torch.no_grad()

@@ -22,11 +22,10 @@ from dmdlab.diffusion import Denoiser
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import check_calibrations, stored_calibration, teacher_map
+from dmdlab.lab.curves import Curves, curve_iterations
 from dmdlab.lab.evaluate import (
-    Curves,
     Reading,
     asymmetries,
-    curve_iterations,
     excess_risks,
     flow_map,
     flow_steps,
@@ -128,7 +127,8 @@ def run_group(
     seeds = [e.seed for e in group.members]
     own_later = partial(later_noises, distillation.student, seeds, law.dim)
     later = own_later(first.measure.samples)
-    curves = Curves(distillation, pairs["noise"][place], pairs["teacher"][place], own_label, later)
+    measured = (pairs[name][place] for name in ("noise", "teacher", "reference"))
+    curves = Curves(distillation, seeds, *measured, own_label, later)
     moments = Moments(kept_iterations(first, curve_iterations(first)))
     yield from _distil(group, distillation, curves, moments, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
@@ -194,16 +194,19 @@ def _distil(
             moments.restore(kept)
     else:
         moments.add(0, distillation)
+        curves.look(distillation.student)
     last = distillation.cycles * k
     yield Progress(DISTILLING, distillation.done * k, last)
     pulses = [last * i // PULSES for i in range(1, PULSES + 1)]
     due = [at for at in curve_iterations(group.shared) if at > distillation.done * k]
     with stopping.until_kept():
-        for iteration in distillation.run(sorted({*due, *pulses})):
+        for iteration in distillation.run(sorted({*due, *(at - k for at in due if at > k), *pulses})):
             if (due and iteration >= due[0]) or iteration == last:
                 curves.add(distillation.report(), distillation.student)
                 moments.add(iteration, distillation)
                 due = [at for at in due if at > iteration]
+            if iteration + k >= (due or [last])[0]:
+                curves.look(distillation.student)
             yield Progress(DISTILLING, iteration, last, curves.text())
             checkpoint.offer(lambda: distillation.state() | curves.state() | moments.state())
 
