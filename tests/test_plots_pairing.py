@@ -9,7 +9,9 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate, measure
+from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.plots.boundary import draw_boundaries
 from dmdlab.plots.calibration import by_dimension, calibration_figure, draw_levels, drift, once, panels
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps, leaf_order
@@ -160,3 +162,26 @@ def test_levels_lie_where_the_calibration_says(calibrated: list[Calibrated]) -> 
     assert line.get_ydata()[0] == pytest.approx(calibrated[1].found.at("pair_cosine", 30.0))
     assert not without.lines
     assert not of_the_law.lines
+
+
+# --- boundary
+
+
+def test_the_boundary_figure_shows_the_analysis_and_what_a_perfect_copy_shows() -> None:
+    """A copy's delta is minus the distance to the one step: it correlates with D though all samples are copied alike."""
+    given = sample()
+    far = replace(given.pairs, data=np.random.default_rng(1).normal(size=(50, 3)))
+    copied = replace(far, student=far.teacher)
+    found, copy = boundary(far), boundary(copied)
+    figure = draw_boundaries([replace(given, pairs=far), replace(given, pairs=copied)], "").figure
+    for axes, own in zip(figure.axes, (found, copy), strict=True):
+        (points,) = [line for line in axes.lines if line.get_gid() == "pairs"]
+        np.testing.assert_allclose(points.get_xydata(), np.column_stack([own.distance, own.delta]))
+        (line,) = [line for line in axes.lines if line.get_gid() == "pairs line"]
+        slope = np.diff(line.get_ydata()) / np.diff(line.get_xdata())
+        expected = own.pearson.value * own.delta.std() / own.distance.std()  # least squares
+        assert slope[0] == pytest.approx(expected)
+        assert f"correlation {own.pearson.value:.2f}" in axes.get_title()
+    np.testing.assert_array_equal(copy.delta, -copy.start)
+    with pytest.raises(InputError, match="needs one_step"):
+        draw_boundaries([given], "")

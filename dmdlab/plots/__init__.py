@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dmdlab.config import InputError, nearest
 from dmdlab.plots.axis import Choice, axis_figure
+from dmdlab.plots.boundary import draw_boundaries
 from dmdlab.plots.calibration import calibration_figure
 from dmdlab.plots.curve import curve_figure
 from dmdlab.plots.dimension import dimension_figure
@@ -33,6 +34,7 @@ PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
     "heatmap": of_samples(draw_heatmaps, paper=4, slide=2),  # every box stays visible
     "ranks": of_samples(draw_ranks, paper=6, slide=6),  # there are six kinds of lines
     "displacement": of_samples(draw_displacements, paper=6, slide=3),
+    "boundary": of_samples(draw_boundaries, paper=6, slide=3),
 }
 
 

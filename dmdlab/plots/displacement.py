@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
@@ -48,7 +49,8 @@ def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> lis
     thin: dict[str, Any] = {"color": GREY, "lw": 0.6 * scale.line}
     axes.plot([0, top], [0, top], zorder=3, gid="equal", **thin)
     axes.axhline(random, ls=(0, (4, 2)), zorder=3, gid="random", **thin)
-    axes.annotate("random pair", (0, random), (3, 2), textcoords="offset points", color=GREY, va="bottom")
+    over: dict[str, Any] = {"path_effects": [withStroke(linewidth=0.3 * scale.font, foreground="white")], "zorder": 4}
+    axes.annotate("random pair", (0, random), (3, 2), textcoords="offset points", color=GREY, va="bottom", **over)
     axes.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     return [float((after < before).mean()) for before, after in found]
 

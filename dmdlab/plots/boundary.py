@@ -1,0 +1,46 @@
+"""Are outlying samples copied more? The boundary analysis of the paper (its figure 5), drawn.
+
+Across: D(z), the mean distance of the teacher's output to the training set. Up: delta(z) = |G - P| - |P1 - P|, below 0
+where training brought the student nearer to the teacher's own answer than its start was.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from dmdlab.pairing.analysis import Boundary, boundary
+from dmdlab.plots.samples import Sample, squares
+from dmdlab.plots.style import GREY, PAPER, Drawing, Size
+
+_POINTS = 2000
+ACROSS, UP = "distance to the data, $D(z)$", r"$\|G - P\| - \|P_1 - P\|$"
+
+
+def draw_boundaries(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:
+    """One panel for each of `samples`. Raises `InputError` where one-step outputs or data are missing."""
+    with squares(len(samples), scale, 0.9, ACROSS, UP) as (figure, grid):
+        for axes, sample in zip(grid, samples, strict=True):
+            found = boundary(sample.pairs)
+            draw_boundary(axes, found, sample.colour, scale)
+            axes.set_title(f"{sample.name}\ncorrelation {found.pearson.value:.2f}")
+    return Drawing(
+        figure,
+        "Boundary analysis: mean distance of the teacher's output P to the data, D(z), against how much farther from P "
+        "the student's output G is than the teacher's one step P1, where the student started. Below the line training "
+        "brought the student nearer to this very output. Pearson's correlation; sloping line: least squares. The "
+        f"distance of P itself enters both axes, so read it beside that of a rotated start. {source}",
+    )
+
+
+def draw_boundary(axes: Axes, found: Boundary, colour: str, scale: Size, name: str = "pairs") -> None:
+    """The scatter of one sample, the line of no change, and the line of least squares. name: of its artists."""
+    x, y = found.distance[:_POINTS], found.delta[:_POINTS]
+    dots: dict[str, Any] = {"color": colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
+    axes.plot(x, y, ".", gid=name, rasterized=True, **dots)
+    axes.axhline(0.0, color=GREY, lw=0.6 * scale.line, zorder=1, gid="equal")
+    if np.ptp(found.distance) > 0:
+        slope, start = np.polyfit(found.distance, found.delta, 1)
+        ends = np.array([x.min(), x.max()])
+        axes.plot(ends, start + slope * ends, color=colour, lw=0.8 * scale.line, zorder=3, gid=f"{name} line")
