@@ -25,7 +25,7 @@ from dmdlab.laws.plane import in_the_plane
 from dmdlab.networks import NETWORKS, make_denoiser
 from dmdlab.pages.explorer.assemble import page, page_bytes
 from dmdlab.pages.explorer.packing import greys, packed
-from dmdlab.pages.explorer.payload import Wanted, payload
+from dmdlab.pages.explorer.payload import Wanted, payload, short
 from dmdlab.pages.explorer.shared import calibration_section
 from dmdlab.pairing import measure, remap_angle
 from dmdlab.plots.clouds import noise_colours
@@ -155,7 +155,7 @@ def test_a_page_computes_what_python_computes(store: Path, known: dict[str, Any]
         pytest.skip("no `node` on this machine (Node 20 or later)")
     cases = {"laws": _law_cases(), "networks": _network_cases(), "pairings": _pairing_cases(), "payload": known}
     (tmp_path / "cases.json").write_text(json.dumps(cases | _further_cases(store), default=_plain))
-    tests = [str(ROOT / "tests" / "js" / f"{name}.test.mjs") for name in ("numerics", "python")]
+    tests = sorted(str(path) for path in (ROOT / "tests" / "js").glob("*.test.mjs"))
     done = subprocess.run(
         [node, "--test", *tests],
         env=os.environ | {"DMDLAB_CASES": str(tmp_path / "cases.json")},
@@ -184,6 +184,16 @@ def test_a_payload_names_what_varies_and_opens_in_the_plane(known: dict[str, Any
     assert wide["network"] is None
     assert "principal" in known["pairs"][wide["pairs"]]["view"]["words"]
     assert known["left_out"] == []
+    assert opening["label"] == "teacher start, d = 2"
+    assert [short(value) for value in (80.0, 0.0005, 2e-6, 3, True, "sgd")] == [
+        "80",
+        "5e-4",
+        "2e-6",
+        "3",
+        "True",
+        "sgd",
+    ]
+    assert known["laws"][opening["law"]]["words"] == "a mixture of 16 Gaussians in 2 dimensions"
 
 
 def test_no_measure_travels_without_its_floor_and_ceiling(known: dict[str, Any]) -> None:

@@ -33,6 +33,22 @@ ROWS = 300
 ALWAYS = ("law.name", "law.dim", "student.init", "seed")
 """Settings that every run has beside its axes; what all runs have in common stands once."""
 
+LAWS = {
+    "gaussian": "a Gaussian",
+    "mixture": "a mixture of {components} Gaussians",
+    "ring": "{components} Gaussians on a circle",
+    "chessboard": "the dark squares of a board of {cells} by {cells}",
+    "moons": "two half moons",
+    "spiral": "a spiral",
+    "cube": "a uniform cube",
+    "sphere": "a uniform sphere",
+    "digits": "handwritten digits",
+}
+"""Laws in plain words; others have their names."""
+
+SHORT = {"student.learning_rate": "rate", "noise.sigma_max": "sigma_max"}
+"""Of axes in labels of runs."""
+
 LABELS = {
     "student.init": "start",
     "noise.sigma_max": "size of the prior, sigma_max",
@@ -150,15 +166,28 @@ def _add(found: dict[str, Any], record: Record, wanted: Wanted) -> None:
 
 def _law_words(record: Record) -> str:
     own = {key.removeprefix("law."): value for key, value in record.settings.items() if key.startswith("law.")}
-    more = ", ".join(f"{key} {value}" for key, value in own.items() if key not in ("name", "dim", "digest", "seed"))
-    return f"{own['name']} in {own['dim']} dimensions" + (f" ({more})" if more else "")
+    try:
+        words = LAWS.get(own["name"], "the law {name}").format(**own)
+    except KeyError:  # a parameter that an older record lacks
+        words = f"the law {own['name']}"
+    return f"{words} in {own['dim']} dimensions"
 
 
 def _label(run: Mapping[str, Any], axes: Sequence[str]) -> str:
     settings = run["settings"]
-    parts = [f"{settings['student.init']} start", f"d = {settings['law.dim']}"]
     others = [key for key in axes if key not in ("student.init", "law.dim")]
-    return ", ".join(parts + [f"{key.rpartition('.')[2]} {settings.get(key)}" for key in others])
+    told = [f"{SHORT.get(key, key.rpartition('.')[2])} {short(settings.get(key))}" for key in others]
+    return ", ".join([f"{settings['student.init']} start", *told, f"d = {settings['law.dim']}"])
+
+
+def short(value: Any) -> str:
+    """A setting in a label: 80 and 5e-4, not 80.0 and 0.0005."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return str(value)
+    if value == 0 or 1e-3 <= abs(value) < 1e6:
+        return f"{value:g}"
+    mantissa, _, exponent = f"{value:.3e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}"
 
 
 def _value(value: Any) -> Any:
