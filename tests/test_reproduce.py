@@ -14,10 +14,10 @@ import pytest
 from dmdlab.cli.reproduce import Pictures, pictures_of, sweep_of
 from dmdlab.config import Experiment, InputError, flatten
 from dmdlab.lab.plan import Plan
-from dmdlab.pairing import Interval, mean_interval
+from dmdlab.pairing import Interval
 from dmdlab.paper.catalogue import CLAIMED, FIGURES, SCALES, TARGETS, experiment_file, experiments_of, targets
 from dmdlab.paper.claims import CLAIMS
-from dmdlab.paper.kept import SECTION, Kept, kept_text, memorised, read_kept
+from dmdlab.paper.kept import SECTION, Kept, kept_text, read_kept
 from dmdlab.paper.page import PAPER, numbers_table, page
 from dmdlab.paper.verdicts import RULERS, beyond, copies, less_copied, together
 from dmdlab.records.cells import cells
@@ -269,13 +269,3 @@ def test_claims_follow_what_was_kept() -> None:
     old[0].summary[SECTION]["memorised"] = 0.9
     found_again = CLAIMS[4].evidence(kept).judged["teacher"]["without a ruler"]
     assert (found_again.verdict, found_again.interval.n) == ("undecided", 3)
-
-
-def test_memorised_is_what_lies_by_one_training_point_alone() -> None:
-    import numpy as np
-
-    assert memorised(np.array([[0.1, 1.0, 5.0], [0.4, 1.0, 5.0], [0.0, 0.0, 5.0]])) == pytest.approx(1 / 3)
-
-
-def test_the_mean_of_nothing_is_no_number() -> None:
-    assert mean_interval([]).n == 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from dmdlab.config import InputError, without_places
 from dmdlab.pairing import pair_cosine_of
+from dmdlab.pairing.analysis import boundary, memorised
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.paper.catalogue import CLAIMED
 from dmdlab.records.further import further
@@ -23,9 +24,6 @@ from dmdlab.records.record import Record
 from dmdlab.records.writing import prepare, write_text
 
 MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "remap_angle", "local_cosine", *LAW_KEYS)
-
-MEMORISED = 1 / 3
-"""Memorised is a sample whose nearest training point is less than this as far as the second (Bonnaire et al. 2025)."""
 
 HALF = 45.0
 """Degrees of the planted turn that is half-way between a copy (0) and no memory of the pairing (90)."""
@@ -120,41 +118,25 @@ def derived(record: Record) -> dict[str, float | None]:
     """What the claims need beside a run's own measures, from its arrays and its curve; None where it has no answer.
 
     boundary: correlation of delta(z) = abs(G - Phi_K) - abs(Phi_1 - Phi_K) with the mean distance of Phi_K(z) to the
-    training set. memorised, memorised_data: shares of the teacher's outputs, and of fresh data, below `MEMORISED`.
+    training set. memorised, memorised_data: shares of the teacher's outputs, and of fresh data, that are memorised.
     pair_cosine_32, pair_cosine_k: with Phi_32 and with Phi_K, of the first rows, those that have it.
     local_cosine_half, pair_cosine_half: what the teacher itself reads after a turn by `HALF` degrees. loss_first,
     loss_peak, loss_last: of the DM loss's curve.
     """
     if not record.done:
         return {}
-    arrays, more, found = record.arrays(), further(record), dict[str, float]()
+    pairs, more, found = record.pairs(), further(record), dict[str, float]()
+    for key, name in (("memorised", "training"), ("memorised_data", "training_of_data")):
+        if name in more:
+            found[key] = memorised(more[name], pairs.d).share
     if "training" in more:
-        found["boundary"] = correlation(*boundary(arrays, more["training"]))
-        found["memorised"] = memorised(more["training"])
-    if "training_of_data" in more:
-        found["memorised_data"] = memorised(more["training_of_data"])
+        found["boundary"] = boundary(pairs, distance=more["training"][:, 2]).pearson.value
     if "phi_32" in more:
         rows = slice(len(more["phi_32"]))
-        for key, teacher in (("pair_cosine_32", more["phi_32"]), ("pair_cosine_k", arrays["teacher"][rows])):
-            found[key] = float(pair_cosine_of(teacher, arrays["student"][rows]).value)
+        for key, teacher in (("pair_cosine_32", more["phi_32"]), ("pair_cosine_k", pairs.teacher[rows])):
+            found[key] = pair_cosine_of(teacher, pairs.student[rows]).value
     if (own := record.calibration()) is not None:
         found |= {f"{key}_half": own.at(key, HALF) for key in ("local_cosine", "pair_cosine")}
     loss = record.curve()["dm_loss"]
     found |= {"loss_first": loss[0], "loss_peak": np.max(loss), "loss_last": loss[-1]}
     return {key: float(v) if math.isfinite(v) else None for key, v in found.items()}
-
-
-def boundary(arrays: Mapping[str, np.ndarray], training: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean distance of Phi_K(z) to the training set, delta(z)), each (n,); training: (n, 3), as kept."""
-    student, one = (np.linalg.norm(arrays[key] - arrays["teacher"], axis=1) for key in ("student", "one_step"))
-    return training[:, 2], student - one
-
-
-def memorised(training: np.ndarray) -> float:
-    """The share of rows (n, 3) whose nearest training point is `MEMORISED` as far as the second, or less."""
-    return float(np.mean(training[:, 0] < MEMORISED * training[:, 1]))
-
-
-def correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's, NaN where one of them does not vary."""
-    return float(np.corrcoef(x, y)[0, 1]) if np.std(x) > 0 and np.std(y) > 0 else math.nan
