@@ -1,5 +1,7 @@
 """Engines, which do work here or in processes, and what a machine is said to be."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from dmdlab.config import InputError
 from dmdlab.device import environment
 from dmdlab.group import Group
 from dmdlab.lab import engines
+from dmdlab.lab.engines import Raised
 from dmdlab.lab.run import Progress, run_group
 from dmdlab.lab.store import Store
+from dmdlab.lab.sweep import EnsemblesFailed, to_the_end
+from dmdlab.trouble import Unwritable
 
 # --- engines
 
@@ -31,22 +36,57 @@ class Echo:
 GROUPS = [Group(tuple(experiments(f"seed={seeds}"))) for seeds in ([0, 1], [2], [3, 13, 5], [6, 7])]
 
 
-def heard(events: Iterator[tuple[int, int]]) -> tuple[list[tuple[int, int]], str]:
-    """All that an engine yields, and the error that it ends with."""
-    found = []
-    try:
-        for event in events:
-            found.append(event)  # what came before the error counts
-    except ValueError as error:
-        return sorted(found), str(error)
-    return sorted(found), ""
+def heard(events: Iterator[tuple[int, object]]) -> list[tuple[int, object]]:
+    """All that an engine yields, errors by their text."""
+    told = [(i, str(e.error) if isinstance(e, Raised) else e) for i, e in events]
+    return sorted(told, key=lambda one: (one[0], str(one[1])))
 
 
-def test_engines_tell_what_work_says_under_its_groups_index_and_several_workers_end_before_an_error_counts() -> None:
-    before = [(0, 0), (0, 1), (1, 2), (2, 3), (2, 5)]
-    assert heard(engines.here(Echo(), GROUPS)) == (before, "unlucky")
-    assert heard(engines.here(Echo(), GROUPS[:2])) == (before[:3], "")
-    assert heard(engines.processes(Echo(), GROUPS, 2)) == ([*before, (3, 6), (3, 7)], "unlucky")
+def test_engines_tell_what_work_says_under_its_groups_index_and_an_error_ends_its_group_only() -> None:
+    said = [(0, 0), (0, 1), (1, 2), (2, 3), (2, 5), (2, "unlucky"), (3, 6), (3, 7)]
+    assert heard(engines.here(Echo(), GROUPS)) == said
+    assert heard(engines.processes(Echo(), GROUPS, 2)) == said
+
+
+class Full:
+    """Work on a disk that takes no more."""
+
+    def __call__(self, group: Group) -> Iterator[int]:
+        yield group.shared.seed
+        time.sleep(0.05)
+        raise Unwritable("the disk is full")
+
+
+def test_where_the_disk_takes_no_more_nothing_new_is_begun() -> None:
+    assert heard(engines.here(Full(), GROUPS)) == [(0, 0), (0, "the disk is full")]
+    many = GROUPS * 5
+    assert len(heard(engines.processes(Full(), many, 2))) < 2 * len(many)
+
+
+class Sees:
+    """Work that says which GPUs its process sees."""
+
+    def __call__(self, group: Group) -> Iterator[str]:
+        yield os.environ["CUDA_VISIBLE_DEVICES"]
+        time.sleep(0.5)  # so that no worker takes all
+
+
+def test_each_worker_has_a_gpu_of_its_own() -> None:
+    assert {gpu for _, gpu in engines.processes(Sees(), GROUPS, 2, ("3", "5"))} == {"3", "5"}
+
+
+def test_all_errors_are_told_at_the_end_and_the_other_groups_are_done(tmp_path: Path) -> None:
+    class Unlucky(Echo):
+        store = Store(tmp_path)
+
+    told: list[object] = []
+    events = to_the_end(Unlucky(), [*GROUPS, GROUPS[2]])  # type: ignore[arg-type]
+    with pytest.raises(EnsemblesFailed) as error:
+        told.extend(event for _, event in events)
+    assert [e for e in told if not isinstance(e, Raised)] == [0, 1, 2, 3, 5, 6, 7, 3, 5]
+    assert str(error.value) == "; ".join(2 * ["mixture d=2, residual 8 x 1: ValueError: unlucky"])
+    with pytest.raises(ValueError, match="unlucky"):  # the only one's error is its own
+        list(to_the_end(Unlucky(), GROUPS[2:3]))  # type: ignore[arg-type]
 
 
 # --- the machine

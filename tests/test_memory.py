@@ -14,7 +14,7 @@ import pytest
 import torch
 from small import CPU, do, experiments
 
-from dmdlab.cli.run import bytes_of
+from dmdlab.cli.means import bytes_of
 from dmdlab.config import InputError
 from dmdlab.device import limits
 from dmdlab.group import Group

@@ -1,8 +1,9 @@
 """`dmdlab`: the application and how it ends.
 
 Exit status: 0 done; 1 unexpected error; 2 bad input, or a system that refuses (one sentence on stderr; what is finished
-is kept); 3 some runs failed (the others are kept), or `runs verify` found something wrong; 129 hung up, 130 interrupted
-or terminated (finished runs are kept); 141 nobody reads the output any more, as after `| head`.
+is kept); 3 some runs failed (the others are kept), or `runs verify` found something wrong; 129 hung up, 130
+interrupted, 143 terminated (finished runs are kept, trainings go on from where they stopped); 141 nobody reads the
+output any more, as after `| head`.
 """
 
 import sys
@@ -12,6 +13,7 @@ import typer
 
 from dmdlab.cli import ending
 from dmdlab.cli.bench import app as timing
+from dmdlab.cli.diagnose import app as diagnosing
 from dmdlab.cli.explore import app as exploring
 from dmdlab.cli.machine import app as machine
 from dmdlab.cli.measure import app as measuring
@@ -20,6 +22,7 @@ from dmdlab.cli.read import app as reading
 from dmdlab.cli.reproduce import app as reproducing
 from dmdlab.cli.run import app as running
 from dmdlab.cli.runs import app as keeping
+from dmdlab.cli.worker import app as draining
 from dmdlab.config import InputError
 
 app = typer.Typer(
@@ -31,7 +34,7 @@ app = typer.Typer(
 )
 app.registered_commands += [
     c
-    for part in (running, planning, reproducing, reading, measuring, exploring, machine, timing)
+    for part in (running, draining, planning, reproducing, reading, measuring, diagnosing, exploring, machine, timing)
     for c in part.registered_commands
 ]
 app.registered_groups += reading.registered_groups

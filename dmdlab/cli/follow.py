@@ -7,7 +7,7 @@ done, such as start networks that its folder holds, is taken off the total inste
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dmdlab.cli import show
@@ -28,15 +28,21 @@ RESUMED = 0.1
 """When the first news of a distillation is beyond this share, it goes on from a checkpoint."""
 
 
-def follow(planned: "Plan", store: "Store", experiments: Sequence[Experiment]) -> None:
-    """Do what is planned. Where Ctrl-C, a signal or a disk that takes no more ends it, the error says what of
-    `experiments` is kept and how to go on."""
+def follow(
+    planned: "Plan",
+    store: "Store",
+    experiments: Sequence[Experiment],
+    doing: "Iterator[tuple[int, Event]] | None" = None,
+) -> None:
+    """Do what is planned. doing: what happens, by default a sweep on this machine. Where Ctrl-C, a signal or a disk
+    that takes no more ends it, the error says what of `experiments` is kept and how to go on. Raises as
+    `dmdlab.lab.sweep.to_the_end` where ensembles ended in an error."""
     from dmdlab.lab.sweep import sweep
 
     try:
         with show.bars() as bars:
             board = Board(bars, planned)
-            for index, event in sweep(planned, store):
+            for index, event in sweep(planned, store) if doing is None else doing:
                 board.show(index, event)
             board.shared()
     except KeyboardInterrupt as interrupt:
@@ -64,7 +70,8 @@ class Board:
         self.each = self.work / max(1, self.total)  # operations of an average student
         self.runs = bars.add_task("all runs", total=self.work or None, text="")
         self.ensembles: dict[int, Ensemble] = {}
-        self.memory: dict[int, int] = {}
+        self.memory: dict[tuple[str, int], int] = {}
+        self.at: dict[int, tuple[str, int]] = {}  # where ensembles are at work, if told
         self.others, self.vain = 0, 0
         self.logged = clock()
         if planned.parts:
@@ -77,14 +84,22 @@ class Board:
         match event:
             case sweep.Started(group):
                 self._start(index, group)
-            case sweep.Taken(process, taken):
-                self.memory[process] = taken
+            case sweep.Taken(process, taken, host):
+                self.memory[host, process] = taken
             case sweep.Split(parts, why):
                 self._split(index, parts, why)
             case sweep.Finished():
                 self._finish(index, event)
             case sweep.Elsewhere(done, held):
                 self._elsewhere(done, held)
+            case sweep.At(host, process):
+                self.at[index] = host, process
+            case sweep.Lost(why, again, most):
+                self._leave(index)
+                name = self.ensembles[index].name if index in self.ensembles else f"ensemble {index + 1}"
+                self._say(f"{name}: {why}; begun again, {again} of {most} times")
+            case sweep.Raised(error):
+                self._raise(index, error)
             case _:
                 self._progress(self.ensembles[index], event)
         self.bars.update(self.runs, total=self.work or None, text=self.state())
@@ -98,6 +113,8 @@ class Board:
         parts = [f"{self.finished} of {self.total} runs"]
         parts += [show.throughput(speed / self.each)] if speed and self.each else []
         parts += [f"{size_text(sum(self.memory.values()))} taken"] if self.memory else []
+        hosts = {host for host, _ in self.at.values()}
+        parts += [f"{counted(len(self.at), 'worker')} on {counted(len(hosts), 'machine')}"] if hosts else []
         return ", ".join(parts)
 
     def shared(self) -> None:
@@ -117,6 +134,22 @@ class Board:
         if held and not done:
             where = f"{held[0].law.name} d={held[0].law.dim}"
             self._say(f"{where}: another sweep is at {counted(len(held), 'run')}; looked at again in the end")
+
+    def _leave(self, index: int) -> None:
+        """An ensemble is at work no more: what it has done is not counted where it begins anew."""
+        self.memory.pop(self.at.pop(index, ("", 0)), None)
+        if index in self.ensembles:
+            self.work += self.ensembles[index].heard_of()
+
+    def _raise(self, index: int, error: Exception) -> None:
+        from dmdlab.lab.sweep import error_text
+
+        self.memory.pop(self.at.pop(index, ("", 0)), None)
+        ensemble = self.ensembles.get(index)
+        if ensemble:
+            self.work -= ensemble.left()
+            self.bars.update(ensemble.task, visible=False)
+        self._say(f"{ensemble.name if ensemble else f'ensemble {index + 1}'}: ended in an error: {error_text(error)}")
 
     def _start(self, index: int, group: "Group") -> None:
         from dmdlab.lab.plan import work_by_stage
@@ -149,6 +182,7 @@ class Board:
         if event.status == "failed":
             self._say(f"failed: {event.folder.name}")
         if not ensemble.members:
+            self.memory.pop(self.at.pop(index, ("", 0)), None)
             self.bars.update(ensemble.task, visible=False)
             self._say(f"{ensemble.name}: done")
 
@@ -183,6 +217,11 @@ class Ensemble:
             skipped, known = skipped + share * self.work[stage], share
         self.shares[stage] = share
         return (share - (known or 0.0)) * self.work[stage], skipped
+
+    def heard_of(self) -> float:
+        """Operations that are done, which are forgotten."""
+        done, self.shares = sum(self.work.values()) - self.left(), {}
+        return done
 
     def left(self) -> float:
         """Operations that are not done."""

@@ -1,23 +1,21 @@
 """Commands that compute: `run` and `sweep`."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.follow import follow
+from dmdlab.cli.engine import Address, Collect, Engine, GpuShare, Retries, Where, named
+from dmdlab.cli.means import Means
 from dmdlab.config import Experiment, InputError
 from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
-    import torch
-
-    from dmdlab.device.compiling import Way
     from dmdlab.experiments import Sweep
+    from dmdlab.group import Group
     from dmdlab.lab.plan import Plan
     from dmdlab.records.record import Record
 
@@ -49,7 +47,6 @@ Compile = Annotated[
         "--compile/--no-compile", help="Compile the training, or not; default: where it is long enough to save time."
     ),
 ]
-UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -97,7 +94,8 @@ def run(
     found = load(path, preset, overrides)
     if found.axes:
         show.err().print(f"One run of the sweep: {', '.join(f'{k}={v[0]}' for k, v in found.axes.items())}")
-    records = _compute(first_of(found), out, Means(device, 1, memory, eager, compile_), dry_run, as_json)
+    means = Means(device, 1, memory, eager, compile_)
+    records, _ = _compute(first_of(found), out, means, Where(), dry_run, as_json)
     if not records:
         return
     record = records[0]
@@ -123,6 +121,11 @@ def sweep(
     memory: Memory = None,
     eager: Eager = False,
     compile_: Compile = None,
+    engine: Engine = "local",
+    address: Address = None,
+    collect: Collect = False,
+    gpu_share: GpuShare = None,
+    retries: Retries = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -132,80 +135,42 @@ def sweep(
     """
     from dmdlab.experiments import load
 
+    where = Where(engine, address, collect, gpu_share, retries)
     path, overrides = split_words(words, preset, "sweep")
     found = load(path, preset, overrides)
     out = out or Path("runs") / (path.stem if path else str(preset))
-    records = _compute(found, out, Means(device, workers, memory, eager, compile_), dry_run, as_json)
-    if not records:
-        return
-    if as_json:
+    means = Means(device, workers, memory, eager, compile_)
+    records, failed = _compute(found, out, means, where, dry_run, as_json)
+    if as_json and records:
         show.print_json([r.row for r in records])
-    else:
+    elif records:
         _report(found.question, records, out)
-    exit_on_failures(records)
+    if failed:
+        named(failed, out)
+    exit_on_failures(records, bool(failed))
 
 
-def bytes_of(memory: str | None) -> int | None:
-    """Bytes of --memory, as in '8GiB', '500 MB' or '0.5tib'. Raises `InputError` for anything else."""
-    if memory is None:
-        return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", memory, re.IGNORECASE)
-    size = int(float(found[1]) * UNITS[found[2].lower()]) if found else 0
-    if size < 1:
-        raise InputError(f"--memory {memory}: expected a number and a unit, as in 8GiB, 500MiB or 16GB")
-    return size
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a command may use, as its options say it: --device, --workers, --memory, and how trainings run.
-
-    `plan` raises `InputError` for any of them that makes no sense, or that this machine cannot do.
-    """
-
-    device: str
-    workers: int | None
-    memory: str | None
-    eager: bool
-    compile_: bool | None
-
-    def plan(self, experiments: Sequence[Experiment]) -> "Plan":
-        """How these train."""
-        from dmdlab.device.environment import choose_device
-        from dmdlab.device.limits import default_workers
-        from dmdlab.lab.plan import plan
-
-        most, device = bytes_of(self.memory), choose_device(self.device)
-        return plan(experiments, device, self.workers or default_workers(device), most, self._way(device))
-
-    def _way(self, device: "torch.device") -> "Way | None":
-        """What --eager and --compile or --no-compile say; None for the rule."""
-        from dmdlab.device.compiling import plain_way
-
-        if self.eager and self.compile_:
-            raise InputError("--eager trains operator by operator, --compile does not: give one of them")
-        if self.eager:
-            return "eager"
-        if self.compile_ is None:
-            return None
-        return "compiled" if self.compile_ else plain_way(device)
-
-
-def _compute(found: "Sweep", out: Path, means: Means, dry_run: bool, as_json: bool) -> "list[Record]":
-    """Run what is missing of `found`; the records of all its experiments that stand in `out`."""
+def _compute(
+    found: "Sweep", out: Path, means: Means, where: Where, dry_run: bool, as_json: bool
+) -> "tuple[list[Record], list[tuple[Group, Exception]]]":
+    """Run what is missing of `found`; the records of all its experiments that stand in `out`, and the ensembles that
+    ended in an error."""
     from dmdlab.lab.store import Store
     from dmdlab.records.writing import prepare
 
     experiments, store = found.experiments(), Store(out)
     todo = store.missing(experiments)
-    planned = means.plan(todo)
     if dry_run:
-        _explain(experiments, todo, planned, out, as_json)
-        return []
-    prepare(out)
-    show.err().print(f"{_state(experiments, todo, out)} on {planned.device}")
-    follow(planned, store, experiments)
-    return [store.record(e) for e in experiments]
+        _explain(experiments, todo, means.plan(todo), out, as_json)
+        return [], []
+
+    def begin(place: str) -> None:
+        prepare(out)
+        show.err().print(f"{_state(experiments, todo, out)} on {place}", soft_wrap=True)
+
+    failed = where.do(todo, store, experiments, means, begin)
+    lost = {own for group, _ in failed for own in group.ids}
+    return [store.record(e) for e in experiments if e.id not in lost or store.finished(e)], failed
 
 
 def _state(experiments: Sequence[Experiment], todo: Sequence[Experiment], out: Path) -> str:
@@ -263,11 +228,12 @@ def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> Non
         print(f"Figure: {'  '.join(str(p) for p in paths)}")
 
 
-def exit_on_failures(records: "Sequence[Record]") -> None:
-    """Name the runs that failed, and leave with status 3 where there are some."""
+def exit_on_failures(records: "Sequence[Record]", others: bool = False) -> None:
+    """Name the runs that failed, and leave with status 3 where there are some, or others that are named already."""
     failed = [r for r in records if r.summary["status"] == "failed"]
     if failed:
         for r in failed:
             show.err().print(f"failed at iteration {r.summary['failed_at']}: {r.folder}")
         show.err().print(f"{len(failed)} of {len(records)} runs failed; the others are kept")
+    if failed or others:
         raise typer.Exit(3)

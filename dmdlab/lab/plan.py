@@ -31,6 +31,9 @@ COMPANY = 4
 """Members of small networks that stay together at least when workers share an ensemble (`docs/performance.md`: alone, a
 student of the quickstart takes three times as long as among sixteen)."""
 
+COMPANY_ON_GPU = 16
+"""The same where several GPUs share an ensemble (ours, not measured: one GPU is far from full with fewer)."""
+
 SLACK = 0.25
 """Part of a worker's share by which an ensemble may exceed it before it is shared (ours)."""
 
@@ -52,8 +55,9 @@ class Part:
 class Plan:
     """What will train together, the longest first.
 
-    device: where. workers: processes at work at a time. share: bytes that each of them may take, all that it takes.
-    decisions: sentences on what was decided. way: how all train, None for the rule (`dmdlab.device.compiling`).
+    device: where. workers: processes at work at a time, on each of `gpus` where there are any. share: bytes that each
+    of them may take, all that it takes. decisions: sentences on what was decided. way: how all train, None for the rule
+    (`dmdlab.device.compiling`). gpus: several of this machine, as CUDA_VISIBLE_DEVICES names them.
     """
 
     parts: list[Part]
@@ -62,6 +66,12 @@ class Plan:
     share: int
     decisions: list[str]
     way: Way | None = None
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> int:
+        """All that are at work at a time."""
+        return self.workers * max(1, len(self.gpus))
 
     @property
     def runs(self) -> int:
@@ -71,7 +81,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """What all processes at work together take at most, by estimate."""
-        return sum(sorted((part.bytes for part in self.parts), reverse=True)[: self.workers])
+        return sum(sorted((part.bytes for part in self.parts), reverse=True)[: self.processes])
 
     def summary(self) -> str:
         """One sentence."""
@@ -79,14 +89,14 @@ class Plan:
         most = max((part.bytes for part in self.parts), default=0)
         return (
             f"{counted(self.runs, 'run')} in {counted(len(self.parts), 'ensemble')} of up to {largest}, "
-            f"{counted(self.workers, 'worker')}; each process takes at most {size_text(most)} by estimate, of "
+            f"{counted(self.processes, 'worker')}; each process takes at most {size_text(most)} by estimate, of "
             f"{size_text(self.share)}; all together {size_text(self.bytes)}."
         )
 
     def seconds(self) -> list[float]:
         """Roughly how long every part trains: each shape is timed now, on a worker's share of the threads."""
         before = torch.get_num_threads()
-        torch.set_num_threads(threads_each(self.workers))
+        torch.set_num_threads(threads_each(self.processes))
         try:
             measured: dict[tuple[object, int], Speed] = {}
             found = []
@@ -117,9 +127,13 @@ def plan(
     workers: int = 1,
     memory: int | None = None,
     way: Way | None = None,
+    gpus: Sequence[str] = (),
+    sharers: int | None = None,
 ) -> Plan:
     """Every experiment in one part, each part within its worker's share of `memory` bytes (measured when None), from
-    which what the processes themselves take is taken off first. way: as for `Distillation`.
+    which what the processes themselves take is taken off first. way: as for `Distillation`. gpus: as for `Plan`, all
+    alike; workers and memory are then those of one. sharers: workers, or GPUs, here or elsewhere, that the work is
+    shared out among; by default those of this plan.
 
     Raises `InputError` when the device lacks a run's precision or cannot go this `way`, or a run does not fit even
     alone and with one worker.
@@ -138,7 +152,9 @@ def plan(
         spared = "" if device.type == "cpu" else " and a tenth to spare"
         left = f"{size_text(memory)} as stated leaves {size_text(own)} beside {size_text(each)} for the process{spared}"
         raise InputError(too_large(heaviest, device, left))
-    parts = [Part(g, each + tried(g).bytes(len(g), device.type), flops(g)) for g in _fitting(groups, own, device, able)]
+    among = sharers or (able if device.type == "cpu" else max(1, len(gpus)))
+    fitting = _fitting(groups, own, device, among)
+    parts = [Part(g, each + tried(g).bytes(len(g), device.type), flops(g)) for g in fitting]
     parts.sort(key=lambda part: part.flops, reverse=True)  # the long ones first: no late straggler
     decisions = [_room_in_words(own, each, room, memory, able, device)]
     if able < workers:
@@ -149,7 +165,7 @@ def plan(
             f"{size_text(each)}."
         )
     decisions += compiling + _splits(groups, parts, own, device)
-    return Plan(parts, device, able, own + each, decisions, way)
+    return Plan(parts, device, able, own + each, decisions, way, tuple(gpus))
 
 
 def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[Way | None, list[str], int]:
@@ -184,23 +200,24 @@ def _able(
 def ensembles(experiments: Sequence[Experiment], memory: int, device: torch.device, workers: int = 1) -> list[Group]:
     """Experiments grouped by shape, in order of first appearance, each group split into parts that fit `memory` bytes.
 
-    With several workers a group that is more than one worker's share of all the arithmetic is shared among them.
-    Raises `InputError` when a run does not fit even alone.
+    With several workers of a CPU a group that is more than one worker's share of all the arithmetic is shared among
+    them. Raises `InputError` when a run does not fit even alone.
     """
-    return _fitting(group_by_shape(experiments), memory, device, workers)
+    return _fitting(group_by_shape(experiments), memory, device, workers if device.type == "cpu" else 1)
 
 
-def _fitting(groups: Sequence[Group], memory: int, device: torch.device, workers: int) -> list[Group]:
-    share = sum(flops(g) for g in groups) / workers
+def _fitting(groups: Sequence[Group], memory: int, device: torch.device, sharers: int) -> list[Group]:
+    """sharers: workers of a CPU, or GPUs."""
+    share, company = sum(flops(g) for g in groups) / sharers, COMPANY if device.type == "cpu" else COMPANY_ON_GPU
     found: list[Group] = []
     for group in groups:
         cost = tried(group)
         most = cost.most_members(memory, device.type)
         if not most:
             raise InputError(too_large(group, device, f"{size_text(memory)} may be taken"))
-        company = COMPANY if cost.cycle_flops < LARGE else 1
-        wanted = math.ceil(flops(group) / share - SLACK) if device.type == "cpu" and workers > 1 else 1
-        found += split(group, max(-(-len(group) // most), min(wanted, len(group) // company)), most)
+        together = company if cost.cycle_flops < LARGE else 1
+        wanted = math.ceil(flops(group) / share - SLACK) if sharers > 1 else 1
+        found += split(group, max(-(-len(group) // most), min(wanted, len(group) // together)), most)
     return found
 
 
@@ -265,9 +282,10 @@ def _split_sentence(group: Group, sizes: Sequence[int], memory: int, device: tor
     head = f"{shape_name(group)}: {len(group)} runs as {len(sizes)} ensembles of {between}, "
     if tried(group).most_members(memory, device.type) < len(group):
         return f"{head}since all together would need more than {size_text(memory)}."
-    small = f"members of networks this small stay together by {COMPANY} at least"
+    company = COMPANY if device.type == "cpu" else COMPANY_ON_GPU
+    small = f"members of networks this small stay together by {company} at least"
     why = small if tried(group).cycle_flops < LARGE else "networks this large fill a core by themselves"
-    return f"{head}to keep all workers busy; {why}."
+    return f"{head}to keep all {'workers' if device.type == 'cpu' else 'GPUs'} busy; {why}."
 
 
 def shape_name(group: Group) -> str:

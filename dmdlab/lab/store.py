@@ -113,12 +113,18 @@ class Store:
         return self.folder(result.experiment)
 
     def put(self, result: RunResult, environment: Mapping[str, Any]) -> bool:
-        """`publish`; returns whether this result is the one that stands, and not another sweep's."""
-        folder = self.folder(result.experiment)
+        """`publish`; returns whether this result is the one that stands, and not another sweep's. Raises `InputError`
+        where the pairs that it was measured against are gone, as when the store has vanished."""
+        folder, pairs = self.folder(result.experiment), self._pairs(result.experiment)
         if self.finished(result.experiment):
             return False
+        if result.student is not None and not pairs.is_file():
+            raise InputError(
+                f"{pairs}: gone while a run was measured against it, so that this run is not kept; look whether "
+                f"{self.out} is still what it was, then the same command goes on"
+            )
         head = {"format": FORMAT, "result_version": RESULT_VERSION, "id": result.experiment.id}
-        head["pairs"] = self._pairs(result.experiment).name
+        head["pairs"] = pairs.name
         with replacing_in(folder, _whole) as partial:
             partial.mkdir()
             made = partial.stat()
@@ -139,10 +145,7 @@ class Store:
 
     def _shared(self, result: RunResult) -> dict[str, str | None]:
         """The paths here of the files that this run shares with others, and their checksums."""
-        e = result.experiment
-        begun = e.model_copy(update={"seed": e.seed + 1}) if e.student.init == "other" else e
-        networks = [self._network(id) for id in (e.teacher_id, begun.teacher_id, e.fit_id)]
-        paths = [self._pairs(e), *networks]
+        paths = self.shared_paths(result.experiment)
         if name := result.summary.get("calibration"):
             paths.append(self.out / "calibration" / name)
         there = (path for path in paths if path.is_file())
@@ -151,6 +154,12 @@ class Store:
         except Damaged as error:
             raise InputError(f"{self.out}: damaged while a run was measured with it ({error})") from None
         return {path.relative_to(self.out).as_posix(): sha for path, sha in kept.items()}
+
+    def shared_paths(self, experiment: Experiment) -> list[Path]:
+        """Where the pairs and networks are, or would be, that this run shares with others."""
+        e = experiment
+        begun = e.model_copy(update={"seed": e.seed + 1}) if e.student.init == "other" else e
+        return [self._pairs(e), *(self._network(id) for id in (e.teacher_id, begun.teacher_id, e.fit_id))]
 
     def folder(self, experiment: Experiment) -> Path:
         """Where this run stands, or will."""

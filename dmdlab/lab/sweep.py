@@ -4,12 +4,14 @@ On a CPU the groups are shared out among worker processes, a core or more each: 
 processes far better than several threads. On a GPU a few processes share it, so that one trains while others measure.
 Every worker publishes its own runs; the parent only watches. An ensemble that is refused memory after all goes on as
 two halves. A system that kills instead, as Linux does when RAM runs out, ends the sweep; the same command goes on.
+Where an ensemble ends in an error, the others go on, and all such errors are told again at the end.
 
 Several sweeps into one store share the work by leases (`dmdlab.records.leases`): a worker leaves out the runs that
 somebody else is at. At the end a sweep waits for those, and takes over what its owner has left.
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +26,12 @@ from dmdlab.device.limits import out_of_memory, release_memory, taken
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group
 from dmdlab.lab import engines
+from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.plan import Plan, shape_name, split, too_large
 from dmdlab.lab.run import Clock, Progress, run_group
 from dmdlab.lab.store import Store
 from dmdlab.records.leases import Leases
+from dmdlab.trouble import Unwritable
 
 NAMED = 5
 """Unfinished ensembles that are named when a worker was killed."""
@@ -45,10 +49,11 @@ class Started:
 
 @dataclass(frozen=True)
 class Taken:
-    """The most memory that this process, or the GPU, has taken so far, in bytes."""
+    """The most memory that this process, or the GPU, has taken so far, in bytes. host: the machine's name."""
 
     process: int
     bytes: int
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,41 +83,81 @@ class Elsewhere:
     held: tuple[Experiment, ...]
 
 
-Event = Started | Progress | Taken | Split | Finished | Elsewhere
+Event = Started | Progress | Taken | Split | Finished | Elsewhere | At | Lost | Raised
 Engine = Callable[["Work", Sequence[Group]], Iterator[tuple[int, Event]]]
 
 
-def sweep(planned: Plan, store: Store) -> Iterator[tuple[int, Event]]:
+class EnsemblesFailed(RuntimeError):
+    """Some of a sweep's ensembles ended in an error; the others' runs are kept. failed: each with its error."""
+
+    def __init__(self, failed: Sequence[tuple[Group, Exception]]) -> None:
+        self.failed = list(failed)
+        super().__init__("; ".join(f"{shape_name(group)}: {error_text(error)}" for group, error in failed))
+
+
+def error_text(error: BaseException) -> str:
+    """One line: a sentence as it is, and of other errors their kind, too."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, InputError) and text else f"{type(error).__name__}: {text}".rstrip(": ")
+
+
+def sweep(planned: Plan, store: Store, engine: Engine | None = None, retries: int = 0) -> Iterator[tuple[int, Event]]:
     """Run what is planned and publish each run as it is measured; yields (index of the part, what happened).
 
     Start networks, pairs, calibrations and checkpoints of long trainings are kept in the
-    store, so that an interrupted sweep goes on where it was.
+    store, so that an interrupted sweep goes on where it was. engine: where; by default on this machine. retries: times
+    that all goes on after the system killed a worker of this machine.
 
-    Raises `InputError` when a run does not fit the memory after all, or when the system killed a worker.
+    Raises as `to_the_end`, and `InputError` when the system killed a worker once too often.
     """
     work, groups = Work(store, planned.device, planned.way), [part.group for part in planned.parts]
+    again = 0
+    while True:
+        try:
+            yield from to_the_end(work, groups, engine or on_this_machine(planned))
+            return
+        except engines.WorkerKilled as error:
+            if again == retries:
+                raise InputError(_killed(str(error), groups, store)) from error
+            again += 1
+            for index, group in enumerate(groups):
+                if store.missing(group.members):
+                    yield index, Lost(f"a worker was {error}", again, retries)
+
+
+def on_this_machine(planned: Plan) -> Engine:
+    """Processes where several are planned, each on its GPU where there are several; else this one."""
 
     def engine(work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Event]]:
-        workers = min(planned.workers, len(groups))
-        return engines.processes(work, groups, workers) if workers > 1 else engines.here(work, groups)
+        workers = min(planned.processes, len(groups))
+        return engines.processes(work, groups, workers, planned.gpus) if workers > 1 else engines.here(work, groups)
 
-    try:
-        yield from to_the_end(work, groups, engine)
-    except engines.WorkerKilled as error:
-        raise InputError(_killed(str(error), groups, store)) from error
+    return engine
 
 
-def to_the_end(work: "Work", groups: Sequence[Group], engine: Engine = engines.here) -> Iterator[tuple[int, Event]]:
+def to_the_end(
+    work: "Work", groups: Sequence[Group], engine: Engine = engines.here, wait: bool = True
+) -> Iterator[tuple[int, Event]]:
     """Do the work of these groups; then wait for what others are at, and do what they leave. Yields (index of the
-    group, what happened)."""
+    group, what happened). wait: False leaves to others what they are at.
+
+    Raises where ensembles ended in an error, when all others are done: the error of the only one, or
+    `EnsemblesFailed`; and `Unwritable` as soon as those at work are done.
+    """
     leases, ready = Leases(work.store.out), list(enumerate(groups))
     waiting: list[tuple[int, Group]] = []
+    failed: dict[int, Exception] = {}
     while ready or waiting:
         for place, event in engine(work, [group for _, group in ready]) if ready else ():
             index = ready[place][0]
             yield index, event
-            if isinstance(event, Elsewhere) and event.held:
+            if isinstance(event, Elsewhere) and event.held and wait:
                 waiting.append((index, Group(event.held)))
+            if isinstance(event, Raised):
+                failed[index] = event.error
+        for error in failed.values():
+            if isinstance(error, Unwritable):
+                raise error
         held, ready, waiting = waiting, [], []
         for index, group in held:
             left = work.store.missing(group.members)
@@ -123,6 +168,10 @@ def to_the_end(work: "Work", groups: Sequence[Group], engine: Engine = engines.h
                 (ready if leases.free(rest.ids) else waiting).append((index, rest))
         if waiting and not ready:
             time.sleep(LOOK_SECONDS)
+    if failed and len(groups) == 1:
+        raise failed[0]
+    if failed:
+        raise EnsemblesFailed([(groups[index], error) for index, error in sorted(failed.items())])
 
 
 @dataclass(frozen=True)
@@ -139,7 +188,11 @@ class Work:
 
     def __call__(self, group: Group) -> Iterator[Event]:
         """What happens, as it does."""
-        with Leases(self.store.out).held(group.ids) as ours:
+        left, leases = self.store.missing(group.members), Leases(self.store.out)
+        if not left or not leases.free([e.id for e in left]):  # which no lease is needed to see
+            yield Elsewhere(tuple(e for e in group.members if e not in left), tuple(left))
+            return
+        with leases.held(group.ids) as ours:
             free = [e for e in group.members if e.id in ours]
             todo = self.store.missing(free)  # which another may have published before this lease
             held = tuple(e for e in group.members if e not in free)
@@ -179,7 +232,7 @@ class Work:
             if isinstance(event, Progress):
                 yield event
                 if (most := taken(self.device)) is not None:
-                    yield Taken(os.getpid(), most)
+                    yield Taken(os.getpid(), most, socket.gethostname())
                 continue
             place = environment(self.device, clock.share(len(group)), precision, clock.ways)
             ours = self.store.put(event, place)

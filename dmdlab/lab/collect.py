@@ -1,0 +1,179 @@
+"""Finished runs brought back from machines that do not see the store: as files, checked, published by renaming.
+
+A group goes out with what the store has that its runs share (pairs, calibrations, start networks). Elsewhere its runs
+are made and published in a store of their own, in a folder for a while. Each comes back as the files of its folder and
+of what it shares; here they are written under a name that no reader takes for a run, checked by the checksums that came
+with them, and renamed. Of pairs the first ones stay; a run that was measured against others is made again.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dmdlab.config import Experiment, InputError
+from dmdlab.device.compiling import Way
+from dmdlab.group import Group
+from dmdlab.lab.calibrate import calibration_id
+from dmdlab.lab.engines import Lost, Raised
+from dmdlab.lab.on_ray import Opened, Terms
+from dmdlab.lab.store import Store
+from dmdlab.lab.sweep import Elsewhere, Event, Finished, Work
+from dmdlab.records.checksums import Damaged, check_files, check_shared, kept_in_npz, read_checksums
+from dmdlab.records.leases import Leases
+from dmdlab.records.record import load_record
+from dmdlab.records.writing import replacing
+from dmdlab.trouble import writing
+
+SHARED = ("pairs", "calibration", "teachers")
+"""Folders of a store that hold what runs share."""
+
+Files = dict[str, bytes]
+"""What files hold, by their path in a store."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A group on its way to where it is made, with what the store has for it."""
+
+    group: Group
+    files: Files
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A finished run on its way back: its folder's files by name, and those that it shares and that were not sent."""
+
+    experiment: Experiment
+    status: str
+    folder: Files
+    shared: Files
+
+
+@dataclass(frozen=True)
+class Away:
+    """Work on parcels, in a folder of its own. make: the kind of work that makes the runs there."""
+
+    device: torch.device
+    way: Way | None = None
+    make: type[Work] = Work
+
+    def __call__(self, parcel: Parcel) -> Iterator[Event | Packed]:
+        """What happens, as it does; `Packed` for `Finished`."""
+        known = set(parcel.files)
+        with tempfile.TemporaryDirectory(prefix="dmdlab-") as place:
+            store = Store(Path(place))
+            for name, content in parcel.files.items():
+                path = store.out / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            for event in self.make(store, self.device, self.way)(parcel.group):
+                if not isinstance(event, Finished):
+                    yield event
+                    continue
+                shared = {name: (store.out / name).read_bytes() for name in read_checksums(event.folder)[1]}
+                new = {name: content for name, content in shared.items() if name not in known}
+                known |= set(new)
+                files = {path.name: path.read_bytes() for path in event.folder.iterdir()}
+                yield Packed(event.experiment, event.status, files, new)
+
+
+Tasks = Callable[[Away, Sequence[Group], Terms, Opened], Iterator[tuple[int, Event | Packed]]]
+
+
+def collecting(tasks: Tasks, work: Work, groups: Sequence[Group], terms: Terms) -> Iterator[tuple[int, Event]]:
+    """An engine whose groups are made where the store is not seen: `tasks` does them there."""
+    store, todo = work.store, list(enumerate(groups))
+
+    @contextmanager
+    def opened(group: Group) -> Iterator[tuple[list[Event], Parcel | None]]:
+        with Leases(store.out).held(group.ids) as ours:
+            free = [e for e in group.members if e.id in ours]
+            left = store.missing(free)
+            held = tuple(e for e in group.members if e not in free)
+            done = tuple(e for e in free if e not in left)
+            told: list[Event] = [Elsewhere(done, held)] if held or done else []
+            yield told, Parcel(Group(tuple(left)), _shared_files(store, left)) if left else None
+
+    for again in range(terms.retries + 1):
+        refused: dict[int, list[Experiment]] = {}
+        why = ""
+        for place, event in tasks(Away(work.device, work.way, type(work)), [group for _, group in todo], terms, opened):
+            index = todo[place][0]
+            if not isinstance(event, Packed):
+                yield index, event
+                continue
+            try:
+                yield index, receive(store, event)
+            except Damaged as error:
+                why = f"{store.folder(event.experiment).name}: {error}"
+                refused.setdefault(index, []).append(event.experiment)
+                if again == terms.retries:
+                    yield index, Raised(InputError(f"{why}, {again + 1} times; tried no more"))
+        if not refused or again == terms.retries:
+            return
+        todo = [(index, Group(tuple(members))) for index, members in refused.items()]
+        for index in refused:
+            yield index, Lost(why, again + 1, terms.retries)
+
+
+def receive(store: Store, packed: Packed) -> Finished:
+    """Publish a run that came back. Raises `Damaged` where it did not come whole, or was measured against other pairs
+    than stand here; `Unwritable`."""
+    folder, e = store.folder(packed.experiment), packed.experiment
+    if store.finished(e):
+        return Finished(e, folder, packed.status, ours=False)
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(folder, lambda old: store.finished(e)) as partial:
+        partial.mkdir()
+        for name, content in packed.folder.items():
+            (partial / _plain(name)).write_bytes(content)
+        wrong = check_files(partial)
+        if wrong or not _is(partial, e):
+            raise Damaged(f"came back damaged ({'; '.join(wrong) or 'another run'})")
+        for name, sha in read_checksums(partial)[1].items():
+            _receive_shared(store, name, sha, packed.shared.get(name))
+    return Finished(e, folder, packed.status)
+
+
+def _is(folder: Path, experiment: Experiment) -> bool:
+    """Whether a folder holds this run."""
+    try:
+        return bool(load_record(folder).summary["id"] == experiment.id)
+    except InputError:
+        return False
+
+
+def _receive_shared(store: Store, name: str, sha: str | None, content: bytes | None) -> None:
+    kind, _, own = name.partition("/")
+    if kind not in SHARED:
+        raise Damaged(f"shares a file of an unknown kind ({name})")
+    path = store.out / kind / _plain(own)
+    if content is not None and not path.is_file():
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, lambda old: True) as partial:
+            partial.write_bytes(content)
+            check_shared(partial)
+    if not path.is_file():
+        raise Damaged(f"{name} did not come with it")
+    if kind == "pairs" and sha is not None and kept_in_npz(path) != sha:
+        raise Damaged("measured against other pairs than stand here")
+
+
+def _plain(name: str) -> str:
+    """A file's name. Raises `Damaged` for one that leads elsewhere."""
+    if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+        raise Damaged(f"holds a file of the name {name!r}")
+    return name
+
+
+def _shared_files(store: Store, experiments: Sequence[Experiment]) -> Files:
+    """What the store has that these runs share."""
+    paths = {path for e in experiments for path in store.shared_paths(e)}
+    paths |= {store.calibration_path(e, calibration_id(e)) for e in experiments}
+    return {path.relative_to(store.out).as_posix(): path.read_bytes() for path in sorted(paths) if path.is_file()}

@@ -1,0 +1,331 @@
+"""Groups on a Ray cluster (Ray Core): a task for each, wherever there is room for it.
+
+A task yields what happens as its results (a streaming generator), so that all of it comes to the driver in order. Only
+settings and paths travel. Few more tasks are asked for than have room (back-pressure). Where a worker or its machine
+dies, the group begins anew elsewhere, for what it has not published; an error of the work itself is never tried again.
+"""
+
+import math
+import os
+import pickle
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmdlab.config import InputError
+from dmdlab.group import Group
+from dmdlab.lab.engines import At, Lost, Raised, WorkerKilled
+from dmdlab.trouble import Unwritable
+
+WAIT = 5.0
+"""Seconds in which a cluster answers, or there is none (ours)."""
+
+LOOK = 2.0
+"""Seconds between two looks at what happens where nothing does (ours)."""
+
+WITHOUT_ROOM = 120.0
+"""Seconds that a cluster may have no machine for a task, as while one is replaced (ours)."""
+
+GRACE = 20.0
+"""Seconds that interrupted tasks have to leave as they should (ours)."""
+
+OBJECTS = 2**28
+"""Bytes of the object store of a cluster that we start: little travels (ours)."""
+
+Opened = Callable[[Group], AbstractContextManager[tuple[Sequence[Any], Any]]]
+"""What is held here while a group is at work elsewhere; gives events that happen at once, and the task's job."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a task asks of its machine, and how tasks go. memory: bytes, which Ray books. retries: times that a group
+    begins anew. most: tasks at a time."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int = 0
+    threads: int = 1
+    retries: int = 2
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A living machine of a cluster. memory: bytes that tasks may book."""
+
+    host: str
+    cpus: float
+    gpus: float
+    memory: int
+
+    def room(self, terms: Terms) -> int:
+        """Tasks that it holds at a time."""
+        room = [self.cpus // terms.cpus if terms.cpus else math.inf]
+        room += [(self.gpus + 1e-3) // terms.gpus] if terms.gpus else []
+        room += [self.memory // terms.memory] if terms.memory else []
+        return int(min(room))
+
+
+class Cluster:
+    """A Ray cluster that this process has joined."""
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+
+    def machines(self) -> list[Machine]:
+        """Those alive."""
+        found = []
+        for node in self.ray.nodes():
+            has = node["Resources"]
+            if node["Alive"] and has:
+                cpus, gpus, memory = (has.get(key, 0.0) for key in ("CPU", "GPU", "memory"))
+                found.append(Machine(node["NodeManagerHostname"], cpus, gpus, int(memory)))
+        return found
+
+    def room(self, terms: Terms) -> int:
+        """Tasks that all machines together hold at a time."""
+        return sum(machine.room(terms) for machine in self.machines())
+
+    def once(self, terms: Terms, call: Callable[..., Any], *given: Any) -> Any:
+        """What `call` returns, on a machine of the cluster. Its error is raised."""
+        task = self.ray.remote(_call).options(max_retries=0, **_asked(terms))
+        try:
+            return self.ray.get(task.remote(_variables(terms), pickle.dumps((call, given))))
+        except self.ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[Cluster]:
+    """A cluster at `host:port` or 'auto' (the one of this machine); None starts one of this machine alone, and ends it.
+
+    Raises `InputError` where Ray is not installed, no cluster answers, or none can be started.
+    """
+    ray, folder = _ray(), None
+    if address is not None:
+        _check(address)
+        how: dict[str, Any] = {"address": address}
+    else:
+        from dmdlab.device.limits import granted_cores  # torch
+
+        short = Path("/tmp")  # a socket's path has 107 bytes at most
+        folder = tempfile.mkdtemp(prefix="dmdlab-ray", dir=short if short.is_dir() else None)
+        how = {"address": "local", "num_cpus": granted_cores(), "_temp_dir": folder, "object_store_memory": OBJECTS}
+        how["include_dashboard"] = False
+    try:
+        with _own_signals():
+            try:
+                ray.init(**how, log_to_driver=False, logging_level="ERROR")
+            except (Exception, SystemExit) as error:
+                where = f"the Ray cluster at {address} does not let us in" if address else "Ray does not start here"
+                raise InputError(f"{where}: {' '.join(str(error).split())[:300]}") from error
+        yield Cluster(ray)
+    finally:
+        ray.shutdown()
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def tasks(
+    cluster: Cluster,
+    work: Callable[[Any], Iterator[Any]],
+    groups: Sequence[Group],
+    terms: Terms,
+    opened: Opened = lambda group: nullcontext(((), group)),
+) -> Iterator[tuple[int, Any]]:
+    """Do the work of these groups on a cluster; yields as every engine does, and `At` and `Lost` among it. work, and
+    what it is called with, survive pickling.
+
+    Interrupted, it waits for tasks to leave as they should. Raises `InputError` where no machine has room for a task.
+    """
+    ray, waiting, again = cluster.ray, deque(enumerate(groups)), Counter[int]()
+    running: dict[Any, tuple[int, ExitStack]] = {}
+    task = ray.remote(_task).options(num_returns="streaming", max_retries=0, **_asked(terms))
+    sent, since = ray.put(pickle.dumps(work)), time.monotonic()
+    try:
+        while waiting or running:
+            if room := cluster.room(terms):
+                since = time.monotonic()
+            elif time.monotonic() - since > (WITHOUT_ROOM if again or running else 0):
+                raise InputError(no_room(cluster, terms))
+            while waiting and len(running) < (min(room, terms.most or room) if terms.most else 2 * room):
+                index, group = waiting.popleft()
+                held = ExitStack()
+                told, job = held.enter_context(opened(group))
+                yield from ((index, event) for event in told)
+                if job is None:
+                    held.close()
+                else:
+                    running[task.remote(_variables(terms), sent, pickle.dumps(job))] = index, held
+            if not running:
+                time.sleep(LOOK if waiting else 0)
+                continue
+            for one in ray.wait(list(running), timeout=LOOK)[0]:
+                index, held = running[one]
+                try:
+                    yield index, ray.get(next(one))
+                    continue
+                except StopIteration:
+                    pass
+                except ray.exceptions.RayTaskError as error:
+                    cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
+                    yield index, Raised(cause)
+                    if isinstance(cause, Unwritable):
+                        waiting.clear()
+                except ray.exceptions.RayError as error:
+                    again[index] += 1
+                    if again[index] > terms.retries:
+                        yield index, Raised(WorkerKilled(f"{_how(error)}, {again[index]} times; tried no more"))
+                    else:
+                        waiting.append((index, groups[index]))
+                        yield index, Lost(_how(error), again[index], terms.retries)
+                del running[one]
+                held.close()
+    finally:
+        _end(ray, running)
+
+
+def no_room(cluster: Cluster, terms: Terms) -> str:
+    """The sentence for tasks that no machine has room for."""
+    from dmdlab.device.limits import size_text
+
+    needs = [f"{terms.cpus:g} CPUs"] + ([f"{terms.gpus:g} GPUs"] if terms.gpus else [])
+    needs += [size_text(terms.memory)] if terms.memory else []
+    there = [f"{m.host}: {m.cpus:g} CPUs, {m.gpus:g} GPUs, {size_text(m.memory)}" for m in cluster.machines()]
+    return (
+        f"no machine of the Ray cluster has room for an ensemble ({', '.join(needs)}); there are "
+        f"{'; '.join(there) or 'none'}: start Ray on larger ones, or give a smaller --gpu-share or --memory"
+    )
+
+
+def _asked(terms: Terms) -> dict[str, Any]:
+    """A task's options."""
+    asked: dict[str, Any] = {"num_cpus": terms.cpus, "num_gpus": terms.gpus}
+    return asked | ({"memory": terms.memory} if terms.memory else {})
+
+
+def _variables(terms: Terms) -> dict[str, str]:
+    """A worker's environment. Ray leaves all GPUs to a task that asks for none."""
+    given = {"OMP_NUM_THREADS": str(terms.threads), "TORCHINDUCTOR_COMPILE_THREADS": str(terms.threads)}
+    return given if terms.gpus else given | {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def _enter(variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+    import torch
+
+    from dmdlab.device.allocator import tune_allocator
+
+    torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
+    tune_allocator()
+
+
+def _task(variables: dict[str, str], sent: bytes, job: bytes) -> Iterator[Any]:
+    """In a worker of the cluster. Cancelled, it ends at the next boundary of a training."""
+    yield At(socket.gethostname(), os.getpid())
+    _enter(variables)
+    from dmdlab.device import stopping
+
+    def stop(number: int, frame: object) -> None:
+        stopping.stop(KeyboardInterrupt())
+
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, stop)
+    yield from pickle.loads(sent)(pickle.loads(job))
+
+
+def _call(variables: dict[str, str], sent: bytes) -> Any:
+    _enter(variables)
+    call, given = pickle.loads(sent)
+    return call(*given)
+
+
+def _how(error: Exception) -> str:
+    """In few words, how a task was lost."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    known = {
+        "WorkerCrashedError": "its worker died",
+        "NodeDiedError": "its machine left the cluster",
+        "OutOfMemoryError": "its worker was killed, as its machine's memory ran out",
+        "LocalRayletDiedError": "Ray on its machine died",
+        "OwnerDiedError": "its machine left the cluster",
+        "ObjectLostError": "its machine left the cluster",
+    }
+    return known.get(name, f"it was lost ({name}: {text[:200]})")
+
+
+def _end(ray: Any, running: dict[Any, tuple[int, ExitStack]]) -> None:
+    """Interrupt what is at work, and wait until it has left, within bounds."""
+    for one in running:
+        with suppress(Exception):
+            ray.cancel(one)
+    left, end = list(running), time.monotonic() + GRACE
+    while left and time.monotonic() < end:
+        for one in ray.wait(left, timeout=LOOK)[0]:
+            try:
+                ray.get(next(one))
+            except (Exception, StopIteration):
+                left.remove(one)
+    for one in left:
+        with suppress(Exception):
+            ray.cancel(one, force=True)
+    for _, held in running.values():
+        held.close()
+
+
+def _ray() -> Any:
+    """Ray, imported late and without its reports on usage. Raises `InputError` where it is not installed."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise InputError(
+            f"--engine ray needs Ray ({error}): pip install 'dmdlab[ray]', or leave --engine local"
+        ) from None
+    return ray
+
+
+def _check(address: str) -> None:
+    """Raises `InputError` unless a cluster answers at this address, soon."""
+    expected = (
+        "expected host:port of a cluster's head (as `ray start --head` says it), or auto for that of this machine"
+    )
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if "//" in address or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"--address {address}: {expected}")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT) as line:
+            line.settimeout(WAIT)
+            line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # as gRPC begins
+            answer = line.recv(9)
+    except OSError as error:
+        raise InputError(f"--address {address}: nobody answers there ({error}); {expected}") from None
+    if answer[3:4] != b"\x04":  # settings, which a gRPC server sends first; Ray itself would try for ever
+        raise InputError(f"--address {address}: what answers there is no Ray cluster; {expected}")
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself; afterwards signals do again what they did."""
+    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
