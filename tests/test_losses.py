@@ -144,6 +144,18 @@ def test_drifting_with_a_gaussian_kernel_follows_the_scores_of_the_smoothed_laws
     assert (v.mean(0) - expected).norm() < 0.05 * expected.norm()
 
 
+def test_with_classes_samples_drift_among_their_own_and_stay_without_neighbours() -> None:
+    x, y, width = normal(1, 7, 2), normal(1, 9, 2, seed=1), torch.tensor([0.7], dtype=torch.float64)
+    of_x, of_y = torch.tensor([[0, 1, 0, 1, 0, 2, 3]]), torch.tensor([[1, 0, 0, 1, 1, 0, 3, 3, 0]])
+    v = drift(x, y, width, "laplace", (of_x, of_y))
+    for kind in (0, 1):
+        own = drift(x[:, of_x[0] == kind], y[:, of_y[0] == kind], width, "laplace")
+        close(v[:, of_x[0] == kind], own)
+    assert (v[0, 5] == 0).all()  # none of its class
+    nearest = drift(x[:, [6, 0]], y[:, of_y[0] == 3], width, "laplace")  # data, and no sample, of its class
+    close(v[0, 6], nearest[0, 0] + x[0, 0] - x[0, 6])
+
+
 @pytest.mark.parametrize("kernel", ["laplace", "gaussian"])
 def test_drifting_rests_in_expectation_at_the_law(kernel: str) -> None:
     """For each sample data and its neighbours are equally many and alike, so V has mean 0, and V x, which would grow

@@ -228,6 +228,16 @@ def test_real_data_are_the_teachers_training_set_and_labels_the_datas() -> None:
     assert after(loop, 2)[-1].isfinite().all()
 
 
+def test_drifting_of_classes_trains() -> None:
+    settings = ON["drifting"] | {"student.weight": 0.0, "fake_score.kind": "none", "teacher.condition": True}
+    loop = loop_of(members(settings | {"teacher.kind": "network"}))
+    before = loop.student.network.flat.clone()
+    after(loop, 2)
+    assert not torch.isclose(loop.student.network.flat, before).all()
+    assert loop.student.network.flat.isfinite().all()
+    assert (loop.failed_at == -1).all()
+
+
 # --- refusals
 
 REFUSED = {
@@ -253,7 +263,6 @@ REFUSED = {
         {**ON["gan"], "terms.gan.features": "teacher"},
         r"teacher\.kind is 'exact', which has no features",
     ),
-    "drifting with classes": ({**ON["drifting"], "teacher.condition": True}, r"terms\.drifting knows no classes"),
     "drifting alone": ({**ON["drifting"], "student.batch": 1}, r"needs neighbours, and student\.batch is 1"),
     "an unknown kernel": ({**ON["drifting"], "terms.drifting.kernel": "cauchy"}, r"terms\.drifting\.kernel: .*laplace"),
     "no pairs": ({**ON["regression"], "terms.regression.pairs": 0}, r"terms\.regression\.pairs: .*greater than"),

@@ -33,7 +33,7 @@ class Drifting(Term):
     V is the kernel's mean shift towards a batch of data, less that towards the other samples of the student's batch.
 
     With a Gaussian kernel of width h, V = h^2 (s_data - s_student) in the limit of large batches, the scores being
-    those of both laws noised to sigma = h. Raises `InputError` for conditional members.
+    those of both laws noised to sigma = h. Conditional members drift within their classes.
     """
 
     Settings = DriftingSettings
@@ -41,11 +41,6 @@ class Drifting(Term):
 
     @classmethod
     def check(cls, experiment: Experiment, settings: DriftingSettings) -> None:
-        if experiment.teacher.condition:
-            raise InputError(
-                "terms.drifting knows no classes, and teacher.condition is true; leave teacher.condition out, or set "
-                "terms.drifting.weight = 0"
-            )
         if experiment.student.batch < 2:
             raise InputError("terms.drifting needs neighbours, and student.batch is 1; set student.batch to 2 or more")
 
@@ -56,25 +51,36 @@ class Drifting(Term):
 
     def student_loss(self, batch: Batch, drawn: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
         """As of every `Term`; numbers: root mean square of V / sigma_data, and the width."""
-        x = batch.x.detach()
-        to_data = distances(x, drawn[0][:, 0])
+        x, y = batch.x.detach(), drawn[0][:, 0]
+        classes = None if batch.label is None else (batch.label, drawn[1][:, 0])
+        to_data = distances(x, y)
         width = torch.full_like(x[:, 0, 0], self.settings.width)  # (e,)
         if self.settings.unit == "median":
             width = width * to_data.flatten(1).median(dim=1).values
-        v = drift(x, drawn[0][:, 0], width, self.settings.kernel)
+        v = drift(x, y, width, self.settings.kernel, classes)
         loss = reduced((batch.x - (x + v)).square(), self.reduction)
         return self.settings.weight * loss, [v.square().mean(dim=(1, 2)).sqrt() / self.sigma_data, width]
 
 
 @torch.no_grad()
-def drift(x: Tensor, y: Tensor, width: Tensor, kernel: Kernel) -> Tensor:
-    """V(x): samples x (e, n, d), data y (e, m, d), widths (e,) -> (e, n, d). A sample is no neighbour of itself."""
+def drift(x: Tensor, y: Tensor, width: Tensor, kernel: Kernel, classes: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """V(x): samples x (e, n, d), data y (e, m, d), widths (e,) -> (e, n, d). A sample is no neighbour of itself, nor of
+    one of another class; classes: those of x (e, n) and of y (e, m). Without neighbours it is not moved."""
     itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-    among = weights(distances(x, x), width, kernel).masked_fill(itself, -torch.inf)
-    towards, away = (
-        w.softmax(dim=2) @ other for w, other in ((weights(distances(x, y), width, kernel), y), (among, x))
-    )
+    others = [itself.new_zeros(1), itself]
+    if classes is not None:
+        own, of_data = classes
+        others = [own.unsqueeze(2) != of_data.unsqueeze(1), itself | (own.unsqueeze(2) != own.unsqueeze(1))]
+    towards, away = (_mean_near(x, near, width, kernel, other) for near, other in zip((y, x), others, strict=True))
     return towards - away  # the shifts' own x cancels
+
+
+def _mean_near(x: Tensor, y: Tensor, width: Tensor, kernel: Kernel, other: Tensor) -> Tensor:
+    """The mean of y (e, m, d) around each x (e, n, d), weighed by the kernel, `other` (n, m) or (e, n, m) left out; x
+    itself where none is left."""
+    alone = other.all(dim=-1, keepdim=True)
+    logits = weights(distances(x, y), width, kernel).masked_fill(other & ~alone, -torch.inf)
+    return torch.where(alone, x, logits.softmax(dim=2) @ y)
 
 
 def weights(r: Tensor, width: Tensor, kernel: Kernel) -> Tensor:
