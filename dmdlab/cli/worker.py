@@ -45,6 +45,7 @@ def worker(
     every run is published.
     """
     from dmdlab.experiments import load
+    from dmdlab.lab.drain import Draining
     from dmdlab.lab.store import Store
     from dmdlab.lab.sweep import EnsemblesFailed, Work, to_the_end
     from dmdlab.records.writing import prepare
@@ -58,7 +59,7 @@ def worker(
     show.err().print(f"{counted(len(experiments), 'run')} for {counted(among, 'worker')}, on {planned.device}")
     work, groups, failed = Work(store, planned.device, planned.way), [part.group for part in planned.parts], []
     try:
-        follow(planned, store, experiments, to_the_end(work, groups, wait=wait))
+        follow(planned, store, experiments, to_the_end(work, groups, Draining(among), wait))
     except EnsemblesFailed as error:
         failed = error.failed
     left = store.missing(experiments)

@@ -91,6 +91,13 @@ class Store:
         """Those that do not stand here yet."""
         return [e for e in experiments if not self.finished(e)]
 
+    def standing(self) -> set[str]:
+        """The names of all folders that stand here, whatever is in them: one look."""
+        try:
+            return {name for name in os.listdir(self.out / "runs") if name[0] != "."}
+        except FileNotFoundError:
+            return set()
+
     def finished_ids(self) -> set[str]:
         """The ids of all runs that stand here."""
         return {path.parent.name.rpartition("-")[2] for path in (self.out / "runs").glob("[!.]*/summary.json")}

@@ -159,13 +159,14 @@ def to_the_end(
             if isinstance(error, Unwritable):
                 raise error
         held, ready, waiting = waiting, [], []
+        free = set(leases.free([own for _, group in held for own in group.ids]))
         for index, group in held:
             left = work.store.missing(group.members)
             if done := tuple(e for e in group.members if e not in left):
                 yield index, Elsewhere(done, tuple(left))
             if left:
                 rest = Group(tuple(left))
-                (ready if leases.free(rest.ids) else waiting).append((index, rest))
+                (waiting if free.isdisjoint(rest.ids) else ready).append((index, rest))
         if waiting and not ready:
             time.sleep(LOOK_SECONDS)
     if failed and len(groups) == 1:

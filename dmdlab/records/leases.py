@@ -56,6 +56,7 @@ class Leases:
         self.folder, self.clock = out / "leases", clock
         self.beat, self.stale = BEAT if beat is None else beat, STALE if stale is None else stale
         self.seen: dict[str, tuple[int, float]] = {}
+        self.owners: dict[tuple[str, int], str] = {}  # of claims, which never change hands: by run and turn
 
     @contextmanager
     def held(self, runs: Sequence[str]) -> Iterator[list[str]]:
@@ -93,12 +94,15 @@ class Leases:
         turn = found.claims.get(run)
         if turn is None:
             return 0
-        path = found.folder / f"{run}.{turn}.claim"
-        try:
-            named = path.read_text(encoding="utf-8", errors="replace")[:100]
-        except FileNotFoundError:
-            return 0  # left just now
-        owner = named if _OWNER.fullmatch(named) else f"claim-{run}-{turn}"  # not yet written
+        if (owner := self.owners.get((run, turn))) is None:
+            path = found.folder / f"{run}.{turn}.claim"
+            try:
+                named = path.read_text(encoding="utf-8", errors="replace")[:100]
+            except FileNotFoundError:
+                return 0  # left just now
+            owner = f"claim-{run}-{turn}"  # not yet written
+            if _OWNER.fullmatch(named):
+                owner = self.owners[run, turn] = named
         return turn + 1 if self._over(owner, found) else None
 
     def _over(self, owner: str, found: "_Found") -> bool:
@@ -189,6 +193,7 @@ class _Found:
         self.leases: dict[str, int] = {}
         self.claims: dict[str, int] = {}
         self.broken: set[str] = set()
+        self.ended: dict[str, bool] = {}
 
     def lease(self, owner: str) -> Path:
         """The lease's file."""
@@ -208,7 +213,12 @@ class _Found:
         return f"process {about.get('pid', '?')} on {about.get('host', '?')}"
 
     def gone(self, owner: str) -> bool:
-        """Whether it is a process of this machine that has ended; False where that is not known."""
+        """Whether it is a process of this machine that has ended; False where that is not known. Each is asked once."""
+        if owner not in self.ended:
+            self.ended[owner] = self._gone(owner)
+        return self.ended[owner]
+
+    def _gone(self, owner: str) -> bool:
         about, here = self.about(owner), _machine()
         pid = about.get("pid")
         if not here or about.get("machine") != here or not isinstance(pid, int):

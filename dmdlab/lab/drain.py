@@ -1,0 +1,52 @@
+"""An engine for one of many workers that share a store: each chooses anew what nobody is at, whenever it is free.
+
+What it costs does not grow with the groups that others do: a choice is one look at the names of finished runs, and one
+at the leases.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dmdlab.group import Group
+from dmdlab.lab.engines import Raised
+from dmdlab.lab.sweep import Elsewhere, Event, Work
+from dmdlab.records.leases import Leases
+from dmdlab.records.record import folder_name
+from dmdlab.trouble import Unwritable
+
+
+@dataclass(frozen=True)
+class Draining:
+    """Groups in about their order, until nothing is free. among: workers in all: each takes one of the first so many
+    that are free, so that they do not all reach for the same."""
+
+    among: int = 1
+    draws: random.Random = field(default_factory=random.Random)
+
+    def __call__(self, work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Event]]:
+        """As every engine."""
+        leases, left = Leases(work.store.out), dict(enumerate(groups))
+        names = {e.id: folder_name(e) for group in groups for e in group.members}
+        stood = work.store.standing()
+        every = [e for group in groups for e in group.members]
+        poor = {names[e.id] for e in every if names[e.id] in stood and not work.store.finished(e)}
+        while left:
+            done = work.store.standing() - poor
+            for index in [i for i, group in left.items() if all(names[own] in done for own in group.ids)]:
+                yield index, Elsewhere(left.pop(index).members, ())
+            free = set(leases.free([own for group in left.values() for own in group.ids if names[own] not in done]))
+            open_ = [i for i, group in left.items() if not free.isdisjoint(group.ids)]
+            if not open_:
+                for index, group in left.items():
+                    there = tuple(e for e in group.members if names[e.id] in done)
+                    yield index, Elsewhere(there, tuple(e for e in group.members if names[e.id] not in done))
+                return
+            index = self.draws.choice(open_[: self.among])
+            try:
+                for event in work(left.pop(index)):
+                    yield index, event
+            except Exception as error:
+                yield index, Raised(error)
+                if isinstance(error, Unwritable):
+                    return
