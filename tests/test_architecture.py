@@ -31,19 +31,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transport": {"config"},
     "pairing": {"config", "trouble", "folders", "transport"},
     "records": {"config", "trouble", "pairing"},
+    "diagnosis": {"config", "trouble", "pairing", "records"},
     "plots": MEASURING,
     "pages": MEASURING | {"plots"},
     "paper": MEASURING | {"plots"},
     "lab": MAKING | MEASURING | {"experiments"},
-    "cli": MAKING | MEASURING | {"experiments", "theory", "plots", "pages", "paper", "lab"},
+    "cli": MAKING | MEASURING | {"experiments", "theory", "diagnosis", "plots", "pages", "paper", "lab"},
 }
 """The rooms in their order, and which other rooms each may import: a room added to the package must be placed here."""
 
-WITHOUT_TORCH = {"config", "trouble", "folders", "group", "transport", "pairing", "records", "plots", "pages", "paper"}
+WITHOUT_TORCH = MEASURING | {"group", "diagnosis", "plots", "pages", "paper"}
 KNOWS_TORCH = "dmdlab/transport/on_gpu.py"
 OUTSIDE: dict[str, set[str]] = {
     "benchmarks": set(MAY_IMPORT) - {"cli"},
-    "figures": {"config", "networks", "theory", "pairing", "records", "plots", "paper"},
+    "figures": {"config", "networks", "theory", "pairing", "records", "diagnosis", "plots", "paper"},
 }
 """Folders beside the package, and the rooms that they may import; the package imports neither."""
 

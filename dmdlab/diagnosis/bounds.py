@@ -1,0 +1,80 @@
+"""The bounds that a diagnosis decides by: a few, named, each with what it separates and how far it carries.
+
+Where no source is named they were read off the runs of experiments/healthy/mixture-8.toml, seeds 0 to 2, and set to a
+round number between the healthy runs and the sick ones that they part; docs/healthy-runs.md shows both sides, and how
+they do on other seeds and laws.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bound:
+    """value: what parts healthy from sick. parts: which from which. carries: to what other laws, sizes and settings."""
+
+    value: float
+    parts: str
+    carries: str
+
+
+TUNED = "experiments/healthy/mixture-8.toml, seeds 0 to 2"
+
+BOUNDS = {
+    "score_excess": Bound(
+        0.2,
+        "a fake score that follows its student from one that does not",
+        "scale-free: a share of the risk, 0 for the best denoiser of any law in any dimension; a lower bound, so that "
+        "high values mean something and low ones need not",
+    ),
+    "student_step": Bound(
+        0.15,
+        "a student that moves too fast from a fake score that is too slow",
+        "free of the law's scale, not of network, optimiser and batch: read off residual MLPs under AdamW",
+    ),
+    "updates_ratio": Bound(
+        2.0,
+        "too few updates of the fake score from ones that are too small",
+        "a count; DMD2 uses 5, the quickstart 2",
+    ),
+    "gan_share": Bound(
+        1.0,
+        "a GAN that helps from one that leads",
+        "scale-free: both norms are taken at the same outputs; 1 is where the GAN pulls as hard as matching does",
+    ),
+    "collapsed": Bound(
+        0.3,
+        "collapsed students, by variance_ratio, from others",
+        "scale-free; a law of a few tight modes keeps more variance when it collapses onto two of them",
+    ),
+    "most_lost": Bound(
+        0.6,
+        "collapsed students, by lost, from those that lack a mode or two",
+        "scale-free, and what counts as lost does not depend on the dimension by chance",
+    ),
+    "lost": Bound(
+        0.05,
+        "students that lack a part of the law from those that reach all of it",
+        "scale-free; smaller modes than this stay unseen, and so do modes that overlap",
+    ),
+    "coverage": Bound(
+        0.6,
+        "students near the law from those that are not there yet",
+        "by chance 0.97 for every law in every dimension (5 neighbours); what one error of the law costs grows with d",
+    ),
+    "fidelity": Bound(
+        1.5,
+        "students near the law from those that are not there yet (as POOR_FIDELITY of the glossary)",
+        "depends on n and d: in high dimension a wrong law costs little more than the right one",
+    ),
+    "variance": Bound(
+        1.25,
+        "students of the teacher's spread from wider or (by one over it) narrower ones (as the law's own judgement)",
+        "scale-free",
+    ),
+    "teacher_excess_risk": Bound(
+        0.10, "teachers that can be distilled from others (as a record's own check)", "scale-free: a share of the risk"
+    ),
+    "teacher_transport_ratio": Bound(
+        1.5, "the same, where the best denoiser is not known", "sees only gross errors in high dimension"
+    ),
+}
