@@ -11,41 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from explored import explored
-from made import made
+from explorer_cases import cases
+from made import made, write_run
 from typer.testing import CliRunner
 
 from dmdlab.cli.app import app
-from dmdlab.config import InputError, NetworkSpec, NoiseConfig
-from dmdlab.diffusion import karras_grid, path
+from dmdlab.config import InputError
 from dmdlab.lab.for_pages import maps_for
-from dmdlab.laws import make_law
-from dmdlab.laws.plane import in_the_plane
-from dmdlab.networks import NETWORKS, make_denoiser
 from dmdlab.pages.explorer.assemble import page, page_bytes
 from dmdlab.pages.explorer.packing import greys, packed
 from dmdlab.pages.explorer.payload import Wanted, payload, short
-from dmdlab.pages.explorer.shared import calibration_section
-from dmdlab.pairing import measure, remap_angle
-from dmdlab.plots.clouds import noise_colours
-from dmdlab.randomness import generator
-from dmdlab.records.record import Record
-from dmdlab.training.direction import dmd_direction
+from dmdlab.records.record import load_records
 
 ROOT = Path(__file__).parents[1]
 INITS = 'student.init=["teacher", "rotated", "turned", "twisted"]'
-LAWS: dict[str, dict[str, Any]] = {
-    "gaussian": {"spectrum": "power", "basis": "random"},
-    "mixture": {"components": 5, "rank": 1, "balanced": False},
-    "ring": {"components": 7, "scale": 1.5},
-    "chessboard": {"scale": 0.7},
-    "moons": {"embedding": "random"},
-    "spiral": {"turns": 1.0},
-    "cube": {"scale": 1.2},
-    "sphere": {"thickness": 0.1},
-}
-LEVELS = (0.02, 0.7, 30.0)
 
 
 @pytest.fixture(scope="module")
@@ -58,92 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def known(store: Path) -> dict[str, Any]:
-    return payload(Wanted(_records(store), maps_for))
-
-
-def _records(store: Path) -> list[Record]:
-    from dmdlab.records.record import load_records
-
-    return load_records(store)
-
-
-def _law_cases() -> list[dict[str, Any]]:
-    """Points near the law and far out, at small and large levels."""
-    found = []
-    for name, settings in LAWS.items():
-        law = make_law({"name": name, "dim": 2, **settings})
-        for sigma in LEVELS:
-            g = generator(0, name)
-            x = law.sample(20, g).double() + sigma * 2 * torch.randn(20, 2, generator=g, dtype=torch.float64)
-            answer = law.denoise(x, sigma)
-            found.append({"name": name, "exact": in_the_plane(law), "sigma": sigma, "x": x, "answer": answer})
-    return found
-
-
-def _network_cases() -> list[dict[str, Any]]:
-    found, law = [], make_law({"name": "mixture", "dim": 2})
-    for kind, own in {"residual": {"width": 12, "depth": 2}, "mlp": {"width": 12, "depth": 3}, "linear": {}}.items():
-        spec = NetworkSpec(kind=kind, **own)  # type: ignore[arg-type]
-        denoiser = make_denoiser(1, law, spec)
-        denoiser.network.initialise([generator(0, kind)])
-        with torch.no_grad():
-            denoiser.network.flat += 0.1 * torch.randn(denoiser.network.flat.shape, generator=generator(0, "bias"))
-        layout, start = [], 0
-        for name, p in denoiser.network.named_parameters():
-            layout.append({"name": name, "shape": list(p.shape[1:]), "start": start})
-            start += p[0].numel()
-        full = NETWORKS[kind].Settings(**own).model_dump()
-        for sigma in LEVELS:
-            x = torch.randn(5, 2, generator=generator(0, "x")) * sigma
-            answer = denoiser(x[None], sigma)[0]
-            case = {"spec": {"kind": kind, **full, "sigma_data": law.sigma_data, "layout": layout}, "sigma": sigma}
-            found.append(case | {"weights": denoiser.network.flat[0], "x": x, "answer": answer})
-    return found
-
-
-def _pairing_cases() -> list[dict[str, Any]]:
-    rng, found = np.random.default_rng(0), []
-    P = rng.normal(size=(60, 2))
-    for G in (P + 0.3 * rng.normal(size=P.shape), rng.normal(size=P.shape) + 1, 0.001 * P):
-        values = measure(P, G).values()
-        values = {key: None if np.isnan(value) else value for key, value in values.items()}
-        found.append({"teacher": P, "student": G, "metrics": values})
-    return found
-
-
-def _further_cases(store: Path) -> dict[str, Any]:
-    noise, law, other = NoiseConfig(), make_law({"name": "ring", "dim": 2}), make_law({"name": "cube", "dim": 2})
-    grid, g = karras_grid(5, noise), generator(0, "z")
-    z = 80 * torch.randn(10, 2, generator=g, dtype=torch.float64)
-    flows = [
-        {"solver": solver, "exact": in_the_plane(law), "z": z, "states": list(path(law.denoise, z, grid, solver))}
-        for solver in ("heun", "euler")
-    ]
-    calibration = _records(store)[0].calibration()
-    assert calibration is not None
-    cosines = [0.999, 0.9, 0.5, -0.5]
-    angles = [remap_angle(calibration, cosine) for cosine in cosines]
-    degrees = [{"value": a.value, "beyond": a.reason is not None} for a in angles]
-    points = np.random.default_rng(1).normal(size=(9, 2))
-    points *= 3.0 / np.sqrt(np.square(points).mean())
-    x0 = law.sample(10, g).double()
-    noised = x0 + 0.5 * torch.randn(10, 2, generator=g, dtype=torch.float64)
-    own, fake = law.denoise(noised, 0.5), other.denoise(noised, 0.5)
-    direction = dmd_direction(x0[None], own[None], fake[None], "sample")[0]
-    step = {"teacher": in_the_plane(law), "fake": in_the_plane(other), "x0": x0, "noised": noised, "sigma": 0.5}
-    return {
-        "grid": {"steps": 5, "noise": noise.model_dump(), "levels": grid},
-        "flow": flows,
-        "angles": {"calibration": calibration_section(calibration), "cosines": cosines, "degrees": degrees},
-        "colours": {"points": points, "sigma": 3.0, "rgb": 255 * noise_colours(points)},
-        "step": step | {"direction": direction},
-    }
-
-
-def _plain(value: object) -> object:
-    """Of tensors and arrays, for JSON."""
-    assert isinstance(value, torch.Tensor | np.ndarray)
-    return value.tolist()
+    return payload(Wanted(load_records(store), maps_for))
 
 
 def test_a_page_computes_what_python_computes(store: Path, known: dict[str, Any], tmp_path: Path) -> None:
@@ -153,8 +48,7 @@ def test_a_page_computes_what_python_computes(store: Path, known: dict[str, Any]
         if os.environ.get("CI"):
             pytest.fail("no `node` on this machine: the explorer's numerics are not tested")
         pytest.skip("no `node` on this machine (Node 20 or later)")
-    cases = {"laws": _law_cases(), "networks": _network_cases(), "pairings": _pairing_cases(), "payload": known}
-    (tmp_path / "cases.json").write_text(json.dumps(cases | _further_cases(store), default=_plain))
+    (tmp_path / "cases.json").write_text(cases(store, known))
     tests = sorted(str(path) for path in (ROOT / "tests" / "js").glob("*.test.mjs"))
     done = subprocess.run(
         [node, "--test", *tests],
@@ -206,7 +100,7 @@ def test_no_measure_travels_without_its_floor_and_ceiling(known: dict[str, Any])
 
 def test_points_beyond_the_plane_are_seen_along_principal_components(store: Path, known: dict[str, Any]) -> None:
     (wide,) = (run for run in known["runs"] if run["settings"]["law.dim"] == 8)
-    (record,) = (record for record in _records(store) if record.summary["id"] == wide["id"])
+    (record,) = (record for record in load_records(store) if record.summary["id"] == wide["id"])
     own, teacher = known["pairs"][wide["pairs"]]["teacher"], record.arrays()["teacher"].astype(float)
     raw = np.frombuffer(base64.b64decode(own["data"]), "<i2").reshape(own["shape"])
     seen = np.array(own["offset"]) + own["scale"] * raw
@@ -215,7 +109,7 @@ def test_points_beyond_the_plane_are_seen_along_principal_components(store: Path
 
 
 def test_what_does_not_fit_is_left_out_and_said(store: Path, known: dict[str, Any]) -> None:
-    records = _records(store)
+    records = load_records(store)
     less = payload(Wanted(records, maps_for, most=known["bytes"]["payload"] + 18_000))
     assert re.search(r"\d+ networks on the way .* left out", " ".join(less["left_out"]))
     by_id = {run["id"]: run for run in less["runs"]}
@@ -243,7 +137,7 @@ def test_a_page_is_no_larger_than_it_may_be(store: Path) -> None:
     taken = page_bytes()
     assert taken < 500_000
     limit = taken + 100_000
-    found = page(payload(Wanted(_records(store), maps_for, most=limit, taken=taken)))
+    found = page(payload(Wanted(load_records(store), maps_for, most=limit, taken=taken)))
     assert len(found.encode()) <= limit
 
 
@@ -277,12 +171,15 @@ def test_pictures_travel_as_rows_and_as_a_path_between_two_noises(tmp_path: Path
         np.testing.assert_allclose(first[name][0], record.arrays()[name][0], atol=1e-4)
 
 
-def test_what_cannot_be_shown_is_refused_or_left_out(tmp_path: Path, known: dict[str, Any]) -> None:
-    failed = made(status="failed")
+def test_what_cannot_be_shown_is_refused_or_left_out(tmp_path: Path) -> None:
+    failed, foreign = made(status="failed"), made(dim=2, network__kind="none")
     with pytest.raises(InputError, match=r"no run to show: .*failed and left no student"):
         payload(Wanted([failed], maps_for))
-    with pytest.raises(InputError, match=r"no run to show: nowhere: .*'none', which is not a network"):
-        payload(Wanted([made(dim=2, network__kind="none")], maps_for))
+    found = payload(Wanted([failed, foreign], maps_for))
+    assert found["left_out"] == [f"Left out: {failed.folder.name}: the run failed and left no student"]
+    assert "'none', which is not a network" in found["runs"][0]["why_no_network"]
+    old = load_records(write_run(tmp_path, made(dim=1), layout=1).parent)  # a line, and no pair_cosine in its curve
+    assert payload(Wanted(old, maps_for))["runs"][0]["curve"].keys() == {"iteration", "dm_loss"}
 
 
 def test_numbers_are_packed_as_pages_read_them() -> None:

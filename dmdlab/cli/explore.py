@@ -9,6 +9,7 @@ import typer
 
 from dmdlab.cli import show
 from dmdlab.config import InputError
+from dmdlab.trouble import printable
 
 if TYPE_CHECKING:
     from dmdlab.records.record import Record
@@ -47,7 +48,7 @@ def explore(
         found = payload(wanted)
     write_text(out, page(found))
     for sentence in found["left_out"]:
-        show.err().print(f"Note: {sentence}", soft_wrap=True)
+        show.err().print(f"Note: {printable(sentence)}", soft_wrap=True)
     print(out)
 
 

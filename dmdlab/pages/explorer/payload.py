@@ -10,7 +10,7 @@ from typing import Any
 
 from dmdlab.config import InputError, fingerprint
 from dmdlab.pages.explorer.fitting import fitted, named
-from dmdlab.pages.explorer.runs import Maps, row_of, run_section
+from dmdlab.pages.explorer.runs import Maps, row_of, run_section, unknown_maps
 from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
 from dmdlab.pages.templates import embedded
 from dmdlab.pairing.measured import jsonable
@@ -32,6 +32,9 @@ ROWS = 300
 
 ALWAYS = ("law.name", "law.dim", "student.init", "seed")
 """Settings that every run has beside its axes; what all runs have in common stands once."""
+
+MOST_SAID = 20
+"""Reasons for leaving out runs that are told, at most."""
 
 LAWS = {
     "gaussian": "a Gaussian",
@@ -115,7 +118,7 @@ def payload(wanted: Wanted) -> dict[str, Any]:
         run["label"] = _label(run, axes)
         run["settings"] = {key: own for key, own in run["settings"].items() if key in axes or key in ALWAYS}
     found["opening"] = _opening(found["runs"], axes)["id"]
-    said += [f"Left out: {sentence}" for sentence in _sentences(skipped)]
+    said += [f"Left out: {sentence}" for sentence in _sentences(skipped)][:MOST_SAID]
     found = jsonable(found)
     said += fitted(found, wanted.most - wanted.taken)
     found["left_out"] = said
@@ -136,7 +139,11 @@ def _chosen(records: Sequence[Record], skipped: dict[str, list[str]]) -> list[Re
 
 def _add(found: dict[str, Any], record: Record, wanted: Wanted) -> None:
     """Add one run and what it shares, or nothing. Raises `InputError` for what is lost or damaged."""
-    maps, arrays, calibration = wanted.maps(record), record.arrays(), record.calibration()
+    try:
+        maps = wanted.maps(record)
+    except InputError as error:  # its law's file may be elsewhere; its arrays are here
+        maps = unknown_maps(record, str(error).removeprefix(f"{record.folder}: "))
+    arrays, calibration = record.arrays(), record.calibration()
     view = View(record, arrays)
     run = run_section(record, arrays, view, maps, calibration, wanted.rows)
     settings = {key: value for key, value in record.settings.items() if key.startswith("law.")}

@@ -20,13 +20,23 @@ Maps = Mapping[str, Any]
 """What `dmdlab.lab.for_pages.maps_for` knows of a run's maps."""
 
 
+def unknown_maps(record: Record, why: str) -> Maps:
+    """What is known of a run whose maps cannot be made here."""
+    config, facts = record.config, record.summary.get("law_facts", {})
+    law = {"name": config["law.name"], "dim": config["law.dim"], "exact": None}
+    law |= {key: facts.get(key) for key in ("sigma_data", "shape")}
+    empty: dict[str, Any] = {"network": None, "teacher": None, "turn": None, "slice": None, "checks": {"fake": []}}
+    return empty | {"law": law, "why": why, "level": config["noise.sigma_max"]}
+
+
 def run_section(
     record: Record, arrays: Mapping[str, np.ndarray], view: View, maps: Maps, calibration: Calibration | None, rows: int
 ) -> dict[str, Any]:
     """Everything of one run but what it shares and its label; `moments` in full."""
     config, summary = record.config, record.summary
     curve = record.curve()
-    curve["remap_angle"] = angles(calibration, curve["pair_cosine"])
+    if "pair_cosine" in curve:  # those of version 0.1 lack it
+        curve["remap_angle"] = angles(calibration, curve["pair_cosine"])
     found = {
         "id": summary["id"],
         "name": record.folder.name,
