@@ -26,6 +26,10 @@ class Made(Record):
         arrays = dict(zip(ARRAYS, np.random.default_rng(seed).normal(size=shape).astype(np.float32), strict=True))
         return arrays | {"one_step": 0.01 * arrays["one_step"]}
 
+    def student(self) -> np.ndarray:
+        """(40, d) float32, of these arrays."""
+        return self.arrays()["student"]
+
     def curve(self) -> dict[str, np.ndarray]:
         steps = np.array([1.0, 10.0, 100.0])
         shown = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")

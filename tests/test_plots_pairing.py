@@ -168,7 +168,7 @@ def test_levels_lie_where_the_calibration_says(calibrated: list[Calibrated]) -> 
 
 
 def test_the_boundary_figure_shows_the_analysis_and_what_a_perfect_copy_shows() -> None:
-    """A copy's delta is minus the distance to the one step: it correlates with D though all samples are copied alike."""
+    """The delta of a copy is minus the distance to the one step, so it correlates with D as all samples are copied."""
     given = sample()
     far = replace(given.pairs, data=np.random.default_rng(1).normal(size=(50, 3)))
     copied = replace(far, student=far.teacher)

@@ -65,7 +65,8 @@ def plot(
     name: Annotated[
         str,
         typer.Argument(
-            help="dimension, axis, panels, components, pictures, curve, calibration, heatmap, ranks or displacement."
+            help="dimension, axis, panels, components, pictures, curve, calibration, heatmap, ranks, displacement or "
+            "boundary."
         ),
     ],
     directory: Directory,

@@ -1,0 +1,118 @@
+"""Which runs a figure of the paper shows, and what its caption says of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from dmdlab.config import InputError
+from dmdlab.plots import captions
+from dmdlab.plots.pictures import picture_shape
+from dmdlab.plots.samples import Sample
+from dmdlab.plots.style import GREY, INIT_STYLES, Size
+from dmdlab.records.cells import STARTS as STARTS_OF_CELLS
+from dmdlab.records.cells import Cell, cell_value, cells, finished, told
+from dmdlab.records.layout import distinct
+from dmdlab.records.record import Record
+
+STARTS = ("teacher", "rotated")
+"""The paper's start, and its control: the same teacher behind a fixed rotation of the noise."""
+
+READ = ("delta_e", "delta_e_ceiling", "pair_cosine", "remap_angle", "fidelity", "variance_ratio")
+"""The measures that a caption gives."""
+
+RATES = ("student.learning_rate", "fake_score.learning_rate", "student.iterations", "student.batch")
+
+
+class Runs:
+    """The runs of a figure, finished ones by seed, and what was looked for and not found.
+
+    Raises `InputError` where none is finished.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = sorted(finished(records), key=lambda record: int(record.config["seed"]))
+        self.failed = len({record.row["id"] for record in records if not record.done})
+        self.used: list[Record] = []
+        self.missing: list[str] = []
+
+    def ages(self, law: str | None = None) -> list[int]:
+        """The ages of their teachers, ascending."""
+        return distinct(age_of(record) for record in self.records if law in (None, record.config["law.name"]))
+
+    def laws(self, pictures: bool | None = None) -> list[str]:
+        """Their laws, those of pictures or the others if asked."""
+        found = [r for r in self.records if pictures is None or (picture_shape(r.row) is not None) == pictures]
+        return list(dict.fromkeys(str(record.config["law.name"]) for record in found))
+
+    def of(self, init: str, law: str | None = None, age: int | None = None) -> list[Record]:
+        """The finished runs of a start, of a law and an age if asked, by seed; notes where there are none."""
+        found = [
+            record
+            for record in self.records
+            if record.config["student.init"] == init
+            and law in (None, record.config["law.name"])
+            and age in (None, age_of(record))
+        ]
+        if not found:
+            of = [*([law] if law else []), f"{init} start", *([f"teacher of age {age}"] if age else [])]
+            self.missing += [name] if (name := ", ".join(of)) not in self.missing else []
+        self.used += [record for record in found if record not in self.used]
+        return found
+
+    def first(self, init: str, law: str | None = None, age: int | None = None) -> Record | None:
+        """That of the lowest seed."""
+        found = self.of(init, law, age)
+        return found[0] if found else None
+
+    def needed(self, law: str | None = None, age: int | None = None) -> Record:
+        """The first teacher start. Raises `InputError` where there is none."""
+        if (found := self.first("teacher", law, age)) is None:
+            raise InputError(f"nothing to draw: no finished run of {self.missing[-1]}; run the sweep to its end")
+        return found
+
+    def in_words(self) -> str:
+        """What the runs read, how they were made, what is missing: the end of a caption."""
+        laws = dict.fromkeys(str(record.config["law.name"]) for record in self.used)
+        parts = [_read(cell) for law in laws for cell in cells([r for r in self.used if r.config["law.name"] == law])]
+        missing = f"Missing, as no such run is finished: {'; '.join(self.missing)}. " if self.missing else ""
+        failed = f"{self.failed} failed run{'s' if self.failed > 1 else ''} not drawn. " if self.failed else ""
+        rates = "; ".join(f"{key} {captions.shared(self.used, key)}" for key in RATES)
+        return (
+            f"{missing}{failed}Over seeds {captions.shared(self.used, 'seed').replace(' or ', ', ')}, mean with 95 % "
+            f"interval: {'; '.join(parts)}. {captions.flagged(self.used)}{captions.setting(self.used)} Trained with "
+            f"{rates}. {captions.provenance(self.used)}"
+        )
+
+
+def _read(cell: Cell) -> str:
+    """'images, rotated init (3 seeds): delta_e 2 (1 to 4), ...'."""
+    keys = [told(key, value) for key, value in cell.keys.items() if key not in STARTS_OF_CELLS]
+    name = ", ".join([f"{cell.law}, d = {cell.dim}", f"{cell.init} start", *keys])
+    read = ", ".join(f"{key} {cell_value(cell, key)}" for key in READ)
+    return f"{name} ({captions.seeds([cell])}): {read}"
+
+
+def age_of(record: Record) -> int:
+    """The iteration of its training at which a run's teacher was taken."""
+    return int(record.config.get("teacher.snapshot") or record.config["teacher.iterations"])
+
+
+def sample_of(record: Record, name: str) -> Sample:
+    """A run's pairing under this name, in the colour of its start."""
+    return Sample(record.pairs(), name, INIT_STYLES[str(record.config["student.init"])].colour)
+
+
+def to_left(axes: Axes) -> None:
+    """Move a panel's title to where the others' are."""
+    axes.set_title(axes.get_title(), loc="left")
+    axes.set_title("")
+
+
+def blank(axes: Axes, title: str, why: str, scale: Size) -> None:
+    """A panel that cannot be drawn keeps its place and says why."""
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY, "fontsize": 0.9 * scale.font}
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, wrap=True, gid="missing", **middle)
+    axes.set_title(title, loc="left")

@@ -1,0 +1,35 @@
+"""Figure 1: what one noise becomes in one step, by the flow, and by the student; the triplets on two components."""
+
+from collections.abc import Sequence
+
+from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.rows import Pictures, rows_in_words
+from dmdlab.paper.figures.scatter import COLOURED, draw_clouds
+from dmdlab.plots import captions
+from dmdlab.plots.components import IN_WORDS
+from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
+from dmdlab.records.record import Record
+
+CLOUDS = ("one_step", "teacher", "student", "rotated")
+
+
+def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """Rows of pictures over four clouds. Raises `InputError`: no finished teacher start."""
+    runs = Runs(records)
+    law, line = (runs.laws(pictures=True) or runs.laws())[0], scale.font / 72
+    age = runs.ages(law)[-1]
+    pictures = Pictures(runs, law, age)
+    above, below = pictures.height(0.9 * scale.double) + 1.6 * line, scale.double / len(CLOUDS) + 2.6 * line
+    with new_figure(scale.double, above + below, scale) as figure:
+        grid = figure.add_gridspec(2, len(CLOUDS), height_ratios=[above, below])
+        pictures.draw(figure.add_subplot(grid[0, :]), f"(a) rows: one noise in each column, {law}", scale)
+        row = [figure.add_subplot(grid[1, place]) for place in range(len(CLOUDS))]
+        draw_clouds(row, CLOUDS, runs, law, "bcde", scale)
+    return Drawing(
+        figure,
+        f"What noise becomes (law {law}, teacher of age {age}). (a) The teacher's one step (the student's start), its "
+        "flow, the flow in 32 steps, the student, and beyond the paper's rows a student that started at the same "
+        f"teacher behind a fixed rotation of the noise, the control. {rows_in_words([pictures])}"
+        f"(b to e) The same maps on two principal components. {COLOURED}{IN_WORDS}Shown: seed "
+        f"{captions.shared([pictures.record], 'seed')}. {runs.in_words()}",
+    )

@@ -1,0 +1,12 @@
+"""Figure 7: as figure 2, a row each for double moons and a ring of Gaussians."""
+
+from collections.abc import Sequence
+
+from dmdlab.paper.figures.planes import planes_figure
+from dmdlab.plots.style import PAPER, Drawing, Size
+from dmdlab.records.record import Record
+
+
+def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """One row of five panels for each law. Raises `InputError`: no finished teacher start."""
+    return planes_figure(records, scale, named=True)

@@ -1,0 +1,31 @@
+"""Figure 9: conditional data on two principal components, a row of clouds for each law."""
+
+from collections.abc import Sequence
+
+from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.planes import LETTERS
+from dmdlab.paper.figures.scatter import COLOURED, draw_clouds
+from dmdlab.plots import captions
+from dmdlab.plots.components import IN_WORDS
+from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
+from dmdlab.records.record import Record
+
+CLOUDS = ("one_step", "teacher", "student", "rotated")
+
+
+def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """A row of four clouds for each law. Raises `InputError`: no finished teacher start of a law."""
+    runs = Runs(records)
+    laws, wide, line = runs.laws(), len(CLOUDS), scale.font / 72
+    with new_figure(scale.double, len(laws) * (scale.double / wide + 3.0 * line), scale) as figure:
+        grid = figure.subplots(len(laws), wide, squeeze=False)
+        for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
+            draw_clouds(row, CLOUDS, runs, law, LETTERS[place * wide : (place + 1) * wide], scale, f"{law}: ")
+    seed = captions.shared([runs.needed(law) for law in laws], "seed")
+    return Drawing(
+        figure,
+        f"Conditional data ({', '.join(laws)}) on two principal components: the teacher's one step (the student's "
+        "start), its flow, the student, and beyond the paper's panels a student that started at the same teacher "
+        f"behind a fixed rotation of the noise, the control. {COLOURED}{IN_WORDS}Shown: seed {seed}. "
+        f"{runs.in_words()}",
+    )

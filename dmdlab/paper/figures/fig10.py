@@ -1,0 +1,23 @@
+"""Figure 10: conditional data, how far one step is from Phi_8 against how far the student is."""
+
+from collections.abc import Sequence
+
+from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.steps_moved import MOVED, draw_legend, draw_moved
+from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
+from dmdlab.records.record import Record
+
+
+def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """A panel for each law. Raises `InputError`: no finished run."""
+    runs = Runs(records)
+    laws, line = runs.laws(), scale.font / 72
+    side = min(scale.double / len(laws), 0.5 * scale.double)
+    with new_figure(len(laws) * side, 0.9 * side + 4.0 * line, scale) as figure:
+        panels = figure.subplots(1, len(laws), squeeze=False)[0]
+        told = [
+            draw_moved(axes, runs, law, runs.ages(law)[-1], f"({letter}) {law}", scale)
+            for axes, law, letter in zip(panels, laws, "abcdefgh", strict=False)
+        ]
+        draw_legend(panels[0])
+    return Drawing(figure, f"Conditional data ({', '.join(laws)}), one seed. {MOVED}{''.join(told)}{runs.in_words()}")

@@ -1,0 +1,35 @@
+"""Figure 11: as figure 10, for several ages of the teacher."""
+
+from collections.abc import Sequence
+
+from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.steps_moved import MOVED, draw_legend, draw_moved, same_scale
+from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
+from dmdlab.records.record import Record
+
+
+def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+    """A panel for each age. Raises `InputError`: no finished run."""
+    runs = Runs(records)
+    law, line = (runs.laws(pictures=True) or runs.laws())[0], scale.font / 72
+    ages = runs.ages(law)
+    columns = min(4, len(ages))
+    lines, side = -(-len(ages) // columns), scale.double / max(3, columns)
+    with new_figure(columns * side, lines * (0.95 * side + 4.4 * line) + 2.0 * line, scale) as figure:
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in grid[len(ages) :]:
+            axes.set_axis_off()
+        told = [
+            draw_moved(axes, runs, law, age, f"({letter}) age {age}", scale)
+            for axes, age, letter in zip(grid, ages, "abcdefgh", strict=False)
+        ]
+        top = max(axes.get_xlim()[1] for axes in grid[: len(ages)])
+        for place, axes in enumerate(grid[: len(ages)]):
+            same_scale(axes, top)
+            if place % columns:
+                axes.set_ylabel("")
+        draw_legend(grid[0])
+    ages_told = ", ".join(map(str, ages))
+    return Drawing(
+        figure, f"Teachers of ages {ages_told} (law {law}), one seed. {MOVED}{''.join(told)}{runs.in_words()}"
+    )

@@ -1,0 +1,37 @@
+"""Figures 2 and 7: laws of a plane in four dimensions, a row each."""
+
+from collections.abc import Sequence
+
+from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.scatter import COLOURED, NAMES, draw_clouds
+from dmdlab.plots import captions
+from dmdlab.plots.components import IN_WORDS
+from dmdlab.plots.panels import has_plane
+from dmdlab.plots.style import Drawing, Size, new_figure
+from dmdlab.records.record import Record
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -> Drawing:
+    """Noise, teacher, one step, student and rotated student of each law. named: whether titles say the law.
+
+    Raises `InputError`: no finished teacher start of a law.
+    """
+    runs = Runs(records)
+    laws = sorted(runs.laws())
+    side, line = scale.double / len(NAMES), scale.font / 72
+    with new_figure(scale.double, len(laws) * (side + 3.3 * line), scale) as figure:
+        grid = figure.subplots(len(laws), len(NAMES), squeeze=False)
+        for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
+            letters = LETTERS[place * len(NAMES) : (place + 1) * len(NAMES)]
+            draw_clouds(row, list(NAMES), runs, law, letters, scale, f"{law}: " if named else "")
+    seed = captions.shared([runs.needed(law) for law in laws], "seed")
+    view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
+    return Drawing(
+        figure,
+        f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.shared(runs.used, 'law.dim')}, first two "
+        "coordinates): noise, the teacher's flow, its one step (the student's start), the student, and beyond the "
+        "paper's panels a student that started at the same teacher behind a fixed rotation of the noise, the control. "
+        f"{COLOURED}{view}Shown: seed {seed}. {runs.in_words()}",
+    )

@@ -1,0 +1,65 @@
+"""Figures 2, 7, 1 and 9 in part: clouds of noise, teacher, one step and students in the colours of their noise."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from dmdlab.paper.figures.chosen import Runs, blank
+from dmdlab.plots.clouds import Clouds
+from dmdlab.plots.panels import has_plane
+from dmdlab.plots.style import GREY, VERMILLION, Size
+
+ROTATED = "rotated student"
+
+NAMES = {"noise": "noise", "teacher": "teacher", "one_step": "one step", "student": "student", "rotated": ROTATED}
+"""Clouds, and the words of their panels' titles."""
+
+SYMBOLS = {"noise": "$z$", "one_step": r"$\Phi_1(z)$", "student": "$G(z)$", "rotated": "$G(z)$"}
+
+
+def draw_clouds(
+    row: Sequence[Axes], names: Sequence[str], runs: Runs, law: str, letters: str, scale: Size, prefix: str = ""
+) -> float:
+    """A panel for each of `names` in a row: those of the first teacher start, and the student of the rotated start of
+    the same seed. prefix: of the titles. Returns the magnification of the one-step outputs."""
+    record = runs.needed(law, runs.ages(law)[-1])
+    control = [r for r in runs.of("rotated", law, runs.ages(law)[-1]) if r.config["seed"] == record.config["seed"]]
+    arrays, shown = record.arrays(), ("student", *(["rotated"] if control else []))
+    if control:
+        arrays |= {"rotated": control[0].student()}
+    clouds = Clouds.of(arrays, has_plane(record.row), shown)
+    symbols = SYMBOLS | {"teacher": rf"$\Phi_{{{record.config['teacher.steps']}}}(z)$"}
+    for axes, name, letter in zip(row, names, letters, strict=True):
+        title = f"({letter}) {prefix}{NAMES[name]}"
+        if name == "rotated" and not control:
+            blank(axes, title, "no finished run", scale)
+            continue
+        clouds.draw(axes, name, scale)
+        axes.set_title(title, loc="left")
+        about = f"{symbols[name]}, magnified {clouds.zoom:.0f} times" if name == "one_step" and clouds.zoom > 1 else ""
+        axes.set_xlabel(about or symbols[name], color=GREY)
+        if name == "teacher" and not record.teacher_ok:
+            axes.set_xlabel("failed its own check", color=VERMILLION)
+        if name in ("student", "rotated"):
+            axes.set_xlabel(_reading((control[0] if name == "rotated" else record).row), color=GREY)
+    return clouds.zoom
+
+
+def _reading(row: dict[str, object]) -> str:
+    """Of one student: what delta_e reads, its ceiling, and the angle."""
+    delta, ceiling, angle = (row.get(key) for key in ("delta_e", "delta_e_ceiling", "remap_angle"))
+    text = rf"$\Delta_E$ {_number(delta)} (ceiling {_number(ceiling)})"
+    return text if angle is None else f"{text}, {angle:.0f}°"
+
+
+def _number(value: object) -> str:
+    if not isinstance(value, int | float):
+        return "unresolved"
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+COLOURED = (
+    "Each point has the colour of its noise (hue: direction, lightness: distance from the centre): where a student "
+    "copies, it agrees with the teacher in colour, where it remaps, only in shape. Under a student: its delta_e, the "
+    "delta_e of one without memory (ceiling), and the calibrated angle, 90 degrees for 90 and more. "
+)

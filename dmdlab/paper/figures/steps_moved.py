@@ -1,0 +1,48 @@
+"""Figures 10 and 11: how far one step is from the teacher's output against how far the student is."""
+
+from matplotlib.axes import Axes
+
+from dmdlab.paper.figures.chosen import STARTS, Runs, blank, sample_of
+from dmdlab.plots.displacement import draw_displacement
+from dmdlab.plots.style import INIT_STYLES, Size
+
+MOVED = (
+    "Across: distance of the teacher's one-step output P1 (the student's start) from its output P at the same "
+    "noise; up: that of the student's output G from P. Below the line of equality training brought the student "
+    "nearer to this very output. Dashed: root mean square distance of a student output from another noise's teacher "
+    "output. Vermillion: the control, a student that started at the same teacher behind a fixed rotation of the "
+    "noise. "
+)
+
+
+def draw_moved(axes: Axes, runs: Runs, law: str, age: int, title: str, scale: Size) -> str:
+    """One panel, teacher start over rotated start of one seed; returns what share came nearer, in words."""
+    first = runs.first("teacher", law, age)
+    if first is None:
+        blank(axes, title, "no finished run", scale)
+        return ""
+    control = [r for r in runs.of("rotated", law, age) if r.config["seed"] == first.config["seed"]]
+    samples = [sample_of(record, title) for record in (first, *control[:1])]
+    nearer = draw_displacement(axes, samples, scale)
+    axes.set_title(title, loc="left")
+    steps = first.config["teacher.steps"]
+    axes.set(xlabel=rf"$\|\Phi_1 - \Phi_{{{steps}}}\|$", ylabel=rf"$\|G - \Phi_{{{steps}}}\|$")
+    told = [f"{100 * share:.0f} % of the {init} start" for share, init in zip(nearer, STARTS, strict=False)]
+    return f"{title}: {' and '.join(told)} came nearer. "
+
+
+def same_scale(axes: Axes, top: float) -> None:
+    """Give a panel the ends of the others; one that could not be drawn keeps its own."""
+    if axes.lines:
+        axes.set(xlim=(0, top), ylim=(0, top))
+        for line in axes.lines:
+            if line.get_gid() == "equal":
+                line.set_data([0, top], [0, top])
+
+
+def draw_legend(axes: Axes) -> None:
+    """The two starts."""
+    for init in STARTS:
+        style = INIT_STYLES[init]
+        axes.plot([], [], "o", color=style.colour, label=style.label)
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
