@@ -190,3 +190,12 @@ test("numbers in words, in sentences", () => {
   assert.equal(percent(0.456), "46 %");
   assert.ok(numerics.open);
 });
+
+test("the quick measures of a frame are those of the numerics", () => {
+  const random = numerics.generator(3);
+  const [P, G] = [random.normals(80), random.normals(80).map((value, i) => 0.5 * value + (i % 2))];
+  const { pair_cosine, variance_ratio } = numerics.quick(P, G);
+  const found = page.training.alike(P, G);
+  assert.ok(Math.abs(found.pair_cosine - pair_cosine) < 1e-12);
+  assert.ok(Math.abs(found.variance_ratio - variance_ratio) < 1e-12);
+});

@@ -25,7 +25,7 @@
     page.scrollTo(id);
   };
 
-  function start() {
+  async function start() {
     const { dom, controls } = page;
     page.theme.start();
     const payload = JSON.parse(document.getElementById("payload").textContent);
@@ -54,6 +54,7 @@
     tools(model, store, tour);
     const broken = [];
     for (const name of SCENES) {
+      await new Promise((done) => setTimeout(done)); // what is ready is seen while the rest is made
       try {
         page[name].start(model, store);
       } catch (error) {

@@ -49,6 +49,7 @@
     const title = page.dom.el("p", { class: "title" }, ...[options.title ?? []].flat());
     const node = page.dom.el("div", { class: "plane" }, title, canvas);
     let here = frame(1, [0, 0], 1);
+    const kept = { key: null, canvas: null };
     let seen = true;
     let stale = true;
 
@@ -63,7 +64,7 @@
       ctx.clearRect(0, 0, size, size);
       const { centre, half } = options.extent();
       here = frame(size, centre, half);
-      options.paint(pen(ctx, here));
+      options.paint(pen(ctx, here, kept));
       stale = false;
     }
 
@@ -97,7 +98,7 @@
   }
 
   /** What a paint function draws with: places are values of the plane. */
-  function pen(ctx, here) {
+  function pen(ctx, here, kept) {
     return {
       ctx,
       ...here,
@@ -113,6 +114,20 @@
           ctx.fill();
         }
         ctx.globalAlpha = 1;
+      },
+      /** What stays while other things move over it: painted anew only for another key, size or light. */
+      layer(key, paint) {
+        const canvas = ctx.canvas;
+        const whole = `${key} ${canvas.width} ${page.theme.isDark()}`;
+        if (kept.key !== whole) {
+          kept.canvas ??= document.createElement("canvas");
+          kept.canvas.width = kept.canvas.height = canvas.width;
+          const under = kept.canvas.getContext("2d");
+          under.setTransform(ctx.getTransform());
+          paint(pen(under, here, {}));
+          kept.key = whole;
+        }
+        ctx.drawImage(kept.canvas, 0, 0, here.size, here.size);
       },
       /** A line through points (n x 2). */
       line(points, colour, width = 1.5, dash = [], closed = false, fill = null) {

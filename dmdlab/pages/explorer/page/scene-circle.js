@@ -9,7 +9,7 @@
     const { words, dom, theme } = page;
     const at = () =>
       dmdlab.numerics.circle(radians(store.get("circle")), { deform: DEFORM, count: COUNT, seed: store.get("draw") });
-    const curve = dmdlab.numerics.circleCurve({ deform: DEFORM, count: 25 });
+    const curve = dmdlab.numerics.circleCurve({ deform: DEFORM, count: 13 });
     /** Degrees -180 ... 180 with a column of the curve, whose own angles are 0 ... 360. */
     const folded = (column) =>
       curve.theta

@@ -160,8 +160,10 @@
       extent: () => ({ centre: [0, 0], half: 3.2 }),
       paint(pen) {
         const { run, points, sigma } = facts();
-        if (store.get("grid")) paintGrid(pen, "noise");
-        else pen.dots(scaled(points.noise, 1 / sigma), model.colours(run), 2.6, 0.85);
+        pen.layer(`${run.id} ${store.get("grid")}`, (under) => {
+          if (store.get("grid")) paintGrid(under, "noise");
+          else under.dots(scaled(points.noise, 1 / sigma), model.colours(run), 2.6, 0.85);
+        });
         paintRegion(pen, "noise");
         store.get("pins").forEach(([x, y], i) => pen.mark(x, y, theme.ofOne(x, y, 1), "dot", String(i + 1)));
         const [x, y] = found().z;
@@ -180,8 +182,10 @@
         extent: () => facts().extent,
         paint(pen) {
           const { run, points, look, spread, maps } = facts();
-          if (store.get("grid") && maps) paintGrid(pen, who);
-          else pen.dots(points[who], model.colours(run), 2.4, 0.6);
+          pen.layer(`${run.id} ${store.get("grid")}`, (under) => {
+            if (store.get("grid") && maps) paintGrid(under, who);
+            else under.dots(points[who], model.colours(run), 2.4, 0.6);
+          });
           paintRegion(pen, who);
           store.get("pins").forEach((pin, i) => {
             const seen = look(pin);

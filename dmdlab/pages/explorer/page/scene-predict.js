@@ -29,22 +29,23 @@
       const [turnA, turnB] = [first, last].map((run) => run.metrics.remap_angle?.value ?? null);
       if (a.value !== null && b.value !== null && turnA !== null && turnB !== null)
         found.push({
-          text: `delta_e is ${number(a.value)} in ${first.settings["law.dim"]} dimensions and ${number(b.value)} in ${last.settings["law.dim"]}. Does the student copy better there?`,
-          options: ["yes, far better", "about as well, or worse", "that cannot be said from delta_e alone"],
+          text: `delta_e is ${number(a.value)} in ${first.settings["law.dim"]} dimensions and ${number(b.value)} in ${last.settings["law.dim"]}. In which does the student copy better?`,
+          options: [`in ${first.settings["law.dim"]}`, `in ${last.settings["law.dim"]}`, "delta_e alone cannot tell"],
           right: 2,
           answer: `Its ceiling, what a student without memory reads, goes from ${number(a.ceiling)} to ${number(b.ceiling)} by itself. The calibrated angle says ${degrees(turnA, turnA >= 90)} and ${degrees(turnB, turnB >= 90)}.`,
           see: "dimension",
         });
     }
     const far = model.calibrationOf(model.dims().at(-1));
+    const near = model.calibrationOf(model.dims()[0]);
     const recall = far ? dmdlab.numerics.at(far, "recall_at_1", 45) : null;
     if (recall !== null) {
       const options = ["under one in ten", "about half", "more than nine in ten", "something else between"];
       found.push({
-        text: `Half of the pairing's strength is lost: the noise is turned by 45° in ${far.d} dimensions. How many of ${far.n} samples are still nearest to their own partner?`,
+        text: `The teacher's noise is turned by 45° in ${far.d} dimensions. How many of ${far.n} samples are still nearest to their own partner?`,
         options,
         right: recall < 0.1 ? 0 : recall > 0.9 ? 2 : recall > 0.35 && recall < 0.65 ? 1 : 3,
-        answer: `${percent(recall)} (recall_at_1). In many dimensions a faint pairing is enough to recognise a partner: such a metric says whether, not how much.`,
+        answer: `${percent(recall)} (recall_at_1). In ${near.d} dimensions it would be ${percent(dmdlab.numerics.at(near, "recall_at_1", 45) ?? NaN)}: how a metric falls depends on the dimension.`,
         see: "remap",
       });
     }

@@ -20,6 +20,22 @@
       .filter(([, value]) => value !== null && Number.isFinite(value));
   }
 
+  /** What a frame needs of two samples, in time that grows with their rows alone. */
+  function alike(P, G) {
+    return { pair_cosine: dmdlab.numerics.pairCosine(P, G), variance_ratio: spread(G) / spread(P) };
+  }
+
+  /** The sum of squared distances from the mean, (n * 2) -> number. */
+  function spread(points) {
+    let [x, y, square] = [0, 0, 0];
+    for (let i = 0; i < points.length; i += 2) {
+      x += points[i];
+      y += points[i + 1];
+      square += points[i] ** 2 + points[i + 1] ** 2;
+    }
+    return square - (2 * (x * x + y * y)) / points.length;
+  }
+
   function start(model, store) {
     const { words, theme, axis } = page;
     const outputs = new Map();
@@ -135,7 +151,7 @@
     function live() {
       const key = `${run().id} ${moment()} ${part.toFixed(3)}`;
       if (known.key !== key) {
-        const values = dmdlab.numerics.quick(model.points(run()).teacher, here());
+        const values = alike(model.points(run()).teacher, here());
         known = { key, values: { ...values, angle: model.angle(run(), values.pair_cosine)?.angle ?? null } };
       }
       return known.values;
@@ -237,8 +253,8 @@
 
     function story() {
       const [first, end] = [
-        dmdlab.numerics.quick(model.points(run()).teacher, output(0)),
-        dmdlab.numerics.quick(model.points(run()).teacher, output(last())),
+        alike(model.points(run()).teacher, output(0)),
+        alike(model.points(run()).teacher, output(last())),
       ];
       if (last() === 0) return;
       figure.find(
@@ -274,5 +290,5 @@
     return { go, stop };
   }
 
-  page.training = { start, rowAt, column };
+  page.training = { start, rowAt, column, alike };
 })((globalThis.dmdlab ??= {}));

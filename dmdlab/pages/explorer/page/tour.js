@@ -5,9 +5,7 @@
 
   /** Steps {at, say, set}; those whose scene has nothing to show are left out. */
   function steps(model) {
-    const last = model.axis("law.dim")?.values.at(-1);
-    const first = model.axis("law.dim")?.values[0];
-    const many = model.dims().at(-1);
+    const [fewest, many] = [model.dims()[0], model.dims().at(-1)];
     return [
       {
         at: "opening",
@@ -37,28 +35,15 @@
       model.causes.some((axis) => axis.key === "student.init")
         ? {
             at: "cause",
-            say: "Started behind a turned noise the student ends with the same samples and another pairing: it keeps its start.",
+            say: "Started behind a turned noise, the same training ends with another pairing: the start decides, not the loss.",
             set: { init: "rotated" },
           }
         : null,
-      last !== undefined
-        ? {
-            at: "dimension",
-            say: `In ${last} dimensions delta_e looks tiny; look at its ceiling before you believe it.`,
-            set: { dim: String(last) },
-          }
-        : null,
-      last !== undefined
-        ? {
-            at: "dimension",
-            say: `Back in ${first} the ruler is long, and the same student looks bad on it.`,
-            set: { dim: String(first) },
-          }
-        : null,
+      dial(model),
       many !== undefined
         ? {
             at: "remap",
-            say: `Turn the noise by a known 45°: in ${many} dimensions some metrics still call that a copy.`,
+            say: `Turn the noise by a known 45° and read off what every metric says in ${many} dimensions, then in ${fewest}.`,
             set: { theta: 45, rulers: String(many), guess: false },
           }
         : null,
@@ -67,15 +52,27 @@
         say: "At last the paper's own circle: every angle has the same loss, so no loss can choose between copying and its opposite.",
         set: { circle: 180 },
       },
-    ]
-      .filter((step) => step !== null)
-      .slice(0, 11);
+    ].filter((step) => step !== null);
+  }
+
+  /** The step at the dial: two dimensions, two values, two ceilings; null where there is one dimension only. */
+  function dial(model) {
+    const { number } = page.words;
+    const runs = model.along("law.dim", model.opening);
+    const [first, last] = [runs[0], runs.at(-1)];
+    if (runs.length < 2) return null;
+    const read = (run) => {
+      const { value, ceiling } = run.metrics.delta_e ?? {};
+      return `${number(value)} of at most ${number(ceiling)} in ${run.settings["law.dim"]} dimensions`;
+    };
+    const say = `delta_e reads ${read(first)}, and ${read(last)}: never take a value without its ruler.`;
+    return { at: "dimension", say, set: { dim: String(last.settings["law.dim"]) } };
   }
 
   function start(model, store) {
     const { dom } = page;
     const bar = document.querySelector("[data-tour]");
-    const all = steps(model).slice(0, 10);
+    const all = steps(model);
     const text = dom.el("p", { "aria-live": "polite" });
     const go = (by) => () => store.set({ tour: Math.min(all.length, Math.max(1, store.get("tour") + by)) });
     const back = dom.el("button", { type: "button", text: "Back", onclick: go(-1) });

@@ -24,7 +24,11 @@
     return `${whole} degree${whole === 1 ? "" : "s"}`;
   }
 
-  const percent = (share) => `${Math.round(100 * share)} %`;
+  /** A share in percent: whole from ten percent on, two digits below, '–' for none. */
+  function percent(share) {
+    if (!Number.isFinite(share)) return number(share);
+    return `${Math.abs(share) >= 0.0995 ? Math.round(100 * share) : Number((100 * share).toPrecision(2))} %`;
+  }
 
   /** A place of the plane: '(0.42, -1.1)'. */
   const place = (x, y) => `(${number(Number(x.toFixed(2)))}, ${number(Number(y.toFixed(2)))})`;
