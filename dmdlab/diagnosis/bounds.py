@@ -56,6 +56,11 @@ BOUNDS = {
         "students that lack a part of the law from those that reach all of it",
         "scale-free; smaller modes than this stay unseen, and so do modes that overlap",
     ),
+    "rest": Bound(
+        0.75,
+        "students that lack a part, by coverage / (1 - lost), from those that are not at the law anywhere yet",
+        "as coverage",
+    ),
     "coverage": Bound(
         0.6,
         "students near the law from those that are not there yet",

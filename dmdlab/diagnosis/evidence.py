@@ -7,9 +7,6 @@ from dmdlab.diagnosis.columns import Curve
 LATE = 0.5
 """Where the end of a training begins, as a share of its iterations (ours)."""
 
-SETTLED = 0.05
-"""From which share of its iterations on the student's largest step counts: the warm-up is over (ours)."""
-
 LAST = ("score_excess", "variance_ratio", "fidelity", "coverage", "lost")
 ONCE = ("teacher_excess_risk", "teacher_transport_ratio")
 NEEDS = {
@@ -23,20 +20,19 @@ NEEDS = {
 def evidence(curve: Curve) -> dict[str, float]:
     """The numbers that the curve's columns allow, by name.
 
-    Medians over the late half of the training, but for student_step, the largest after the warm-up, and the teacher's,
-    which have one value. gan_share: the GAN's gradient over matching's. updates_ratio: iterations for each of the
-    student's updates.
+    Medians over the late half of the training, but for student_step, the largest of all, and the teacher's, which have
+    one value. gan_share: the GAN's gradient over matching's. updates_ratio: iterations for each of the student's.
     """
     iteration, found = curve.columns["iteration"], dict[str, float]()
-    late, settled = iteration >= LATE * iteration[-1], iteration >= SETTLED * iteration[-1]
+    late = iteration >= LATE * iteration[-1]
     for name in LAST:
         if curve.has(name) and (values := _finite(curve.columns[name][late])).size:
             found[name] = float(np.median(values))
     for name in ONCE:
         if curve.has(name):
             found[name] = float(_finite(curve.columns[name])[-1])
-    if curve.has("student_step") and (steps := _finite(curve.columns["student_step"][settled])).size:
-        found["student_step"] = float(steps.max())
+    if curve.has("student_step"):
+        found["student_step"] = float(_finite(curve.columns["student_step"]).max())
     if curve.has("student_updates") and (last := curve.columns["student_updates"][-1]) > 0:
         found["updates_ratio"] = float(iteration[-1] / last)
     if curve.has(*NEEDS["gan_share"]):

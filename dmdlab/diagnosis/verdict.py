@@ -34,8 +34,6 @@ ADVICE = {
 }
 
 LAW = ("variance_ratio", "coverage", "fidelity", "lost")
-CAUSES = ("learning-rate", "few-updates", "lagging")
-"""What a fake score that is behind can come from."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def judge(at: Mapping[str, float], broke: float | None = None) -> Diagnosis:
         told = f"from iteration {broke:g} on its numbers are not finite, or ran away."
         return Diagnosis("learning-rate", (told,), (), at)
     lacking = tuple(dict.fromkeys(c for name in _WANTED if name not in at for c in NEEDS.get(name, (name,))))
-    for rule in (_teacher, _gan, _behind, _collapsed, _lost, _law):
+    for rule in (_teacher, _gan, _rate, _behind, _collapsed, _lost, _law):
         if (found := rule(at)) is not None:
             verdict, reasons = found
             return Diagnosis(verdict, tuple(reasons), lacking, at)
@@ -77,6 +75,8 @@ def judge(at: Mapping[str, float], broke: float | None = None) -> Diagnosis:
 
 _WANTED = ("score_excess", "student_step", "updates_ratio", *LAW)
 """What a full diagnosis wants; the GAN's and the teacher's numbers are wanted where there is one."""
+
+STEP = "one update moves the student's outputs by up to {} of the law's spread"
 
 Found = tuple[str, list[str]] | None
 
@@ -100,15 +100,18 @@ def _gan(at: Mapping[str, float]) -> Found:
     return "gan-weight", [_says(text, at, "gan_share")]
 
 
+def _rate(at: Mapping[str, float]) -> Found:
+    if not _above(at, "student_step") or (_at_the_law(at) and not _above(at, "score_excess")):
+        return None
+    law = ", ".join(f"{name} {spoken(at[name])}" for name in LAW if name in at)
+    return "learning-rate", [_says(STEP, at, "student_step"), f"Its law is not reached ({law})."]
+
+
 def _behind(at: Mapping[str, float]) -> Found:
     if not _above(at, "score_excess"):
         return None
     reasons = [_says("the fake score's excess risk is {}", at, "score_excess")]
-    if "student_step" in at:
-        step = "one update moves the student's outputs by up to {} of the law's spread"
-        reasons.append(_says(step, at, "student_step"))
-        if _above(at, "student_step"):
-            return "learning-rate", reasons
+    reasons += [_says(STEP, at, "student_step")] if "student_step" in at else []
     if at.get("updates_ratio", BOUNDS["updates_ratio"].value) < BOUNDS["updates_ratio"].value:
         reasons.append(
             f"It has {spoken(at['updates_ratio'])} updates for each of the student's; below "
@@ -141,9 +144,16 @@ def _collapsed(at: Mapping[str, float]) -> Found:
 
 
 def _lost(at: Mapping[str, float]) -> Found:
-    if not _above(at, "lost"):
+    if not _above(at, "lost") or "coverage" not in at:
         return None
-    return "mode-lost", [_says("{} of the law is out of its reach in one piece", at, "lost"), *_keeps_up(at)]
+    rest = at["coverage"] / (1 - at["lost"])
+    if rest < BOUNDS["rest"].value:
+        return None  # not a part that is lost: the whole is not reached yet
+    covered = (
+        f"Of the rest it covers {spoken(rest)}; where a law is not reached yet that is below {BOUNDS['rest'].value:g}."
+    )
+    missing = _says("{} of the law is out of its reach in one piece", at, "lost")
+    return "mode-lost", [missing, covered, *_keeps_up(at)]
 
 
 def _law(at: Mapping[str, float]) -> Found:

@@ -24,7 +24,7 @@ EMPTY = 0.2
 
 def expected_coverage(n: int, k: int = NEIGHBOURS) -> float:
     """What a sample of n rows of the reference's own law, of n rows too, covers on average: about 1 - 2^-k."""
-    missed = np.arange(n - k, n) / np.arange(2 * n - 1 - k, 2 * n - 1)  # the k nearest others are all the reference's
+    missed = np.arange(n - k, n) / np.arange(2 * n - k, 2 * n)  # the k nearest others are all the reference's
     return float(1 - missed.prod())
 
 

@@ -1,0 +1,96 @@
+"""Columns of the training curve that tell a healthy run: coverage, what is lost, the student's step, the fake score's
+excess risk."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from small import distillation, experiment
+
+from dmdlab.config import NoiseConfig
+from dmdlab.diffusion.noise import edm_weight, levels_in
+from dmdlab.lab.curves import Curves
+from dmdlab.laws import Mixture
+from dmdlab.pairing.coverage import Reach, expected_coverage
+from dmdlab.training.lag import LEVELS, score_excess
+
+BOUNDS, NOISE = (0.02, 0.98), NoiseConfig()
+
+
+@pytest.mark.parametrize("dim", [2, 48])
+def test_a_sample_of_the_same_law_covers_what_it_should_in_every_dimension(dim: int) -> None:
+    """The mean of 40 draws of 60 rows; about four standard errors."""
+    rng = np.random.default_rng(dim)
+    found = [Reach.of(rng.normal(size=(60, dim))).read(rng.normal(size=(60, dim)))[0] for _ in range(40)]
+    assert np.mean(found) == pytest.approx(expected_coverage(60), abs=4 * np.std(found) / math.sqrt(40))
+    assert expected_coverage(10_000) == pytest.approx(1 - 2**-5, abs=1e-3)
+
+
+def test_expected_coverage_is_a_matter_of_counting() -> None:
+    """Two reference rows and one neighbour: covered unless the other reference row is nearer than both of a sample."""
+    assert expected_coverage(2, 1) == pytest.approx(2 / 3)
+
+
+def test_a_mode_that_is_missing_is_lost_and_a_thinned_one_is_not() -> None:
+    rng = np.random.default_rng(0)
+    modes = np.repeat(10.0 * np.eye(4), 100, axis=0)
+    reach = Reach.of(modes + rng.normal(size=(400, 4)))
+    some = np.repeat(10.0 * np.eye(4)[:3], 133, axis=0)
+    coverage, lost = reach.read(some + rng.normal(size=some.shape))
+    assert lost == pytest.approx(0.25, abs=0.01)
+    assert coverage == pytest.approx(0.75, abs=0.05)
+    thin = np.repeat(10.0 * np.eye(4), [60, 114, 113, 113], axis=0)
+    assert reach.read(thin + rng.normal(size=thin.shape))[1] == pytest.approx(0, abs=0.02)
+    assert reach.read(np.full((400, 4), 50.0)) == (0, 1)
+    assert all(math.isnan(x) for x in reach.read(np.full((400, 4), np.nan)))
+
+
+def drawn(law: Mixture, n: int = 4096) -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(0)
+    x = law.sample(n, g)[None]
+    return x, torch.randn(x.shape, generator=g)
+
+
+@pytest.mark.parametrize("dim", [2, 32])
+def test_an_exact_score_has_no_excess_risk_and_a_wrong_one_has(dim: int) -> None:
+    law, other = Mixture(dim=dim), Mixture(dim=dim, seed=1)
+    x, eps = drawn(law)
+    exact = score_excess(law.denoise, other.denoise, x, eps, BOUNDS, NOISE, 1.0)
+    same = score_excess(law.denoise, law.denoise, x, eps, BOUNDS, NOISE, 1.0)
+    wrong = score_excess(other.denoise, law.denoise, x, eps, BOUNDS, NOISE, 1.0)
+    assert abs(exact.item()) < 0.02
+    assert abs(same.item()) < 0.02
+    assert wrong.item() > 0.03
+    assert not torch.isfinite(score_excess(law.denoise, law.denoise, x * torch.nan, eps, BOUNDS, NOISE, 1.0))
+
+
+def test_the_excess_of_a_known_error_is_its_share_of_the_risk() -> None:
+    """A constant error c at every level: c^2 on top of the risk of a Gaussian, sigma^2 / (1 + sigma^2)."""
+    law = Mixture(dim=4, components=1, std=1.0)
+    x, eps = drawn(law, 1 << 14)
+    found = score_excess(lambda y, s, label=None: law.denoise(y, s) + 0.3, law.denoise, x, eps, BOUNDS, NOISE, 1.0)
+    sigma = levels_in((torch.arange(LEVELS).double() + 0.5) / LEVELS, BOUNDS, NOISE)
+    weight, risk = edm_weight(sigma, 1.0), sigma**2 / (1 + sigma**2)
+    expected = (weight * 0.09).sum() / (weight * risk).sum()
+    assert found.item() == pytest.approx(expected.item(), rel=0.02)
+
+
+def test_a_row_holds_them_and_a_step_follows_its_rate() -> None:
+    members = [experiment(student__learning_rate=rate) for rate in (1e-4, 2e-4)]
+    training, g = distillation(members), torch.Generator().manual_seed(0)
+    noise, teacher, reference = torch.randn(3, 1, 64, 4, generator=g).expand(3, 2, 64, 4)
+    curves = Curves(training, [0, 0], 5 * noise, teacher, reference)
+    curves.look(training.student)
+    training.cycle()
+    curves.add(training.report(), training.student)
+    slow, fast = curves.columns(0), curves.columns(1)
+    assert fast["student_step"][0] == pytest.approx(2 * slow["student_step"][0], rel=0.02)
+    assert (slow["iteration"], slow["student_updates"]) == ([5], [1])
+    assert all(
+        np.isfinite(slow[name]).all() for name in ("score_excess", "fidelity", "coverage", "lost", "student_step")
+    )
+    again = Curves(training, [0, 0], 5 * noise, teacher, reference)
+    again.restore(curves.state())
+    assert (again.rows[0].keys(), again.columns(1)) == (curves.rows[0].keys(), fast)
+    assert np.array_equal(again.before, curves.before)
