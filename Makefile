@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
-.PHONY: demo explorer test test-engines test-pages lint types check bench figures docs clean
+.PHONY: demo explorer test test-engines test-pages lint types check bench figures docs dist clean
 
 demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (about 4 minutes on 2 cores)
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
@@ -39,6 +39,11 @@ bench: $(STAMP)  ## measured ratios, side by side in one run, into docs/performa
 docs: $(EXTRAS)  ## the documentation site, docs/_build/html/index.html (about half a minute)
 	PYTHONPATH=docs $(BIN)/python docs/_generate.py docs/_build/source
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs docs/_build/source docs/_build/html
+
+dist: $(STAMP)  ## wheel and sdist, in dist/ (seconds)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,dist]'
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache
