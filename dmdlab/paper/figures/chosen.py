@@ -27,23 +27,31 @@ RATES = ("student.learning_rate", "fake_score.learning_rate", "student.iteration
 class Runs:
     """The runs of a figure, finished ones by seed, and what was looked for and not found.
 
-    Raises `InputError` where none is finished.
+    Raises `InputError` where no teacher start is finished.
     """
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = sorted(finished(records), key=lambda record: int(record.config["seed"]))
+        self.given = list(records)
         self.failed = len({record.row["id"] for record in records if not record.done})
         self.used: list[Record] = []
         self.missing: list[str] = []
+        if all(record.config["student.init"] != STARTS[0] for record in self.records):
+            raise InputError("nothing to draw: no finished run starts at its teacher; run the sweep to its end")
 
     def ages(self, law: str | None = None) -> list[int]:
         """The ages of their teachers, ascending."""
         return distinct(age_of(record) for record in self.records if law in (None, record.config["law.name"]))
 
     def laws(self, pictures: bool | None = None) -> list[str]:
-        """Their laws, those of pictures or the others if asked."""
-        found = [r for r in self.records if pictures is None or (picture_shape(r.row) is not None) == pictures]
+        """The laws of all runs, failed ones among them; those of pictures or the others if asked."""
+        found = [r for r in self.given if pictures is None or (picture_shape(r.row) is not None) == pictures]
         return list(dict.fromkeys(str(record.config["law.name"]) for record in found))
+
+    def oldest(self, law: str) -> int:
+        """The oldest age of a teacher of this law that has a finished teacher start; 0 where none has."""
+        own = [r for r in self.records if (r.config["law.name"], r.config["student.init"]) == (law, STARTS[0])]
+        return max(map(age_of, own), default=0)
 
     def of(self, init: str, law: str | None = None, age: int | None = None) -> list[Record]:
         """The finished runs of a start, of a law and an age if asked, by seed; notes where there are none."""

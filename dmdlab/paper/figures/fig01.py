@@ -17,7 +17,7 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Rows of pictures over four clouds. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     law, line = (runs.laws(pictures=True) or runs.laws())[0], scale.font / 72
-    age = runs.ages(law)[-1]
+    age = runs.oldest(law)
     pictures = Pictures(runs, law, age)
     above, below = pictures.height(0.9 * scale.double) + 1.6 * line, scale.double / len(CLOUDS) + 2.6 * line
     with new_figure(scale.double, above + below, scale) as figure:

@@ -11,14 +11,14 @@ from dmdlab.records.record import Record
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """A heat map for each law and start. Raises `InputError`: no finished run."""
+    """A heat map for each law and start. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     laws = [*runs.laws(pictures=False), *runs.laws(pictures=True)]
     wanted = [(law, init) for law in laws for init in STARTS]
     shown, first = [], []
     with squares(len(wanted), scale, 0.8, "student output", "teacher output") as (figure, grid):
         for axes, (law, init), letter in zip(grid, wanted, "abcdefgh", strict=False):
-            title, record = f"({letter}) {law}, {init} start", runs.first(init, law, runs.ages(law)[-1])
+            title, record = f"({letter}) {law}, {init} start", runs.first(init, law, runs.oldest(law))
             if record is None:
                 blank(axes, title, "no finished run", scale)
                 continue

@@ -19,7 +19,7 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """Scatter and correlations. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     law = (runs.laws(pictures=True) or runs.laws())[0]
-    age = runs.ages(law)[-1]
+    age = runs.oldest(law)
     first = runs.needed(law, age)
     found = {init: {_seed(r): _boundary(r) for r in runs.of(init, law, age)} for init in STARTS}
     with new_figure(scale.double, 0.43 * scale.double, scale) as figure:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.chosen import Runs, blank
 from dmdlab.paper.figures.rows import Pictures, rows_in_words
 from dmdlab.plots import captions
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
@@ -10,18 +10,23 @@ from dmdlab.records.record import Record
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """A block of rows for each law. Raises `InputError`: no finished teacher start of a law."""
+    """A block of rows for each law. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
-    blocks = [Pictures(runs, law, runs.ages(law)[-1]) for law in runs.laws()]
-    heights = [block.height(0.9 * scale.double) + 2.9 * scale.font / 72 for block in blocks]
+    laws, above = runs.laws(), 2.9 * scale.font / 72
+    blocks = {law: Pictures(runs, law, runs.oldest(law)) for law in laws if runs.of("teacher", law, runs.oldest(law))}
+    heights = [(blocks[law].height(0.9 * scale.double) if law in blocks else above) + above for law in laws]
     with new_figure(scale.double, sum(heights), scale) as figure:
-        grid = figure.subplots(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for axes, block, letter in zip(grid, blocks, "abcdefgh", strict=False):
-            block.draw(axes, f"({letter}) {block.law}: rows", scale)
+        grid = figure.subplots(len(laws), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, law, letter in zip(grid, laws, "abcdefgh", strict=False):
+            if law in blocks:
+                blocks[law].draw(axes, f"({letter}) {law}: rows", scale)
+            else:
+                blank(axes, f"({letter}) {law}: rows", "no finished run", scale)
+    found = list(blocks.values())
     return Drawing(
         figure,
-        f"Conditional data ({', '.join(runs.laws())}): the teacher's one step (the student's start), its flow, the "
+        f"Conditional data ({', '.join(laws)}): the teacher's one step (the student's start), its flow, the "
         "flow in 32 steps, the student, and beyond the paper's rows a student that started at the same teacher "
-        f"behind a fixed rotation of the noise, the control. {rows_in_words(blocks)}Shown: seed "
-        f"{captions.shared([block.record for block in blocks], 'seed')}. {runs.in_words()}",
+        f"behind a fixed rotation of the noise, the control. {rows_in_words(found)}Shown: seed "
+        f"{captions.shared([block.record for block in found], 'seed')}. {runs.in_words()}",
     )

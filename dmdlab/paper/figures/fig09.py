@@ -14,14 +14,14 @@ CLOUDS = ("one_step", "teacher", "student", "rotated")
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """A row of four clouds for each law. Raises `InputError`: no finished teacher start of a law."""
+    """A row of four clouds for each law. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     laws, wide, line = runs.laws(), len(CLOUDS), scale.font / 72
     with new_figure(scale.double, len(laws) * (scale.double / wide + 3.0 * line), scale) as figure:
         grid = figure.subplots(len(laws), wide, squeeze=False)
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             draw_clouds(row, CLOUDS, runs, law, LETTERS[place * wide : (place + 1) * wide], scale, f"{law}: ")
-    seed = captions.shared([runs.needed(law) for law in laws], "seed")
+    seed = captions.shared([record for law in laws if (record := runs.first("teacher", law))], "seed")
     return Drawing(
         figure,
         f"Conditional data ({', '.join(laws)}) on two principal components: the teacher's one step (the student's "

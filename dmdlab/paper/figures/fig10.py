@@ -9,14 +9,14 @@ from dmdlab.records.record import Record
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """A panel for each law. Raises `InputError`: no finished run."""
+    """A panel for each law. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     laws, line = runs.laws(), scale.font / 72
     side = min(scale.double / len(laws), 0.5 * scale.double)
     with new_figure(len(laws) * side, 0.9 * side + 4.0 * line, scale) as figure:
         panels = figure.subplots(1, len(laws), squeeze=False)[0]
         told = [
-            draw_moved(axes, runs, law, runs.ages(law)[-1], f"({letter}) {law}", scale)
+            draw_moved(axes, runs, law, runs.oldest(law), f"({letter}) {law}", scale)
             for axes, law, letter in zip(panels, laws, "abcdefgh", strict=False)
         ]
         draw_legend(panels[0])

@@ -9,7 +9,7 @@ from dmdlab.records.record import Record
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
-    """A panel for each age. Raises `InputError`: no finished run."""
+    """A panel for each age. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     law, line = (runs.laws(pictures=True) or runs.laws())[0], scale.font / 72
     ages = runs.ages(law)

@@ -16,7 +16,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -> Drawing:
     """Noise, teacher, one step, student and rotated student of each law. named: whether titles say the law.
 
-    Raises `InputError`: no finished teacher start of a law.
+    Raises `InputError`: no finished teacher start.
     """
     runs = Runs(records)
     laws = sorted(runs.laws())
@@ -26,7 +26,7 @@ def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             letters = LETTERS[place * len(NAMES) : (place + 1) * len(NAMES)]
             draw_clouds(row, list(NAMES), runs, law, letters, scale, f"{law}: " if named else "")
-    seed = captions.shared([runs.needed(law) for law in laws], "seed")
+    seed = captions.shared([record for law in laws if (record := runs.first("teacher", law))], "seed")
     view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
     return Drawing(
         figure,

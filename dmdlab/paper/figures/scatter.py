@@ -19,11 +19,15 @@ SYMBOLS = {"noise": "$z$", "one_step": r"$\Phi_1(z)$", "student": "$G(z)$", "rot
 
 def draw_clouds(
     row: Sequence[Axes], names: Sequence[str], runs: Runs, law: str, letters: str, scale: Size, prefix: str = ""
-) -> float:
+) -> None:
     """A panel for each of `names` in a row: those of the first teacher start, and the student of the rotated start of
-    the same seed. prefix: of the titles. Returns the magnification of the one-step outputs."""
-    record = runs.needed(law, runs.ages(law)[-1])
-    control = [r for r in runs.of("rotated", law, runs.ages(law)[-1]) if r.config["seed"] == record.config["seed"]]
+    the same seed; prefix: of the titles. A law without a finished teacher start keeps its place."""
+    age = runs.oldest(law)
+    if (record := runs.first("teacher", law, age)) is None:
+        for axes, name, letter in zip(row, names, letters, strict=True):
+            blank(axes, f"({letter}) {prefix}{NAMES[name]}", "no finished run", scale)
+        return
+    control = [r for r in runs.of("rotated", law, age) if r.config["seed"] == record.config["seed"]]
     arrays, shown = record.arrays(), ("student", *(["rotated"] if control else []))
     if control:
         arrays |= {"rotated": control[0].student()}
@@ -42,7 +46,6 @@ def draw_clouds(
             axes.set_xlabel("failed its own check", color=VERMILLION)
         if name in ("student", "rotated"):
             axes.set_xlabel(_reading((control[0] if name == "rotated" else record).row), color=GREY)
-    return clouds.zoom
 
 
 def _reading(row: dict[str, object]) -> str:
