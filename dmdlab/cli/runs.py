@@ -102,6 +102,7 @@ def show_run(
 
     Settings, measures, what was said of it, and its files.
     """
+    from dmdlab.diagnosis import said_of
     from dmdlab.records.catalogue import Unreadable, named, row_of, scan
     from dmdlab.records.checksums import shared_of
 
@@ -114,7 +115,7 @@ def show_run(
         about = {"folder": str(entry.folder), "files": files, "shared": shared}
         show.print_json({**entry.summary, **about, "config": entry.config, "environment": entry.environment})
         return
-    for sentence in entry.summary.get("in_words", []):
+    for sentence in [*entry.summary.get("in_words", []), *said_of(entry)]:
         print(f"- {printable(str(sentence))}")
     show.lines_table(["key", "value"], list(row_of(entry).items()))
     print(printable(f"Files in {entry.folder}: {', '.join(files)}"))

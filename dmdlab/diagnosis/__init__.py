@@ -7,7 +7,7 @@ numbers; the bounds are in `dmdlab.diagnosis.bounds`, the pages about them in do
 from dmdlab.diagnosis.bounds import BOUNDS, Bound
 from dmdlab.diagnosis.columns import COLUMNS, Curve, curve_of, of_record, read_csv
 from dmdlab.diagnosis.evidence import evidence
-from dmdlab.diagnosis.verdict import VERDICTS, Diagnosis, diagnose, judge
+from dmdlab.diagnosis.verdict import VERDICTS, Diagnosis, diagnose, judge, said_of
 
 __all__ = [
     "BOUNDS",
@@ -22,4 +22,5 @@ __all__ = [
     "judge",
     "of_record",
     "read_csv",
+    "said_of",
 ]

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dmdlab.config import InputError
 from dmdlab.diagnosis.bounds import BOUNDS
-from dmdlab.diagnosis.columns import Curve
+from dmdlab.diagnosis.columns import Curve, of_record
 from dmdlab.diagnosis.evidence import NEEDS, evidence
 from dmdlab.pairing.words import spoken
+from dmdlab.records.record import Record
 
 VERDICTS = {
     "healthy": "a healthy run",
@@ -58,6 +60,17 @@ def diagnose(curve: Curve) -> Diagnosis:
     """What a curve resembles (`VERDICTS`). Of several sicknesses the one that explains the others is named: a bad
     teacher before everything, a fake score that is behind before what it makes of the student."""
     return judge(evidence(curve), curve.broke)
+
+
+def said_of(record: Record) -> list[str]:
+    """A sentence on a run whose curve tells that it is not healthy; none otherwise, or without a curve that tells."""
+    try:
+        found = diagnose(of_record(record))
+    except InputError:
+        return []
+    if found.verdict in ("healthy", "unknown"):
+        return []
+    return [f"Its curve resembles {VERDICTS[found.verdict]} (`dmdlab diagnose {record.folder}` says why)."]
 
 
 def judge(at: Mapping[str, float], broke: float | None = None) -> Diagnosis:
