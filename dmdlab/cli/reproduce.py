@@ -150,7 +150,7 @@ def _train(
 ) -> None:
     """Say what the missing runs cost, and train them, unless nobody agrees."""
     from dmdlab.device.environment import hardware
-    from dmdlab.lab.costs import measuring_seconds
+    from dmdlab.lab.costs import measuring_seconds, training_seconds
     from dmdlab.lab.plan import makespan
     from dmdlab.records.writing import prepare
 
@@ -161,14 +161,15 @@ def _train(
         return
     planned = means.plan(todo)
     show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
-    training = planned.seconds()
+    training, timed = training_seconds(planned)
     times = [a + b for a, b in zip(training, measuring_seconds(planned, store, training), strict=True)]
     on_cpu = planned.device.type == "cpu"
     took = makespan(times, planned.workers if on_cpu else 1)
-    said = f"about {show.duration(took)} on {hardware(planned.device)} with {counted(planned.workers, 'worker')}"
+    about = "about" if timed else "at the very least"
+    said = f"{about} {show.duration(took)} on {hardware(planned.device)} with {counted(planned.workers, 'worker')}"
     for part, seconds in zip(planned.parts, times, strict=True):
         e = part.group.shared
-        print(f"  {e.law.name} d={e.law.dim}: {counted(len(part.group), 'run')}, about {show.duration(seconds)}")
+        print(f"  {e.law.name} d={e.law.dim}: {counted(len(part.group), 'run')}, {about} {show.duration(seconds)}")
     print(f"In all {said}, measuring included.")
     if dry_run:
         return

@@ -44,7 +44,7 @@ def page(kept: Kept, figures: str = "figures") -> str:
     evidence = [(claim, claim.evidence(kept)) for claim in CLAIMS]
     lines = ["# The paper, made again", ""]
     lines += [*_head(kept), "", "## Its numbers beside ours", "", numbers_table(kept), "", *_made(kept)]
-    lines += ["", "Where ours differ, and why:", "", *DIFFERENCES]
+    lines += ["", "Where a quick run differs from the paper, and why:", "", *DIFFERENCES]
     lines += ["", "## Its claims, by three rulers", "", *_summary(evidence)]
     for number_, (claim, own) in enumerate(evidence, 1):
         lines += ["", f"### {number_}. {claim.title}", "", *_claim(claim, own)]
