@@ -124,7 +124,7 @@ def test_what_a_longer_training_lost_is_set_beside_the_theory() -> None:
         for s in (0, 1)
     ]
     (line,) = answers.growth_lines({"linear-adam": cells(records)})[2:]
-    assert line.startswith("| linear-adam | 8 | teacher | 0.001 | 0.001 | 64 | 1000 to 4000 |")
+    assert line.startswith("| linear-adam | 8 | teacher | 0.001 | 0.001 | 1 | 64 | 1000 to 4000 |")
     more, expected = (word.strip().split(" ")[0] for word in line.split("|")[-3:-1])
     assert float(more) == pytest.approx(float(expected), rel=0.01)
     assert answers_numbers.ratios(cells(records)) == pytest.approx([1, 1])
