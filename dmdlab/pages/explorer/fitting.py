@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from dmdlab.config import InputError
@@ -23,27 +24,25 @@ def fitted(found: dict[str, Any], most: int) -> list[str]:
     """Leave out of a payload what `most` bytes do not hold: networks on the way of trainings, then whole runs. Returns
     sentences on it. Raises `InputError` where not even the opening run fits."""
     room, said = most - SENTENCES, list[str]()
-    opening = next(run for run in found["runs"] if run["id"] == found["opening"])
-    extras = sorted(_extras(found["runs"], opening), key=lambda extra: extra[0])
-    held = [(moment, name, moment[name]) for *_, moment, name in extras]
-    for moment, name, _ in held:
-        moment[name] = None
+    parts = _parts(found["runs"], found["opening"])
+    for part in parts:
+        for moment, name, _ in part.networks:
+            moment[name] = None
     size = len(embedded(found))
     dropped = _drop_runs(found, size - room)
     if dropped:
         said.append(_too_many(dropped, len(found["runs"])))
         size = len(embedded(found))
-    there = {run["id"] for run in found["runs"]}
-    left = 0
-    for (_, run, _, _), (moment, name, value) in zip(extras, held, strict=True):
-        more = len(json.dumps(value))
-        if run["id"] not in there:
+    there, left = {run["id"] for run in found["runs"]}, 0
+    for part in parts:
+        if part.run not in there:
             continue
-        if size + more > room:
-            left += 1
+        if size + part.bytes > room:
+            left += len(part.networks)
             continue
-        moment[name] = value
-        size += more
+        for moment, name, packed in part.networks:
+            moment[name] = packed
+        size += part.bytes
     for run in found["runs"]:
         run["moments"] = [moment for moment in run["moments"] if moment["student"]]
     if left:
@@ -54,25 +53,41 @@ def fitted(found: dict[str, Any], most: int) -> list[str]:
     return said
 
 
-def _extras(
-    runs: Sequence[dict[str, Any]], opening: dict[str, Any]
-) -> list[tuple[tuple[int, int, int], dict[str, Any], dict[str, Any], str]]:
-    """(rank, run, moment, "student" or "fake") of every network but students at their end, the most wanted first: those
-    of the opening run, students of its other starts, fake scores at the end, then the rest."""
-    found = []
+@dataclass
+class _Part:
+    """Networks of a run that travel together or not at all: (moment, "student" or "fake", packed) each."""
+
+    run: str
+    networks: list[tuple[dict[str, Any], str, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(json.dumps(packed)) for *_, packed in self.networks)
+
+
+def _parts(runs: Sequence[dict[str, Any]], opening: str) -> list[_Part]:
+    """Every network but students at their end, which always travel, the most wanted first."""
+    first = next(run for run in runs if run["id"] == opening)
+    found: dict[tuple[int, int], _Part] = {}
     for at, run in enumerate(runs):
-        differs = [key for key, value in run["settings"].items() if opening["settings"].get(key) != value]
-        kin = set(differs) <= {"student.init"}
-        for i, moment in enumerate(run["moments"]):
-            last = i == len(run["moments"]) - 1
+        differs = {key for key, value in run["settings"].items() if first["settings"].get(key) != value}
+        for moment in run["moments"]:
+            last = moment is run["moments"][-1]
             for name in ("student", "fake"):
-                if moment[name] is None or (last and name == "student"):
-                    continue
-                own = run is opening
-                rank = 0 if own and (last or name == "student") else 1 if own else 2 if kin and name == "student" else 9
-                rank = 3 if rank == 9 and last else 4 if rank == 9 and name == "student" else 5 if rank == 9 else rank
-                found.append(((rank, at, i), run, moment, name))
-    return found
+                if moment[name] is not None and not (last and name == "student"):
+                    place = _wish(name, last, run is first, differs <= {"student.init"}), at
+                    found.setdefault(place, _Part(run["id"])).networks.append((moment, name, moment[name]))
+    return [found[place] for place in sorted(found)]
+
+
+def _wish(name: str, last: bool, opening: bool, kin: bool) -> int:
+    """The place of a network among those that one would like to have. kin: its run differs from the opening one in its
+    start alone."""
+    if opening:
+        return 1 if last else 0 if name == "student" else 2
+    if kin and name == "student":
+        return 3
+    return 4 if last else 5 if name == "student" else 6
 
 
 def _drop_runs(found: dict[str, Any], over: int) -> list[str]:
@@ -88,12 +103,7 @@ def _drop_runs(found: dict[str, Any], over: int) -> list[str]:
         position -= 1
         dropped.append(run["name"])
         over -= len(json.dumps(run))
-        for part, key in (
-            ("laws", "law"),
-            ("pairs", "pairs"),
-            ("networks", "network"),
-            ("calibrations", "calibration"),
-        ):
+        for part, key in SHARED.items():
             if run[key] is not None and all(other[key] != run[key] for other in found["runs"]):
                 over -= len(json.dumps(found[part].pop(run[key])))
     used = {json.dumps(value) for run in found["runs"] for value in run["settings"].items()}
