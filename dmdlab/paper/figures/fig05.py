@@ -36,11 +36,9 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         right.set_title("(b) all seeds", loc="left")
     trained = all("training" in further(record) for record in runs.used)
     to = "the training set" if trained else "data that nobody trained on (those to the training set were not kept)"
-    angles = "; ".join(
-        f"{init} start: {', '.join(f'{own.pearson.value:.2f} (seed {seed})' for seed, own in of.items())}"
-        for init, of in found.items()
-        if of
-    )
+    copies = ", ".join(f"{copied(own):.3f}" for own in found[STARTS[0]].values())
+    told = _told({init: {seed: own.pearson.value for seed, own in of.items()} for init, of in found.items()})
+    alone = _told({i: {s: pearson(b.distance, b.student).value for s, b in of.items()} for i, of in found.items()})
     return Drawing(
         figure,
         f"Boundary analysis (law {law}, teacher of age {age}). (a) Across: mean distance D(z) of the teacher's "
@@ -49,9 +47,15 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         "Lines: least squares. (b) Pearson's correlation of the two for each seed and start, with its 95 % interval "
         "over rows (Fisher). The paper finds it moderately negative, and reads it as outlying samples being copied "
         "more. But P itself is in both axes: grey diamonds are what a perfect copy (G = P) would show, which copies "
-        f"all samples alike, and the rotated start is what one shows that copies none. Correlations: {angles}. "
-        f"{runs.in_words()}",
+        f"all samples alike, and the rotated start is what one shows that copies none. Correlations: {told}; a "
+        f"perfect copy: {copies}. Of D(z) with the distance of G from P alone: {alone}. {runs.in_words()}",
     )
+
+
+def _told(values: dict[str, dict[int, float]]) -> str:
+    """'teacher start: -0.90 (seed 0), ...', start by start."""
+    of = {init: ", ".join(f"{value:.2f} (seed {seed})" for seed, value in own.items()) for init, own in values.items()}
+    return "; ".join(f"{init} start: {said}" for init, said in of.items() if said)
 
 
 def _seed(record: Record) -> int:
@@ -64,6 +68,11 @@ def _boundary(record: Record) -> Boundary:
     return boundary(record.pairs(), None if near is None else near[:, 2].astype(np.float64))
 
 
+def copied(found: Boundary) -> float:
+    """The correlation of a perfect copy, G = P."""
+    return pearson(found.distance, -found.start).value
+
+
 def _draw_correlations(axes: Axes, found: dict[str, dict[int, Boundary]], scale: Size) -> None:
     """A mark for each seed of each start, side by side."""
     for place, (init, of) in enumerate(found.items()):
@@ -73,7 +82,7 @@ def _draw_correlations(axes: Axes, found: dict[str, dict[int, Boundary]], scale:
             axes.vlines(at, own.pearson.low, own.pearson.high, gid=f"{init} interval", **line)
             axes.plot(at, own.pearson.value, style.marker, color=style.colour, gid=f"{init} seed")
             if init == STARTS[0]:
-                axes.plot(at, pearson(own.distance, -own.start).value, "D", color=GREY, mfc="none", gid="perfect copy")
+                axes.plot(at, copied(own), "D", color=GREY, mfc="none", gid="perfect copy")
     axes.plot([], [], "D", color=GREY, mfc="none", ls="none", label="a perfect copy")
     axes.legend(loc="upper left", handletextpad=0.2)
     axes.axhline(0.0, color=GREY, lw=0.6 * scale.line, zorder=1)

@@ -90,4 +90,4 @@ def _shares(axes: Axes, teachers: dict[int, dict[int, Memorisation]], data: Memo
     axes.set_xticks(range(len(teachers)), [str(age) for age in teachers])
     top = max(0.05, *(one.high for own in teachers.values() for one in own.values()))
     axes.set(xlim=(-0.5, len(teachers) - 0.5), ylim=(0, 1.1 * top), xlabel="teacher age (iterations)")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
