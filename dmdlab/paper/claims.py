@@ -130,6 +130,8 @@ def _boundary(kept: Kept) -> Evidence:
         return Evidence(found, {"correlation": {ANY: NOT_RUN}}, [])
     said = Said(beyond(held["teacher"], 0.0, above=False), held["teacher"]) if "teacher" in held else NOT_RUN
     numbers = [(f"correlation, {init} start", interval) for init, interval in held.items()]
+    copy = list(by_seed(starting(found)[0].records, _derived("boundary_copy")).values()) if starting(found) else []
+    numbers += [("correlation of a student that is its teacher", mean_interval(copy))] if copy else []
     return Evidence(found, {"correlation": {ANY: said}}, numbers)
 
 
@@ -177,7 +179,7 @@ CLAIMS: tuple[Claim, ...] = (
         "The mean distance of Phi_8(z) to the training set and delta(z) = abs(G - Phi_8) - abs(Phi_1 - Phi_8) are "
         "moderately negatively correlated.",
         "For: the correlation is below 0 over seeds. What it says of copying is told by the rotated control, whose "
-        "students copy nobody.",
+        "students copy nobody, and by a student that is its teacher, for whom delta(z) is minus the way of one step.",
         _boundary,
     ),
 )

@@ -17,6 +17,7 @@ from dmdlab.config import InputError, without_places
 from dmdlab.pairing import pair_cosine_of
 from dmdlab.pairing.analysis import boundary, memorised
 from dmdlab.pairing.law import LAW_KEYS
+from dmdlab.pairing.statistics import pearson
 from dmdlab.paper.catalogue import CLAIMED
 from dmdlab.records.further import further
 from dmdlab.records.kept_json import read_json
@@ -118,7 +119,8 @@ def derived(record: Record) -> dict[str, float | None]:
     """What the claims need beside a run's own measures, from its arrays and its curve; None where it has no answer.
 
     boundary: correlation of delta(z) = abs(G - Phi_K) - abs(Phi_1 - Phi_K) with the mean distance of Phi_K(z) to the
-    training set. memorised, memorised_data: shares of the teacher's outputs, and of fresh data, that are memorised.
+    training set, boundary_copy: that of a student that is the teacher. memorised, memorised_data: shares of the
+    teacher's outputs, and of fresh data, that are memorised.
     pair_cosine_32, pair_cosine_k: with Phi_32 and with Phi_K, of the first rows, those that have it.
     local_cosine_half, pair_cosine_half: what the teacher itself reads after a turn by `HALF` degrees. loss_first,
     loss_peak, loss_last: of the DM loss's curve.
@@ -130,13 +132,14 @@ def derived(record: Record) -> dict[str, float | None]:
         if name in more:
             found[key] = memorised(more[name], pairs.d).share
     if "training" in more:
-        found["boundary"] = boundary(pairs, distance=more["training"][:, 2]).pearson.value
+        own = boundary(pairs, distance=more["training"][:, 2])
+        found |= {"boundary": own.pearson.value, "boundary_copy": pearson(own.distance, -own.start).value}
     if "phi_32" in more:
         rows = slice(len(more["phi_32"]))
         for key, teacher in (("pair_cosine_32", more["phi_32"]), ("pair_cosine_k", pairs.teacher[rows])):
             found[key] = pair_cosine_of(teacher, pairs.student[rows]).value
-    if (own := record.calibration()) is not None:
-        found |= {f"{key}_half": own.at(key, HALF) for key in ("local_cosine", "pair_cosine")}
+    if (planted := record.calibration()) is not None:
+        found |= {f"{key}_half": planted.at(key, HALF) for key in ("local_cosine", "pair_cosine")}
     loss = record.curve()["dm_loss"]
     found |= {"loss_first": loss[0], "loss_peak": np.max(loss), "loss_last": loss[-1]}
     return {key: float(v) if math.isfinite(v) else None for key, v in found.items()}
