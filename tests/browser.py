@@ -44,7 +44,9 @@ _SETTLED = """() => new Promise((done) => {
 class Tab:
     """One page in a context of its own; what it asks of the network and what goes wrong in it is kept."""
 
-    def __init__(self, browser: Any, path: Path, address: str = "", **context: Any) -> None:
+    def __init__(
+        self, browser: Any, path: Path, address: str = "", ready: str = "html[data-ready]", **context: Any
+    ) -> None:
         settings = {"viewport": {"width": 1280, "height": 800}, "accept_downloads": True, **context}
         self.context = browser.new_context(offline=True, **settings)
         self.page = self.context.new_page()
@@ -57,7 +59,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.wrong.append(dialog.message), dialog.dismiss()))
         self.page.goto(path.as_uri() + address)
-        self.page.wait_for_selector("html[data-ready]", state="attached")
+        self.page.wait_for_selector(ready, state="attached")
 
     def close(self) -> None:
         """Nothing may have left the file, and nothing may have gone wrong."""

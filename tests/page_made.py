@@ -77,7 +77,9 @@ def turn(degrees: float) -> Array:
 class Made:
     """The payload and the arrays behind it."""
 
-    def __init__(self, n: int = 60, dims: tuple[int, ...] = (2, 8, 32), hostile: bool = False) -> None:
+    def __init__(
+        self, n: int = 60, dims: tuple[int, ...] = (2, 8, 32), hostile: bool = False, pictures: bool = False
+    ) -> None:
         self.n = n
         self.noise: dict[int, Array] = {}
         self.teacher: dict[int, Array] = {}
@@ -118,6 +120,8 @@ class Made:
             "calibrations": {f"ring-{d}": self._calibration(d) for d in dims},
             "runs": runs,
         }
+        if pictures:
+            self._pictures(runs[0], pairs[runs[0]["pairs"]])
 
     def _pairs(self, d: int, reference: Array) -> dict[str, Any]:
         view = None if d == 2 else {"words": "the first two coordinates", "correlations": None}
@@ -185,6 +189,16 @@ class Made:
             "pictures": None,
             "slice": None,
         }
+
+    def _pictures(self, run: dict[str, Any], pairs: dict[str, Any]) -> None:
+        """Three pictures a row of one channel and side 4, and a slice of five, as of an image law."""
+        rng = np.random.default_rng(0)
+        self.pictures = {key: rng.integers(0, 256, (3, 16)) for key in ("one_step", "teacher", "student")}
+        packed_rows = {key: packed(rows, "u8") for key, rows in self.pictures.items()}
+        student = packed_rows.pop("student")
+        pairs["pictures"] = {"rows": [0, 1, 2], "shape": [1, 4, 4], "range": [-1, 1], **packed_rows}
+        run["pictures"] = {"student": student}
+        run["slice"] = {"t": [0, 1], **{key: packed(self.pictures[key][:2], "u8") for key in ("teacher", "student")}}
 
     def _metric(self, key: str, measured: Any, chance: float | None, d: int) -> dict[str, Any]:
         copy = METRICS[key].best if key not in KEPT else self.calibration[d].at(key, 0.0)

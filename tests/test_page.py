@@ -14,7 +14,9 @@ import pytest
 from browser import Tab
 
 from dmdlab.pages.explorer import assemble
-from dmdlab.pairing import measure
+from dmdlab.pages.measurement import measure_all
+from dmdlab.pages.report import page as report_page
+from dmdlab.pairing import Pairs, measure
 from dmdlab.pairing.words import number
 
 pytestmark = pytest.mark.browser
@@ -347,6 +349,29 @@ def test_hostile_names_stay_text(visit: Open, tmp_path: Path) -> None:
     assert page_made.HOSTILE in tab.page.title()
 
 
+def test_pictures_show_rows_and_the_way_between_two_noises(visit: Open, tmp_path: Path) -> None:
+    made = page_made.Made(n=40, dims=(2,), pictures=True)
+    (path := tmp_path / "pictures.html").write_text(assemble.page(made.payload), encoding="utf-8")
+    rows = visit(path=path).page.evaluate(
+        """() => [...document.querySelectorAll("#pictures .pictures")].map((row) => [...row.children].map((canvas) =>
+          [...canvas.getContext("2d").getImageData(0, 0, 4, 4).data].filter((_, i) => i % 4 === 0)))"""
+    )
+    for key, row in zip(("one_step", "teacher", "student"), rows, strict=False):
+        np.testing.assert_array_equal(row, made.pictures[key])
+    assert [len(row) for row in rows] == [3, 3, 3, 2, 2]
+
+
+def test_a_printed_page_is_light_and_holds_every_figure(visit: Open) -> None:
+    tab = visit(color_scheme="dark")
+    tab.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    tab.page.emulate_media(media="print", color_scheme="dark")
+    for scene in SCENES:
+        assert tab.page.locator(f"#{scene} canvas").first.is_visible(), scene
+        assert not tab.page.locator(f"#{scene} .controls").last.is_visible(), scene
+    assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.page.evaluate("dmdlab.page.theme.colour('teacher')") == "#0072b2"
+
+
 def test_figures_are_saved_as_png_and_csv(tab: Tab, made: page_made.Made) -> None:
     with tab.page.expect_download() as saved:
         tab.page.locator("#cause").get_by_text("PNG").click()
@@ -372,6 +397,21 @@ def test_axe_finds_nothing_and_nothing_overflows(visit: Open, context: dict[str,
     )
     told = [f"{fault['id']}: {[node['html'][:120] for node in fault['nodes'][:3]]}" for fault in found["violations"]]
     assert told == []
+
+
+def test_the_measurement_report_opens_dark_and_accessible(visit: Open, tmp_path: Path, request: Any) -> None:
+    rng = np.random.default_rng(0)
+    P, G, Q = rng.normal(size=(3, 40, 4))
+    found = measure_all("a <b>.npz", Pairs.of(P, P + 0.5 * G, reference=Q), quick=True)
+    (path := tmp_path / "report.html").write_text(report_page(found), encoding="utf-8")
+    source = driven.axe_source(Path(request.config.cache.mkdir("axe")))
+    tab = visit(path=path, ready="main", color_scheme="dark", viewport={"width": 390, "height": 844})
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "In part" in tab.page.locator(".answer").inner_text()
+    assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
+    tab.page.evaluate(source)
+    found = tab.page.evaluate("axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})")
+    assert [(fault["id"], fault["nodes"][0]["html"][:120]) for fault in found["violations"]] == []
 
 
 def test_touch_looks_and_scrolls(visit: Open) -> None:

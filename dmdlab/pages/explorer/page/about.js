@@ -23,7 +23,7 @@
     }
   }
 
-  function about(model) {
+  function about(model, store) {
     const { el, put } = page.dom;
     const { made, left_out: leftOut, question } = model.payload;
     const place = document.querySelector("[data-about]");
@@ -42,12 +42,12 @@
       el("p", { class: "soft", text: "This file loads nothing from the network and sends nothing." }),
     );
     const check = () => {
-      const run = model.living[0] ?? model.opening;
+      const run = model.run(store.get("run"));
       const found = dmdlab.numerics.agreement(model.scene, run.id);
       agreement.textContent = `“${run.label}”: ${found.words}`;
       agreement.dataset.ok = String(found.ok);
     };
-    setTimeout(check, 1200);
+    setTimeout(() => store.follow(["run"], check), 1200);
   }
 
   page.about = { glossary, about };

@@ -64,7 +64,7 @@
     }
     if (broken.length > 0) complain([...problems, ...broken]);
     page.about.glossary(model);
-    page.about.about(model);
+    page.about.about(model, store);
     controls.hiding(store);
 
     let own = location.hash;

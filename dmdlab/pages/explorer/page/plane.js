@@ -160,7 +160,9 @@
         ctx.lineWidth = 1;
         ctx.strokeStyle = page.theme.colour("ink");
         ctx.stroke();
-        if (name !== "") this.text(name, px + 9, py - 8);
+        const left = px > here.size - 70; // a name stays inside
+        if (name !== "")
+          this.text(name, left ? px - 9 : px + 9, py - 8, page.theme.colour("ink"), left ? "right" : "left");
       },
       text(words, px, py, colour = page.theme.colour("ink"), align = "left") {
         ctx.font = "600 13px system-ui, sans-serif";
