@@ -58,6 +58,8 @@ UNNAMED = "Guides"
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^(?:```|~~~).*?^(?:```|~~~)[^\n]*$", re.M | re.S)
 CODE = re.compile(r"`[^`]*`")
+EQUATION = re.compile(r"^(    .*?\S) {4,}(\(\d+\))$", re.M)
+"""A formula and its number, which stands at the page's right edge: further out than the site is wide."""
 
 
 class BrokenLink(ValueError):
@@ -140,7 +142,8 @@ def generate(out: Path) -> None:
     known, texts = pages(), _reference.pages()
     travelling: set[str] = set()
     for page, place in known.items():
-        texts[place], files = rewritten(page, (ROOT / page).read_text(encoding="utf-8"), known)
+        text = EQUATION.sub(r"\1   \2", (ROOT / page).read_text(encoding="utf-8"))
+        texts[place], files = rewritten(page, text, known)
         travelling |= set(files)
     texts["index.md"] += "\n" + contents({name.removesuffix(".md") for name in texts})
     for place, text in texts.items():

@@ -155,10 +155,11 @@ def keys(prefix: str, model: Any, only: Sequence[str] = ()) -> str:
         if only and name not in only:
             continue
         default = field.get_default(call_default_factory=True)
-        own = "own" if field.json_schema_extra == MEMBER_OWN else ""
+        own = " *own*" if field.json_schema_extra == MEMBER_OWN else ""
         meaning = plain(field.description or "") or first_sentence(field.annotation)
-        rows.append((f"`{prefix}{name}`", values(schema["properties"][name]), f"`{toml(default)}`", own, meaning))
-    return table(("key", "values", "default", "", "meaning"), rows)
+        held = f"{meaning}<br>{values(schema['properties'][name])}{own}"
+        rows.append((f"`{prefix}{name}`", f"`{toml(default)}`", held))
+    return table(("key", "default", "what it is, and what it may hold"), rows)
 
 
 def values(schema: Mapping[str, Any]) -> str:

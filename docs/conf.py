@@ -20,6 +20,7 @@ default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_typehints_format = "fully-qualified"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_use_ivar = True
@@ -37,6 +38,9 @@ html_theme_options = {
 }
 
 SPECIAL = re.compile(r"([\\*|])|(?<=\w)_(?=\W|$)")
+TOGETHER = re.compile(r"^(\s+)(\w+(?:, \w+)+):")
+"""Several arguments that are told of in one line: 'n, d: rows and dimension'."""
+
 HEADS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:", "Example:", "Note:")
 
 
@@ -57,6 +61,8 @@ def literal(app: object, what: str, name: str, obj: object, options: object, lin
         if indent and not in_head and not formula:
             formula = True
             found += ["", "::", ""]
+        if in_head:  # one name to Sphinx, which would take the first for the second's type
+            line = TOGETHER.sub(lambda m: f"{m[1]}{m[2].replace(', ', ',')}:", line)
         found.append(line if formula else as_plain(line))
     lines[:] = found
 
