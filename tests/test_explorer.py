@@ -151,6 +151,12 @@ def test_a_record_without_weights_is_shown_without_its_maps(tmp_path: Path) -> N
     assert found["runs"][0]["metrics"]["remap_angle"]["value"] is None  # no calibration, no angle
 
 
+def test_a_law_that_no_page_can_denoise_keeps_its_maps_to_itself(tmp_path: Path) -> None:
+    (record,) = explored(tmp_path, "law.name=chessboard", "law.dim=2", "law.embedding=random", calibrated=False)
+    (run,) = payload(Wanted([record], maps_for))["runs"]
+    assert run["why_no_network"] == "the law 'chessboard' has no exact denoiser that a page knows"
+
+
 def test_a_trained_teacher_travels_in_the_plane(tmp_path: Path) -> None:
     (record,) = explored(tmp_path, "law.dim=2", "teacher.kind=network", calibrated=False)
     found = payload(Wanted([record], maps_for))

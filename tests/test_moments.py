@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import CPU, do, experiments
+from small import CPU, distillation, do, experiments
 
 from dmdlab.config import InputError
+from dmdlab.experiments import load
 from dmdlab.group import Group
-from dmdlab.lab.moments import kept_iterations
+from dmdlab.lab.moments import Moments, kept_iterations
 from dmdlab.lab.run import DISTILLING, Progress, run_group
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.records.verify import verify
@@ -25,6 +26,14 @@ def test_the_start_points_of_the_curve_and_the_end_are_kept() -> None:
     assert kept_iterations(experiments()[0], curve) == []
 
 
+def test_a_fake_score_that_no_network_learns_is_not_kept() -> None:
+    for kind, expected in (("network", {"student", "fake"}), ("exact", {"student"})):
+        linear = load(None, "smoke", ["network.kind=linear", f"fake_score.kind={kind}"]).experiments()
+        moments = Moments([1])
+        moments.add(0, distillation(linear))
+        assert moments.rows.keys() == expected
+
+
 def test_a_run_keeps_its_start_and_its_end_beside_what_others_keep(tmp_path: Path) -> None:
     kept, plain = do(experiments("measure.keep=[3, 0]", "seed=0"), tmp_path)
     kept, plain = (kept, plain) if kept.moments() else (plain, kept)
@@ -34,9 +43,7 @@ def test_a_run_keeps_its_start_and_its_end_beside_what_others_keep(tmp_path: Pat
     for name, weight in weights.items():
         np.testing.assert_array_equal(moments[f"student.{name}"][-1], weight)
         np.testing.assert_array_equal(weight, plain.weights()[name])  # keeping changes nothing
-    np.testing.assert_array_equal(
-        moments["student.out.weight"][0], moments["fake.out.weight"][0]
-    )  # the teacher
+    np.testing.assert_array_equal(moments["student.out.weight"][0], moments["fake.out.weight"][0])  # the teacher
     assert np.abs(moments["fake.out.weight"][-1] - moments["student.out.weight"][-1]).max() > 0
     assert plain.moments() == {}
     assert verify(tmp_path).sound

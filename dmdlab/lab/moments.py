@@ -23,7 +23,8 @@ def kept_iterations(experiment: Experiment, curve: list[int]) -> list[int]:
 
 @dataclass
 class Moments:
-    """Students and fake scores of all members at some iterations, each (e, P), on the CPU.
+    """Students and fake scores of all members at some iterations, each (e, P), on the CPU; no fake score that is not a
+    trained network.
 
     Attributes:
         due: the iterations that are still to come.
@@ -42,10 +43,9 @@ class Moments:
         if iteration:
             self.due = [at for at in self.due if at > iteration]
         self.iterations.append(iteration)
-        for name in ("student", "fake"):
-            if name in distillation.trained:
-                own = distillation.trained[name].parameters[:, : distillation.optimisers[name].network.flat.shape[1]]
-                self.rows.setdefault(name, []).append(own.detach().cpu().clone())
+        for name in ("student", "fake") if distillation.score.kind == "network" else ("student",):
+            own = distillation.trained[name].parameters[:, : distillation.optimisers[name].network.flat.shape[1]]
+            self.rows.setdefault(name, []).append(own.detach().cpu().clone())
 
     def state(self) -> dict[str, Tensor]:
         """All of it, for a checkpoint: each tensor with the members first."""
