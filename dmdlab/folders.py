@@ -25,10 +25,25 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 UNREAD = (".gif", ".apng", ".avif", ".heic", ".heif", ".jxl", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".exr")
 """Other kinds of pictures: not passed over, as a folder then would be read in part."""
 
+MOST_UNPACKED = 1 << 28
+"""Bytes that anything may unpack to (ours)."""
+
+TIGHTEST = 100
+"""Bytes that a byte of a compressed file may hold, beyond (ours: the MNIST files hold 5; zeros could be 1000)."""
+
 _LOSSY = (".jpg", ".jpeg", ".webp")
 _ORIENTATION = 0x0112  # EXIF's number for it
 # More than 8 bits a pixel: kept as they are, and never mixed with others.
 _DEEP = ("I;16", "I;16B", "I;16L", "I", "F")
+
+
+def check_unpacked(unpacked: int, packed: int) -> None:
+    """Raise `InputError` where `packed` bytes of a file would unpack to more than real data do, which could fill the
+    memory: more than `MOST_UNPACKED`, and `TIGHTEST` times as many."""
+    if unpacked > max(MOST_UNPACKED, TIGHTEST * packed):
+        raise InputError(
+            f"its {packed} bytes would unpack to {unpacked}, more than any real data do; save it without compression"
+        )
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -137,6 +152,7 @@ def read_images(folder: Path, order: Sequence[str] | None, notes: list[str]) -> 
 def _stacked(paths: Sequence[Path], mode: str) -> tuple[np.ndarray, int]:
     """The pixels of all these images, read in one mode, and how many were turned."""
     first, _ = _pixels(paths[0], mode)
+    check_unpacked(first.nbytes * len(paths), sum(path.stat().st_size for path in paths))
     images, turned = np.empty((len(paths), *first.shape), first.dtype), 0
     for row, path in enumerate(paths):
         pixels, was_turned = _pixels(path, mode)

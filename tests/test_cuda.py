@@ -119,6 +119,20 @@ def test_a_teacher_learns_the_same_every_way() -> None:
         torch.testing.assert_close(end, ends[0], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("way", ["eager", "graph"])
+def test_a_teacher_goes_on_from_the_middle_bit_for_bit(way: str) -> None:
+    """Its streams and its captured graph included; what is kept travels by the CPU."""
+    e = experiment(teacher__iterations=60, teacher__batch=16, teacher__ema=0.9)
+    law, ends, kept = law_of(e).to(GPU), [], None
+    for _ in range(2):
+        denoiser = make_denoiser(2, law, e.network, GPU)
+        for step in train_teacher(e, [0, 1], law, denoiser, 30, way, kept=kept):  # type: ignore[arg-type]
+            if step.iteration == 30:
+                kept = {name: tensor.cpu().clone() for name, tensor in step.state().items()}
+        ends.append(denoiser.network.flat.detach().clone())
+    assert torch.equal(*ends)
+
+
 def test_a_failure_stays_with_its_member() -> None:
     sick, healthy = (on_gpu(members(), "graph") for _ in range(2))
     for count in range(10):

@@ -48,7 +48,7 @@ def test_a_signal_from_outside_ends_a_sweep_as_ctrl_c_does(
     if not hasattr(signal, name):
         pytest.skip("the system has no such signal")
 
-    def signalled(*everything: object) -> Iterator[None]:
+    def signalled(*everything: object, **more: object) -> Iterator[None]:
         os.kill(os.getpid(), getattr(signal, name))
         yield time.sleep(10)
 

@@ -21,7 +21,7 @@ from dmdlab.records import checksums, kept_json
 from dmdlab.records.catalogue import Filter, chosen, scan
 from dmdlab.records.checksums import Damaged
 from dmdlab.records.kept_arrays import read_npz
-from dmdlab.records.record import FORMAT, load_record
+from dmdlab.records.record import FORMAT, load_record, load_records
 from dmdlab.records.verify import verify
 from dmdlab.trouble import printable
 
@@ -133,6 +133,7 @@ def test_verify_finds_damage_and_a_sweep_repeats_just_those_runs(damage: str, dm
     for e in hit:
         assert put(tmp_path, e)
     assert dmdlab("runs", "verify", tmp_path)[0] == 0
+    assert all(record.folder.parent.parent == tmp_path for record in load_records(tmp_path))  # none that was set aside
 
 
 def test_what_is_foreign_is_named_and_what_a_run_draws_is_not(dmdlab: Command, tmp_path: Path) -> None:

@@ -57,8 +57,9 @@ def member_keys() -> frozenset[str]:
 def word_value(text: str) -> Any:
     """What a value on the command line means: TOML's, and a bare word is a string. Raises `InputError`."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"value = {text}")
+        return found["value"] if len(found) == 1 else text  # a line's end begins another key
+    except ValueError:  # no TOML, or a number of thousands of digits
         return text
     except RecursionError:
         raise InputError("command line: brackets nested too deeply; expected a value or a list of values") from None

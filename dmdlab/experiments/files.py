@@ -132,7 +132,7 @@ def _read(path: Path) -> str:
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of tomllib, or of Python for a number of thousands of digits
         raise InputError(f"{source}: not valid TOML ({error})") from None
     except RecursionError:
         raise InputError(f"{source}: brackets nested too deeply; expected values and lists of values") from None

@@ -93,6 +93,8 @@ def processes(work: Work, groups: Sequence[Group], workers: int, gpus: Sequence[
     events, pool = _started(workers, gpus)
     try:
         with stopping.until_kept():
+            for _ in range(workers):  # what ends early makes the pool look at its processes again, when all have begun:
+                pool.submit(os.getpid)  # it may miss the death of one that began after its first look (Python 3.11)
             jobs = [pool.submit(_do, work, index, group) for index, group in enumerate(groups)]
             yield from _listen(events, jobs, pool)
         pool.shutdown()

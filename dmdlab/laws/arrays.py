@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.folders import check_unpacked
 
 
 def read_npy(path: str | Path, key: str, what: str) -> np.ndarray:
@@ -43,6 +44,7 @@ def read_npz(path: str | Path, key: str) -> dict[str, np.ndarray]:
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            check_unpacked(sum(member.file_size for member in archive.zip.infolist()), Path(path).stat().st_size)
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # as above
         raise InputError(

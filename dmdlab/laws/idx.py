@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from dmdlab.config import InputError
+from dmdlab.folders import check_unpacked
 
 GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTES = 0x08
@@ -35,8 +36,12 @@ def read_idx(path: Path, key: str) -> np.ndarray:
             opened = gzip.open if raw.read(2) == GZIP else open
         with opened(path, "rb") as file:
             shape = _header(file, said)
-            wanted = math.prod(shape)
-            entries, more = file.read(wanted), bool(file.read(1))
+            wanted, size = math.prod(shape), path.stat().st_size
+            if opened is gzip.open:
+                check_unpacked(wanted, size)
+            entries, more = file.read(wanted if opened is gzip.open else min(wanted, size)), bool(file.read(1))
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(said) else f"{said}: {error}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{said} is cut short or damaged within its gzip ({error}): copy it again") from None
     except OSError as error:

@@ -20,6 +20,7 @@ from numpy.lib.npyio import NpzFile
 from safetensors import safe_open
 
 from dmdlab.config import InputError
+from dmdlab.folders import check_unpacked
 from dmdlab.trouble import told
 
 EXPECTED = (
@@ -87,6 +88,10 @@ def names_in(path: Path) -> list[str]:
             return sorted(file.keys())
     with readable(path), _opened_npz(path) as stored, zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        try:
+            check_unpacked(sum(m.file_size for m in members), path.stat().st_size)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         twice = sorted({m.filename for m in members if sum(m.filename == o.filename for o in members) > 1})
         if twice:
             raise InputError(f"{path}: it holds {twice[0]} twice, and one of the two would be read; write it again.")

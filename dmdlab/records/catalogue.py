@@ -135,4 +135,5 @@ def named(entries: Sequence[Entry], name: str) -> Entry:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether it is a number that a float can hold, as a whole number of hundreds of digits is not."""
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**1000)

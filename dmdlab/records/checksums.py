@@ -132,11 +132,14 @@ def read_checksums(folder: Path) -> tuple[dict[str, str], dict[str, str | None]]
         held = read_json(folder / NAME)
         files, shared = held["files"], held["shared"]
         parts = [part for name in shared for part in name.split("/", 1)]
+        kinds = {type(sha) for sha in [*files.values(), *shared.values()]}
         sound = all(map(is_plain, [*files, *parts])) and len(parts) == 2 * len(shared)
     except FileNotFoundError:
         raise Damaged(f"no {NAME}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Damaged(f"{NAME}: {error}") from None
+    if not kinds <= {str, type(None)}:
+        raise Damaged(f"{NAME}: a checksum that is none")
     if not sound:
         raise Damaged(f"{NAME} names files outside the store")
     return dict(files), dict(shared)

@@ -19,6 +19,7 @@ are read, too.
 """
 
 import csv
+import itertools
 import json
 import warnings
 from collections.abc import Iterable, Mapping
@@ -34,12 +35,16 @@ from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
 from dmdlab.records.checksums import Damaged, check_npz
 from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_npz, whole
-from dmdlab.records.kept_json import is_plain, read_json
+from dmdlab.records.kept_json import read_json
+from dmdlab.records.kept_summary import lacking_parts, odd_parts
 from dmdlab.records.kept_weights import read_weights
 from dmdlab.trouble import told
 
 FORMAT = 3
 """Version of the folder's layout."""
+
+ASIDE = "damaged"
+"""The folder of a store that damaged things are moved to."""
 
 READABLE = (1, 2, FORMAT)
 
@@ -218,9 +223,11 @@ def load_record(folder: Path) -> Record:
         )
     for (name, keys), part in zip(_NEEDED.items(), parts, strict=True):
         lacking = [key for key in keys if key not in part]
-        if lacking or (lacking := _lacking(part) if name == "summary" else []):
+        if lacking or (lacking := lacking_parts(part) if name == "summary" else []):
             raise InputError(f"{folder}: damaged ({name}.json lacks {', '.join(lacking)}); {again}")
-    if any(not isinstance(parts[1][key], kind) for key, kind in _KINDS.items()):
+    if odd := odd_parts(parts[0]):
+        raise InputError(f"{folder}: damaged (summary.json: {', '.join(odd)} of another kind than expected); {again}")
+    if any(type(parts[1][key]) is not kind for key, kind in _KINDS.items()):
         raise InputError(f"{folder}: damaged (experiment.json: a law, dimension or seed that is none); {again}")
     if parts[1]["student.init"] not in INITS:
         raise InputError(f"{folder}: student.init is {parts[1]['student.init']!r}; expected one of: {', '.join(INITS)}")
@@ -240,17 +247,6 @@ def _defaults() -> dict[str, Any]:
     return flatten(Experiment())
 
 
-def _lacking(summary: dict[str, Any]) -> list[str]:
-    """What this summary lacks of what its format and its status ask for."""
-    teacher = summary["teacher"]
-    lacking = [] if isinstance(teacher, dict) and "ok" in teacher else ["teacher.ok"]
-    if summary["status"] == "done":
-        lacking += [key for key in ("metrics", "student") if not isinstance(summary.get(key), dict)]
-        lacking += ["pairs"] if summary["format"] > 1 and not isinstance(summary.get("pairs"), str) else []
-    outside = [key for key in ("pairs", "calibration") if summary.get(key) and not is_plain(summary[key])]
-    return lacking + [f"a plain name of a file as {key}" for key in outside]  # no path that leads out of the store
-
-
 def load_records(directory: Path) -> list[Record]:
     """Every finished run below `directory` (a sweep's folder, or a run's own), ordered by configuration.
 
@@ -260,7 +256,7 @@ def load_records(directory: Path) -> list[Record]:
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder; expected one that `dmdlab sweep` or `dmdlab run` wrote")
     found = sorted(directory.rglob("summary.json"))
-    files = [p for p in found if not any(part.startswith(".") for part in p.relative_to(directory).parts)]  # unfinished
+    files = [p for p in found if not _elsewhere(p.relative_to(directory).parts)]
     if not files:
         raise InputError(f"{directory}: no finished run below it; `dmdlab sweep FILE --out {directory}` makes some")
     records: dict[str, Record] = {}
@@ -269,6 +265,11 @@ def load_records(directory: Path) -> list[Record]:
         if first is not record:
             warnings.warn(f"{record.folder} is the same run as {first.folder}; it counts once", stacklevel=2)
     return ordered(records.values())
+
+
+def _elsewhere(parts: tuple[str, ...]) -> bool:
+    """Whether a path is within something unfinished, or damaged and set aside."""
+    return any(part.startswith(".") for part in parts) or (ASIDE, "runs") in itertools.pairwise(parts)
 
 
 def ordered(records: Iterable[Record]) -> list[Record]:

@@ -15,7 +15,7 @@ from dmdlab.config import InputError
 from dmdlab.records import checksums
 from dmdlab.records.catalogue import runs_folder
 from dmdlab.records.checksums import Damaged
-from dmdlab.records.record import Record, load_record
+from dmdlab.records.record import ASIDE, Record, load_record
 from dmdlab.trouble import writing
 
 SHARED = ("pairs", "calibration", "teachers")
@@ -23,9 +23,6 @@ SHARED = ("pairs", "calibration", "teachers")
 
 DRAWN = (".pdf", ".png", ".txt")
 """What `dmdlab run` draws into a run's folder, with a caption beside it."""
-
-ASIDE = "damaged"
-"""The folder of a store that damaged things are moved to."""
 
 
 @dataclass
