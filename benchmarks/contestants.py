@@ -13,7 +13,7 @@ import torch
 from benchmarks.plain_loop import PlainDMD, denoiser
 from benchmarks.points import JAX, PLAIN, PLAIN_COMPILED, Job
 from dmdlab.device.environment import synchronise
-from dmdlab.lab.trial import random_start
+from dmdlab.lab.timing import random_start
 from dmdlab.laws import make_law
 from dmdlab.networks import make_denoiser
 from dmdlab.randomness import generator

@@ -18,7 +18,7 @@ from benchmarks.peers import Record
 from benchmarks.points import MEMBERS, PAPER, QUICKSTART, TINY, WIDE, Point
 from dmdlab.config import Experiment
 from dmdlab.group import Group
-from dmdlab.lab.trial import random_start
+from dmdlab.lab.timing import random_start
 
 MATRIX, REST = "matrix products", "the rest"
 PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "mv", "dot"}

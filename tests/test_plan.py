@@ -19,7 +19,8 @@ from dmdlab.group import Group, group_by_shape
 from dmdlab.lab import plan
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Taken, sweep
-from dmdlab.lab.trial import Speed, tried
+from dmdlab.lab.timing import Speed
+from dmdlab.lab.trial import tried
 
 Command = Callable[..., tuple[int, str, str]]
 PLENTY = 2**40

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks.counts import MATRIX, REST, Traffic, cycle_traffic
 from dmdlab.group import Group
-from dmdlab.lab.trial import random_start
+from dmdlab.lab.timing import random_start
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from dmdlab.config import experiment_from
 from dmdlab.experiments import resolve
 from dmdlab.group import Group
-from dmdlab.lab import trial
+from dmdlab.lab import timing
 from dmdlab.lab.counting import LiveBytes
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import Store
-from dmdlab.lab.trial import STAGES, Speed, random_start, timed, tried
+from dmdlab.lab.timing import Speed, random_start, timed
+from dmdlab.lab.trial import STAGES, tried
 from dmdlab.laws import LAWS, make_law
 
 
@@ -198,7 +199,7 @@ def test_the_time_is_that_of_cycles_teachers_iterations_and_flows() -> None:
 def by_ticks(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """A clock of which every reading takes so many seconds."""
     readings = count()
-    monkeypatch.setattr(trial.time, "perf_counter", lambda: seconds * next(readings))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: seconds * next(readings))
 
 
 def test_a_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +209,7 @@ def test_a_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = pretend(monkeypatch)
-    by_ticks(monkeypatch, trial.LEAST_SECONDS / 10)
+    by_ticks(monkeypatch, timing.LEAST_SECONDS / 10)
     timed(seeds(2), CPU, way="graph")
     assert len(graphs) == 2  # a cycle, and a teacher's iteration
     assert all(graph.replays > 1 for graph in graphs)

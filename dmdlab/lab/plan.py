@@ -21,8 +21,10 @@ from dmdlab.device.limits import COMPILING, process_bytes, size_text, threads_ea
 from dmdlab.device.limits import memory as spare_memory
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
-from dmdlab.lab.run import DISTILLING, START_NETWORKS
-from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, Speed, timed, tried
+from dmdlab.lab.run import DISTILLING, MEASURING, START_NETWORKS
+from dmdlab.lab.timing import Speed, timed
+from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, tried
+from dmdlab.lab.turns import turn_flows
 from dmdlab.networks import network_settings
 from dmdlab.training.distill import check_way, cycles, updates
 from dmdlab.trouble import counted
@@ -222,16 +224,18 @@ def _fitting(groups: Sequence[Group], memory: int, device: torch.device, sharers
 
 
 def flops(group: Group) -> int:
-    """Counted arithmetic of an ensemble's training."""
+    """Counted arithmetic of an ensemble's training, and of `measure.turns`."""
     return sum(work_by_stage(group).values())
 
 
 def work_by_stage(group: Group) -> dict[str, int]:
     """The same by stage, under the names that `Progress` gives them: a start network and its flow for each seed; the
-    cycles of each run."""
+    cycles of each run; the turns of each, if any."""
     cost = tried(group)
     starts = group.teaching * cost.teaching_flops + len(group.origins) * 2 * cost.flow_flops
-    return {START_NETWORKS: starts, DISTILLING: len(group) * cycles(group) * cost.cycle_flops}
+    turns = round(turn_flows(group) * cost.flow_flops)
+    work = {START_NETWORKS: starts, DISTILLING: len(group) * cycles(group) * cost.cycle_flops}
+    return work | ({MEASURING: turns} if turns else {})
 
 
 def split(group: Group, parts: int, most: int) -> list[Group]:

@@ -29,7 +29,8 @@ from dmdlab.device.limits import memory, size_text
 from dmdlab.device.precision import Precision, precision_on
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.plan import ensembles
-from dmdlab.lab.trial import random_start, tried
+from dmdlab.lab.timing import random_start
+from dmdlab.lab.trial import tried
 from dmdlab.laws import make_law
 from dmdlab.networks import classes_told, make_denoiser
 from dmdlab.training.draws import block_steps

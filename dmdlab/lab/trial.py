@@ -7,11 +7,9 @@ What a stage takes grows linearly with the members, so it is tried with one and 
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
-from statistics import median
 from typing import Any
 
 import torch
@@ -19,10 +17,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import FITTED, TURNED, Experiment
-from dmdlab.device.capture import WARM_UP
-from dmdlab.device.compiling import Way, plain_way
-from dmdlab.device.environment import synchronise
-from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion import Denoiser
 from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
@@ -31,11 +26,11 @@ from dmdlab.lab.counting import LiveBytes, Operations
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
 from dmdlab.lab.local import covariance_rows
 from dmdlab.lab.steps import REDRAWS
+from dmdlab.lab.turns import turn_rows
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.law import Part
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
-from dmdlab.randomness import generator
-from dmdlab.training.distill import Distillation, cycles, distillation_from
+from dmdlab.training.distill import distillation_from
 from dmdlab.training.teacher import train_teacher
 from dmdlab.transport.solve import DENSE_LIMIT
 
@@ -49,6 +44,9 @@ FLOAT = 4
 RESTING = 3
 """Copies of a member's parameters that are there while runs are measured: start network, student, and one to spare."""
 
+TURNING = 12
+"""Arrays of the rows that a turn is fitted to, while one member's is (ours: its teacher's outputs, in float64, too)."""
+
 SEVERAL = 4
 """Members of the second trial of a stage."""
 
@@ -57,10 +55,6 @@ ENOUGH = 2e10
 
 MOST_MEMBERS = 8
 """Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
-
-LEAST_SECONDS = 0.05
-"""Time that one measurement takes at least; its median counts, so that the load of the machine does."""
-
 
 Stage = Callable[[Group, Law], Iterator[object]]
 """What a run does at one time, in two steps: what it needs first, and what its operations are counted for. The second
@@ -140,7 +134,7 @@ def _try(e: Experiment, rotated: bool, fitted: bool) -> Tried:
     pairs = e.student.pairs if fitted else 0
     each, once = stages["teaching"]
     stages |= {"fitting": (each + 2 * FLOAT * pairs * law.dim, once)} if fitted else {}
-    calls, two = _calls(e, e.teacher.steps), _calls(e, 2)
+    calls, two = flow_calls(e, e.teacher.steps), flow_calls(e, 2)
     stages["probing"] = (_cost(_probing, one, law).peak + max(0, e.teacher.steps - 2) * _state(one, law), 0)
     cycle = costs["distilling"]
 
@@ -174,12 +168,12 @@ def _drawing_for_real(law: Law) -> Law:
     return law
 
 
-def _networks(members: int, law: Law, e: Experiment, device: torch.device | str = "cpu") -> EDMDenoiser:
+def fresh_networks(members: int, law: Law, e: Experiment, device: torch.device | str = "cpu") -> EDMDenoiser:
     """Uninitialised networks as this experiment's."""
     return make_denoiser(members, law, e.network, device, classes_told(e, law))
 
 
-def _labels(e: Experiment, z: Tensor) -> Tensor | None:
+def class_labels(e: Experiment, z: Tensor) -> Tensor | None:
     """Class labels for the rows of z (e, n, d), where this experiment's networks are told some."""
     return torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device) if e.teacher.condition else None
 
@@ -196,15 +190,15 @@ def _cost(stage: Stage, group: Group, law: Law) -> Cost:
     return Cost(done.count, seen.peak, held)
 
 
-def _calls(e: Experiment, steps: int) -> int:
+def flow_calls(e: Experiment, steps: int) -> int:
     """Denoiser calls of a flow of so many steps."""
     return 2 * steps - 1 if e.teacher.solver == "heun" else steps
 
 
 def _teaching(group: Group, law: Law) -> Iterator[object]:
     """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
-    start, fresh = (_networks(len(group.seeds), law, group.shared) for _ in range(2))
-    two = _with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
+    start, fresh = (fresh_networks(len(group.seeds), law, group.shared) for _ in range(2))
+    two = with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
     training = train_teacher(two, group.seeds, law, fresh, report_every=1, way="eager")
     yield next(training)
     yield start, fresh, next(training), training
@@ -212,15 +206,15 @@ def _teaching(group: Group, law: Law) -> Iterator[object]:
 
 def _pairing(group: Group, law: Law) -> Iterator[object]:
     """Samples of the law, and two steps of the flow."""
-    e, start = group.shared, _networks(len(group.seeds), law, group.shared)
+    e, start = group.shared, fresh_networks(len(group.seeds), law, group.shared)
     z = torch.empty(len(group.seeds), e.measure.samples, law.dim)
     yield torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
-    yield start, z, applied(_phi(e, law, start, 2), z, "cpu", _labels(e, z))
+    yield start, z, applied(_phi(e, law, start, 2), z, "cpu", class_labels(e, z))
 
 
 def _distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[object]:
     """All that a distillation holds, and one cycle; in_place: as on a CPU, and not as a captured one does."""
-    start = _networks(len(group.seeds), law, group.shared)
+    start = fresh_networks(len(group.seeds), law, group.shared)
     rows = start.network.flat[torch.tensor(group.place)]
     loop = distillation_from(group, law, rows, way="eager")
     for optimiser in loop.optimisers.values():
@@ -232,16 +226,16 @@ def _distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[objec
 
 def _calibrating(group: Group, law: Law) -> Iterator[object]:
     """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
-    e, one = group.shared, _networks(1, law, group.shared)
+    e, one = group.shared, fresh_networks(1, law, group.shared)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     z = torch.empty(1, (fresh_multiple(e) - 1) * e.measure.samples, law.dim)
     yield z
-    yield rest, z, applied(_phi(e, law, one, 2), z, "cpu", _labels(e, z))
+    yield rest, z, applied(_phi(e, law, one, 2), z, "cpu", class_labels(e, z))
 
 
 def _sampling(group: Group, law: Law) -> Iterator[object]:
     """The sample that a law's covariance is taken from, and beside it the runs' arrays."""
-    one = _networks(1, law, group.shared)
+    one = fresh_networks(1, law, group.shared)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     yield rest
     yield rest, law.sample(covariance_rows(law), torch.Generator())
@@ -249,15 +243,15 @@ def _sampling(group: Group, law: Law) -> Iterator[object]:
 
 def _phi(e: Experiment, law: Law, network: EDMDenoiser, steps: int) -> Callable[..., Tensor]:
     """This experiment's flow, cut to so many steps."""
-    return flow_map(_with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else network)
+    return flow_map(with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else network)
 
 
 def _probing(group: Group, law: Law) -> Iterator[object]:
     """The Jacobian of a flow of two steps along one direction: others follow one after the other."""
-    e, network = group.shared, _networks(len(group.seeds), law, group.shared)
+    e, network = group.shared, fresh_networks(len(group.seeds), law, group.shared)
     z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
     teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
-    maps = flow_steps(_with_teacher(e, steps=2), teacher, _labels(e, z))
+    maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))
     yield z, network
     with torch.no_grad():
         yield antisymmetric_share(maps, z, torch.empty(1, *z.shape))
@@ -269,7 +263,7 @@ def _state(group: Group, law: Law) -> int:
     return len(group.seeds) * min(ASYMMETRY_POINTS, e.measure.samples) * law.dim * FLOAT
 
 
-def _with_teacher(e: Experiment, **settings: int) -> Experiment:
+def with_teacher(e: Experiment, **settings: int) -> Experiment:
     return e.model_copy(update={"teacher": e.teacher.model_copy(update=settings)})
 
 
@@ -286,64 +280,10 @@ def _host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:
     """Paired arrays and curves of each member; once, matrices of all pairs and a calibration's arrays. pairs: of each
     start that is fitted to some, or 0."""
     n, d, steps = e.measure.samples, e.law.dim, e.student.steps
+    turned = turn_rows(e) * d  # numbers of the noise that a turn is fitted to
     more = 2 * (steps - 1) + REDRAWS if steps > 1 else 0  # later noises, twice, and outputs with new ones
     matrices = 4 * min(max(n, pairs), DENSE_LIMIT) ** 2
-    return FLOAT * ((12 + more) * n + 2 * pairs) * d, FLOAT * (matrices + 28 * n * d) + 2**21
-
-
-def random_start(group: Group, device: torch.device, way: Way | None = None) -> Distillation:
-    """The distillation of a group from random networks, a network teacher included: the arithmetic of a cycle does not
-    depend on them. way: as for `Distillation`."""
-    law = make_law(group.shared.law.model_dump()).to(device)
-    fresh = _networks(len(group), law, group.shared).network
-    rows = fresh.initialise([generator(e.seed, "trial") for e in group.members]).flat
-    return distillation_from(group, law, rows.to(device), device, way)
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Seconds, measured for an ensemble: of one cycle, of one iteration of its start networks' training, and of one
-    denoiser call at `measure.samples` noises."""
-
-    cycle: float
-    teaching: float
-    call: float
-
-    def seconds(self, group: Group, members: int) -> float:
-        """Roughly how long the group trains, this having been measured with so many members."""
-        share, calls = len(group) / members, 2 * _calls(group.shared, group.shared.teacher.steps)
-        starts = group.teaching * self.teaching + len(group.origins) * calls * self.call
-        return share * cycles(group) * self.cycle + starts / members
-
-
-def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
-    """`Speed` of this ensemble on this device, measured now; by default as short trainings run, not compiled."""
-    way = way or plain_way(device)
-    loop, first = random_start(group, device, way), group.shared
-    cycle = _seconds(loop.cycle, device)
-    law = make_law(first.law.model_dump()).to(device)
-    long, seeds = _with_teacher(first, iterations=10**4), [e.seed for e in group.members]
-    denoiser = _networks(len(group), law, first, device)
-    training = train_teacher(long, seeds, law, denoiser, report_every=1, way=way)
-    teaching = _seconds(lambda: next(training), device)
-    z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
-    teacher = told(loop.teacher, _labels(first, z))
-    call = _seconds(lambda: applied(lambda part: teacher(part, first.noise.sigma_max), z, device), device)
-    return Speed(cycle, teaching, call)
-
-
-def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The median time of a call, once it is captured where it will be."""
-
-    def once() -> float:
-        start = time.perf_counter()
-        call()
-        synchronise(device)
-        return time.perf_counter() - start
-
-    for _ in range(WARM_UP + 1 if device.type == "cuda" else 1):
-        once()
-    times = [once()]
-    while sum(times) < LEAST_SECONDS:
-        times.append(once())
-    return median(times)
+    each = FLOAT * (
+        ((12 + more) * n + 2 * pairs) * d + 3 * turned
+    )  # a seed's noise, a student's outputs, a part of them
+    return each, FLOAT * (matrices + 28 * n * d + TURNING * turned) + 2**21

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.config import InputError
+from dmdlab.config import Experiment, InputError
 from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import Map
 from dmdlab.group import Group
@@ -23,6 +23,19 @@ NUMBERS = 1 << 22
 
 ANGLES_DEGREES = (45.0, 90.0)
 """Planted turns of the teacher that a student's is read against, in one random basis for each seed."""
+
+
+def turn_rows(e: Experiment) -> int:
+    """Rows of noise that a turn is fitted to; 0 where this run has none fitted."""
+    d = e.law.dim
+    wanted = e.measure.turns and not e.teacher.condition and ROWS_PER_DIMENSION * d * d <= NUMBERS
+    return ROWS_PER_DIMENSION * d if wanted else 0
+
+
+def turn_flows(group: Group) -> float:
+    """Flows of `measure.samples` rows that `turn_readings` takes: one for each member, four for each seed."""
+    rows, n = turn_rows(group.shared), group.shared.measure.samples
+    return (len(group) + 4 * len(group.origins)) * (rows + 2 * n) / n if rows else 0.0
 
 
 Turned = tuple[Measured, dict[str, float]]

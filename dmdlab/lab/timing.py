@@ -1,0 +1,83 @@
+"""How long an ensemble's training takes on this machine: a cycle, an iteration and a denoiser call, timed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from dmdlab.device.capture import WARM_UP
+from dmdlab.device.compiling import Way, plain_way
+from dmdlab.device.environment import synchronise
+from dmdlab.diffusion import told
+from dmdlab.diffusion.applied import applied
+from dmdlab.group import Group
+from dmdlab.lab.trial import class_labels, flow_calls, fresh_networks, with_teacher
+from dmdlab.lab.turns import turn_flows
+from dmdlab.laws import make_law
+from dmdlab.randomness import generator
+from dmdlab.training.distill import Distillation, cycles, distillation_from
+from dmdlab.training.teacher import train_teacher
+
+LEAST_SECONDS = 0.05
+"""Time that one measurement takes at least; its median counts, so that the load of the machine does."""
+
+
+def random_start(group: Group, device: torch.device, way: Way | None = None) -> Distillation:
+    """The distillation of a group from random networks, a network teacher included: the arithmetic of a cycle does not
+    depend on them. way: as for `Distillation`."""
+    law = make_law(group.shared.law.model_dump()).to(device)
+    fresh = fresh_networks(len(group), law, group.shared).network
+    rows = fresh.initialise([generator(e.seed, "trial") for e in group.members]).flat
+    return distillation_from(group, law, rows.to(device), device, way)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds, measured for an ensemble: of one cycle, of one iteration of its start networks' training, and of one
+    denoiser call at `measure.samples` noises."""
+
+    cycle: float
+    teaching: float
+    call: float
+
+    def seconds(self, group: Group, members: int) -> float:
+        """Roughly how long the group trains, this having been measured with so many members."""
+        share, calls = len(group) / members, flow_calls(group.shared, group.shared.teacher.steps)
+        flows = 2 * len(group.origins) + turn_flows(group)
+        starts = group.teaching * self.teaching + flows * calls * self.call
+        return share * cycles(group) * self.cycle + starts / members
+
+
+def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
+    """`Speed` of this ensemble on this device, measured now; by default as short trainings run, not compiled."""
+    way = way or plain_way(device)
+    loop, first = random_start(group, device, way), group.shared
+    cycle = _seconds(loop.cycle, device)
+    law = make_law(first.law.model_dump()).to(device)
+    long, seeds = with_teacher(first, iterations=10**4), [e.seed for e in group.members]
+    denoiser = fresh_networks(len(group), law, first, device)
+    training = train_teacher(long, seeds, law, denoiser, report_every=1, way=way)
+    teaching = _seconds(lambda: next(training), device)
+    z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
+    teacher = told(loop.teacher, class_labels(first, z))
+    call = _seconds(lambda: applied(lambda part: teacher(part, first.noise.sigma_max), z, device), device)
+    return Speed(cycle, teaching, call)
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """The median time of a call, once it is captured where it will be."""
+
+    def once() -> float:
+        start = time.perf_counter()
+        call()
+        synchronise(device)
+        return time.perf_counter() - start
+
+    for _ in range(WARM_UP + 1 if device.type == "cuda" else 1):
+        once()
+    times = [once()]
+    while sum(times) < LEAST_SECONDS:
+        times.append(once())
+    return median(times)
