@@ -31,6 +31,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "losses",
         "few-steps",
         "own-teacher",
+        "explorer",
         "store",
         "machine",
         "clusters",
