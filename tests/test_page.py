@@ -319,6 +319,8 @@ def test_the_address_holds_the_state_and_hides_controls(visit: Open) -> None:
     assert not tab.page.get_by_text("Guided tour").is_visible()
     assert not tab.page.get_by_label("Turn of the noise").is_visible()
     assert tab.page.get_by_label("Turn theta").is_visible()
+    named = tab.page.evaluate("[...document.querySelectorAll('[data-control]')].map((node) => node.dataset.control)")
+    assert set(named) <= set(tab.page.evaluate("dmdlab.page.model.CONTROLS"))
     tab.set(circle=90)
     tab.until("location.hash.includes('circle=90')")
     address = tab.page.evaluate("location.hash")
@@ -347,6 +349,20 @@ def test_hostile_names_stay_text(visit: Open, tmp_path: Path) -> None:
     assert page_made.HOSTILE in tab.page.locator("p.run").inner_text()
     assert page_made.HOSTILE in tab.page.locator("#about").inner_text()
     assert page_made.HOSTILE in tab.page.title()
+
+
+def test_a_file_without_networks_shows_its_rows(visit: Open, tmp_path: Path) -> None:
+    made = page_made.Made(n=40, dims=(8,))
+    (path := tmp_path / "rows.html").write_text(assemble.page(made.payload), encoding="utf-8")
+    tab = visit(path=path)
+    tab.set(z=[[0.1, 0.2]])
+    tab.until("document.querySelector('#noise .readout').textContent !== ''")
+    nearest = np.argmin(np.hypot(*(made.noise[8][:, :2] / 80 - [0.1, 0.2]).T))
+    told = tab.page.locator("#noise .readout")
+    np.testing.assert_allclose(_pair(told.get_attribute("data-teacher")), made.teacher[8][nearest, :2], atol=1e-5)
+    assert "nearest pair of this file" in told.inner_text()
+    assert "keeps its fake score" in tab.page.locator("#fields").inner_text()
+    assert "more than two dimensions" in tab.page.locator("#training").inner_text()
 
 
 def test_pictures_show_rows_and_the_way_between_two_noises(visit: Open, tmp_path: Path) -> None:

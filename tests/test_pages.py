@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dmdlab.pages.answer import Ruler, answer
-from dmdlab.pages.templates import embedded, render
+from dmdlab.pages.templates import HERE, embedded, render
 from dmdlab.pairing import PairingReport, calibrate, measure
 
 N, D = 80, 4
@@ -79,6 +79,18 @@ def test_the_policy_allows_just_this_style_and_this_script() -> None:
     assert held.group(1).startswith("default-src 'none'")
     with pytest.raises(ValueError, match="would end it"):
         render("explorer/page/index.html", script="'</SCRIPT>'", title="", payload=embedded({}))
+
+
+def test_every_key_of_the_address_is_documented() -> None:
+    model = (HERE / "explorer" / "page" / "model.js").read_text(encoding="utf-8")
+    told = set(re.findall(r"`([a-z]+)`", (HERE.parents[1] / "docs" / "explorer.md").read_text(encoding="utf-8")))
+    rules = model[model.index("const found = {") : model.index("for (const one of causes)")]
+    keys = set(re.findall(r"^ {8}([a-z]+):", rules, re.MULTILINE))
+    controls = model[model.index("const CONTROLS") : model.index("const MOST_PINS")]
+    names = set(re.findall(r'"([a-z]+)"', controls))
+    assert len(keys) > 15
+    assert len(names) > 15
+    assert keys | names <= told
 
 
 def test_embedded_data_cannot_end_its_element_and_read_back_the_same() -> None:

@@ -41,7 +41,7 @@
       dom.put(
         told,
         ...sentences.map((text) => dom.el("p", { text })),
-        sentences.length > 0 ? controls.button("problems", "Close", () => complain([]), { class: "quiet" }) : null,
+        sentences.length > 0 ? controls.button(null, "Close", () => complain([]), { class: "quiet" }) : null,
       );
     };
     complain(problems);
@@ -70,7 +70,7 @@
     let own = location.hash;
     const write = dom.afterQuiet(() => {
       own = store.address();
-      if (own !== location.hash) history.replaceState(null, "", own === "" ? location.pathname + location.search : own);
+      if (own !== location.hash) readdress(own);
     }, 400);
     store.watch(write);
     addEventListener("hashchange", () => {
@@ -94,7 +94,7 @@
         copied.textContent = "Copied.";
       } catch {
         copied.textContent = "It is in the address bar.";
-        history.replaceState(null, "", store.address());
+        readdress(store.address());
       }
       setTimeout(() => (copied.textContent = ""), 4000);
     });
@@ -122,6 +122,15 @@
       link,
       copied,
     );
+  }
+
+  /** Puts a state into the address bar without a step in the history, where a browser lets a file do so. */
+  function readdress(hash) {
+    try {
+      history.replaceState(null, "", hash);
+    } catch {
+      location.hash = hash;
+    }
   }
 
   /** A control in a bar, its label beside it. */

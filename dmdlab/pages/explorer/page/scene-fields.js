@@ -35,9 +35,10 @@
 
   function start(model, store) {
     const { words, theme } = page;
-    const able = (run) => model.maps(run) !== null && model.maps(run).fake(Float64Array.of(0, 0), 1, 0) !== null;
+    /** Moments at which a run's fake score travels. */
+    const told = (one) => [...(model.maps(one)?.moments.keys() ?? [])].filter((k) => model.maps(one).hasFake(k));
     const chosen = () => model.run(store.get("run"));
-    const candidates = model.living.filter(able);
+    const candidates = model.living.filter((one) => told(one).length > 0);
     const run = () => (candidates.includes(chosen()) ? chosen() : candidates[0]);
     if (candidates.length === 0) {
       const figure = page.figure.create("fields", { panels: [], controls: [] });
@@ -47,18 +48,19 @@
       );
       return;
     }
-    const last = () => model.maps(run()).moments.length - 1;
-    const when = () => Math.min(store.get("when"), last());
+    const last = () => told(run()).length - 1;
+    const moment = () => told(run())[Math.min(store.get("when"), last())];
+    const updates = (k) => model.maps(run()).moments[k];
 
     let known = { key: "", field: null };
     function field() {
-      const key = `${run().id} ${when()} ${store.get("sigma")} ${store.get("draw")}`;
+      const key = `${run().id} ${moment()} ${store.get("sigma")} ${store.get("draw")}`;
       if (known.key === key) return known.field;
       const [maps, sigma, points] = [model.maps(run()), store.get("sigma"), model.points(run())];
       const base = model.extent(run());
       const extent = { centre: base.centre, half: base.half + 1.2 * sigma };
       const at = places(extent);
-      const fake = (x, level) => maps.fake(x, level, when());
+      const fake = (x, level) => maps.fake(x, level, moment());
       const times = (array, by) => Float64Array.from(array, (value) => value * by);
       const steps = {
         teacher: times(dmdlab.numerics.score(maps.denoise, at, sigma), sigma ** 2),
@@ -66,7 +68,7 @@
         arrow: times(dmdlab.numerics.dmdArrow(maps.denoise, fake, at, sigma), sigma ** 2),
       };
       const noise = dmdlab.numerics.generator(store.get("draw")).normals(points.noise.length);
-      const samples = maps.student(points.noise, when()).map((value, i) => value + sigma * noise[i]);
+      const samples = maps.student(points.noise, moment()).map((value, i) => value + sigma * noise[i]);
       known = { key, field: { extent, at, steps, samples, cell: (2 * extent.half) / CELLS } };
       return known.field;
     }
@@ -108,7 +110,7 @@
       high: last(),
       step: 1,
       to: (k) => Math.min(k, last()),
-      shown: () => `${model.maps(run()).moments[when()]} updates`,
+      shown: () => `${updates(moment())} updates`,
       also: ["run"],
     });
     const figure = page.figure.create("fields", {
@@ -146,12 +148,13 @@
         sigma: String(store.get("sigma")),
       });
       figure.say(
-        `At noise level ${words.number(store.get("sigma"))}, after ${model.maps(run()).moments[when()]} updates: arrows of the difference are ${words.percent(arrow / teacher)} as long as the teacher's own, on average over the grid. (sigma^2 times each score: how far to the place that it points to.)`,
+        `${run() === chosen() ? "" : `The chosen run keeps no fake score; this is “${run().label}”. `}At noise level ${words.number(store.get("sigma"))}, after ${updates(moment())} updates: arrows of the difference are ${words.percent(arrow / teacher)} as long as the teacher's own, on average over the grid. (sigma^2 times each score: how far to the place that it points to.)`,
       );
     });
     store.follow(["run", "sigma"], () => {
       const maps = model.maps(run());
       const [points, sigma] = [model.points(run()), store.get("sigma")];
+      const [early, late] = [told(run())[Math.min(1, last())], told(run())[last()]];
       const of = (k) =>
         meanLength(
           Float64Array.from(
@@ -161,10 +164,10 @@
         );
       figure.find(
         "On the teacher's own samples the arrow is ",
-        ["student", words.number(of(Math.min(1, last())))],
-        ` long on average after ${maps.moments[Math.min(1, last())]} updates and `,
-        ["student", words.number(of(last()))],
-        " at the end. No arrow asks which noise a sample came from.",
+        ["student", words.number(of(early))],
+        ` long on average after ${updates(early)} updates and `,
+        ["student", words.number(of(late))],
+        ` after ${updates(late)}. No arrow asks which noise a sample came from.`,
       );
     });
   }

@@ -98,7 +98,7 @@
         const range = axis.ends(points.map(([, value]) => value)) ?? [0, 1];
         return {
           x: time(),
-          y: { low: Math.min(0, range[0]), high: 1.08 * range[1] || 1 },
+          y: { low: Math.min(0, range[0]), high: 1.2 * range[1] || 1, scale: range[1] > 2 ? "zero_log" : "linear" },
           lines: [{ points, class: "soft" }],
           cursor: cursor(),
         };
