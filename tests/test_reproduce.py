@@ -271,7 +271,13 @@ def test_verdicts_of_several_laws_are_told_apart() -> None:
 def test_claims_follow_what_was_kept() -> None:
     picture: dict[str, Any] = {"law__name": "digits", "law__dim": 64}
     young = seeds(80.0, 82.0, 81.0, teacher__snapshot=100, **picture)
-    old = seeds(20.0, 23.0, 21.0, own={"boundary": -0.4, "memorised": 0.02, "memorised_data": 0.02}, **picture)
+    old = seeds(
+        20.0,
+        23.0,
+        21.0,
+        own={"boundary": -0.4, "boundary_error": 0.5, "boundary_copy": -1.0, "memorised": 0.02, "memorised_data": 0.02},
+        **picture,
+    )
     lone = seeds(88.0, 89.0, 90.0, student__init="rotated", own={"boundary": 0.3}, **picture)
     told = seeds(22.0, 25.0, 20.0, teacher__condition=True, **picture)
     kept = Kept({"pictures": [*old, *lone], "ages": [*young, *old], "classes": told}, {})
@@ -281,7 +287,7 @@ def test_claims_follow_what_was_kept() -> None:
     assert found[2]["youngest less oldest"]["remap_angle"].verdict == "for"
     assert found[4]["teacher"]["without a ruler"].verdict == "for"
     assert found[5]["unconditional less conditional"]["remap_angle"].verdict == "undecided"
-    assert found[6]["correlation"]["without a ruler"].interval.mean == pytest.approx(-0.4)
+    assert found[6]["D(z) with delta(z)"]["without a ruler"].interval.mean == pytest.approx(-0.4)
     assert "against" not in page(kept).split("## Every cell")[0].split("### 5")[1].split("### 6")[0]
     old[0].summary[SECTION]["memorised"] = 0.9
     found_again = CLAIMS[4].evidence(kept).judged["teacher"]["without a ruler"]

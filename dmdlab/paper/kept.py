@@ -119,8 +119,8 @@ def derived(record: Record) -> dict[str, float | None]:
     """What the claims need beside a run's own measures, from its arrays and its curve; None where it has no answer.
 
     boundary: correlation of delta(z) = abs(G - Phi_K) - abs(Phi_1 - Phi_K) with the mean distance of Phi_K(z) to the
-    training set, boundary_copy: that of a student that is the teacher. memorised, memorised_data: shares of the
-    teacher's outputs, and of fresh data, that are memorised.
+    training set, boundary_copy: that of a student that is the teacher, boundary_error: that of abs(G - Phi_K) alone.
+    memorised, memorised_data: shares of the teacher's outputs, and of fresh data, that are memorised.
     pair_cosine_32, pair_cosine_k: with Phi_32 and with Phi_K, of the first rows, those that have it.
     local_cosine_half, pair_cosine_half: what the teacher itself reads after a turn by `HALF` degrees. loss_first,
     loss_peak, loss_last: of the DM loss's curve.
@@ -134,6 +134,7 @@ def derived(record: Record) -> dict[str, float | None]:
     if "training" in more:
         own = boundary(pairs, distance=more["training"][:, 2])
         found |= {"boundary": own.pearson.value, "boundary_copy": pearson(own.distance, -own.start).value}
+        found["boundary_error"] = pearson(own.distance, own.student).value
     if "phi_32" in more:
         rows = slice(len(more["phi_32"]))
         for key, teacher in (("pair_cosine_32", more["phi_32"]), ("pair_cosine_k", pairs.teacher[rows])):
