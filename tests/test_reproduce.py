@@ -23,7 +23,7 @@ from dmdlab.paper.catalogue import CLAIMED, FIGURES, SCALES, TARGETS, experiment
 from dmdlab.paper.claims import CLAIMS
 from dmdlab.paper.kept import SECTION, Kept, kept_text, read_kept
 from dmdlab.paper.page import PAPER, numbers_table, page
-from dmdlab.paper.verdicts import RULERS, beyond, copies, less_copied, together
+from dmdlab.paper.verdicts import RULERS, beyond, copies, less_copied, together, turned
 from dmdlab.records.cells import cells
 from dmdlab.records.record import Record
 
@@ -261,6 +261,23 @@ def test_each_ruler_has_its_line_between_a_copy_and_a_re_paired_student() -> Non
     assert {ruler: copies(lost, ruler).verdict for ruler in RULERS} == dict.fromkeys(RULERS, "against")
     assert {ruler: less_copied(lost, copied, ruler).verdict for ruler in RULERS} == dict.fromkeys(RULERS, "for")
     assert {ruler: less_copied(copied, lost, ruler).verdict for ruler in RULERS} == dict.fromkeys(RULERS, "against")
+
+
+def test_a_verdict_says_what_its_students_lack() -> None:
+    (fine,), (poor,) = cells(seeds(18.0, 20.0, 22.0)), cells(seeds(18.0, 20.0, 22.0, fidelity=4.0))
+    poor.records[0].summary["teacher"]["ok"] = False
+    lost = seeds(18.0, 20.0, 22.0)
+    lost[2].summary["status"] = "failed"
+    assert [copies(c, "remap_angle").told for c in (fine, poor, *cells(lost))] == [
+        "for",
+        "for (poor, teacher!)",
+        "for (failed)",
+    ]
+    assert less_copied(fine, poor, "delta_e").doubts == turned(copies(poor, "delta_e")).doubts == ("poor", "teacher!")
+    assert "for (poor): 20" in page(Kept({"pictures": seeds(18.0, 20.0, 22.0, fidelity=4.0)}, {}))
+    for own in lost:
+        own.summary["status"] = "failed"
+    assert {copies(cells(lost)[0], ruler).verdict for ruler in RULERS} == {"undecided"}
 
 
 def test_verdicts_of_several_laws_are_told_apart() -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from dmdlab.pairing import Interval, mean_interval
 from dmdlab.paper.kept import SECTION, Kept
-from dmdlab.paper.verdicts import NOT_RUN, RULERS, Said, beyond, by_seed, copies, less_copied, paired, turned
+from dmdlab.paper.verdicts import NOT_RUN, RULERS, Said, beyond, by_seed, copies, doubts, less_copied, paired, turned
 from dmdlab.records.cells import Cell, cells
 from dmdlab.records.record import Record
 
@@ -101,7 +101,7 @@ def _memory(kept: Kept) -> Evidence:
     )
     share = mean_interval([_own(r, "memorised") for r in own[0].records if _has(r, "memorised")])
     fresh = mean_interval([_own(r, "memorised_data") for r in own[0].records if _has(r, "memorised_data")])
-    none = Said(beyond(excess, MARGIN, above=False), excess)
+    none = Said(beyond(excess, MARGIN, above=False), excess, doubts(own[0]))
     judged: Judged = {"teacher": {ANY: none}, "its students": {r: copies(own[0], r) for r in RULERS}}
     return Evidence(
         found, judged, [("share of memorised outputs of the teacher", share), ("the same of fresh data", fresh)]
@@ -131,7 +131,7 @@ def _boundary(kept: Kept) -> Evidence:
     }
     own = held.get("teacher", {})
     judged: Judged = {
-        told: {ANY: Said(beyond(own[key], 0.0, above=False), own[key]) if own else NOT_RUN}
+        told: {ANY: Said(beyond(own[key], 0.0, above=False), own[key], doubts(*starting(found))) if own else NOT_RUN}
         for key, told in _BOUNDARY.items()
         if key != "boundary_copy"
     }

@@ -68,13 +68,15 @@ def _head(kept: Kept) -> list[str]:
         f"Mean ± half the 95 % interval over seeds; of delta_e both ends. The lines between copy and re-pairing were "
         f"drawn before the runs: delta_e {LINE:g}; {HALF:g} degrees of calibrated angle; the local_cosine that the "
         "teacher itself reads after a planted turn by that angle. (poor): the student's law can be told from its "
-        "teacher's at this n, so no claim should rest on that cell alone.",
+        "teacher's at this n, so no claim should rest on that cell alone; teacher!: a teacher failed its own check. A "
+        "verdict made of such students says so.",
     ]
 
 
 def numbers_table(kept: Kept) -> str:
     """The table: each number that the paper states beside ours, in Markdown."""
-    head = ["what", "paper: delta_e", "ours: delta_e", "its ceiling", "remap_angle", "local_cosine", "rotated start"]
+    head = ["what", "paper: delta_e", "ours: delta_e", "its ceiling", "remap_angle", "local_cosine", "fidelity"]
+    head.append("rotated start")
     rows = [_number_row("chessboard in R^4", PAPER["chessboard"][0], cells_of(kept, "chessboard"))]
     ages = sorted(starting(cells_of(kept, "ages")), key=age)
     control = starting(cells_of(kept, "pictures"), "rotated")
@@ -88,7 +90,7 @@ def numbers_table(kept: Kept) -> str:
 
 def _number_row(name: str, stated: float, found: Sequence[Cell]) -> list[str]:
     own, control = starting(found), starting(found, "rotated")
-    ours = [cell_value(own[0], key) for key in RULERS] if own else ["not run"] * 3
+    ours = [cell_value(own[0], key) for key in (*RULERS, "fidelity")] if own else ["not run"] * 4
     ceiling = cell_value(own[0], "delta_e_ceiling") if own else "–"
     turned = "–"
     if control:
@@ -100,7 +102,7 @@ def _summary(evidence: Sequence[tuple[Claim, Evidence]]) -> list[str]:
     """Every claim and what each ruler says of it."""
     rows = []
     for i, (claim, own) in enumerate(evidence, 1):
-        said = [{name: by[ruler].verdict for name, by in own.judged.items() if ruler in by} for ruler in COLUMNS]
+        said = [{name: by[ruler].told for name, by in own.judged.items() if ruler in by} for ruler in COLUMNS]
         poor = sum(cell.poor for cell in own.cells)
         rows.append(
             [f"{i}. {claim.title}", *(together(one) if one else "" for one in said), f"{poor} of {len(own.cells)}"]
@@ -114,7 +116,7 @@ def _claim(claim: Claim, own: Evidence) -> list[str]:
     rows = [
         [
             name,
-            *(f"{by[r].verdict}: {_shown(r, by[r].interval)}" if r in by else "" for r in COLUMNS),
+            *(f"{by[r].told}: {_shown(r, by[r].interval)}" if r in by else "" for r in COLUMNS),
         ]
         for name, by in own.judged.items()
     ]

@@ -7,7 +7,7 @@ copy and a re-paired student. The lines were drawn before the runs and are the s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,10 +26,16 @@ LINE = 1.0
 
 @dataclass(frozen=True)
 class Said:
-    """A verdict and the interval that it was read from."""
+    """A verdict, the interval that it was read from, and why it should not be relied on (`doubts`)."""
 
     verdict: Verdict
     interval: Interval
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The verdict with its doubts: 'for (poor, teacher!)'."""
+        return f"{self.verdict} ({', '.join(self.doubts)})" if self.doubts else self.verdict
 
 
 NOT_RUN = Said("not run", mean_interval([]))
@@ -41,26 +47,31 @@ def beyond(interval: Interval, line: float, above: bool) -> Verdict:
     return "for" if low > 0 else "against" if high < 0 else "undecided"
 
 
+def doubts(*found: Cell) -> tuple[str, ...]:
+    """The marks of a table: 'poor' where a cell's law can be told from its teacher's, 'teacher!' where a teacher failed
+    its own check, 'failed' where a run did not come to its end."""
+    marks = {"poor": any(cell.poor for cell in found), "teacher!": any(cell.flagged for cell in found)}
+    marks["failed"] = any(cell.failed for cell in found)
+    return tuple(mark for mark, holds in marks.items() if holds)
+
+
 def copies(cell: Cell, ruler: str) -> Said:
     """Whether the students of a cell copy, by one of `RULERS`."""
-    own = cell.interval(ruler)
-    if ruler == "delta_e":
-        return Said(beyond(own, LINE, above=False), own)
-    if ruler == "remap_angle":
-        return Said(beyond(own, HALF, above=False), own)
-    return Said(beyond(own, float(np.mean(derived(cell, "local_cosine_half"))), above=True), own)
+    own, half = cell.interval(ruler), derived(cell, "local_cosine_half")
+    lines = {"delta_e": LINE, "remap_angle": HALF, "local_cosine": float(np.mean(half)) if half else np.nan}
+    return Said(beyond(own, lines[ruler], above=ruler == "local_cosine"), own, doubts(cell))
 
 
 def turned(said: Said) -> Said:
     """The verdict on the opposite statement."""
     opposite: dict[Verdict, Verdict] = {"for": "against", "against": "for"}
-    return Said(opposite.get(said.verdict, said.verdict), said.interval)
+    return replace(said, verdict=opposite.get(said.verdict, said.verdict))
 
 
 def less_copied(first: Cell, second: Cell, ruler: str) -> Said:
     """Whether the first cell copies less than the second, seed by seed: the difference of the two by a ruler."""
     difference = paired(first.records, second.records, value(ruler))
-    return Said(beyond(difference, 0.0, above=ruler != "local_cosine"), difference)
+    return Said(beyond(difference, 0.0, above=ruler != "local_cosine"), difference, doubts(first, second))
 
 
 def paired(first: Sequence[Record], second: Sequence[Record], of: Callable[[Record], float | None]) -> Interval:
@@ -86,9 +97,9 @@ def derived(cell: Cell, key: str) -> list[float]:
     return [float(v) for v in found if v is not None]
 
 
-def together(verdicts: Mapping[str, Verdict]) -> str:
+def together(verdicts: Mapping[str, str]) -> str:
     """One verdict of several, by their names: the common one, else who says what."""
     kinds = set(verdicts.values())
     if len(kinds) == 1:
-        return str(kinds.pop())
+        return kinds.pop()
     return "; ".join(f"{kind}: {', '.join(n for n, v in verdicts.items() if v == kind)}" for kind in sorted(kinds))
