@@ -45,6 +45,7 @@ KNOWS_TORCH = "dmdlab/transport/on_gpu.py"
 OUTSIDE: dict[str, set[str]] = {
     "benchmarks": set(MAY_IMPORT) - {"cli"},
     "figures": {"config", "networks", "theory", "pairing", "records", "diagnosis", "plots", "paper"},
+    "docs": set(MAY_IMPORT),
 }
 """Folders beside the package, and the rooms that they may import; the package imports neither."""
 

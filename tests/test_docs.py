@@ -158,6 +158,17 @@ def test_the_readme_is_short() -> None:
     assert len(read("README.md").splitlines()) <= 150
 
 
+def test_every_folder_of_the_package_is_named_where_it_is_said_what_is_where() -> None:
+    folders = {path.name for path in (ROOT / "dmdlab").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert [name for name in sorted(folders) if f"`dmdlab/{name}`" not in read("docs/house.md")] == []
+
+
+def test_using_it_has_every_command_in_a_line() -> None:
+    named = {words[1] for block in SHELL if block.page == "docs/using.md" for words in commands(block)}
+    shown = {name for name, command in typer.main.get_command(app).commands.items() if not command.hidden}
+    assert shown - named == set()
+
+
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     """docs/_generate.py, which is no package."""
