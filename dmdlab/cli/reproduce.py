@@ -151,7 +151,7 @@ def _train(
     """Say what the missing runs cost, and train them, unless nobody agrees."""
     from dmdlab.device.environment import hardware
     from dmdlab.lab.costs import measuring_seconds, training_seconds
-    from dmdlab.lab.plan import makespan
+    from dmdlab.lab.schedule import makespan
     from dmdlab.records.writing import prepare
 
     todo = store.missing(experiments)
@@ -159,8 +159,9 @@ def _train(
     show.err().print(f"{runs}, {len(experiments) - len(todo)} already in {store.out}, {len(todo)} to do")
     if not todo:
         return
+    patience = "a minute or two" if scale == "paper" else "a second or two for each shape of runs"
+    show.err().print(f"Working out what that costs; {patience}.")
     planned = means.plan(todo)
-    show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
     training, timed = training_seconds(planned)
     times = [a + b for a, b in zip(training, measuring_seconds(planned, store, training), strict=True)]
     on_cpu = planned.device.type == "cpu"
