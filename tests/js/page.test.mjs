@@ -188,6 +188,10 @@ test("numbers in words, in sentences", () => {
   );
   assert.equal(listed(["a", "b", "c"]), "a, b and c");
   assert.equal(percent(0.456), "46 %");
+  const [teacher, turned] = [[1, 0, -1, 0, 0, 1, 0, -2], [-1, 0, 1, 0, 0, -2, 0, 1]].map((rows) => Float64Array.from(rows));
+  const { delta_e, delta_e_ceiling, e_ot } = numerics.measure(teacher, turned.map((v, i) => v + 0.1 * (i % 3)));
+  assert.ok(e_ot > 0 && delta_e > delta_e_ceiling); // no bound, so no sentence says so
+  assert.equal(page.words.ruled(9, 6.25), "9 (6.25: no memory)");
   assert.ok(numerics.open);
 });
 

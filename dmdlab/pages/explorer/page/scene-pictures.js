@@ -58,7 +58,7 @@
       : [];
     const figure = page.figure.create("pictures", { layout: "one", panels: [...panels, ...below], controls: [] });
     figure.say(
-      `${run.label}: each column is one noise. Pair cosine ${page.words.number(run.metrics.pair_cosine?.value)}, delta_e ${page.words.number(run.metrics.delta_e?.value)} of at most ${page.words.number(run.metrics.delta_e?.ceiling)}.`,
+      `${run.label}: each column is one noise. Pair cosine ${page.words.number(run.metrics.pair_cosine?.value)}, delta_e ${page.words.ruled(run.metrics.delta_e?.value, run.metrics.delta_e?.ceiling)}.`,
       true,
     );
     return store;

@@ -177,7 +177,7 @@
         );
         for (const key of ["pair_cosine", "delta_e", "delta_e_ceiling", "copy_index", "pair_auc", "identity_fraction"])
           figure.readout.dataset[key] = String(values[key]);
-        live = `In the plane above (d = 2), computed here from ${rows} pairs: pair cosine ${words.number(values.pair_cosine)}, delta_e ${words.number(values.delta_e)} of at most ${words.number(values.delta_e_ceiling)}. `;
+        live = `In the plane above (d = 2), computed here from ${rows} pairs: pair cosine ${words.number(values.pair_cosine)}, delta_e ${words.ruled(values.delta_e, values.delta_e_ceiling)}. `;
       }
       const told = known ? keys.map((key) => [key, share(known, key, theta)]).filter(([, way]) => way !== null) : [];
       const fooled = told.filter(([, way]) => way > 0.95).map(([key]) => key);

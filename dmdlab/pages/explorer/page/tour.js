@@ -57,13 +57,13 @@
 
   /** The step at the dial: two dimensions, two values, two ceilings; null where there is one dimension only. */
   function dial(model) {
-    const { number } = page.words;
+    const { ruled } = page.words;
     const runs = model.along("law.dim", model.opening);
     const [first, last] = [runs[0], runs.at(-1)];
     if (runs.length < 2) return null;
     const read = (run) => {
       const { value, ceiling } = run.metrics.delta_e ?? {};
-      return `${number(value)} of at most ${number(ceiling)} in ${run.settings["law.dim"]} dimensions`;
+      return `${ruled(value, ceiling)} in ${run.settings["law.dim"]} dimensions`;
     };
     const say = `delta_e reads ${read(first)}, and ${read(last)}: never take a value without its ruler.`;
     return { at: "dimension", say, set: { dim: String(last.settings["law.dim"]) } };

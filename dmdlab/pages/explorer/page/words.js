@@ -47,5 +47,8 @@
       : String(value);
   }
 
-  page.words = { number, degrees, percent, place, listed, setting };
+  /** A value beside what a student without memory reads, which is no bound: a turned one can read more. */
+  const ruled = (value, ceiling) => `${number(value)} (${number(ceiling)}: no memory)`;
+
+  page.words = { number, degrees, percent, place, listed, setting, ruled };
 })((globalThis.dmdlab ??= {}));
