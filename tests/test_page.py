@@ -383,7 +383,7 @@ def test_a_printed_page_is_light_and_holds_every_figure(visit: Open) -> None:
     tab.page.emulate_media(media="print", color_scheme="dark")
     for scene in SCENES:
         assert tab.page.locator(f"#{scene} canvas").first.is_visible(), scene
-        assert not tab.page.locator(f"#{scene} .controls").last.is_visible(), scene
+        assert not tab.page.locator(f"#{scene} .saving").is_visible(), scene
     assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert tab.page.evaluate("dmdlab.page.theme.colour('teacher')") == "#0072b2"
 

@@ -32,7 +32,8 @@
           })
         : null,
     );
-    put(place, picture, el("div", { class: "controls" }, ...(options.controls ?? []), saving));
+    const controls = options.controls ?? [];
+    put(place, controls.length > 0 ? el("div", { class: "controls" }, ...controls) : null, picture, saving);
     const finding = document.querySelector(`[data-finding="${name}"]`);
     const quiet = page.dom.afterQuiet((text) => page.dom.say(readout, text), 120);
     return {

@@ -67,8 +67,8 @@
           },
           y: { low: -5, high: 97, ticks: [0, 30, 60, 90], format: (v) => `${v}°` },
           guides: [
-            { y: 90, name: "nothing left" },
-            { y: 0, name: "a copy" },
+            { y: 90, name: "nothing left", end: true },
+            { y: 0, name: "a copy", end: true },
           ],
           dots: dots.sort((a, b) => Number(a.big) - Number(b.big)),
         };
