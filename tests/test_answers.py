@@ -1,6 +1,7 @@
 """The page of first answers comes out of the kept summaries, and its numbers do what they say."""
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,18 @@ def test_the_pages_come_out_of_the_kept_summaries_to_the_byte() -> None:
     text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
     assert answers.page(found, text) == text
     assert answers.cells_page(found) == (ROOT / "docs" / "answers-cells.md").read_text(encoding="utf-8")
+
+
+def test_the_verdict_on_adam_tells_the_ranges_of_the_table() -> None:
+    text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    verdict = next(line for line in text.splitlines() if line.startswith("| P3 | From"))
+    rows = re.findall(r"^\| (?:linear-adam|schedule) \| regressed \| (\d+) \|.*\(([\d.]+) to ([\d.]+)\)", text, re.M)
+    assert {d for d, *_ in rows} == {"2", "8", "32"}
+    for d in ("2", "8", "32"):
+        ends = [float(end) for own, *both in rows if own == d for end in both]
+        told = re.search(rf"(\d+) to (\d+)[^,]*? at d = {d}\b", verdict)
+        assert told is not None
+        assert [int(end) for end in told.groups()] == [round(min(ends)), round(max(ends))]
 
 
 def test_kept_summaries_are_read_back_as_they_were(tmp_path: Path) -> None:
