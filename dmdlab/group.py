@@ -75,7 +75,7 @@ class Group:
         """What all members share: groups of equal shape could be one."""
         return shape(self.shared)
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         """The members' ids."""
         return [e.id for e in self.members]

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -17,10 +18,12 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.device import limits
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab import plan
+from dmdlab.lab.schedule import Bound, makespan, schedule
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Taken, sweep
 from dmdlab.lab.timing import Speed
-from dmdlab.lab.trial import tried
+from dmdlab.lab.trial import TURNING, _host_bytes, flow_calls, tried
+from dmdlab.lab.turns import turn_flows
 
 Command = Callable[..., tuple[int, str, str]]
 PLENTY = 2**40
@@ -184,10 +187,55 @@ def test_a_plan_says_what_it_decided() -> None:
 
 
 def test_the_last_of_several_workers_ends_a_sweep() -> None:
-    assert plan.makespan([3.0, 1.0, 2.0], 1) == 6.0
-    assert plan.makespan([3.0, 1.0, 2.0], 2) == 3.0
-    assert plan.makespan([3.0, 3.0, 2.0], 5) == 3.0
-    assert plan.makespan([], 2) == 0.0
+    assert makespan([3.0, 1.0, 2.0], 1) == 6.0
+    assert makespan([3.0, 1.0, 2.0], 2) == 3.0
+    assert makespan([3.0, 3.0, 2.0], 5) == 3.0
+    assert makespan([], 2) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("times", "devices", "bound"),
+    [
+        ([1.0] * 8, 4, "throughput"),
+        ([4.0, 1.0, 1.0, 1.0], 3, "longest ensemble"),
+        ([1.0, 1.0], 3, "number of ensembles"),
+        ([], 2, "throughput"),
+    ],
+)
+def test_what_bounds_a_sweep_is_said(times: list[float], devices: int, bound: str) -> None:
+    found = schedule(times, devices)
+    assert found.bound == bound
+    told = found.in_words("GPU", str, [f"e{i}" for i in range(len(times))])
+    assert bound in told or not times
+    assert ("e0, 4.0" in told) == (bound == "longest ensemble")
+
+
+@given(st.lists(st.floats(0.1, 10), min_size=1, max_size=30), st.integers(1, 8))
+@settings(max_examples=50, deadline=None)
+def test_a_schedule_is_no_better_than_possible_and_at_most_a_third_worse(times: list[float], devices: int) -> None:
+    least = max(sum(times) / devices, *times)
+    found = schedule(times, devices)
+    assert least * (1 - 1e-9) <= found.makespan <= least * 2  # Graham: 4/3 of the best, which may be above `least`
+    assert -1e-9 <= found.idle < 1
+
+
+def test_plan_counts_measure_turns() -> None:
+    plain, turning = (group_of(*experiments(f"measure.turns={text}", "law.dim=8")) for text in ("false", "true"))
+    each, once = (
+        after - before for before, after in zip(*(_host_bytes(g.shared, 0) for g in (plain, turning)), strict=True)
+    )
+    rows = 50 * 8  # at d = 8
+    assert (each, once) == (3 * 4 * rows * 8, TURNING * 4 * rows * 8)
+    flows = 5 * (rows + 2 * 24) / 24  # a member's, and four of its seed, in flows of 24 rows
+    assert (turn_flows(plain), turn_flows(turning)) == (0.0, pytest.approx(flows))
+    seconds = [Speed(0.0, 0.0, 1.0).seconds(group, 1) for group in (plain, turning)]
+    assert seconds[1] - seconds[0] == pytest.approx(flows * flow_calls(plain.shared, plain.shared.teacher.steps))
+
+
+def test_plan_says_when_many_gpus_would_be_done() -> None:
+    told = json.loads(CliRunner().invoke(planning, [*SMOKE[:-4], "--device", "cpu", "--gpus", "3", "--json"]).stdout)
+    assert (told["devices"], told["bound"] in get_args(Bound)) == (3, True)
+    assert told["device_seconds"] == pytest.approx(sum(row["seconds"] for row in told["ensembles"]))
 
 
 def test_every_shape_is_timed_once_on_a_workers_threads(monkeypatch: pytest.MonkeyPatch) -> None:

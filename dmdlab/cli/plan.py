@@ -1,17 +1,23 @@
 """Command `plan`: what would train together, how much memory and roughly how much time it takes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.run import AsJson, Compile, Device, Eager, Means, Memory, Preset, Settings, Workers, split_words
+from dmdlab.cli.means import Means
+from dmdlab.cli.run import AsJson, Compile, Device, Eager, Memory, Preset, Settings, Workers, split_words
 
 if TYPE_CHECKING:
     from dmdlab.lab.plan import Part, Plan
 
 app = typer.Typer()
+
+Gpus = Annotated[
+    int | None,
+    typer.Option(min=1, help="Say when so many GPUs like this device would be done, and what bounds them."),
+]
 
 LEFT_OUT = "Roughly: the networks' training and the exact law; not the measures, calibrations and starting up."
 UNPROVEN = "Estimates of time on a GPU have not been compared with runs yet."
@@ -26,6 +32,7 @@ def plan(
     memory: Memory = None,
     eager: Eager = False,
     compile_: Compile = None,
+    gpus: Gpus = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a sweep would train: ensembles, memory and time.
@@ -33,22 +40,31 @@ def plan(
     Says which runs would train together, in how many processes, and roughly how long; trains nothing.
     """
     from dmdlab.experiments import load
-    from dmdlab.lab.plan import makespan
+    from dmdlab.lab.plan import shape_name
+    from dmdlab.lab.schedule import schedule
 
     path, overrides = split_words(words, preset, "plan")
     experiments = load(path, preset, overrides).experiments()
     show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
-    planned = Means(device, workers, memory, eager, compile_).plan(experiments)
+    means = Means(device, 1 if gpus else workers, memory, eager, compile_)
+    planned = means.plan(experiments, gpus)
     times = planned.seconds()
-    on_cpu = planned.device.type == "cpu"
-    total = makespan(times, planned.workers if on_cpu else 1)  # training takes turns on a GPU
+    lanes = gpus or (planned.workers if planned.device.type == "cpu" else max(1, len(planned.gpus)))
+    found = schedule(times, lanes)  # training takes turns on a GPU
+    total = found.makespan
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]
     if as_json:
         most = planned.workers * planned.share
         facts = {"workers": planned.workers, "memory": most, "seconds": total, "device": str(planned.device)}
+        facts |= {"devices": lanes, "device_seconds": found.work, "bound": found.bound}
         show.print_json({**facts, "decisions": planned.decisions, "ensembles": rows})
     else:
         _print(planned, rows, total)
+        if gpus:
+            kind = "GPU" if planned.device.type == "cuda" else "worker"
+            print(found.in_words(kind, show.duration, [shape_name(part.group) for part in planned.parts]))
+            if planned.device.type == "cpu":
+                print("Timed on this machine's CPU: on GPUs, ask `dmdlab plan` on a machine that has one of them.")
 
 
 def _row(part: "Part", seconds: float) -> dict[str, object]:

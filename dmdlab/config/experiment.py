@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -58,17 +59,24 @@ class Experiment(Section):
             )
         return self
 
-    @property
+    def model_copy(self, **how: Any) -> "Experiment":
+        """As pydantic's, without the ids of what is copied."""
+        copied = super().model_copy(**how)
+        for name in ("id", "teacher_id", "fit_id"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
     def id(self) -> str:
         """Ten hex digits that determine the result: the hash of `RESULT_VERSION` and of what differs from a default."""
         return fingerprint(changed(self))
 
-    @property
+    @cached_property
     def teacher_id(self) -> str:
         """The same for what determines the teacher and the start network: runs that share it share them."""
         return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) and k not in _FLOW})
 
-    @property
+    @cached_property
     def fit_id(self) -> str:
         """The same for what determines a start that is fitted to pairs (`FITTED`)."""
         return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) or k in _FIT})

@@ -12,7 +12,6 @@ from dmdlab.group import Group
 from dmdlab.lab.engines import Raised
 from dmdlab.lab.sweep import Elsewhere, Event, Work
 from dmdlab.records.leases import Leases
-from dmdlab.records.record import folder_name
 from dmdlab.trouble import Unwritable
 
 
@@ -27,20 +26,18 @@ class Draining:
     def __call__(self, work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Event]]:
         """As every engine."""
         leases, left = Leases(work.store.out), dict(enumerate(groups))
-        names = {e.id: folder_name(e) for group in groups for e in group.members}
-        stood = work.store.standing()
-        every = [e for group in groups for e in group.members]
-        poor = {names[e.id] for e in every if names[e.id] in stood and not work.store.finished(e)}
+        stood = work.store.standing_ids()
+        poor = {e.id for g in groups for e in g.members if e.id in stood and not work.store.finished(e)}
         while left:
-            done = work.store.standing() - poor
-            for index in [i for i, group in left.items() if all(names[own] in done for own in group.ids)]:
+            done = work.store.standing_ids() - poor
+            for index in [i for i, group in left.items() if done.issuperset(group.ids)]:
                 yield index, Elsewhere(left.pop(index).members, ())
-            free = set(leases.free([own for group in left.values() for own in group.ids if names[own] not in done]))
+            free = set(leases.free([own for group in left.values() for own in group.ids if own not in done]))
             open_ = [i for i, group in left.items() if not free.isdisjoint(group.ids)]
             if not open_:
                 for index, group in left.items():
-                    there = tuple(e for e in group.members if names[e.id] in done)
-                    yield index, Elsewhere(there, tuple(e for e in group.members if names[e.id] not in done))
+                    there = tuple(e for e in group.members if e.id in done)
+                    yield index, Elsewhere(there, tuple(e for e in group.members if e.id not in done))
                 return
             index = self.draws.choice(open_[: self.among])
             try:

@@ -115,14 +115,6 @@ class Plan:
             torch.set_num_threads(before)
 
 
-def makespan(times: Sequence[float], workers: int) -> float:
-    """When the last of so many workers is done that take the longest ensembles first."""
-    busy = [0.0] * max(1, workers)
-    for own in sorted(times, reverse=True):
-        busy[busy.index(min(busy))] += own
-    return max(busy)
-
-
 def plan(
     experiments: Sequence[Experiment],
     device: torch.device,

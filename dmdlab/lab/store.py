@@ -91,10 +91,10 @@ class Store:
         """Those that do not stand here yet."""
         return [e for e in experiments if not self.finished(e)]
 
-    def standing(self) -> set[str]:
-        """The names of all folders that stand here, whatever is in them: one look."""
+    def standing_ids(self) -> set[str]:
+        """The ids of all folders that stand here, whatever is in them, by their names: one look."""
         try:
-            return {name for name in os.listdir(self.out / "runs") if name[0] != "."}
+            return {name.rpartition("-")[2] for name in os.listdir(self.out / "runs") if name[0] != "."}
         except FileNotFoundError:
             return set()
 

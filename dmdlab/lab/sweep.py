@@ -162,7 +162,7 @@ def to_the_end(
         free = set(leases.free([own for _, group in held for own in group.ids]))
         for index, group in held:
             left = work.store.missing(group.members)
-            if done := tuple(e for e in group.members if e not in left):
+            if done := _without(group.members, left):
                 yield index, Elsewhere(done, tuple(left))
             if left:
                 rest = Group(tuple(left))
@@ -191,13 +191,12 @@ class Work:
         """What happens, as it does."""
         left, leases = self.store.missing(group.members), Leases(self.store.out)
         if not left or not leases.free([e.id for e in left]):  # which no lease is needed to see
-            yield Elsewhere(tuple(e for e in group.members if e not in left), tuple(left))
+            yield Elsewhere(_without(group.members, left), tuple(left))
             return
         with leases.held(group.ids) as ours:
             free = [e for e in group.members if e.id in ours]
             todo = self.store.missing(free)  # which another may have published before this lease
-            held = tuple(e for e in group.members if e not in free)
-            done = tuple(e for e in free if e not in todo)
+            held, done = _without(group.members, free), _without(free, todo)
             if held or done:
                 yield Elsewhere(done, held)
             if todo:
@@ -239,6 +238,12 @@ class Work:
             ours = self.store.put(event, place)
             yield Finished(event.experiment, self.store.folder(event.experiment), event.summary["status"], ours)
         self.store.checkpoint(group, self.device).clear()
+
+
+def _without(experiments: Sequence[Experiment], others: Sequence[Experiment]) -> tuple[Experiment, ...]:
+    """Those that are not among others."""
+    ids = {e.id for e in others}
+    return tuple(e for e in experiments if e.id not in ids)
 
 
 def _killed(how: str, groups: Sequence[Group], store: Store) -> str:
