@@ -18,7 +18,7 @@ from PIL import Image
 
 import dmdlab
 from dmdlab import folders
-from dmdlab.config import InputError
+from dmdlab.config import InputError, word_value
 from dmdlab.folders import read_images
 from dmdlab.laws.arrays import read_npz
 from dmdlab.laws.idx import read_idx
@@ -98,6 +98,13 @@ def test_a_huge_shape_costs_no_memory(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(64))
         with bounded(), pytest.raises(InputError):
             read_pairs([tmp_path / name, tmp_path / name])
+
+
+def test_a_word_is_one_value() -> None:
+    """Also where a line's end would begin another key, or a number has thousands of digits."""
+    for word in ("1\nseed = 2", "9" * 5000, "2020-13-01"):
+        assert word_value(word) == word
+    assert word_value("[1, 2]") == [1, 2]
 
 
 # --- nothing that is read can run code
