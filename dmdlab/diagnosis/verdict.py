@@ -79,7 +79,7 @@ def judge(at: Mapping[str, float], broke: float | None = None) -> Diagnosis:
         told = f"from iteration {broke:g} on its numbers are not finite, or ran away."
         return Diagnosis("learning-rate", (told,), (), at)
     lacking = tuple(dict.fromkeys(c for name in _WANTED if name not in at for c in NEEDS.get(name, (name,))))
-    for rule in (_teacher, _gan, _rate, _behind, _collapsed, _lost, _law):
+    for rule in (_teacher, _gan, _rate, _behind, _collapsed, _flow, _lost, _law):
         if (found := rule(at)) is not None:
             verdict, reasons = found
             return Diagnosis(verdict, tuple(reasons), lacking, at)
@@ -100,10 +100,19 @@ def _teacher(at: Mapping[str, float]) -> Found:
         reasons.append(
             _says("the teacher adds {} to the denoising risk that nobody can avoid", at, "teacher_excess_risk")
         )
-    if _above(at, "teacher_transport_ratio"):
+    if _above(at, "teacher_transport_ratio") and (reasons or "teacher_excess_risk" not in at):
         text = "the teacher's outputs cost {} times as much to match with data as data does"
         reasons.append(_says(text, at, "teacher_transport_ratio"))
     return ("teacher-bad", reasons) if reasons else None
+
+
+def _flow(at: Mapping[str, float]) -> Found:
+    """A good denoiser whose flow of few steps is not at the law: fidelity and the like are held against that flow."""
+    if not _above(at, "teacher_transport_ratio") or _above(at, "score_excess"):
+        return None
+    text = "the teacher denoises well, but its flow's outputs cost {} times as much to match with data as data does"
+    told = "What the student is held against is not at the law; raise teacher.steps."
+    return "unknown", [_says(text, at, "teacher_transport_ratio"), told]
 
 
 def _gan(at: Mapping[str, float]) -> Found:
