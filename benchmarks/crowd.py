@@ -106,7 +106,7 @@ def _worker(out: Path, groups: Sequence[Group], among: int, log: int, far: bool,
         if far:
             leasing._machine = lambda: ""
         random.seed(number)
-        engine = Draining(among, random.Random(number))
+        engine = Draining(among, draws=random.Random(number))
         for _, event in to_the_end(NoOp(Store(out), torch.device("cpu")), groups, engine):
             if isinstance(event, Finished):
                 os.write(log, f"{event.ours}\n".encode())

@@ -50,7 +50,7 @@ def simulate(out: Path, number: int, workers: int) -> dict[str, Any]:
     groups, store, cpu = groups_of(wanted, GROUP), Store(out), torch.device("cpu")
 
     def worker(own: int) -> Iterator[tuple[int, Event]]:
-        return to_the_end(NoOp(store, cpu), groups, Draining(workers, random.Random(own)), wait=False)
+        return to_the_end(NoOp(store, cpu), groups, Draining(workers, draws=random.Random(own)), wait=False)
 
     spent = timer()
     crowd = deque(worker(own) for own in range(workers))

@@ -57,9 +57,10 @@ def worker(
     planned = Means(device, 1, memory, eager, compile_).plan(experiments, among)  # all, so that workers plan alike
     prepare(out)
     show.err().print(f"{counted(len(experiments), 'run')} for {counted(among, 'worker')}, on {planned.device}")
+    poor = frozenset(e.id for e in store.missing(experiments)) & store.standing_ids()
     work, groups, failed = Work(store, planned.device, planned.way), [part.group for part in planned.parts], []
     try:
-        follow(planned, store, experiments, to_the_end(work, groups, Draining(among), wait))
+        follow(planned, store, experiments, to_the_end(work, groups, Draining(among, poor), wait))
     except EnsemblesFailed as error:
         failed = error.failed
     left = store.missing(experiments)

@@ -18,18 +18,17 @@ from dmdlab.trouble import Unwritable
 @dataclass(frozen=True)
 class Draining:
     """Groups in about their order, until nothing is free. among: workers in all: each takes one of the first so many
-    that are free, so that they do not all reach for the same."""
+    that are free, so that they do not all reach for the same. poor: ids of runs that stand, and are to be made anew."""
 
     among: int = 1
+    poor: frozenset[str] = frozenset()
     draws: random.Random = field(default_factory=random.Random)
 
     def __call__(self, work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Event]]:
         """As every engine."""
         leases, left = Leases(work.store.out), dict(enumerate(groups))
-        stood = work.store.standing_ids()
-        poor = {e.id for g in groups for e in g.members if e.id in stood and not work.store.finished(e)}
         while left:
-            done = work.store.standing_ids() - poor
+            done = work.store.standing_ids() - self.poor
             for index in [i for i, group in left.items() if done.issuperset(group.ids)]:
                 yield index, Elsewhere(left.pop(index).members, ())
             free = set(leases.free([own for group in left.values() for own in group.ids if own not in done]))

@@ -71,6 +71,7 @@ class Store:
         if taken:
             raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
         self.out = out
+        self._known: dict[str, Path] = {}  # of pairs, by the run
 
     # --- finished runs
 
@@ -233,9 +234,12 @@ class Store:
         return os.path.samestat(made, path.stat())
 
     def _pairs(self, experiment: Experiment) -> Path:
+        if known := self._known.get(experiment.id):
+            return known
         e, n = experiment, experiment.measure.samples
         own = fingerprint(map_keys(e) | {"measure.samples": n, "seed": e.seed})
-        return self.out / "pairs" / f"{e.law.name}-d{e.law.dim}-n{n}-s{e.seed}-{own}.npz"
+        self._known[e.id] = self.out / "pairs" / f"{e.law.name}-d{e.law.dim}-n{n}-s{e.seed}-{own}.npz"
+        return self._known[e.id]
 
     def calibrated(self, experiment: Experiment, id: str) -> Calibrated | None:
         """The calibration of this id, which belongs to the experiment's teacher; None without it."""
