@@ -1,6 +1,6 @@
 """The bounds that a diagnosis decides by: a few, named, each with what it separates and how far it carries.
 
-Where no source is named they were read off seeds 0 to 2 of experiments/healthy/mixture-8.toml and lost-8.toml, and set to
+Where no source is named they were read off seeds 0 to 2 of experiments/healthy/mixture-8.toml and lost-8.toml, set to
 a round number between the healthy runs and the sick ones that they part; docs/healthy-runs.md shows both sides, and how
 they do on other seeds and laws.
 """
@@ -78,6 +78,8 @@ BOUNDS = {
         0.10, "teachers that can be distilled from others (as a record's own check)", "scale-free: a share of the risk"
     ),
     "teacher_transport_ratio": Bound(
-        1.5, "the same, where the best denoiser is not known", "sees only gross errors in high dimension"
+        1.5,
+        "the same, by their outputs: the flow's few steps count, too",
+        "sees only gross errors in high dimension; in the plane chance and 32 steps can exceed it",
     ),
 }

@@ -95,24 +95,25 @@ Found = tuple[str, list[str]] | None
 
 
 def _teacher(at: Mapping[str, float]) -> Found:
-    reasons = []
-    if _above(at, "teacher_excess_risk"):
-        reasons.append(
-            _says("the teacher adds {} to the denoising risk that nobody can avoid", at, "teacher_excess_risk")
-        )
-    if _above(at, "teacher_transport_ratio") and (reasons or "teacher_excess_risk" not in at):
-        text = "the teacher's outputs cost {} times as much to match with data as data does"
-        reasons.append(_says(text, at, "teacher_transport_ratio"))
-    return ("teacher-bad", reasons) if reasons else None
+    if not _above(at, "teacher_excess_risk"):
+        return None
+    text = "the teacher adds {} to the denoising risk that nobody can avoid"
+    return "teacher-bad", [_says(text, at, "teacher_excess_risk"), *_far(at)]
 
 
 def _flow(at: Mapping[str, float]) -> Found:
-    """A good denoiser whose flow of few steps is not at the law: fidelity and the like are held against that flow."""
-    if not _above(at, "teacher_transport_ratio") or _above(at, "score_excess"):
+    """A teacher whose flow is not at the law, be it the denoiser's fault or that of few steps: fidelity, coverage and
+    what is lost are held against that flow, and tell nothing. What is told without them comes first."""
+    if not (far := _far(at)):
         return None
-    text = "the teacher denoises well, but its flow's outputs cost {} times as much to match with data as data does"
-    told = "What the student is held against is not at the law; raise teacher.steps."
-    return "unknown", [_says(text, at, "teacher_transport_ratio"), told]
+    if at.get("teacher_excess_risk") == 0:  # exact
+        return "unknown", [*far, "Its denoiser is exact, so that its flow is to blame; raise teacher.steps."]
+    return "teacher-bad", far
+
+
+def _far(at: Mapping[str, float]) -> list[str]:
+    text = "the teacher's outputs cost {} times as much to match with data as data does"
+    return [_says(text, at, "teacher_transport_ratio")] if _above(at, "teacher_transport_ratio") else []
 
 
 def _gan(at: Mapping[str, float]) -> Found:
