@@ -8,13 +8,14 @@ this file, and makes everything else from these: healthy.pdf, .png, .txt, stabil
 tables.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from healthy_figure import GANS, cell_of, curves_figure, healthy, map_figure, verdicts
-from healthy_kept import KINDS, Kept, kept, kept_map, provenance, read, read_map, read_provenance
+from healthy_kept import CUT, KINDS, TUNED, Kept, kept, kept_map, provenance, read, read_map, read_provenance
 from tables import replaced, table
 
 from dmdlab.diagnosis import BOUNDS, COLUMNS, VERDICTS, diagnose, evidence
@@ -24,7 +25,12 @@ from dmdlab.records.record import load_records
 
 HERE = Path(__file__).resolve().parent
 RUNS, PAGE = HERE.parent / "runs" / "healthy", HERE.parent / "docs" / "healthy-runs.md"
-EXPERIMENTS = {"mixture-8": "mixture, d = 8", "mixture-32": "another mixture, d = 32", "ring-2": "ring, d = 2"}
+EXPERIMENTS = {
+    "mixture-8": "mixture, d = 8",
+    "lost-8": "mixture of eight, d = 8",
+    "mixture-32": "another mixture, d = 32",
+    "ring-2": "ring, d = 2",
+}
 MAP = "stability"
 SEEN = ("score_excess", "student_step", "gan_share", "variance_ratio", "fidelity", "coverage", "lost")
 FILES = ("healthy.csv", "stability.csv", "healthy.json")
@@ -60,7 +66,7 @@ def column_lines() -> list[str]:
 
 def confusion(runs: Sequence[Kept]) -> list[str]:
     """A row for each kind that runs were made to be, a column for each verdict that was given."""
-    named = [(run.kind, diagnose(run.curve).verdict) for run in runs]
+    named = [(run.kind, diagnose(run.curve).verdict) for run in runs if run.kind in KINDS]
     given = [v for v in VERDICTS if any(v == verdict for _, verdict in named)]
     rows = []
     for kind in (kind for kind in KINDS if any(kind == made for made, _ in named)):
@@ -74,10 +80,8 @@ def confusion(runs: Sequence[Kept]) -> list[str]:
 def parts(runs: Sequence[Kept]) -> dict[str, list[Kept]]:
     """The runs that bounds were read off, and the held-out ones: other seeds, and each other law."""
     found = {"tuned on": [run for run in runs if run.tuned_on]}
-    found["other seeds"] = [run for run in runs if run.experiment == "mixture-8" and not run.tuned_on]
-    return found | {
-        name: [run for run in runs if run.experiment == name] for name in EXPERIMENTS if name != "mixture-8"
-    }
+    found["other seeds"] = [run for run in runs if run.experiment in TUNED and not run.tuned_on]
+    return found | {name: [run for run in runs if run.experiment == name] for name in EXPERIMENTS if name not in TUNED}
 
 
 def confusion_lines(runs: Sequence[Kept]) -> list[str]:
@@ -85,7 +89,8 @@ def confusion_lines(runs: Sequence[Kept]) -> list[str]:
     lines: list[str] = []
     for name, own in parts(runs).items():
         if own:
-            lines += [f"**{EXPERIMENTS.get(name, name)}** ({len(own)} runs)", "", *confusion(own), ""]
+            count = sum(run.kind in KINDS for run in own)
+            lines += [f"**{EXPERIMENTS.get(name, name)}** ({count} runs)", "", *confusion(own), ""]
     return lines[:-1]
 
 
@@ -94,10 +99,24 @@ def missed_lines(runs: Sequence[Kept]) -> list[str]:
     lines = []
     for run in runs:
         found = diagnose(run.curve)
-        if found.verdict != run.kind:
+        if run.kind in KINDS and found.verdict != run.kind:
             seen = " (tuned on)" if run.tuned_on else ""
             lines.append(f"- {run.curve.source}{seen}: {found.verdict}: {' '.join(found.reasons)}")
     return lines or ["None."]
+
+
+def cut_lines(runs: Sequence[Kept]) -> list[str]:
+    """What runs without high noise resemble, and how far they are from the law."""
+    own = [run for run in runs if run.kind.startswith(CUT)]
+    counts = Counter(diagnose(run.curve).verdict for run in own)
+    at = [evidence(run.curve) for run in own]
+    named = ", ".join(f"{verdict} {count}" for verdict, count in sorted(counts.items()))
+    told = (
+        "; ".join(f"{key} {_range([a[key] for a in at])}" for key in ("variance_ratio", "lost", "fidelity"))
+        if at
+        else ""
+    )
+    return [f"{len(own)} runs: {named}. {told}."]
 
 
 def map_lines(rows: Sequence[Mapping[str, float]]) -> list[str]:
@@ -139,6 +158,7 @@ def page(text: str, runs: Sequence[Kept], rows: Sequence[Mapping[str, float]], a
         "numbers": number_lines(tuned),
         "confusion": confusion_lines(runs),
         "missed": missed_lines(runs),
+        "cut": cut_lines(runs),
         "made": made_lines(about),
     }
     if rows:

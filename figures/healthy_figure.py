@@ -24,6 +24,9 @@ ROWS: tuple[tuple[str, tuple[str, ...], float | None], ...] = (
 
 STYLES = {"dm_loss": BLUE, "student_gradient_norm": BLUE, "variance_ratio": BLUE}
 STYLES |= {"score_loss": VERMILLION, "score_gradient_norm": VERMILLION, "coverage": VERMILLION}
+LEAST = {"losses": 1e-2, "gradient\nnorms": 3e-2, "student's\nstep": 1e-5}
+"""Where these rows end; the teacher's own start, and the end of a falling rate, go on below."""
+
 SMALL = {"score_excess": 1e-2, "coverage": 2e-3}
 """Values below these, 0 and less among them, are drawn at them."""
 
@@ -48,6 +51,7 @@ def curves_figure(runs: Sequence[Kept]) -> Drawing:
                 axes.set(ylim=(0, 95), yticks=(0, 45, 90))
             else:
                 axes.set_yscale("log")
+                axes.set_ylim(bottom=LEAST.get(name))
         for axes in grid[-1]:
             axes.set_xscale("log")
             axes.set_xticks((1, 100), ("1", "100"))
@@ -66,8 +70,9 @@ def _lines(axes: Axes, run: Kept, names: Sequence[str]) -> None:
 
 def _curves_caption(runs: Sequence[Kept]) -> str:
     seeds = sorted({run.seed for run in runs})
+    files = dict.fromkeys(f"experiments/healthy/{run.experiment}.toml" for run in runs)
     return (
-        f"Curves of runs of experiments/healthy/{runs[0].experiment}.toml, a line for each of seeds {seeds[0]} to "
+        f"Curves of runs of {' and '.join(files)}, a line for each of seeds {seeds[0]} to "
         f"{seeds[-1]}, a column for each kind of run. Losses, gradient norms: blue the student's (matching), "
         "vermillion the fake score's. Variance, coverage: blue variance_ratio, vermillion coverage. Dashed: the bound "
         f"that `dmdlab diagnose` uses. Excess risks below {SMALL['score_excess']:g} and coverages below "

@@ -35,6 +35,12 @@ KINDS = {
 }
 """What runs were made to be, and the short names in the figure; the names are those of verdicts."""
 
+CUT = "cut-levels"
+"""How the kinds of runs without high noise begin, which were expected to be collapsed or to lose modes."""
+
+TUNED = ("mixture-8", "lost-8")
+"""Experiments of whose runs bounds were read off seeds 0 to 2."""
+
 MAP_KEYS = ("student.learning_rate", "fake_score.updates", "terms.gan.weight")
 
 
@@ -50,20 +56,21 @@ class Kept:
     @property
     def tuned_on(self) -> bool:
         """Whether bounds were read off it."""
-        return self.experiment == "mixture-8" and self.seed < 3
+        return self.experiment in TUNED and self.seed < 3
 
 
 def kind_of(config: dict[str, Any]) -> str:
     """What a run of experiments/healthy was made to be, by the setting in which it differs from a healthy one."""
-    top = config["student.levels"][1]
+    cut = config["student.levels"][1] < 0.9
     differs = {
         "teacher-bad": config["teacher.kind"] == "network",
         "gan-weight": bool(config.get("terms.gan.weight")),
         "few-updates": config["fake_score.updates"] == 1,
         "lagging": config["fake_score.learning_rate"] < 1e-3,
         "learning-rate": config["student.learning_rate"] > 1e-3,
-        "collapsed": top < 0.4,
-        "mode-lost": 0.4 < top < 0.9,
+        "collapsed": config["student.learning_rate"] < 1e-5,
+        "mode-lost": cut and config.get("law.components") == 8,
+        f"{CUT} {config['student.levels'][1]:g}": cut,
     }
     return next((kind for kind, so in differs.items() if so), "healthy")
 
