@@ -194,7 +194,8 @@ class Made:
         """Three pictures a row of one channel and side 4, and a slice of five, as of an image law."""
         rng = np.random.default_rng(0)
         self.pictures = {key: rng.integers(0, 256, (3, 16)) for key in ("one_step", "teacher", "student")}
-        packed_rows = {key: packed(rows, "u8") for key, rows in self.pictures.items()}
+        scaled = {"scale": 2 / 255, "offset": [-1.0]}
+        packed_rows = {key: packed(rows, "u8") | scaled for key, rows in self.pictures.items()}
         student = packed_rows.pop("student")
         pairs["pictures"] = {"rows": [0, 1, 2], "shape": [1, 4, 4], "range": [-1, 1], **packed_rows}
         run["pictures"] = {"student": student}

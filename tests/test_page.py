@@ -368,7 +368,9 @@ def test_a_file_without_networks_shows_its_rows(visit: Open, tmp_path: Path) -> 
 def test_pictures_show_rows_and_the_way_between_two_noises(visit: Open, tmp_path: Path) -> None:
     made = page_made.Made(n=40, dims=(2,), pictures=True)
     (path := tmp_path / "pictures.html").write_text(assemble.page(made.payload), encoding="utf-8")
-    rows = visit(path=path).page.evaluate(
+    tab = visit(path=path)
+    assert not tab.page.locator("#noise").is_visible()
+    rows = tab.page.evaluate(
         """() => [...document.querySelectorAll("#pictures .pictures")].map((row) => [...row.children].map((canvas) =>
           [...canvas.getContext("2d").getImageData(0, 0, 4, 4).data].filter((_, i) => i % 4 === 0)))"""
     )

@@ -46,7 +46,7 @@
     };
     complain(problems);
     document.querySelector("[data-skip]").addEventListener("click", (event) => {
-      page.jump("noise")(event);
+      page.jump(model.pictured ? "pictures" : "noise")(event);
       document.querySelector("#noise canvas")?.focus({ preventScroll: true });
     });
 

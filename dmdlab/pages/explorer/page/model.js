@@ -136,6 +136,8 @@
       axis,
       causes,
       opening,
+      /** Whether the file opens with a law of pictures, which are shown instead of the plane. */
+      pictured: Boolean(opening.pictures && payload.pairs[opening.pairs].pictures),
       living,
       nearest,
       along,

@@ -249,7 +249,7 @@
       const here = found();
       figure.say(
         `At noise ${words.place(...here.z)} the teacher leads to ${words.place(...here.teacher)}, the student to ${words.place(...here.student)}. ` +
-          `They are ${words.number(here.distance)} apart: at least as far as ${Math.round(here.percentile)} % of the ${apart.length} pairs.${inRegion()}${maps ? "" : " (The nearest pair of this file: no networks travel with this run.)"}`,
+          `They are ${words.number(here.distance)} apart: at least as far as ${Math.round(here.percentile)} % of the ${apart.length} pairs.${inRegion()}${maps ? "" : withoutMaps(run)}`,
       );
       for (const key of ["distance", "percentile"]) figure.readout.dataset[key] = String(here[key]);
       figure.readout.dataset.teacher = [...here.teacher].join(",");
@@ -260,6 +260,11 @@
         ["student", `${words.number(mean)} apart`],
         " on average.",
       );
+    }
+
+    function withoutMaps(run) {
+      const flat = model.payload.pairs[run.pairs].view ? " Distances are those in the two coordinates drawn." : "";
+      return ` (The nearest pair of this file: no networks travel with this run.${flat})`;
     }
 
     function inRegion() {

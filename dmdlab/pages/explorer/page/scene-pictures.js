@@ -16,9 +16,9 @@
     return canvas;
   }
 
-  /** A packed stack (m, c*h*w) as canvases. */
+  /** A packed stack (m, c*h*w) as canvases; its bytes are 0 ... 255 from black to white, whatever numbers they stand for. */
   function row(packed, shape) {
-    const { data } = dmdlab.numerics.decode(packed);
+    const data = dmdlab.numerics.bytesOf(packed.data);
     const size = shape[0] * shape[1] * shape[2];
     return Array.from({ length: data.length / size }, (_, i) =>
       picture(data.subarray(i * size, (i + 1) * size), shape),
@@ -40,9 +40,12 @@
   }
 
   function start(model, store) {
-    const run = model.runs.find((one) => one.pictures && model.payload.pairs[one.pairs].pictures);
+    const run = [model.opening, ...model.runs].find((one) => one.pictures && model.payload.pairs[one.pairs].pictures);
     document.querySelector("[data-pictures]").hidden = run === undefined;
     if (run === undefined) return;
+    const plane = document.getElementById("noise");
+    if (model.pictured) plane.before(document.querySelector("[data-pictures]"));
+    plane.hidden = model.pictured;
     const shared = model.payload.pairs[run.pairs].pictures;
     const { shape } = shared;
     const panels = [

@@ -9,17 +9,13 @@
     const found = [];
     const base = model.opening;
     found.push(whichNoise(model, draw));
-    const rotated = model.nearest(
-      { "student.init": "rotated" },
-      base,
-      model.runs.filter((run) => run.settings["law.dim"] === base.settings["law.dim"]),
-    );
-    if (String(rotated.settings["student.init"]) === "rotated" && rotated !== base)
+    const rotated = telling(model);
+    if (rotated !== null)
       found.push({
         text: "A student starts at its teacher behind a turned noise, and trains until its samples look right. Which pairing does it end with?",
         options: ["its teacher's", "the turned one that it started with", "none: training mixes all"],
         right: 1,
-        answer: `Against its teacher its pair cosine is ${number(rotated.metrics.pair_cosine?.value)} (0 is chance); a student that started at the teacher itself reads ${number(base.metrics.pair_cosine?.value)}. It keeps the start, and the loss cannot tell.`,
+        answer: `Against its teacher its pair cosine is ${number(rotated.metrics.pair_cosine?.value)} (0 is chance); a student that started at the teacher itself reads ${number(base.metrics.pair_cosine?.value)}. The other keeps its start, and the loss cannot tell the two apart.`,
         see: "cause",
       });
     const dims = model.along("law.dim", base);
@@ -52,6 +48,24 @@
     return found;
   }
 
+  /** Whether these runs show that a start is kept: the teacher's mostly, while the turned one does not come back to it. */
+  function tells(base, rotated) {
+    const [a, b] = [base, rotated].map((run) => run.metrics.pair_cosine?.value ?? NaN);
+    return a > 0.5 && Math.abs(b) < a / 2;
+  }
+
+  /** The run behind a rotated noise that tells it, beside the opening one; null where there is none. */
+  function telling(model) {
+    const base = model.opening;
+    const rotated = model.nearest(
+      { "student.init": "rotated" },
+      base,
+      model.runs.filter((run) => run.settings["law.dim"] === base.settings["law.dim"]),
+    );
+    const other = String(rotated.settings["student.init"]) === "rotated" && rotated !== base;
+    return other && tells(base, rotated) ? rotated : null;
+  }
+
   function whichNoise(model, draw) {
     const run = model.living[0] ?? model.opening;
     const points = model.points(run);
@@ -75,7 +89,7 @@
       rows,
       run,
       answer: `From ${"ABC"[right]}. The teacher sends the same noise to the blue place. Colours show where every sample came from.`,
-      see: "noise",
+      see: model.pictured ? "pictures" : "noise",
     };
   }
 
@@ -208,5 +222,5 @@
     });
   }
 
-  page.predict = { start, questions };
+  page.predict = { start, questions, telling, tells };
 })((globalThis.dmdlab ??= {}));

@@ -86,6 +86,7 @@
       format: (v) => (v >= 1000 ? `${v / 1000}k` : String(v)),
     });
     const cursor = () => {
+      if (moments().length === 0) return until()[1];
       const [a, b] = [moments()[moment()] ?? 0, moments()[Math.min(last(), moment() + 1)] ?? 0];
       return a + part * (b - a);
     };
@@ -150,6 +151,15 @@
     let known = { key: "", values: null };
     function live() {
       const key = `${run().id} ${moment()} ${part.toFixed(3)}`;
+      if (moments().length === 0) {
+        // nothing runs here, and two coordinates of many would tell something else: the record's own numbers
+        const value = (name) => run().metrics[name]?.value ?? null;
+        return {
+          pair_cosine: value("pair_cosine"),
+          variance_ratio: value("variance_ratio"),
+          angle: value("remap_angle"),
+        };
+      }
       if (known.key !== key) {
         const values = alike(model.points(run()).teacher, here());
         known = { key, values: { ...values, angle: model.angle(run(), values.pair_cosine)?.angle ?? null } };
@@ -239,7 +249,8 @@
     function tell() {
       const at = moments()[moment()];
       if (at === undefined) {
-        figure.say(run().why_no_network ?? "No moments of training travel with this run.");
+        const why = run().why_no_network ?? "no moments of its training travel in this file";
+        figure.say(`Nothing to scrub here: ${why}. Shown is the end: pair cosine ${words.number(live().pair_cosine)}.`);
         return;
       }
       const { pair_cosine, variance_ratio, angle: turn } = live();
@@ -268,6 +279,7 @@
 
     store.follow(["run"], () => {
       scrub.input.max = String(last());
+      for (const node of figure.node.querySelectorAll(".controls > *")) node.hidden = last() === 0;
       outputs.clear();
       story();
     });

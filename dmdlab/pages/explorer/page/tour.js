@@ -3,6 +3,23 @@
 (function (dmdlab) {
   const page = (dmdlab.page ??= {});
 
+  const PLANE = [
+    {
+      at: "noise",
+      say: "Here is one noise with its two destinations: the teacher's, along the blue path, and the student's, at once.",
+      set: { grid: false },
+    },
+    {
+      at: "noise",
+      say: "The whole plane as a grid: where the two pictures differ, the student has paired anew.",
+      set: { grid: true },
+    },
+  ];
+  const PICTURES = [
+    { at: "pictures", say: "Every column is one noise: the first guess, the teacher, the student." },
+    { at: "pictures", say: "On the way from one noise to another, does the student change what the teacher changes?" },
+  ];
+
   /** Steps {at, say, set}; those whose scene has nothing to show are left out. */
   function steps(model) {
     const [fewest, many] = [model.dims()[0], model.dims().at(-1)];
@@ -12,16 +29,7 @@
         say: "Every dot is one draw of noise, coloured by where it lies; scroll, and two machines turn it into samples.",
       },
       { at: "predict", say: "First vote: which noise made the marked sample?", set: { question: 1 } },
-      {
-        at: "noise",
-        say: "Here is one noise with its two destinations: the teacher's, along the blue path, and the student's, at once.",
-        set: { grid: false },
-      },
-      {
-        at: "noise",
-        say: "The whole plane as a grid: where the two pictures differ, the student has paired anew.",
-        set: { grid: true },
-      },
+      ...(model.pictured ? PICTURES : PLANE),
       {
         at: "training",
         say: "The student begins as a blob and is pushed apart; press Play and watch the colours, which the loss never sees.",
@@ -32,7 +40,7 @@
         say: "What pushes is the difference of two fields, and it is blind to which noise a sample came from.",
         set: { when: 1 },
       },
-      model.causes.some((axis) => axis.key === "student.init")
+      model.causes.some((axis) => axis.key === "student.init") && page.predict.telling(model) !== null
         ? {
             at: "cause",
             say: "Started behind a turned noise, the same training ends with another pairing: the start decides, not the loss.",
