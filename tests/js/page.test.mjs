@@ -195,6 +195,12 @@ test("numbers in words, in sentences", () => {
   assert.ok(numerics.open);
 });
 
+test("the question on a turned start is asked of runs that answer it", () => {
+  const run = (value) => ({ metrics: { pair_cosine: { value } } });
+  const asked = (a, b) => page.predict.tells(run(a), run(b));
+  assert.deepEqual([asked(0.9, 0.1), asked(0.9, 0.7), asked(0.2, 0.0), asked(null, 0.1)], [true, false, false, false]);
+});
+
 test("the quick measures of a frame are those of the numerics", () => {
   const random = numerics.generator(3);
   const [P, G] = [random.normals(80), random.normals(80).map((value, i) => 0.5 * value + (i % 2))];
