@@ -29,7 +29,7 @@ from dmdlab.records.catalogue import scan
 
 ROOT = Path(__file__).parents[1]
 RESULT, PAGE = ROOT / "benchmarks/results/scale.json", ROOT / "docs/scale.md"
-GROUP = 50
+GROUP = 10
 BEGIN, END = "<!-- scale: made by python -m benchmarks.scale report -->", "<!-- end -->"
 
 
@@ -52,14 +52,12 @@ def simulate(out: Path, number: int, workers: int) -> dict[str, Any]:
     def worker(own: int) -> Iterator[tuple[int, Event]]:
         return to_the_end(NoOp(store, cpu), groups, Draining(workers, draws=random.Random(own)), wait=False)
 
-    spent = timer()
+    workers, spent = min(workers, len(groups)), timer()
     crowd = deque(worker(own) for own in range(workers))
-    most = 0
     while crowd:
         one = crowd.popleft()
         if next(one, None) is not None:
             crowd.append(one)
-            most = max(most, len(crowd))
     row = {"runs": number, "workers": workers, "ensembles": len(groups), **spent("sweep")}
     spent = timer()
     missing = store.missing(wanted)

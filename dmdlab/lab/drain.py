@@ -31,7 +31,8 @@ class Draining:
             done = work.store.standing_ids() - self.poor
             for index in [i for i, group in left.items() if done.issuperset(group.ids)]:
                 yield index, Elsewhere(left.pop(index).members, ())
-            free = set(leases.free([own for group in left.values() for own in group.ids if own not in done]))
+            wanted = [own for group in left.values() for own in group.ids if own not in done]
+            free = set(leases.unclaimed(wanted)) or set(leases.free(wanted))
             open_ = [i for i, group in left.items() if not free.isdisjoint(group.ids)]
             if not open_:
                 for index, group in left.items():

@@ -84,6 +84,11 @@ class Leases:
         found = self._look()
         return [run for run in runs if self._free(run, found) is not None]
 
+    def unclaimed(self, runs: Sequence[str]) -> list[str]:
+        """Those of these runs that nobody has claimed, dead or alive: one look, and no file is read."""
+        claims = self._look().claims
+        return [run for run in runs if run not in claims]
+
     def at_work(self) -> list[tuple[str, Path]]:
         """Whoever is at something, as (who, the lease's file): all whose end is not known."""
         found = self._look()
