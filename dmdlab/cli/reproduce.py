@@ -31,7 +31,7 @@ What = Annotated[
     ),
 ]
 Scale = Annotated[
-    str, typer.Option(help="quick: within 40 minutes on two CPU cores; paper: the paper's own settings, for a GPU.")
+    str, typer.Option(help="quick: for two CPU cores, --dry-run says how long; paper: the paper's settings, for a GPU.")
 ]
 Data = Annotated[
     Path | None, typer.Option(help="Pictures, an IDX file as MNIST's; default scikit-learn's digits, else a manifold.")

@@ -27,7 +27,7 @@ MEASURES = ("delta_e", "delta_e_ceiling", "pair_cosine", "remap_angle", "local_c
 
 DIFFERENCES = (
     "- **Size.** Pictures are averaged to the side of the law above, networks are small, and students move for "
-    "hundreds of updates at a large rate, not thousands at a small one. How far a student moves from its start decides "
+    "fewer updates at a much larger rate. How far a student moves from its start decides "
     "how much it loses ([answers](answers.md)), so neither number is *the* delta_e of a data set.",
     "- **Ages.** Ours are the same fractions of a shorter training, an eighth to the whole. A snapshot of a cosine "
     "schedule is not a teacher of that length.",
