@@ -85,7 +85,7 @@ def _gan(kept: Kept) -> Evidence:
     own = starting(plain)
     judged: Judged = {"without a GAN": {r: copies(own[0], r) for r in RULERS} if own else _not_run()}
     numbers = []
-    if own and starting(found):
+    if own and starting(found) and starting(found)[0].law == own[0].law:
         with_one, without = starting(found)[0].records, own[0].records
         numbers = [(f"{key} with a GAN less without", paired(with_one, without, _of(key))) for key in RULERS]
     return Evidence([*plain, *found], judged, numbers)
