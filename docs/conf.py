@@ -20,7 +20,6 @@ default_role = "py:obj"
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_typehints_format = "fully-qualified"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_use_ivar = True
@@ -28,7 +27,7 @@ python_maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = f"dmdlab {release}"
-html_static_path: list[str] = []
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 pygments_style, pygments_dark_style = "friendly", "github-dark"
@@ -67,6 +66,16 @@ def literal(app: object, what: str, name: str, obj: object, options: object, lin
     lines[:] = found
 
 
+def short(
+    app: object, what: str, name: str, obj: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A signature that is no Python, as one with a default <factory>, is shown as it stands: with the short names."""
+    if signature is None or "<" not in signature:
+        return signature, returns
+    return re.sub(r"~(?:\w+\.)*(\w+)", r"\1", signature), returns
+
+
 def setup(app: object) -> None:
     """Before napoleon, whose own listener has the priority 500."""
     app.connect("autodoc-process-docstring", literal, priority=400)  # type: ignore[attr-defined]
+    app.connect("autodoc-process-signature", short)  # type: ignore[attr-defined]
