@@ -33,6 +33,8 @@ DIFFERENCES = (
     "schedule is not a teacher of that length.",
     "- **K = 8.** Eight Heun steps do not reach the law of the chessboard, moons and ring; students, which learn from "
     "scores, do better than the outputs they are compared with. What Phi_32 changes stands beside the claims.",
+    "- **The chessboard's teacher** is the exact denoiser where the paper's is a network: networks that train in seconds "
+    "do not resolve the squares (a first run with them, thrown away, gave the same verdicts).",
     "- **The ruler.** The ceiling of delta_e falls with dimension, so the same loss of pairing reads as re-pairing in "
     "four dimensions and as a copy in many. The calibrated angle means the same in all.",
 )
