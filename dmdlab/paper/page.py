@@ -33,8 +33,8 @@ DIFFERENCES = (
     "schedule is not a teacher of that length.",
     "- **K = 8.** Eight Heun steps do not reach the law of the chessboard, moons and ring; students, which learn from "
     "scores, do better than the outputs they are compared with. What Phi_32 changes stands beside the claims.",
-    "- **The chessboard's teacher** is the exact denoiser where the paper's is a network: networks that train in seconds "
-    "do not resolve the squares (a first run with them, thrown away, gave the same verdicts).",
+    "- **The chessboard's teacher** is the exact denoiser where the paper's is a network: networks that train in "
+    "seconds do not resolve the squares (a first run with them, thrown away, gave the same verdicts).",
     "- **The ruler.** The ceiling of delta_e falls with dimension, so the same loss of pairing reads as re-pairing in "
     "four dimensions and as a copy in many. The calibrated angle means the same in all.",
 )
@@ -139,7 +139,8 @@ def _named(cell: Cell) -> str:
     first = cell.records[0].config
     told = ", told the class" if first.get("teacher.condition") else ""
     gan = ", with a GAN" if first.get("terms.gan.weight") else ""
-    return f"{cell.law}{told}, teacher of {age(cell)} iterations{gan}"
+    teacher = "exact teacher" if first.get("teacher.kind") == "exact" else f"teacher of {age(cell)} iterations"
+    return f"{cell.law}{told}, {teacher}{gan}"
 
 
 def every_cell(kept: Kept) -> list[Cell]:
