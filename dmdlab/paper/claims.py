@@ -1,7 +1,7 @@
 """The paper's seven claims, each as cells of our runs and a verdict by each ruler.
 
-What a verdict is read from was fixed before the runs (`dmdlab.paper.verdicts`). A claim whose experiments are not there
-is "not run"; nothing here knows a result.
+What a verdict is read from was fixed before the runs (`dmdlab.paper.verdicts`), but for the seventh claim's second
+reading. A claim whose experiments are not there is "not run"; nothing here knows a result.
 """
 
 from collections.abc import Callable, Sequence
