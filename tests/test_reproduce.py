@@ -22,7 +22,7 @@ from dmdlab.pairing import Interval
 from dmdlab.paper.catalogue import CLAIMED, FIGURES, SCALES, TARGETS, experiment_file, experiments_of, targets
 from dmdlab.paper.claims import CLAIMS
 from dmdlab.paper.kept import SECTION, Kept, kept_text, read_kept
-from dmdlab.paper.page import PAPER, numbers_table, page
+from dmdlab.paper.page import PAPER, numbers_table, page, table
 from dmdlab.paper.verdicts import RULERS, beyond, copies, less_copied, together, turned
 from dmdlab.records.cells import cells
 from dmdlab.records.record import Record
@@ -219,6 +219,16 @@ def test_the_page_comes_out_of_the_kept_summaries_to_the_byte() -> None:
     assert page(kept, "../figures/reproduce") == written
     assert f"| {PAPER['chessboard'][0]} |" in written
     assert not re.search(r"(?<![\w.])/(?:work|home|root|tmp|Users)/", written)
+
+
+def test_every_table_of_the_page_has_a_head_for_each_column() -> None:
+    columns = 0
+    for line in (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8").splitlines():
+        own = line.count("|") if line.startswith("|") else 0
+        assert not columns or own in (0, columns), line
+        columns = own
+    with pytest.raises(ValueError, match="shorter"):
+        table(["a", "b"], [["1"]])
 
 
 def test_the_page_without_runs_says_so_and_invents_nothing() -> None:
