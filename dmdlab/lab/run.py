@@ -127,8 +127,8 @@ def run_group(
     seeds = [e.seed for e in group.members]
     own_later = partial(later_noises, distillation.student, seeds, law.dim)
     later = own_later(first.measure.samples)
-    measured = (pairs[name][place] for name in ("noise", "teacher", "reference"))
-    curves = Curves(distillation, seeds, *measured, own_label, later)
+    noise, teacher, reference = (pairs[name][place] for name in ("noise", "teacher", "reference"))
+    curves = Curves(distillation, seeds, noise, teacher, reference, own_label, later)
     moments = Moments(kept_iterations(first, curve_iterations(first)))
     yield from _distil(group, distillation, curves, moments, store, device)
     student, failed_at = distillation.student, distillation.failed_at.tolist()
