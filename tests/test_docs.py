@@ -88,7 +88,9 @@ def checked(words: list[str], files: dict[str, str], folder: Path) -> None:
     name, values = told(words)
     if name in TAKE_SETTINGS:
         path, overrides = None, list(values.get("words") or [])
-        if overrides and "=" not in overrides[0]:
+        if overrides and overrides[0].isupper():  # FILE: whatever file it is
+            overrides.pop(0)
+        elif overrides and "=" not in overrides[0]:
             path = ROOT / overrides.pop(0)
             if path.name in files:
                 path = folder / path.name
