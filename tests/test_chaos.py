@@ -127,7 +127,7 @@ def test_a_disk_that_is_really_full_and_then_larger(tmp_path: Path, straight: li
     if not mounted(disk, "16k"):
         pytest.skip("a small disk can be mounted by root only")
     try:
-        with counted("small disk", "a tmpfs too small for a run") as counts:
+        with counted("small disk", "a tmpfs too small for a run, larger each time") as counts:
             for size in range(8, 200, 16):
                 assert os.system(f"mount -o remount,size={size}k '{disk}'") == 0
                 if child(lambda: work(disk / "out"), says) == FINISHED:

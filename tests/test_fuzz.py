@@ -139,12 +139,14 @@ def dangers(name: str, source: str) -> list[str]:
     return found
 
 
+BETWEEN_PROCESSES = {"lab/on_ray.py: imports pickle"}
+"""What Ray itself carries from one process of a sweep to another; no file is read by it."""
+
+
 def test_nothing_that_is_read_can_run_code() -> None:
     root = Path(dmdlab.__file__).parent
-    found = [
-        line for path in sorted(root.rglob("*.py")) for line in dangers(str(path.relative_to(root)), path.read_text())
-    ]
-    assert found == []
+    sources = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in root.rglob("*.py")}
+    assert {danger for name, source in sources.items() for danger in dangers(name, source)} <= BETWEEN_PROCESSES
 
 
 @pytest.mark.parametrize(
