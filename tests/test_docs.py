@@ -1,11 +1,14 @@
 """The code in README and docs: Python runs, commands are commands, experiment files are experiments; links lead on."""
 
 import contextlib
+import csv
 import importlib.util
 import io
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
 from types import ModuleType
 from typing import Any
 
@@ -154,6 +157,19 @@ def test_an_experiment_file_of_a_page_is_one(block: Block, tmp_path: Path) -> No
     path = tmp_path / "page.toml"
     path.write_text(block.text)
     assert first_of(load(path)).experiments()
+
+
+def test_the_tutorials_table_is_that_of_its_kept_numbers() -> None:
+    with (ROOT / "docs" / "tutorials" / "prior.csv").open(newline="") as file:
+        runs = list(csv.DictReader(file))
+    rows = re.findall(r"^\| (\d+ \| (?:teacher|rotated) \|.*) \|$", read("docs/tutorials/researcher.md"), re.M)
+    assert len(rows) == 4
+    for row in rows:
+        level, init, delta_e, _, pair_cosine, *_ = row.split(" | ")
+        own = [r for r in runs if float(r["noise.sigma_max"]) == float(level) and r["student.init"] == init]
+        assert len(own) == 4
+        for told, key in ((delta_e, "delta_e"), (pair_cosine, "pair_cosine")):
+            assert float(told.split()[0]) == pytest.approx(mean(float(r[key]) for r in own), rel=0.01, abs=0.006)
 
 
 def test_the_readme_is_short() -> None:
