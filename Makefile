@@ -49,7 +49,7 @@ clean:
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache
 
 $(EXTRAS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray,tables,lessons,docs,browser,digits]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray,tables,lessons,docs,dist,browser,digits]'
 	touch $@
 
 $(STAMP): pyproject.toml constraints.txt
