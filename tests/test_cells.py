@@ -158,3 +158,15 @@ def test_a_term_that_some_runs_lack_is_told_by_its_weight_alone() -> None:
     assert varying(records) == ["terms.gan.weight"]
     other = made(**gan | {"terms__gan__levels": [0.0, 0.5]})
     assert varying([*records, other]) == ["terms.gan.weight", "terms.gan.levels"]
+
+
+def test_a_paired_difference_is_named_by_what_else_varies() -> None:
+    rates = (1e-4, 1e-3)
+    records = [
+        made(init=init, seed=seed, student__learning_rate=rate)
+        for init in ("teacher", "rotated")
+        for rate in rates
+        for seed in (0, 1)
+    ]
+    named = [name for name, _ in paired(records, "student.init", "teacher", "rotated", "pair_cosine")]
+    assert named == [f"mixture d=8, {told('student.learning_rate', rate)}" for rate in rates]

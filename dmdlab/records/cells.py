@@ -201,15 +201,17 @@ def short(value: object) -> str:
 def paired(records: Sequence[Record], key: str, a: object, b: object, metric: str) -> list[tuple[str, Interval]]:
     """The mean difference of `metric` between runs with `key` = a and with `key` = b, paired over seeds.
 
-    One entry (law and dimension, interval) for each setting that both have finished; runs are paired when they differ
-    in nothing but `key`. A seed that either side lacks, or has unresolved, counts as missing.
+    One entry (its name, interval) for each setting that both have finished: law, dimension, and what else varies; runs
+    are paired when they differ in nothing but `key`. A seed that either side lacks, or has unresolved, counts as missing.
     """
     sides: dict[tuple[str, str], dict[object, dict[int, float]]] = {}
     besides = {key, "seed"} | ({"teacher.snapshot"} if key == "teacher.iterations" else set())  # the end moves with it
+    others = [k for k in varying(records) if k not in besides | set(STARTS)]
     for r in records:
         rest = {k: v for k, v in r.settings.items() if k not in besides}
+        name = ", ".join([f"{rest['law.name']} d={rest['law.dim']}", *(told(k, setting(r, k)) for k in others)])
         value = r.row.get(metric)
-        side = sides.setdefault((f"{rest['law.name']} d={rest['law.dim']}", repr(rest)), {})
+        side = sides.setdefault((name, repr(rest)), {})
         side.setdefault(r.config[key], {})[r.config["seed"]] = np.nan if value is None else float(value)
     found = []
     for (name, _), side in sides.items():
