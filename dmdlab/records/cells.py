@@ -202,11 +202,12 @@ def paired(records: Sequence[Record], key: str, a: object, b: object, metric: st
     """The mean difference of `metric` between runs with `key` = a and with `key` = b, paired over seeds.
 
     One entry (its name, interval) for each setting that both have finished: law, dimension, and what else varies; runs
-    are paired when they differ in nothing but `key`. A seed that either side lacks, or has unresolved, counts as missing.
+    are paired when they differ in nothing but `key`. A seed that either side lacks, or has unresolved, counts as
+    missing.
     """
     sides: dict[tuple[str, str], dict[object, dict[int, float]]] = {}
     besides = {key, "seed"} | ({"teacher.snapshot"} if key == "teacher.iterations" else set())  # the end moves with it
-    others = [k for k in varying(records) if k not in besides | set(STARTS)]
+    others = [k for k in varying(records) if k not in besides | {"law.name", "law.dim"}]
     for r in records:
         rest = {k: v for k, v in r.settings.items() if k not in besides}
         name = ", ".join([f"{rest['law.name']} d={rest['law.dim']}", *(told(k, setting(r, k)) for k in others)])
