@@ -1,0 +1,249 @@
+"""What a curve resembles: the bounds, the rules, files that cannot be read, and the page of healthy and sick runs."""
+
+import csv
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import made, write_run
+from small import do
+
+from dmdlab.config import InputError, flatten
+from dmdlab.diagnosis import BOUNDS, COLUMNS, VERDICTS, Curve, curve_of, diagnose, evidence, judge, of_record, read_csv
+from dmdlab.experiments import load
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "figures"))
+
+import healthy  # noqa: E402
+import healthy_figure  # noqa: E402
+import healthy_kept  # noqa: E402
+
+RUNS, MAP, ABOUT = healthy.stored()
+GOOD = {"score_excess": -0.02, "variance_ratio": 1.0, "fidelity": 1.05, "coverage": 0.93, "lost": 0.0}
+GOOD |= {"student_step": 0.05, "updates_ratio": 5.0}
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_the_page_comes_out_of_the_kept_curves_to_the_byte() -> None:
+    text = healthy.PAGE.read_text(encoding="utf-8")
+    assert healthy.page(text, RUNS, MAP, ABOUT) == text
+
+
+def test_kept_curves_hold_every_kind_and_every_experiment() -> None:
+    assert {run.kind for run in RUNS if not run.kind.startswith(healthy_kept.CUT)} == set(healthy_kept.KINDS)
+    assert {run.experiment for run in RUNS} == set(ABOUT) - {healthy.MAP} <= set(healthy.EXPERIMENTS)
+    assert {run.seed for run in RUNS if run.tuned_on} == {0, 1, 2}
+    assert set(healthy_kept.KINDS) < set(VERDICTS)
+
+
+def test_each_run_that_bounds_were_read_off_is_named_and_most_others_are() -> None:
+    """How many is in the page; here that the share does not fall unseen."""
+    known = [run for run in RUNS if run.kind in healthy_kept.KINDS]
+    right = [(run.tuned_on, diagnose(run.curve).verdict == run.kind) for run in known]
+    assert np.mean([so for tuned, so in right if tuned]) >= 0.9
+    assert np.mean([so for tuned, so in right if not tuned]) >= 0.75
+
+
+def test_no_held_out_run_that_is_sick_is_called_healthy() -> None:
+    sick = [run for run in RUNS if run.kind in set(healthy_kept.KINDS) - {"healthy"}]
+    wrong = [run.curve.source for run in sick if diagnose(run.curve).verdict == "healthy"]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("score_excess", "lagging"),
+        ("score_excess", "few-updates"),
+        ("student_step", "learning-rate"),
+        ("gan_share", "gan-weight"),
+        ("teacher_excess_risk", "teacher-bad"),
+    ],
+)
+def test_a_bound_lies_between_the_runs_that_it_parts(key: str, kind: str) -> None:
+    tuned = [(run.kind, evidence(run.curve)) for run in RUNS if run.tuned_on]
+    well = [at[key] for made, at in tuned if made == "healthy" and key in at]
+    sick = [at[key] for made, at in tuned if made == kind]
+    assert max(well, default=0.0) < BOUNDS[key].value < min(sick)
+
+
+@pytest.mark.parametrize(
+    ("changed", "verdict", "said"),
+    [
+        ({}, "healthy", "coverage 0.93"),
+        ({"teacher_excess_risk": 0.5, "score_excess": 3.0}, "teacher-bad", "adds 0.5"),
+        ({"teacher_transport_ratio": 2.0}, "teacher-bad", "2 times as much"),
+        (
+            {"teacher_transport_ratio": 6.9, "teacher_excess_risk": 0.0, "fidelity": 4.0},
+            "unknown",
+            "raise teacher.steps",
+        ),
+        (
+            {"teacher_transport_ratio": 6.9, "teacher_excess_risk": 0.0, "score_excess": 3.0},
+            "lagging",
+            "excess risk is 3",
+        ),
+        ({"teacher_transport_ratio": 2.0, "teacher_excess_risk": 0.0}, "unknown", "raise teacher.steps"),
+        ({"teacher_transport_ratio": 2.0, "teacher_excess_risk": 0.0, "lost": 1.0}, "collapsed", "1 of the law"),
+        ({"gan_share": 30.0, "fidelity": 3.0}, "gan-weight", "30 times as long"),
+        ({"gan_share": 30.0}, "healthy", "fidelity 1.05"),
+        ({"student_step": 0.5, "coverage": 0.2}, "learning-rate", "by up to 0.5"),
+        ({"student_step": 0.5}, "healthy", "fidelity 1.05"),
+        ({"score_excess": 3.0, "variance_ratio": 0.001, "lost": 1.0}, "lagging", "excess risk is 3"),
+        ({"score_excess": 3.0, "updates_ratio": 1.0}, "few-updates", "has 1 updates"),
+        ({"variance_ratio": 0.05}, "collapsed", "0.05 of the teacher's variance"),
+        ({"lost": 0.95, "coverage": 0.04}, "collapsed", "0.95 of the law"),
+        ({"lost": 0.25, "coverage": 0.7, "fidelity": 2.0}, "mode-lost", "0.25 of the law"),
+        ({"lost": 0.25, "coverage": 0.3, "fidelity": 2.0}, "unfinished", "coverage 0.3"),
+        ({"variance_ratio": 1.6}, "unfinished", "variance_ratio 1.6"),
+    ],
+)
+def test_one_thing_wrong_is_named(changed: dict[str, float], verdict: str, said: str) -> None:
+    found = judge(GOOD | changed)
+    assert found.verdict == verdict
+    assert said in " ".join(found.in_words())
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    found = judge({})
+    assert found.verdict == "unknown"
+    assert "score_excess, fidelity, coverage, variance_ratio would tell" in found.reasons[0]
+    assert {"score_excess", "student_updates", "lost"} <= set(found.lacking)
+    behind = judge({"score_excess": 2.0})
+    assert behind.verdict == "unknown"
+    assert "student_step and student_updates would tell" in " ".join(behind.reasons)
+    assert "was not measured" in " ".join(judge({"fidelity": 1.0, "coverage": 0.95}).reasons)
+
+
+def test_evidence_is_of_the_late_half_and_of_the_largest_step() -> None:
+    iteration = np.arange(1.0, 11.0)
+    gan = np.where(iteration > 5, 3.0, 99.0)
+    table = {
+        "iteration": iteration,
+        "score_excess": np.where(iteration < 5, 50.0, 0.1),
+        "student_updates": iteration / 2,
+    }
+    table |= {"gan_gradient_norm": gan, "dmd_gradient_norm": np.full(10, 2.0)}
+    table |= {"student_step": np.where(iteration == 2, 0.4, 0.1), "lost": np.full(10, math.nan)}
+    found = evidence(Curve("here", table))
+    assert found == {"score_excess": 0.1, "student_step": 0.4, "updates_ratio": 2.0, "gan_share": 1.5}
+
+
+# --- files
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_of_other_names_is_read_by_a_mapping(tmp_path: Path) -> None:
+    kept = next(run for run in RUNS if run.kind == "lagging" and not run.tuned_on)
+    names = list(kept.curve.columns)
+    rows = np.stack([kept.curve.columns[name] for name in names], axis=1)
+    with (tmp_path / "log.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([f"my_{name}" for name in names])
+        writer.writerows([["" if math.isnan(x) else x for x in row] for row in rows.tolist()])
+    mapping = {name: f"my_{name}" for name in names if name in COLUMNS}
+    found = diagnose(read_csv(tmp_path / "log.csv", mapping))
+    assert found == diagnose(kept.curve)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty; expected a header"),
+        ("iteration,dm_loss\n", "no rows below its header"),
+        ("step,loss\n1,2\n", "no column 'iteration' among step, loss; say which one"),
+        ("iteration,loss\n1,2\n", r"none of its columns \(iteration, loss\) is known; expected some of dm_loss"),
+        ("iteration,dm_loss\n1,2\n1,3\n", r"does not rise \(1, then 1 in row 2\); sort the rows"),
+        ("iteration,dm_loss\n2,2\n1,3\n", r"does not rise \(2, then 1 in row 2\)"),
+        ("iteration,dm_loss\n1,2\nnan,3\n", "'iteration' holds values that are no finite numbers"),
+        ("iteration,dm_loss\n1,nan\n2,\n", "no finite number in any known column"),
+        ("iteration,dm_loss\n1,much\n", "'much' in column 'dm_loss', row 1 below the header, is no number"),
+    ],
+)
+def test_a_file_that_is_no_curve_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        read_csv(written(tmp_path / "log.csv", text))
+
+
+def test_a_training_that_broke_is_said_to_have(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv", "iteration,dm_loss,fidelity\n1,2,3\n10,nan,\n20,nan,\n")
+    found = diagnose(read_csv(log))
+    assert found.verdict == "learning-rate"
+    assert found.reasons == ("from iteration 10 on its numbers are not finite, or ran away.",)
+
+
+def test_folders_that_hold_no_curve_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        curve_of(tmp_path / "none.csv")
+    with pytest.raises(InputError, match=r"no summary\.json; expected the folder of a finished run"):
+        curve_of(tmp_path)
+    run = write_run(tmp_path, made())
+    (run / "curve.csv").unlink()
+    with pytest.raises(InputError, match=r"curve\.csv: not there, though a finished run needs it"):
+        curve_of(run)
+    written(run / "curve.csv", "iteration,dm_loss\n")
+    with pytest.raises(InputError, match=r"its curve\.csv has no rows"):
+        curve_of(run)
+
+
+def test_the_command_reads_runs_and_files(dmdlab: Command, tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv", "step,dm_loss,score_excess\n1,0.1,0.1\n10,0.3,2\n20,0.3,2.5\n")
+    code, out, _ = dmdlab("diagnose", log, "--columns", "iteration=step")
+    assert code == 0
+    assert out.startswith("- It cannot be told: the fake score's excess risk is 2.25; healthy runs stay below 0.2.")
+    code, out, _ = dmdlab("diagnose", log, "--columns", "iteration=step", "--json")
+    assert '"verdict": "unknown"' in out
+    run = write_run(tmp_path / "s", made())
+    assert dmdlab("diagnose", run)[0] == 0
+    for words, said in (
+        ((log,), "say which one it is with --columns iteration=NAME"),
+        ((log, "--columns", "step"), "expected KNOWN=NAME"),
+        ((log, "--columns", "iteration=steps"), "did you mean 'step'?"),
+        ((log, "--columns", "iterations=step"), "did you mean 'iteration'?"),
+        ((run, "--columns", "iteration=step"), "leave out --columns"),
+        ((tmp_path / "s",), "a folder of runs; name one of those"),
+    ):
+        code, out, err = dmdlab("diagnose", *words)
+        assert (code, out) == (2, "")
+        assert said in " ".join(err.split())
+
+
+# --- figures
+
+
+def test_figures_show_every_kind_and_every_cell() -> None:
+    some = ("healthy", "gan-weight")  # all eight take seconds
+    figure = healthy_figure.curves_figure([run for run in RUNS if run.tuned_on and run.kind in some]).figure
+    assert len(figure.axes) == len(some) * len(healthy_figure.ROWS)
+    drawn = healthy_figure.map_figure(MAP).figure
+    texts = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    cells = {tuple(row[key] for key in healthy_kept.MAP_KEYS) for row in MAP}
+    assert len(texts) == len(cells) == len(MAP) // 3
+
+
+def test_a_run_shown_says_so_where_its_curve_is_not_healthy(dmdlab: Command, tmp_path: Path) -> None:
+    folder = write_run(tmp_path, made())
+    said = "Its curve resembles a fake score that lags behind its student"
+    assert said not in dmdlab("runs", "show", tmp_path, folder.name)[1]
+    written(folder / "curve.csv", "iteration,score_excess,student_step,student_updates\n1,3,0.1,0\n10,3,0.1,2\n")
+    assert said in dmdlab("runs", "show", tmp_path, folder.name)[1]
+
+
+@pytest.mark.slow
+def test_sick_runs_made_anew_at_another_seed_are_named(tmp_path: Path) -> None:
+    """All eight kinds of the training law; no bound has seen this seed."""
+    files = [ROOT / "experiments" / "healthy" / f"{name}.toml" for name in healthy_kept.TUNED]
+    wanted = [e for file in files for e in load(file, None, ["seed=[7]"]).experiments()]
+    wanted = [e for e in wanted if healthy_kept.kind_of(flatten(e)) in healthy_kept.KINDS]
+    found = [(healthy_kept.kind_of(r.config), diagnose(of_record(r)).verdict) for r in do(wanted, tmp_path)]
+    assert {kind for kind, _ in found} == set(healthy_kept.KINDS)
+    assert [pair for pair in found if pair[0] != pair[1]] == []
