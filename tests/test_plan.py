@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import get_args
@@ -303,6 +304,9 @@ def test_plan_shows_a_table_and_trains_nothing(tmp_path: Path, monkeypatch: pyte
     assert "16 runs in 2 ensembles of up to 8, 2 workers" in result.stdout
     assert "(8.0 GiB as stated, 2 workers)" in result.stdout
     assert "TFLOP" in result.stdout
+    assert re.search(
+        r"8 students of .* while it distils: teachers, students and fake scores, their grad", result.stdout
+    )
     assert "not the measures" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -312,7 +316,7 @@ def test_plan_gives_json_to_programs() -> None:
     assert found["workers"] == 2
     assert [(row["dim"], row["members"]) for row in found["ensembles"]] == [(3, 8), (2, 8)]
     assert found["seconds"] == pytest.approx(max(row["seconds"] for row in found["ensembles"]))
-    assert all(row["flops"] > 0 and row["bytes"] > 0 for row in found["ensembles"])
+    assert all(row["flops"] > 0 and row["bytes"] > max(row["peaks"].values()) > 0 for row in found["ensembles"])
 
 
 def test_plan_wants_an_experiment() -> None:

@@ -68,7 +68,7 @@ def plan(
 
 
 def _row(part: "Part", seconds: float) -> dict[str, object]:
-    from dmdlab.lab.plan import network_name
+    from dmdlab.lab.plan import network_name, peaks
     from dmdlab.networks import network_settings
 
     e = part.group.shared
@@ -79,6 +79,7 @@ def _row(part: "Part", seconds: float) -> dict[str, object]:
         **network_settings(e.network).model_dump(mode="json"),
         "members": len(part.group),
         "bytes": part.bytes,
+        "peaks": peaks(part.group),
         "flops": part.flops,
         "seconds": seconds,
     }
@@ -88,6 +89,7 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
     """The table, its sum, what to know of it, and the decisions."""
     from dmdlab.device.environment import hardware
     from dmdlab.device.limits import size_text
+    from dmdlab.lab.plan import peak_in_words
     from dmdlab.pairing.words import number
 
     keys = ("law", "dim", "network", "members")
@@ -96,6 +98,8 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
     ]
     show.plain_table(["law", "d", "network", "members", "memory", "TFLOP", "time"], table)
     print(planned.summary())
+    if planned.parts:
+        print(peak_in_words(planned.parts))
     tera = sum(r["flops"] for r in rows) / 1e12
     print(f"In all {number(tera)} TFLOP, about {show.duration(total)} on {hardware(planned.device)}.")
     print(LEFT_OUT)

@@ -284,6 +284,25 @@ def _split_sentence(group: Group, sizes: Sequence[int], memory: int, device: tor
     return f"{head}to keep all {'workers' if device.type == 'cpu' else 'GPUs'} busy; {why}."
 
 
+def peaks(group: Group) -> dict[str, int]:
+    """Bytes at the peak of each stage, counted, without margin: of all networks, gradients, optimisers and
+    activations, and of the arrays of a stage."""
+    return {name: len(group) * each + once for name, (each, once) in tried(group).stages.items()}
+
+
+def peak_in_words(parts: Sequence[Part]) -> str:
+    """A sentence on the ensemble that takes most."""
+    group = max(parts, key=lambda part: part.bytes).group
+    found = peaks(group)
+    worst = max(found, key=found.__getitem__)
+    more = "" if worst == "distilling" else f"; at its peak, {worst}, {size_text(found[worst])}"
+    return (
+        f"Of it the largest ensemble, {counted(len(group), 'student')} of {shape_name(group)}, takes "
+        f"{size_text(found['distilling'])} while it distils: teachers, students and fake scores, their gradients, "
+        f"optimisers and activations{more}."
+    )
+
+
 def shape_name(group: Group) -> str:
     """What tells most shapes of runs apart: 'mixture d=32, residual 64 x 3'."""
     e = group.shared
