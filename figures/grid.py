@@ -39,7 +39,8 @@ CAPTION = (
     "row: the calibrated angle to the teacher's pairing; lower row: to the pairing that the student's own start has (a "
     "rotated start: the rotated teacher's; another seed's teacher: that one's; a random start: the map that it begins "
     f"with). Marks: means over seeds with 95 % t-intervals, dots: the seeds; hollow: fidelity outside "
-    f"{LIMITS['fidelity']} or variance ratio outside {LIMITS['variance_ratio']}. 90 degrees: nothing is left."
+    f"{LIMITS['fidelity']} or variance ratio outside {LIMITS['variance_ratio']}. 90 degrees: nothing is left. "
+    "DMD + pairs: DMD with a regression on the teacher's own pairs."
 )
 
 
@@ -78,7 +79,7 @@ def _panel(axes: Axes, found: Sequence[Cell], key: str) -> None:
         if own:
             style = INIT_STYLES[init]
             axes.plot([], [], style.marker, color=style.colour, label=style.label, zorder=place)
-    axes.set_xticks(range(len(NAMES)), [name.replace(" ", "\n", 1) for name in NAMES])
+    axes.set_xticks(range(len(NAMES)), ["DMD", "SiD", "drifting", "GAN\nalone", "DMD +\npairs"], fontsize=7)
     axes.set_ylim(0, 93)
     axes.set_yticks([0, 30, 60, 90])
     axes.axhline(90, color=GREY, lw=0.6, ls=":")
