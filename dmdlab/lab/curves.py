@@ -17,7 +17,7 @@ from dmdlab.pairing import assignment
 from dmdlab.pairing.coverage import Reach
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.randomness import generator
-from dmdlab.training.distill import Distillation, Report
+from dmdlab.training.distill import Distillation
 from dmdlab.training.lag import LEVELS, score_excess
 from dmdlab.training.student import Student
 
@@ -57,7 +57,7 @@ class Curves:
         later: Sequence[Tensor] = (),
     ) -> None:
         self.noise, self.teacher, self.label, self.later = noise, teacher.numpy(), label, later
-        self.distillation, self.seeds, few = distillation, seeds, slice(LAW_ROWS)
+        self.seeds, few = seeds, slice(LAW_ROWS)
         known = [(p.numpy(), q.numpy()) for p, q in zip(teacher[:, few], reference[:, few], strict=True)]
         self.reaches = [Reach.of(q) if np.isfinite(q).all() else None for _, q in known]
         self.floors = [_cost(q, p) for p, q in known]
@@ -66,9 +66,9 @@ class Curves:
         self.rows: list[dict[str, np.ndarray]] = []
         self.before = np.full_like(self.teacher[:, few], np.nan)
 
-    def look(self, student: Student) -> None:
+    def look(self, distillation: Distillation) -> None:
         """See the students one update before a row."""
-        self.before = self._outputs(student, LAW_ROWS)
+        self.before = self._outputs(distillation.student, LAW_ROWS)
 
     def _outputs(self, student: Student, rows: int | None = None) -> np.ndarray:
         """The students' outputs at the first `rows` of the noise, (e, rows, d)."""
@@ -76,13 +76,13 @@ class Curves:
         label, later = None if self.label is None else self.label[:, few], [part[:, few] for part in self.later]
         return applied(student, self.noise[:, few], device, label, later).numpy()
 
-    def add(self, report: Report, student: Student) -> None:
-        """Append a row: the report, and the students as they are now."""
-        outputs = self._outputs(student)
+    def add(self, distillation: Distillation) -> None:
+        """Append a row: what the distillation reports, and its students as they are now."""
+        report, outputs = distillation.report(), self._outputs(distillation.student)
         row = {"iteration": np.full(len(outputs), report.iteration)}
         row |= {name: value.cpu().numpy() for name, value in report.numbers.items()}
-        row["student_updates"] = np.full(len(outputs), float(self.distillation.done))
-        row["score_excess"] = self._excess(outputs)
+        row["student_updates"] = np.full(len(outputs), float(distillation.done))
+        row["score_excess"] = self._excess(outputs, distillation)
         with np.errstate(all="ignore"):  # a failed member's outputs are not finite; its numbers are recorded as such
             totals = [RowMoments.of(p, g).total() for p, g in zip(self.teacher, outputs, strict=True)]
             row["variance_ratio"] = np.array([float(t.variance_ratio) for t in totals])
@@ -102,9 +102,9 @@ class Curves:
         floor = self.floors[i]
         return (_cost(reach.reference, outputs) / floor if floor > 0 else math.nan, *reach.read(outputs))
 
-    def _excess(self, outputs: np.ndarray) -> np.ndarray:
+    def _excess(self, outputs: np.ndarray, own: Distillation) -> np.ndarray:
         """The fake scores' excess risk (e,); NaN without one, or with too few rows."""
-        own, x = self.distillation, torch.from_numpy(outputs[:, :SCORE_ROWS])
+        x = torch.from_numpy(outputs[:, :SCORE_ROWS])
         if own.score.kind != "network" or x.shape[1] < 4 * LEVELS:
             return np.full(len(outputs), math.nan)
         _, n, d = x.shape

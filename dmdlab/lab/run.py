@@ -194,7 +194,7 @@ def _distil(
             moments.restore(kept)
     else:
         moments.add(0, distillation)
-        curves.look(distillation.student)
+        curves.look(distillation)
     last = distillation.cycles * k
     yield Progress(DISTILLING, distillation.done * k, last)
     pulses = [last * i // PULSES for i in range(1, PULSES + 1)]
@@ -202,11 +202,11 @@ def _distil(
     with stopping.until_kept():
         for iteration in distillation.run(sorted({*due, *(at - k for at in due if at > k), *pulses})):
             if (due and iteration >= due[0]) or iteration == last:
-                curves.add(distillation.report(), distillation.student)
+                curves.add(distillation)
                 moments.add(iteration, distillation)
                 due = [at for at in due if at > iteration]
             if iteration + k >= (due or [last])[0]:
-                curves.look(distillation.student)
+                curves.look(distillation)
             yield Progress(DISTILLING, iteration, last, curves.text())
             checkpoint.offer(lambda: distillation.state() | curves.state() | moments.state())
 
