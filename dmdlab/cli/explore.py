@@ -30,7 +30,7 @@ def explore(
     rows: Annotated[int, typer.Option(min=8, max=2000, help="Rows of each run, at most.")] = 300,
     title: Annotated[str, typer.Option(help="Of the page.")] = "Does the student copy its teacher?",
 ) -> None:
-    """Make one HTML file in which finished runs can be explored, offline.
+    """Make one HTML page of finished runs, for a class, offline.
 
     For runs in the plane the networks are in it. experiments/explorer.toml makes runs for it.
     """
