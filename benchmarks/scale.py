@@ -3,7 +3,7 @@
 Runs take no time (`benchmarks.crowd`), so that what is left is the scheduler's own: choosing, leases, publishing, and
 afterwards what a worker costs that finds all done, and a listing. 1 000 workers are simulated in one process, each a
 step after the other, so that all of them hold leases at once. Measured at a tenth, at a third and at all of the runs;
-every row goes to benchmarks/results/scale.json as soon as it stands, and `report` writes it to docs/scale.md.
+every row goes to benchmarks/scale.json as soon as it stands, and `report` writes it to docs/scale.md.
 """
 
 import json
@@ -28,7 +28,7 @@ from dmdlab.records import leases
 from dmdlab.records.catalogue import scan
 
 ROOT = Path(__file__).parents[1]
-RESULT, PAGE = ROOT / "benchmarks/results/scale.json", ROOT / "docs/scale.md"
+RESULT, PAGE = ROOT / "benchmarks/scale.json", ROOT / "docs/scale.md"
 GROUP = 10
 BEGIN, END = "<!-- scale: made by python -m benchmarks.scale report -->", "<!-- end -->"
 

@@ -154,6 +154,7 @@ def test_other_versions_and_other_devices_start_again(tmp_path: Path, monkeypatc
     assert checkpoint(SOME, tmp_path).load() is None
 
 
+@pytest.mark.chaos
 @pytest.mark.usefixtures("eager")
 def test_the_furthest_of_several_is_taken_and_all_go_when_their_runs_are_done(tmp_path: Path) -> None:
     interrupted(SOME, tmp_path, 20)
@@ -171,6 +172,7 @@ def place(state: dict[str, Tensor] | None) -> int:
     return 0 if state is None else int(state["place"][0, 0])
 
 
+@pytest.mark.chaos
 @pytest.mark.usefixtures("eager")
 def test_an_interrupted_sweep_goes_on_in_mid_training(
     straight: list[RunResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

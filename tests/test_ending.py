@@ -31,6 +31,7 @@ def parent(folder: Path) -> int | None:
     return None if state == "Z" else int(above)
 
 
+@pytest.mark.chaos
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="the system does not list processes")
 def test_a_sweep_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
     words = (sys.executable, "-c", CODE, "sweep", *LONG, "--workers", "2", "--out", str(tmp_path / "out"))

@@ -57,6 +57,7 @@ class Full:
         raise Unwritable("the disk is full")
 
 
+@pytest.mark.chaos
 def test_where_the_disk_takes_no_more_nothing_new_is_begun() -> None:
     assert heard(engines.here(Full(), GROUPS)) == [(0, 0), (0, "the disk is full")]
     many = GROUPS * 5

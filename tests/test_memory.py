@@ -152,6 +152,7 @@ def numbers(out: Path) -> dict[str, np.ndarray]:
 FIVE = experiments("seed={ stop = 5 }")
 
 
+@pytest.mark.chaos
 def test_an_ensemble_that_runs_out_of_memory_goes_on_by_halves_to_the_same_records(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +223,7 @@ def test_what_workers_tell_survives_the_way_to_the_parent() -> None:
     assert str(pickle.loads(pickle.dumps(InputError("too large")))) == "too large"
 
 
+@pytest.mark.chaos
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no such signal")
 def test_a_worker_that_is_killed_ends_the_sweep_with_what_is_kept_and_what_to_do(tmp_path: Path) -> None:
     """As Linux does when memory runs out; the shorter of two runs is finished by then."""

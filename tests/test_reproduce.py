@@ -176,6 +176,7 @@ def check_panels(name: str, folder: Path, law: str = "chessboard") -> None:
     assert "commit" in caption
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untimed")
 def test_a_second_call_trains_nothing_and_draws_the_same(dmdlab: Command, tmp_path: Path) -> None:
     words = ("reproduce", "fig2", *TOYS, "seed=0", "--device", "cpu", "--workers", "1", "--out", tmp_path)

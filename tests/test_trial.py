@@ -138,6 +138,7 @@ def test_every_law_can_be_tried(name: str, tmp_path: Path) -> None:
     assert found.bytes(1, "cpu") > found.bytes(1, "cuda") > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [SHAPES["small"], SHAPES["rotated"]], ids=["dense", "fast"])
 def test_a_rotated_group_costs_hardly_more_than_a_plain_one(own: dict[str, object]) -> None:
     plain, rotated = (tried(seeds(1, **BRIEF | own | {"student__init": init})) for init in ("teacher", "rotated"))

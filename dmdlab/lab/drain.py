@@ -1,7 +1,7 @@
 """An engine for one of many workers that share a store: each chooses anew what nobody is at, whenever it is free.
 
-What it costs does not grow with the groups that others do: a choice is one look at the names of finished runs, and one
-at the leases.
+A choice costs one look at the names of finished runs and one at the leases, whatever groups others do; only these lists
+grow with the sweep (docs/scale.md).
 """
 
 import random
