@@ -75,12 +75,17 @@ class Counts:
 def crowd(
     out: Path, wanted: Sequence[Experiment], size: int, workers: int, kills: int, seed: int, far: float = 0.0
 ) -> Counts:
-    """Let so many workers at once do these runs, in groups of `size`, and kill some while they do; others take their
-    place. far: part of the workers that seem to be of another machine, so that only their heartbeat tells."""
+    """Let so many workers do these runs, in groups of `size`, all beginning at once, and kill some while they do;
+    others take their place. far: part of the workers that seem to be of another machine: only their heartbeat tells."""
     log = os.open(out / "log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
     draws, groups, began = random.Random(seed), groups_of(wanted, size), time.monotonic()
-    alive = {_worker(out, groups, workers, log, draws.random() < far, number) for number in range(workers)}
-    killed, next_kill = 0, began
+    gate, opener = os.pipe()
+    alive = {
+        _worker(out, groups, workers, log, draws.random() < far, number, (gate, opener)) for number in range(workers)
+    }
+    os.close(opener)  # the last to hold it: whoever waits goes on
+    os.close(gate)
+    killed, next_kill = 0, time.monotonic()
     while alive:
         pid, _ = os.waitpid(-1, os.WNOHANG)
         alive.discard(pid)
@@ -90,19 +95,31 @@ def crowd(
                 os.kill(victim, signal.SIGKILL)
                 killed += 1
                 alive.add(_worker(out, groups, workers, log, draws.random() < far, workers + killed))
-                next_kill = time.monotonic() + draws.uniform(0, 0.2)
+                next_kill = time.monotonic() + draws.uniform(0, 0.1)
             time.sleep(0.01)
     os.close(log)
     lines = (out / "log").read_text().split()
     return Counts(len(wanted), workers, killed, len(lines), lines.count("False"), time.monotonic() - began)
 
 
-def _worker(out: Path, groups: Sequence[Group], among: int, log: int, far: bool, number: int) -> int:
-    """Another process that drains the store and says of each run whether its own stands."""
+def _worker(
+    out: Path,
+    groups: Sequence[Group],
+    among: int,
+    log: int,
+    far: bool,
+    number: int,
+    waits: tuple[int, int] | None = None,
+) -> int:
+    """Another process that drains the store and says of each run whether its own stands. waits: a pipe, at whose end it
+    begins."""
     if pid := os.fork():
         return pid
     status = 1
     try:
+        if waits:
+            os.close(waits[1])
+            os.read(waits[0], 1)
         if far:
             leasing._machine = lambda: ""
         random.seed(number)

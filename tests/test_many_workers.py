@@ -22,7 +22,7 @@ def test_two_hundred_workers_and_sixty_killed_publish_every_run_once(
     monkeypatch.setattr(leases, "BEAT", 0.5)
     monkeypatch.setattr(leases, "STALE", 4.0)
     monkeypatch.setattr(sweep, "LOOK_SECONDS", 1.0)
-    monkeypatch.setattr(NoOp, "pause", 0.4)
+    monkeypatch.setattr(NoOp, "pause", 3.0)
     wanted = runs(600)
     found = crowd(tmp_path, wanted, 3, 200, 60, seed=0, far=0.3)
     print(found)
