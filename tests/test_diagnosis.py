@@ -247,3 +247,10 @@ def test_sick_runs_made_anew_at_another_seed_are_named(tmp_path: Path) -> None:
     found = [(healthy_kept.kind_of(r.config), diagnose(of_record(r)).verdict) for r in do(wanted, tmp_path)]
     assert {kind for kind, _ in found} == set(healthy_kept.KINDS)
     assert [pair for pair in found if pair[0] != pair[1]] == []
+
+
+def test_one_row_tells_nothing_of_a_training() -> None:
+    columns = {"iteration": np.array([0.0, 5.0]), "variance_ratio": np.array([0.0, 0.0])}
+    found = diagnose(Curve("here", columns))
+    assert found.verdict == "unknown"
+    assert "fewer than two rows" in found.reasons[0]

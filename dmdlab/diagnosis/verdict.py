@@ -59,7 +59,11 @@ class Diagnosis:
 def diagnose(curve: Curve) -> Diagnosis:
     """What a curve resembles (`VERDICTS`). Of several sicknesses the one that explains the others is named: a bad
     teacher before everything, a fake score that is behind before what it makes of the student."""
-    return judge(evidence(curve), curve.broke)
+    at = evidence(curve)
+    if curve.broke is None and int((curve.columns["iteration"] > 0).sum()) < 2:
+        told = "it has fewer than two rows of a training, and what tells is how they go on."
+        return Diagnosis("unknown", (told,), (), at)
+    return judge(at, curve.broke)
 
 
 def said_of(record: Record) -> list[str]:
