@@ -138,7 +138,7 @@
         ["student", words.number(a)],
         "; from the same teacher behind a turned noise, ",
         ["student", words.number(b)],
-        `. Their fidelities are ${words.number(base.metrics.fidelity?.value)} and ${words.number(other.metrics.fidelity?.value)}: training cannot tell the two apart.`,
+        `. Their fidelities are ${words.number(base.metrics.fidelity?.value)} and ${words.number(other.metrics.fidelity?.value)} (1: the teacher's law); nothing in the loss asks for either pairing.`,
       );
     }
 
