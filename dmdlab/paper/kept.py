@@ -1,10 +1,8 @@
 """What the page rests on: a summary of every run, kept as JSON and read back as records, without arrays.
 
-One file an experiment, <name>.json: how it was made, `shared` settings, `environment`, and for each run what differs.
-Numbers are kept to the last digit, so that the page comes out the same from these files as from the runs.
+One file an experiment, <name>.json (`dmdlab.records.kept_runs`), which says how it was made, too.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from dmdlab.config import InputError, without_places
+from dmdlab.config import InputError
 from dmdlab.pairing import pair_cosine_of
 from dmdlab.pairing.analysis import boundary, memorised
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.statistics import pearson
 from dmdlab.paper.catalogue import CLAIMED
 from dmdlab.records.further import further
-from dmdlab.records.kept_json import read_json
+from dmdlab.records.kept_runs import identity, measures_of, read_runs, runs_text
 from dmdlab.records.record import Record
 from dmdlab.records.writing import prepare, write_text
 
@@ -60,11 +58,8 @@ def read_kept(folder: Path) -> Kept:
         if not path.is_file():
             continue
         try:
-            held = read_json(path)
-            shared, place, commands[path.stem] = held["shared"], held["environment"], held["command"]
-            runs[path.stem] = [
-                Record(path, run["summary"], shared | run["config"], place | run["environment"]) for run in held["runs"]
-            ]
+            head, runs[path.stem] = read_runs(path)
+            commands[path.stem] = head["command"]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: no kept summaries ({error}); `dmdlab reproduce all` writes them") from None
     return Kept(runs, commands)
@@ -72,47 +67,21 @@ def read_kept(folder: Path) -> Kept:
 
 def kept_text(records: Sequence[Record], command: str) -> str:
     """The file of these runs."""
-    configs = [without_places(record.config) for record in records]  # where somebody's files lay is nobody else's
-    places = [{k: record.environment.get(k) for k in ("hardware", "device", "commit")} for record in records]
-    shared, place = alike(configs), alike(places)
-    runs = [
-        {
-            "config": {k: v for k, v in config.items() if k not in shared},
-            "environment": {k: v for k, v in own.items() if k not in place}
-            | {"seconds": record.environment.get("seconds")},
-            "summary": _summary(record),
-        }
-        for record, config, own in zip(records, configs, places, strict=True)
-    ]
-    head = json.dumps({"command": command, "shared": shared, "environment": place}, indent=1)
-    return head[:-2] + ',\n "runs": [\n' + ",\n".join(json.dumps(run) for run in runs) + "\n]\n}\n"
-
-
-def alike(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all rows have, and have the same."""
-    return {k: v for k, v in rows[0].items() if all(k in row and row[k] == v for row in rows)} if rows else {}
+    return runs_text(records, _summary, command=command)
 
 
 def _summary(record: Record) -> dict[str, Any]:
-    held, summary = ("id", "status", "failed_at", "result_version"), record.summary
-    found = {key: summary.get("metrics", {}).get(key) for key in MEASURES}
+    summary = record.summary
     within = summary.get("within_classes", {}).get("means", {})
     return {
-        **{key: summary[key] for key in held},
+        **identity(record),
         "teacher": {key: summary["teacher"].get(key) for key in ("ok", "excess_risk", "transport_ratio")},
-        "metrics": {
-            k: {f: own[f] for f in ("value", "reason") if own.get(f) is not None} for k, own in found.items() if own
-        },
+        "metrics": measures_of(summary.get("metrics", {}), MEASURES),
         "law": summary.get("law", {}),
         "within_classes": {"means": {k: v for k, v in within.items() if k in ("pair_cosine", "copy_index")}},
         "student": {"transport_ratio": summary.get("student", {}).get("transport_ratio")},
         SECTION: summary[SECTION] if SECTION in summary else derived(record),
     }
-
-
-def _value(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """The value, and the reason of one that is a bound or missing."""
-    return {"value": measured.get("value")} | ({"reason": measured["reason"]} if measured.get("reason") else {})
 
 
 def derived(record: Record) -> dict[str, float | None]:
