@@ -196,6 +196,11 @@ class FakeScoreConfig(Section):
         "edm", description="1/sigma^2 + 1/sigma_data^2 (DMD2, EDM) or 1 (FastGen)"
     )
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is a closed form of a linear student's law, which is never trained."""
+        return self.kind in ("exact", "estimated")
+
 
 class TermsSpec(OpenSection):
     """Further terms of the student's loss, each by its name with its own settings: `terms.<name>.weight`."""

@@ -18,7 +18,7 @@ from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, teacher_of
 from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
 from dmdlab.training.draws import Draw, Draws, Source, block_steps, going_on, streams
-from dmdlab.training.exact_score import CLOSED, score_of
+from dmdlab.training.exact_score import score_of
 from dmdlab.training.levels import trained_step
 from dmdlab.training.optimiser import OPTIMISERS, EnsembleOptimiser, Trained, aligned
 from dmdlab.training.student import Student, starting_student
@@ -246,7 +246,7 @@ def check_way(experiment: Experiment, way: Way | None) -> None:
 
 def _decomposes(experiment: Experiment) -> bool:
     """Whether each cycle decomposes a matrix, which can be neither captured nor compiled."""
-    return experiment.fake_score.kind in CLOSED
+    return experiment.fake_score.closed
 
 
 def cycles(group: Group) -> int:

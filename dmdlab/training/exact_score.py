@@ -23,9 +23,6 @@ from dmdlab.diffusion import Denoiser
 from dmdlab.networks import EDMDenoiser, Ensemble
 from dmdlab.training.student import Student
 
-CLOSED = ("exact", "estimated")
-"""Kinds of fake score that are closed forms of a linear student's law."""
-
 
 def check_linear(network: type[Ensemble]) -> None:
     """Raises `InputError` where students of these networks have no Gaussian law."""
@@ -39,10 +36,10 @@ def check_linear(network: type[Ensemble]) -> None:
 def check_closed(experiment: Experiment, network: type[Ensemble]) -> None:
     """Raises `InputError` where `fake_score.kind` is a closed form that students of these networks do not have, or is
     estimated from batches that the student's update uses, or of classes."""
-    kind, score = experiment.fake_score.kind, experiment.fake_score
-    if kind in CLOSED:
+    score = experiment.fake_score
+    if score.closed:
         check_linear(network)
-    if kind == "estimated" and (score.batches == "shared" or experiment.teacher.condition):
+    if score.kind == "estimated" and (score.batches == "shared" or experiment.teacher.condition):
         key = "fake_score.batches = 'separate'" if score.batches == "shared" else "teacher.condition = false"
         raise InputError(
             "fake_score.kind = 'estimated' takes one covariance from the fake score's own batches, which must be "
@@ -105,4 +102,4 @@ class LinearStudentScore:
 def score_of(shared: Experiment, student: Student, fake: EDMDenoiser) -> Denoiser:
     """The denoiser of the students' own law: the fake score, or the exact one where that is asked for
     (of an estimated one: what it estimates)."""
-    return LinearStudentScore(student) if shared.fake_score.kind in CLOSED else fake
+    return LinearStudentScore(student) if shared.fake_score.closed else fake

@@ -61,10 +61,9 @@ def check_steps(experiment: Experiment) -> None:
             f"student.rollout_step is {config.rollout_step}, but student.steps is {config.steps}; name a step that "
             "there is, or 0 for the last"
         )
-    kind = experiment.fake_score.kind
-    if kind in ("exact", "estimated") and config.steps > 1:
+    if experiment.fake_score.closed and config.steps > 1:
         raise InputError(
-            f"fake_score.kind = {kind!r} is the score of a one-step linear student's Gaussian law, and student.steps "
+            f"fake_score.kind = {experiment.fake_score.kind!r} is the score of a one-step linear student's Gaussian law, and student.steps "
             f"is {config.steps}: outputs of several steps are a mixture; set student.steps = 1, or leave "
             "fake_score.kind at 'network'"
         )
