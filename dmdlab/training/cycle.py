@@ -136,8 +136,7 @@ class Cycle:
             self._hold(held, state.trained, ["fake", *self.own])
             label = _labels_of(numbers, 0)
             x = self._rolled(numbers, slice(1))
-            fresh = self._rolled(numbers, slice(1, None)) if self.score.kind == "estimated" else None
-            matching, dm_loss, gap = self._matched(x.detach(), label, numbers, fresh)
+            matching, dm_loss, gap = self._matched(x.detach(), label, numbers)
             total, others = x.new_zeros(x.shape), []
             if matching and config.weight:
                 direction = matching.direction
@@ -165,21 +164,19 @@ class Cycle:
         return loss if self.config.weight == 1 else self.config.weight * loss
 
     @torch.no_grad()
-    def _matched(
-        self, x: Tensor, label: Tensor | None, numbers: Numbers, fresh: Tensor | None
-    ) -> tuple[Matching | None, Tensor, Tensor]:
-        """What distribution matching finds for x = G(z) (e, n, d); the DM loss and the gap, each (e,). fresh: outputs
-        (e, m, d) from which the student's law is estimated, or None."""
+    def _matched(self, x: Tensor, label: Tensor | None, numbers: Numbers) -> tuple[Matching | None, Tensor, Tensor]:
+        """What distribution matching finds for x = G(z) (e, n, d); the DM loss and the gap, each (e,)."""
         if self.score.kind == "none":
             none = torch.full_like(x[:, 0, 0], torch.nan)
             return None, none, none
         sigma, eps = levels_in(numbers.u[:, 0], self.config.levels, self.noise), numbers.eps[:, 0]
         x_sigma = x + sigma * eps
         d_teacher = told(self.teacher, label)(x_sigma, sigma)
-        if fresh is None:
-            d_fake = told(self.own_score, label)(x_sigma, sigma)
-        else:
+        if self.score.kind == "estimated":
+            fresh = self._rolled(numbers, slice(1, None))
             d_fake = LinearStudentScore(self.student)(x_sigma, sigma, samples=fresh)
+        else:
+            d_fake = told(self.own_score, label)(x_sigma, sigma)
         direction = dmd_direction(x, d_teacher, d_fake, self.config.normaliser)
         gap = (d_fake - d_teacher).square().mean(dim=(1, 2)).sqrt() / self.sigma_data
         return Matching(x_sigma, sigma, direction), 0.5 * direction.square().mean(dim=(1, 2)), gap

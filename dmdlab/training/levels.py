@@ -63,7 +63,7 @@ def check_steps(experiment: Experiment) -> None:
         )
     if experiment.fake_score.closed and config.steps > 1:
         raise InputError(
-            f"fake_score.kind = {experiment.fake_score.kind!r} is the score of a one-step linear student's Gaussian law, and student.steps "
-            f"is {config.steps}: outputs of several steps are a mixture; set student.steps = 1, or leave "
-            "fake_score.kind at 'network'"
+            f"fake_score.kind = {experiment.fake_score.kind!r} is the score of a one-step linear student's Gaussian "
+            f"law, and student.steps is {config.steps}: outputs of several steps are a mixture; set student.steps = 1, "
+            "or leave fake_score.kind at 'network'"
         )
