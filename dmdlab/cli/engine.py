@@ -1,7 +1,8 @@
 """Where a sweep's work is done, as its options say it: by processes of this machine, or on a Ray cluster."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,9 @@ from dmdlab.trouble import counted, printable
 
 if TYPE_CHECKING:
     from dmdlab.group import Group
+    from dmdlab.lab.plan import Plan
     from dmdlab.lab.store import Store
+    from dmdlab.lab.sweep import Event
 
 Engine = Annotated[str, typer.Option(help="local: processes of this machine; ray: a Ray cluster (docs/clusters.md).")]
 Address = Annotated[
@@ -40,6 +43,15 @@ Retries = Annotated[
 ENGINES = ("local", "ray")
 
 Begin = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A sweep that is planned and not begun. place: where, in words. doing: what happens, as it does."""
+
+    planned: "Plan"
+    place: str
+    doing: "Iterator[tuple[int, Event]]"
 
 
 @dataclass(frozen=True)
@@ -79,37 +91,24 @@ class Where:
         raises that of an only one. begin: is called once it is planned, with the place in words."""
         from dmdlab.lab.sweep import EnsemblesFailed
 
+        place = self._on_ray if self.engine == "ray" and todo else self._here
         try:
-            if self.engine == "ray" and todo:
-                self._on_ray(todo, store, experiments, means, begin)
-            else:
-                self._here(todo, store, experiments, means, begin)
+            with place(todo, store, means) as ready:
+                begin(ready.place)
+                follow(ready.planned, store, experiments, ready.doing)
         except EnsemblesFailed as error:
             return error.failed
         return []
 
-    def _here(
-        self,
-        todo: Sequence[Experiment],
-        store: "Store",
-        experiments: Sequence[Experiment],
-        means: Means,
-        begin: Begin,
-    ) -> None:
+    @contextmanager
+    def _here(self, todo: Sequence[Experiment], store: "Store", means: Means) -> "Iterator[Ready]":
         from dmdlab.lab.sweep import sweep
 
         planned = means.plan(todo)
-        begin(str(planned.device))
-        follow(planned, store, experiments, sweep(planned, store, retries=self.retries or 0))
+        yield Ready(planned, str(planned.device), sweep(planned, store, retries=self.retries or 0))
 
-    def _on_ray(
-        self,
-        todo: Sequence[Experiment],
-        store: "Store",
-        experiments: Sequence[Experiment],
-        means: Means,
-        begin: Begin,
-    ) -> None:
+    @contextmanager
+    def _on_ray(self, todo: Sequence[Experiment], store: "Store", means: Means) -> "Iterator[Ready]":
         from dmdlab.lab.elsewhere import Wanted, engine_on, planned_on
         from dmdlab.lab.on_ray import joined
         from dmdlab.lab.sweep import sweep
@@ -121,8 +120,8 @@ class Where:
             planned, terms = planned_on(cluster, todo, wanted)
             machines = counted(len(cluster.machines()), "machine")
             where = f"of the Ray cluster at {address}" if address else "of a Ray cluster of its own"
-            begin(f"{planned.device}, {machines} {where}")
-            follow(planned, store, experiments, sweep(planned, store, engine_on(cluster, terms, self.collect)))
+            doing = sweep(planned, store, engine_on(cluster, terms, self.collect))
+            yield Ready(planned, f"{planned.device}, {machines} {where}", doing)
 
 
 def named(failed: "Sequence[tuple[Group, Exception]]", out: Path) -> None:

@@ -12,7 +12,8 @@ import typer
 
 from dmdlab.cli import show
 from dmdlab.cli.follow import follow
-from dmdlab.cli.run import Device, DryRun, Means, Memory, Workers, exit_on_failures
+from dmdlab.cli.means import Means
+from dmdlab.cli.run import Device, DryRun, Memory, Workers, exit_on_failures
 from dmdlab.config import Experiment, InputError, nearest
 from dmdlab.trouble import counted
 
