@@ -25,11 +25,8 @@ from dmdlab.lab.sweep import Elsewhere, Event, Finished, Work
 from dmdlab.records.checksums import Damaged, check_files, check_shared, kept_in_npz, read_checksums
 from dmdlab.records.leases import Leases
 from dmdlab.records.record import load_record
-from dmdlab.records.writing import replacing
-from dmdlab.trouble import writing
-
-SHARED = ("pairs", "calibration", "teachers")
-"""Folders of a store that hold what runs share."""
+from dmdlab.records.verify import SHARED
+from dmdlab.records.writing import replacing_in
 
 Files = dict[str, bytes]
 """What files hold, by their path in a store."""
@@ -126,9 +123,7 @@ def receive(store: Store, packed: Packed) -> Finished:
     folder, e = store.folder(packed.experiment), packed.experiment
     if store.finished(e):
         return Finished(e, folder, packed.status, ours=False)
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(folder, lambda old: store.finished(e)) as partial:
+    with replacing_in(folder, lambda old: store.finished(e)) as partial:
         partial.mkdir()
         for name, content in packed.folder.items():
             (partial / _plain(name)).write_bytes(content)
@@ -154,9 +149,7 @@ def _receive_shared(store: Store, name: str, sha: str | None, content: bytes | N
         raise Damaged(f"shares a file of an unknown kind ({name})")
     path = store.out / kind / _plain(own)
     if content is not None and not path.is_file():
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, lambda old: True) as partial:
+        with replacing_in(path, lambda old: True) as partial:
             partial.write_bytes(content)
             check_shared(partial)
     if not path.is_file():

@@ -19,7 +19,7 @@ from dmdlab.pairing.analysis import neighbours
 from dmdlab.randomness import generator
 from dmdlab.records.checksums import save_npz
 from dmdlab.records.further import FIRST_ROWS, MANY_STEPS, further_path
-from dmdlab.records.writing import replacing
+from dmdlab.records.writing import replacing_in
 
 
 def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.device) -> Iterator[tuple[int, int]]:
@@ -35,8 +35,7 @@ def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.
         yield done, len(owners)
         if not path.is_file():
             arrays = further_arrays(store, experiment, device)
-            path.parent.mkdir(exist_ok=True)
-            with replacing(path) as partial:
+            with replacing_in(path) as partial:
                 save_npz(partial, arrays)
     yield len(owners), len(owners)
 

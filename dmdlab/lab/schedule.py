@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from dmdlab.trouble import counted
+
 SLACK = 1.1
 """A schedule within this of what the work alone needs is bound by the work (ours)."""
 
@@ -44,8 +46,6 @@ class Schedule:
 
     def in_words(self, kind: str, duration: Callable[[float], str], names: Sequence[str]) -> str:
         """Two sentences. kind: of device. names: of the ensembles."""
-        from dmdlab.trouble import counted
-
         head = (
             f"On {counted(self.devices, kind)}: done after about {duration(self.makespan)} "
             f"({duration(self.work)} of work, {self.idle:.0%} of the time idle). "

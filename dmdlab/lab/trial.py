@@ -264,6 +264,7 @@ def _state(group: Group, law: Law) -> int:
 
 
 def with_teacher(e: Experiment, **settings: int) -> Experiment:
+    """The same with these settings of its teacher."""
     return e.model_copy(update={"teacher": e.teacher.model_copy(update=settings)})
 
 
@@ -283,7 +284,5 @@ def _host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:
     turned = turn_rows(e) * d  # numbers of the noise that a turn is fitted to
     more = 2 * (steps - 1) + REDRAWS if steps > 1 else 0  # later noises, twice, and outputs with new ones
     matrices = 4 * min(max(n, pairs), DENSE_LIMIT) ** 2
-    each = FLOAT * (
-        ((12 + more) * n + 2 * pairs) * d + 3 * turned
-    )  # a seed's noise, a student's outputs, a part of them
-    return each, FLOAT * (matrices + 28 * n * d + TURNING * turned) + 2**21
+    own = ((12 + more) * n + 2 * pairs) * d + 3 * turned  # of a turn: a seed's noise, a student's outputs, part of them
+    return FLOAT * own, FLOAT * (matrices + 28 * n * d + TURNING * turned) + 2**21

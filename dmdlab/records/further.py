@@ -16,7 +16,7 @@ FIRST_ROWS = 64
 
 def further_path(record: Record) -> Path:
     """Where they lie: under the name of the run's pairs."""
-    return record.folder.resolve().parent.parent / "further" / str(record.summary.get("pairs", ""))
+    return record.out / "further" / str(record.summary.get("pairs", ""))
 
 
 def further(record: Record) -> dict[str, np.ndarray]:

@@ -130,7 +130,7 @@ class Record:
             return {}
         if self.summary["format"] == 1:
             return read_npz(self.folder / "pairs.npz", ARRAYS)
-        found = read_npz(self._out / "pairs" / self.summary["pairs"], self._shared) | {"student": self.student()}
+        found = read_npz(self.out / "pairs" / self.summary["pairs"], self._shared) | {"student": self.student()}
         return {name: found[name] for name in (*ARRAYS, *LABELS) if name in found}
 
     def student(self) -> np.ndarray:
@@ -165,11 +165,11 @@ class Record:
         """
         if not (name := self.summary.get("calibration")):
             return None
-        path = self._out / "calibration" / str(name)
+        path = self.out / "calibration" / str(name)
         if not path.is_file():
             warnings.warn(
                 f"{path}: not there; copy the sweep's folder whole, or make it anew: `dmdlab calibrate` with the "
-                f"sweep's settings and --out {self._out}",
+                f"sweep's settings and --out {self.out}",
                 stacklevel=2,
             )
             return None
@@ -179,7 +179,7 @@ class Record:
         """Whether nothing of a run of this format was lost or cut short, as far as a glance tells."""
         return not self.done or (
             npy_fits(self.folder / "student.npy")
-            and npz_opens(self._out / "pairs" / self.summary["pairs"], self._shared)
+            and npz_opens(self.out / "pairs" / self.summary["pairs"], self._shared)
         )
 
     def curve(self) -> dict[str, np.ndarray]:
@@ -195,7 +195,7 @@ class Record:
         return shared_arrays(bool(self.config.get("teacher.condition")))  # a key that older records lack
 
     @property
-    def _out(self) -> Path:
+    def out(self) -> Path:
         """The sweep's folder."""
         return self.folder.resolve().parent.parent
 
