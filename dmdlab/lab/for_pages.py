@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dmdlab.config import Experiment, InputError, experiment_from
+from dmdlab.config import TURNED, Experiment, InputError, experiment_from
 from dmdlab.diffusion import Denoiser
 from dmdlab.experiments import resolve
+from dmdlab.group import Group
 from dmdlab.lab.evaluate import flow_map
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
@@ -24,9 +25,8 @@ from dmdlab.networks import classes_told, denoiser_of, make_network, network_set
 from dmdlab.randomness import generator
 from dmdlab.records.record import Record
 from dmdlab.training.levels import levels_of
-from dmdlab.training.planes import PLANAR, PlanarTurn
-from dmdlab.training.student import Student, later_noises
-from dmdlab.training.turn import Turn
+from dmdlab.training.planes import PlanarTurn
+from dmdlab.training.student import later_noises, student_of, turn_of
 
 RUNS_IN_PAGES = ("residual", "mlp", "linear")
 """Kinds of networks that a page can compute."""
@@ -102,14 +102,14 @@ def _why_not(record: Record, e: Experiment, law: Law) -> str | None:
         return "the record has no weights"
     if e.teacher.kind == "exact" and in_the_plane(law) is None:
         return f"the law {law.name!r} has no exact denoiser that a page knows"
-    if e.teacher.kind == "network" and Store(record.folder.resolve().parent.parent).start(e) is None:
+    if e.teacher.kind == "network" and Store(record.out).start(e) is None:
         return "its teacher's network is not in the folder of the sweep"
     return None
 
 
 def _start(record: Record, e: Experiment) -> Tensor:
     """The parameters (P,) of the run's trained teacher. Raises `InputError` where they are lost."""
-    row = Store(record.folder.resolve().parent.parent).start(e)
+    row = Store(record.out).start(e)
     if row is None:
         raise InputError(f"{record.folder}: its teacher's network is not in the folder of the sweep; copy it whole")
     return row
@@ -117,14 +117,11 @@ def _start(record: Record, e: Experiment) -> Tensor:
 
 def _turn(e: Experiment) -> dict[str, Any] | None:
     """The map of the noise before the student's network, for rows z: a matrix, or a twist."""
-    if e.student.init == "rotated":
-        return {"kind": "matrix", "matrix": Turn([e.seed], [True], 2)(torch.eye(2)[None])[0].tolist()}
-    if e.student.init not in PLANAR:
+    if (turn := turn_of(Group((e,)), 2)) is None:
         return None
-    turn = PlanarTurn([e], 2)
-    if e.student.init == "turned":
+    if e.student.init != "twisted":
         return {"kind": "matrix", "matrix": turn(torch.eye(2)[None])[0].tolist()}
-    side = float(torch.linalg.det(turn.basis.coordinates(torch.eye(2)[None])[0]).sign())
+    side = float(torch.linalg.det(PlanarTurn([e], 2).basis.coordinates(torch.eye(2)[None])[0]).sign())
     angle = math.radians(e.student.turn_degrees)
     return {"kind": "twist", "angle": angle, "side": side, "sigma_max": e.noise.sigma_max}
 
@@ -153,7 +150,7 @@ def _slice(record: Record, e: Experiment, law: Law) -> dict[str, Any] | None:
     """Teacher and student along the arc between the run's first two noises, which keeps their norm: `t` in 0..1 and
     `teacher`, `student` (STEPS, d); None where a network is lost."""
     classes = classes_told(e, law)
-    if e.student.init in ("rotated", *PLANAR) and law.dim < 2:
+    if e.student.init in TURNED and law.dim < 2:
         return None
     try:
         shapes = {name: list(p.shape[1:]) for name, p in make_network(1, law, e.network, classes).named_parameters()}
@@ -166,18 +163,7 @@ def _slice(record: Record, e: Experiment, law: Law) -> dict[str, Any] | None:
     angle = torch.from_numpy(t)[:, None] * (math.pi / 2)
     z = (angle.cos() * first + angle.sin() * second)[None]  # (1, STEPS, d)
     label = torch.from_numpy(arrays["label"][:1]).expand(1, STEPS) if "label" in arrays else None
-    turn: nn.Module | None = None
-    if e.student.init == "rotated":
-        turn = Turn([e.seed], [True], law.dim)
-    elif e.student.init in PLANAR:
-        turn = PlanarTurn([e], law.dim)
-    student = Student(
-        denoiser_of(rows["student"][None], law, e.network, classes=classes),
-        levels_of(e),
-        turn,
-        sigma_max=e.noise.sigma_max,
-        sampler=e.student.sampler,
-    )
+    student = student_of(Group((e,)), denoiser_of(rows["student"][None], law, e.network, classes=classes), law.dim)
     later = [one[:, :1].expand(1, STEPS, -1) for one in later_noises(student, [e.seed], law.dim, 1)]
     teacher = flow_map(e, teacher_of(e, law, rows["teacher"][None]))
     found = {"teacher": teacher(z, label)[0].numpy(), "student": student(z, later, label)[0].numpy()}

@@ -138,7 +138,6 @@ def run_group(
     clock.lap("distillation")
 
     yield Progress(MEASURING, 0, len(group))
-    noise = pairs["noise"][place]
     outputs = applied(student, noise, device, own_label, later).numpy()
     z, few = probed(noise, own_label, device)
     few_later = [part[:, : z.shape[1]].to(device) for part in later]
@@ -146,7 +145,7 @@ def run_group(
     begun = starting_student(group, law, begins, device)
     at_once = max(1, first.student.batch // len(student.levels))  # which hold the graphs of all steps
     lazy = laziness(seeds, begun, student, z, few, at_once, few_later)
-    own = own_pairings(group, law, begins, begun, noise, pairs["teacher"][place], device, own_label, later)
+    own = own_pairings(group, law, begins, begun, noise, teacher, device, own_label, later)
     del begun
     nearby = local_readings(group, student, phi, pairs["noise"].to(device), label, later)
     steps = step_outputs(student, seeds, noise, device, own_label)

@@ -150,12 +150,21 @@ def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device 
     random = fresh.network.initialise([generator(e.seed, "student") for e in group.members]).flat
     is_random = torch.tensor([init == "random" for init in inits])[:, None]
     start = torch.where(is_random, random, rows.cpu())
-    denoiser = denoiser_of(start, law, spec, device, classes)
-    turns: list[nn.Module] = []
-    if "rotated" in inits:
-        turns.append(Turn([e.seed for e in group.members], [init == "rotated" for init in inits], law.dim))
-    if set(inits) & set(PLANAR):
-        turns.append(PlanarTurn(group.members, law.dim))
-    turn = nn.Sequential(*turns).to(device) if turns else None  # each leaves the other's members alone
-    shared = group.shared
+    return student_of(group, denoiser_of(start, law, spec, device, classes), law.dim)
+
+
+def student_of(group: Group, denoiser: EDMDenoiser, dim: int) -> Student:
+    """The members' students with these networks, of a law in `dim` dimensions."""
+    shared, turn = group.shared, turn_of(group, dim)
+    turn = None if turn is None else turn.to(denoiser.network.flat.device)
     return Student(denoiser, levels_of(shared), turn, sigma_max=shared.noise.sigma_max, sampler=shared.student.sampler)
+
+
+def turn_of(group: Group, dim: int) -> nn.Module | None:
+    """The members' turns and twists of the noise in `dim` dimensions; None where none of them has one."""
+    inits, turns = [e.student.init for e in group.members], list[nn.Module]()
+    if "rotated" in inits:
+        turns.append(Turn([e.seed for e in group.members], [init == "rotated" for init in inits], dim))
+    if set(inits) & set(PLANAR):
+        turns.append(PlanarTurn(group.members, dim))
+    return nn.Sequential(*turns) if turns else None  # each leaves the other's members alone
