@@ -101,6 +101,15 @@ def test_what_is_missing_is_told_and_the_rest_is_drawn(name: str, kept: Any, tol
     assert count == (5 if name == "fig7" else 1)
 
 
+@pytest.mark.parametrize("name", ["fig4", "fig11"])
+def test_legend_and_caption_name_the_control_only_where_one_is_drawn(name: str) -> None:
+    alone = drawing(name, [record for record in RECORDS[name] if record.config["student.init"] == "teacher"])
+    for found, there in ((alone, False), (figure(name), True)):
+        (legend,) = found.figure.legends
+        assert ("rotated init" in [text.get_text() for text in legend.get_texts()]) == there
+        assert ("control" in found.caption) == there
+
+
 def test_a_figure_without_any_teacher_start_is_refused() -> None:
     failed = [made("chessboard", 4, status="failed")]
     with pytest.raises(InputError, match="none of the 1 runs"):

@@ -10,7 +10,19 @@ from itertools import pairwise
 
 from dmdlab.pairing import Interval, mean_interval
 from dmdlab.paper.kept import SECTION, Kept
-from dmdlab.paper.verdicts import NOT_RUN, RULERS, Said, beyond, by_seed, copies, doubts, less_copied, paired, turned
+from dmdlab.paper.verdicts import (
+    NOT_RUN,
+    RULERS,
+    Said,
+    beyond,
+    by_seed,
+    copies,
+    doubts,
+    less_copied,
+    paired,
+    turned,
+    value,
+)
 from dmdlab.records.cells import Cell, cells
 from dmdlab.records.record import Record
 
@@ -74,7 +86,7 @@ def _age(kept: Kept) -> Evidence:
         return Evidence(found, {"youngest less oldest": _not_run()}, [])
     judged: Judged = {"youngest less oldest": {ruler: less_copied(own[0], own[-1], ruler) for ruler in RULERS}}
     steps = [
-        (f"remap_angle at {age(a)} less at {age(b)}", paired(a.records, b.records, _of("remap_angle")))
+        (f"remap_angle at {age(a)} less at {age(b)}", paired(a.records, b.records, value("remap_angle")))
         for a, b in pairwise(own)
     ]
     return Evidence([*found, *starting(cells_of(kept, "pictures"), "rotated")], judged, steps)
@@ -87,7 +99,7 @@ def _gan(kept: Kept) -> Evidence:
     numbers = []
     if own and starting(found) and starting(found)[0].law == own[0].law:
         with_one, without = starting(found)[0].records, own[0].records
-        numbers = [(f"{key} with a GAN less without", paired(with_one, without, _of(key))) for key in RULERS]
+        numbers = [(f"{key} with a GAN less without", paired(with_one, without, value(key))) for key in RULERS]
     return Evidence([*plain, *found], judged, numbers)
 
 
@@ -228,10 +240,6 @@ def _with_missing(judged: Judged, names: Sequence[str]) -> Judged:
 
 def _not_run() -> dict[str, Said]:
     return dict.fromkeys(RULERS, NOT_RUN)
-
-
-def _of(key: str) -> Callable[[Record], float | None]:
-    return lambda record: record.row.get(key)
 
 
 def _derived(key: str) -> Callable[[Record], float | None]:

@@ -18,6 +18,9 @@ from dmdlab.records.record import Record
 STARTS = ("teacher", "rotated")
 """The paper's start, and its control: the same teacher behind a fixed rotation of the noise."""
 
+CONTROL = "a student that started at the same teacher behind a fixed rotation of the noise, the control"
+"""The rotated start in a caption."""
+
 READ = ("delta_e", "delta_e_ceiling", "pair_cosine", "remap_angle", "fidelity", "variance_ratio")
 """The measures that a caption gives."""
 
@@ -72,6 +75,15 @@ class Runs:
         """That of the lowest seed."""
         found = self.of(init, law, age)
         return found[0] if found else None
+
+    def control(self, record: Record, law: str, age: int | None = None) -> Record | None:
+        """The rotated start of the seed of a teacher start."""
+        own = [r for r in self.of("rotated", law, age) if r.config["seed"] == record.config["seed"]]
+        return own[0] if own else None
+
+    def starts(self) -> list[str]:
+        """Those of `STARTS` that the figure has shown, for its legend and the words of its caption."""
+        return [init for init in STARTS if any(record.config["student.init"] == init for record in self.used)]
 
     def needed(self, law: str | None = None, age: int | None = None) -> Record:
         """The first teacher start. Raises `InputError` where there is none."""

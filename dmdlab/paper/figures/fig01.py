@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.chosen import CONTROL, Runs
 from dmdlab.paper.figures.rows import Pictures, rows_in_words
-from dmdlab.paper.figures.scatter import COLOURED, draw_clouds
+from dmdlab.paper.figures.scatter import CLOUDS, COLOURED, draw_clouds
 from dmdlab.plots import captions
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
-
-CLOUDS = ("one_step", "teacher", "student", "rotated")
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
@@ -28,8 +26,8 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     return Drawing(
         figure,
         f"What noise becomes (law {law}, teacher of age {age}). (a) The teacher's one step (the student's start), its "
-        "flow, the flow in 32 steps, the student, and beyond the paper's rows a student that started at the same "
-        f"teacher behind a fixed rotation of the noise, the control. {rows_in_words([pictures])}"
+        "flow, the flow in 32 steps, the student, and beyond the paper's rows "
+        f"{CONTROL}. {rows_in_words([pictures])}"
         f"(b to e) The same maps on two principal components. {COLOURED}{IN_WORDS}Shown: seed "
         f"{captions.shared([pictures.record], 'seed')}. {runs.in_words()}",
     )

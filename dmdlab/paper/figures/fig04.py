@@ -47,9 +47,10 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         handles = [Line2D([], [], color=styles[age].colour, ls=styles[age].line, label=f"age {age}") for age in ages]
         handles += [
             Line2D([], [], color=style.colour, marker=style.marker, ls="none", label=style.label)
-            for style in (INIT_STYLES["teacher"], INIT_STYLES["rotated"])
+            for style in (INIT_STYLES[init] for init in runs.starts())
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.1)
+    control = "; the rotated start is the control" if "rotated" in runs.starts() else ""
     return Drawing(
         figure,
         f"Distribution-matching loss over training for teachers of several ages (law {law}), teacher starts: (a) "
@@ -57,7 +58,7 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         "average since the checkpoint before. The loss rises while the fake score leaves the teacher's and catches up "
         "with the student, and falls after; it measures neither quality nor copying. (c) Beyond the paper's panels, "
         "the calibrated angle at the end (90: nothing is left): mean with 95 % interval, dots: seeds, hollow: the "
-        f"student's law can be told from its teacher's; the rotated start is the control. {runs.in_words()}",
+        f"student's law can be told from its teacher's{control}. {runs.in_words()}",
     )
 
 

@@ -37,7 +37,8 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             shown.append(draw_heatmap(column[1], sample_of(block.record, title), scale))
             to_left(column[1])
             column[1].set(xlabel="student output", ylabel="teacher output")
-        _ = [runs.of("rotated", law, age) for age in ages]  # the control, in the caption
+        for age in ages:
+            runs.of("rotated", law, age)  # the control, in the caption
     return Drawing(
         figure,
         f"An early and a late teacher (law {law}, ages {ages[0]} and {ages[1]} iterations), teacher starts. (a, b) One "

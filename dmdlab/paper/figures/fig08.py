@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dmdlab.paper.figures.chosen import Runs, blank
+from dmdlab.paper.figures.chosen import CONTROL, Runs, blank
 from dmdlab.paper.figures.rows import Pictures, rows_in_words
 from dmdlab.plots import captions
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
@@ -26,7 +26,6 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     return Drawing(
         figure,
         f"Conditional data ({', '.join(laws)}): the teacher's one step (the student's start), its flow, the "
-        "flow in 32 steps, the student, and beyond the paper's rows a student that started at the same teacher "
-        f"behind a fixed rotation of the noise, the control. {rows_in_words(found)}Shown: seed "
+        f"flow in 32 steps, the student, and beyond the paper's rows {CONTROL}. {rows_in_words(found)}Shown: seed "
         f"{captions.shared([block.record for block in found], 'seed')}. {runs.in_words()}",
     )

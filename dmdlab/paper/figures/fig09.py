@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.chosen import CONTROL, Runs
 from dmdlab.paper.figures.planes import LETTERS
-from dmdlab.paper.figures.scatter import COLOURED, draw_clouds
+from dmdlab.paper.figures.scatter import CLOUDS, COLOURED, draw_clouds
 from dmdlab.plots import captions
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
-
-CLOUDS = ("one_step", "teacher", "student", "rotated")
 
 
 def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
@@ -25,7 +23,6 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     return Drawing(
         figure,
         f"Conditional data ({', '.join(laws)}) on two principal components: the teacher's one step (the student's "
-        "start), its flow, the student, and beyond the paper's panels a student that started at the same teacher "
-        f"behind a fixed rotation of the noise, the control. {COLOURED}{IN_WORDS}Shown: seed {seed}. "
-        f"{runs.in_words()}",
+        f"start), its flow, the student, and beyond the paper's panels {CONTROL}. {COLOURED}{IN_WORDS}"
+        f"Shown: seed {seed}. {runs.in_words()}",
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.chosen import CONTROL, Runs
 from dmdlab.paper.figures.scatter import COLOURED, NAMES, draw_clouds
 from dmdlab.plots import captions
 from dmdlab.plots.components import IN_WORDS
@@ -32,6 +32,5 @@ def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -
         figure,
         f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.shared(runs.used, 'law.dim')}, first two "
         "coordinates): noise, the teacher's flow, its one step (the student's start), the student, and beyond the "
-        "paper's panels a student that started at the same teacher behind a fixed rotation of the noise, the control. "
-        f"{COLOURED}{view}Shown: seed {seed}. {runs.in_words()}",
+        f"paper's panels {CONTROL}. {COLOURED}{view}Shown: seed {seed}. {runs.in_words()}",
     )

@@ -36,8 +36,8 @@ class Pictures:
             self.rows[r"$\Phi_{32}$"] = further(self.record).get("phi_32")
         self.rows["$G$"] = arrays["student"]
         if control:
-            of = [r for r in runs.of("rotated", law, age) if r.config["seed"] == self.record.config["seed"]]
-            self.rows[ROTATED] = of[0].student() if of else None
+            rotated = runs.control(self.record, law, age)
+            self.rows[ROTATED] = rotated.student() if rotated else None
         self.limits = float(arrays["data"].min()), float(arrays["data"].max())
         self.labels = arrays.get("label")
         self.n = min(FIRST_ROWS, len(arrays["teacher"]))

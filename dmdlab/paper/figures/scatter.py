@@ -14,6 +14,9 @@ ROTATED = "rotated student"
 NAMES = {"noise": "noise", "teacher": "teacher", "one_step": "one step", "student": "student", "rotated": ROTATED}
 """Clouds, and the words of their panels' titles."""
 
+CLOUDS = ("one_step", "teacher", "student", "rotated")
+"""Those of figures 1 and 9, which leave the noise out."""
+
 SYMBOLS = {"noise": "$z$", "one_step": r"$\Phi_1(z)$", "student": "$G(z)$", "rotated": "$G(z)$"}
 
 
@@ -27,10 +30,10 @@ def draw_clouds(
         for axes, name, letter in zip(row, names, letters, strict=True):
             blank(axes, f"({letter}) {prefix}{NAMES[name]}", "no finished run", scale)
         return
-    control = [r for r in runs.of("rotated", law, age) if r.config["seed"] == record.config["seed"]]
+    control = runs.control(record, law, age)
     arrays, shown = record.arrays(), ("student", *(["rotated"] if control else []))
     if control:
-        arrays |= {"rotated": control[0].student()}
+        arrays |= {"rotated": control.student()}
     clouds = Clouds.of(arrays, has_plane(record.row), shown)
     symbols = SYMBOLS | {"teacher": rf"$\Phi_{{{record.config['teacher.steps']}}}(z)$"}
     for axes, name, letter in zip(row, names, letters, strict=True):
@@ -44,8 +47,9 @@ def draw_clouds(
         axes.set_xlabel(about or symbols[name], color=GREY)
         if name == "teacher" and not record.teacher_ok:
             axes.set_xlabel("failed its own check", color=VERMILLION)
-        if name in ("student", "rotated"):
-            axes.set_xlabel(_reading((control[0] if name == "rotated" else record).row), color=GREY)
+        reads = {"student": record, "rotated": control}.get(name)
+        if reads:
+            axes.set_xlabel(_reading(reads.row), color=GREY)
 
 
 def _reading(row: dict[str, object]) -> str:

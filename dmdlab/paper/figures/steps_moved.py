@@ -2,17 +2,21 @@
 
 from matplotlib.axes import Axes
 
-from dmdlab.paper.figures.chosen import STARTS, Runs, blank, sample_of
+from dmdlab.paper.figures.chosen import CONTROL, STARTS, Runs, blank, sample_of
 from dmdlab.plots.displacement import draw_displacement
 from dmdlab.plots.style import INIT_STYLES, Size
 
-MOVED = (
+_MOVED = (
     "Across: distance of the teacher's one-step output P1 (the student's start) from its output P at the same "
     "noise; up: that of the student's output G from P. Below the line of equality training brought the student "
     "nearer to this very output. Dashed: root mean square distance of a student output from another noise's teacher "
-    "output. Vermillion: the control, a student that started at the same teacher behind a fixed rotation of the "
-    "noise. "
+    "output. "
 )
+
+
+def moved_in_words(runs: Runs) -> str:
+    """What the panels show."""
+    return _MOVED + (f"Vermillion: {CONTROL}. " if "rotated" in runs.starts() else "")
 
 
 def draw_moved(axes: Axes, runs: Runs, law: str, age: int, title: str, scale: Size) -> str:
@@ -21,8 +25,8 @@ def draw_moved(axes: Axes, runs: Runs, law: str, age: int, title: str, scale: Si
     if first is None:
         blank(axes, title, "no finished run", scale)
         return ""
-    control = [r for r in runs.of("rotated", law, age) if r.config["seed"] == first.config["seed"]]
-    samples = [sample_of(record, title) for record in (first, *control[:1])]
+    shown = [record for record in (first, runs.control(first, law, age)) if record]
+    samples = [sample_of(record, title) for record in shown]
     nearer = draw_displacement(axes, samples, scale)
     axes.set_title(title, loc="left")
     steps = first.config["teacher.steps"]
@@ -40,9 +44,9 @@ def same_scale(axes: Axes, top: float) -> None:
                 line.set_data([0, top], [0, top])
 
 
-def draw_legend(axes: Axes) -> None:
-    """The two starts."""
-    for init in STARTS:
+def draw_legend(axes: Axes, runs: Runs) -> None:
+    """The starts that are shown."""
+    for init in runs.starts():
         style = INIT_STYLES[init]
         axes.plot([], [], "o", color=style.colour, label=style.label)
     axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2)
