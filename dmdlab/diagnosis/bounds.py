@@ -7,6 +7,9 @@ they do on other seeds and laws.
 
 from dataclasses import dataclass
 
+from dmdlab.pairing import POOR_FIDELITY
+from dmdlab.pairing.law import CONVENTION
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -65,12 +68,12 @@ BOUNDS = {
         "by chance 0.97 for every law in every dimension (5 neighbours); what one error of the law costs grows with d",
     ),
     "fidelity": Bound(
-        1.5,
+        POOR_FIDELITY,
         "students near the law from those that are not there yet (as POOR_FIDELITY of the glossary)",
         "depends on n and d: in high dimension a wrong law costs little more than the right one",
     ),
     "variance": Bound(
-        1.25,
+        CONVENTION["variance_ratio"][1],
         "students of the teacher's spread from wider or (by one over it) narrower ones (as the law's own judgement)",
         "scale-free",
     ),

@@ -121,14 +121,14 @@ def _far(at: Mapping[str, float]) -> list[str]:
 
 
 def _gan(at: Mapping[str, float]) -> Found:
-    if not _above(at, "gan_share") or (_at_the_law(at) and not _above(at, "score_excess")):
+    if not _above(at, "gan_share") or _does_no_harm(at):
         return None
     text = "the GAN's gradient is {} times as long as matching's at the student's outputs"
     return "gan-weight", [_says(text, at, "gan_share")]
 
 
 def _rate(at: Mapping[str, float]) -> Found:
-    if not _above(at, "student_step") or (_at_the_law(at) and not _above(at, "score_excess")):
+    if not _above(at, "student_step") or _does_no_harm(at):
         return None
     law = ", ".join(f"{name} {spoken(at[name])}" for name in LAW if name in at)
     return "learning-rate", [_says(STEP, at, "student_step"), f"Its law is not reached ({law})."]
@@ -210,6 +210,11 @@ def _at_the_law(at: Mapping[str, float]) -> bool:
         and 1 / widest <= at.get("variance_ratio", 1.0) <= widest
         and at.get("lost", 0.0) <= BOUNDS["lost"].value
     )
+
+
+def _does_no_harm(at: Mapping[str, float]) -> bool:
+    """Whether the law is reached and the fake score keeps up, whatever the GAN or the student's steps are like."""
+    return _at_the_law(at) and not _above(at, "score_excess")
 
 
 def _keeps_up(at: Mapping[str, float]) -> list[str]:
