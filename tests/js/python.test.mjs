@@ -99,11 +99,7 @@ test("a payload that does not match says so", { skip }, () => {
   assert.throws(() => numerics.open({ ...spoilt, format: 99 }), /format 99/);
 });
 
-test("runs are found by settings, the most like one first", { skip }, () => {
+test("a run that is not there is said", { skip }, () => {
   const scene = numerics.open(cases.payload);
-  const rotated = scene.find({ "student.init": "rotated" }, cases.payload.opening);
-  assert.equal(rotated.settings["student.init"], "rotated");
-  assert.equal(rotated.settings["law.dim"], 2);
-  assert.equal(scene.find({ "law.dim": 8 }, rotated.id).settings["law.dim"], 8);
   assert.throws(() => scene.run("none"), /no run none/);
 });

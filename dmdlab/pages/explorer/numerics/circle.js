@@ -56,7 +56,7 @@
     return Float64Array.from({ length: count }, (_, i) => (2 * Math.PI * (i + 0.5)) / count);
   }
 
-  /** The example at an angle theta, in radians: {angles, teacher, student, cost: mean |G - P|^2, loss, spread}. `angles`
+  /** The example at an angle theta, in radians: {angles, teacher, student, cost: mean |G - P|^2, loss}. `angles`
    * are those of `count` noise vectors; teacher and student their points; `projected`: whether the student projects after
    * it turns (the paper's; then its law is the teacher's, exactly) or not (then nearly). */
   function circle(theta, { deform = 0.1, count = 200, seed = 0, projected = true } = {}) {

@@ -74,26 +74,7 @@
       return own.network && own.moments.length ? once(`${id}/maps`, () => makeMaps(own)) : null;
     }
 
-    /** The run with these settings, or the one that has most of them, those named last counting first; of equals the
-     * one most like the run `near` (an id), then the first. */
-    function find(settings, near = null) {
-      const wanted = Object.entries(settings);
-      const beside = near === null ? [] : payload.axes.map(({ key }) => [key, run(near).settings[key]]);
-      const points = (own, pairs) =>
-        pairs.reduce((sum, [key, value], i) => sum + (same(own.settings[key], value) ? 2 ** i : 0), 0);
-      let best = null;
-      for (const own of payload.runs) {
-        const rank = [points(own, wanted), points(own, beside)];
-        if (!best || rank[0] > best.rank[0] || (rank[0] === best.rank[0] && rank[1] > best.rank[1])) best = { own, rank };
-      }
-      return best?.own ?? null;
-    }
-
-    return { payload, run, points, maps, find };
-  }
-
-  function same(a, b) {
-    return JSON.stringify(a) === JSON.stringify(b);
+    return { payload, run, points, maps };
   }
 
   Object.assign(numerics, { open });

@@ -22,9 +22,9 @@
   }
 
   /**
-   * Fills an SVG. spec: `x`, `y` axes {low, high, scale, label, ticks, format}; `lines` [{points, class, name, dots}];
+   * Fills an SVG. spec: `x`, `y` axes {low, high, scale, label, ticks, format}; `lines` [{points, class}];
    * `dots` [{x, y, class, hollow, big, name}]; `ranges` [{x, low, high, class}]; `bars` [{x0, x1, y, class}];
-   * `guides` [{y, name}]; `bands` [{low, high}] of y; `cursor` an x.
+   * `guides` [{y, name, end}]; `cursor` an x.
    */
   function draw(picture, width, height, spec) {
     const { svg, put } = page.dom;
@@ -38,16 +38,6 @@
     const x = (value) => inside.left + (inside.right - inside.left) * share(spec.x, value);
     const y = (value) => inside.bottom - (inside.bottom - inside.top) * clamp(share(spec.y, value));
     const parts = [];
-    for (const band of spec.bands ?? [])
-      parts.push(
-        svg("rect", {
-          class: "band",
-          x: inside.left,
-          width: inside.right - inside.left,
-          y: y(band.high),
-          height: Math.max(0, y(band.low) - y(band.high)),
-        }),
-      );
     for (const value of ticks(spec.x, Math.max(3, Math.floor(width / 70))))
       parts.push(
         svg("line", { class: "tick", x1: x(value), x2: x(value), y1: inside.bottom, y2: inside.bottom + 4 }),
@@ -130,21 +120,6 @@
       );
       const d = known.map(([a, b], i) => `${i === 0 ? "M" : "L"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
       parts.push(svg("path", { class: `line ${line.class}`, d }));
-      if (line.dots)
-        for (const [a, b] of known)
-          parts.push(svg("circle", { class: `dot ${line.class}`, cx: x(a), cy: y(b), r: 2.6 }));
-      if (line.name && known.length > 0) {
-        const [a, b] = known.at(-1);
-        parts.push(
-          svg("text", {
-            class: `name halo ${line.class}`,
-            x: Math.min(x(a), inside.right),
-            y: y(b) + (line.below ? 15 : -6),
-            "text-anchor": "end",
-            text: line.name,
-          }),
-        );
-      }
     }
     if (spec.cursor !== undefined && spec.cursor !== null)
       parts.push(

@@ -81,18 +81,11 @@
     return {
       node,
       canvas,
-      title,
       repaint: soon,
-      paintNow,
       /** The place of a pointer's event, in the plane's own values. */
       at(event) {
         const box = canvas.getBoundingClientRect();
         return here.back(event.clientX - box.left, event.clientY - box.top);
-      },
-      /** Where values lie on the screen, for tests and for what is laid over the plane. */
-      onScreen(x, y) {
-        const box = canvas.getBoundingClientRect();
-        return [box.left + here.x(x), box.top + here.y(y)];
       },
     };
   }
@@ -146,7 +139,7 @@
         ctx.stroke();
         ctx.setLineDash([]);
       },
-      /** A mark that stands out of the points: 'dot', 'square' or 'cross', with a name. */
+      /** A mark that stands out of the points: 'dot' or 'square', with a name. */
       mark(x, y, colour, shape = "dot", name = "") {
         const [px, py, r] = [here.x(x), here.y(y), 6.5];
         ctx.beginPath();
@@ -190,20 +183,6 @@
         ctx.lineTo(x1 - head * ux - 0.55 * head * uy, y1 - head * uy + 0.55 * head * ux);
         ctx.lineTo(x1 - head * ux + 0.55 * head * uy, y1 - head * uy - 0.55 * head * ux);
         ctx.fill();
-      },
-      /** A little ruler in a corner that says how long one unit is. */
-      scale(length, words) {
-        const [x0, y0, wide] = [12, here.size - 12, length * here.unit];
-        ctx.strokeStyle = page.theme.colour("soft");
-        ctx.lineWidth = 1.5;
-        ctx.beginPath();
-        ctx.moveTo(x0, y0);
-        ctx.lineTo(x0 + wide, y0);
-        ctx.stroke();
-        ctx.font = "12px system-ui, sans-serif";
-        ctx.textAlign = "left";
-        ctx.fillStyle = page.theme.colour("soft");
-        ctx.fillText(words, x0, y0 - 5);
       },
     };
   }

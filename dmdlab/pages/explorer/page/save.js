@@ -32,6 +32,9 @@
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 
+  /** Row i of points (n x 2) as two columns of a table. */
+  const place = (name, points, i = 0) => ({ [`${name}_x`]: points[2 * i], [`${name}_y`]: points[2 * i + 1] });
+
   function hand(blob, name) {
     const link = page.dom.el("a", { href: URL.createObjectURL(blob), download: name });
     document.body.append(link);
@@ -111,5 +114,5 @@
     }
   }
 
-  page.save = { csv, table, picture };
+  page.save = { csv, place, table, picture };
 })((globalThis.dmdlab ??= {}));

@@ -69,7 +69,10 @@
       };
       const noise = dmdlab.numerics.generator(store.get("draw")).normals(points.noise.length);
       const samples = maps.student(points.noise, moment()).map((value, i) => value + sigma * noise[i]);
-      known = { key, field: { extent, at, steps, samples, cell: (2 * extent.half) / CELLS } };
+      const cell = (2 * extent.half) / CELLS;
+      const both = stretch([...steps.teacher, ...steps.fake], cell);
+      const longer = { teacher: both, fake: both, arrow: stretch(steps.arrow, cell) };
+      known = { key, field: { extent, at, steps, samples, longer } };
       return known.field;
     }
 
@@ -85,12 +88,11 @@
         label: `${which === "arrow" ? "The difference of both fields" : `The ${which} score's field`} on the plane, over the student's noised samples`,
         extent: () => field().extent,
         paint(pen) {
-          const { at, steps, samples, cell } = field();
+          const { at, steps, samples, longer } = field();
           pen.dots(samples, theme.colour("pale"), 2);
-          const own = which === "arrow" ? stretch(steps.arrow, cell) : stretch([...steps.teacher, ...steps.fake], cell);
+          const own = longer[which];
           for (let i = 0; i < at.length; i += 2)
             pen.arrow(at[i], at[i + 1], own * steps[which][i], own * steps[which][i + 1], theme.colour(colour[which]));
-          pen.text(`length x ${words.number(own)}`, pen.size - 8, pen.size - 10, theme.colour("soft"), "right");
         },
       });
       return plane;
@@ -126,12 +128,9 @@
         return Array.from({ length: at.length / 2 }, (_, i) => ({
           x: at[2 * i],
           y: at[2 * i + 1],
-          teacher_x: steps.teacher[2 * i],
-          teacher_y: steps.teacher[2 * i + 1],
-          fake_x: steps.fake[2 * i],
-          fake_y: steps.fake[2 * i + 1],
-          arrow_x: steps.arrow[2 * i],
-          arrow_y: steps.arrow[2 * i + 1],
+          ...page.save.place("teacher", steps.teacher, i),
+          ...page.save.place("fake", steps.fake, i),
+          ...page.save.place("arrow", steps.arrow, i),
           sigma: store.get("sigma"),
         }));
       },
@@ -140,7 +139,7 @@
     store.follow(["run", "when", "sigma", "draw"], () => {
       scrub.input.max = String(last());
       for (const plane of planes) plane.repaint();
-      const { steps } = field();
+      const { steps, longer } = field();
       const [teacher, arrow] = [meanLength(steps.teacher), meanLength(steps.arrow)];
       Object.assign(figure.readout.dataset, {
         teacher: String(teacher),
@@ -148,7 +147,7 @@
         sigma: String(store.get("sigma")),
       });
       figure.say(
-        `${run() === chosen() ? "" : `The chosen run keeps no fake score; this is “${run().label}”. `}At noise level ${words.number(store.get("sigma"))}, after ${updates(moment())} updates: arrows of the difference are ${words.percent(arrow / teacher)} as long as the teacher's own, on average over the grid. (sigma^2 times each score: how far to the place that it points to.)`,
+        `${run() === chosen() ? "" : `The chosen run keeps no fake score; this is “${run().label}”. `}At noise level ${words.number(store.get("sigma"))}, after ${updates(moment())} updates: arrows of the difference are ${words.percent(arrow / teacher)} as long as the teacher's own, on average over the grid. (sigma^2 times each score: how far to the place that it points to; drawn times ${words.number(longer.teacher)}, the difference times ${words.number(longer.arrow)}.)`,
       );
     });
     store.follow(["run", "sigma"], () => {

@@ -39,7 +39,7 @@
     return page.dom.el("div", {}, page.dom.el("p", { class: "title" }, ...page.dom.sentence(...title)), box);
   }
 
-  function start(model, store) {
+  function start(model) {
     const run = [model.opening, ...model.runs].find((one) => one.pictures && model.payload.pairs[one.pairs].pictures);
     document.querySelector("[data-pictures]").hidden = run === undefined;
     if (run === undefined) return;
@@ -64,8 +64,7 @@
       `${run.label}: each column is one noise. Pair cosine ${page.words.number(run.metrics.pair_cosine?.value)}, delta_e ${page.words.ruled(run.metrics.delta_e?.value, run.metrics.delta_e?.ceiling)}.`,
       true,
     );
-    return store;
   }
 
-  page.pictures = { start, picture };
+  page.pictures = { start };
 })((globalThis.dmdlab ??= {}));

@@ -4,15 +4,6 @@
   const page = (dmdlab.page ??= {});
   const PACE = { normal: 320, slow: 1300 };
 
-  /** The row of a curve that is nearest to an iteration. */
-  function rowAt(curve, iteration) {
-    let best = 0;
-    curve.iteration.forEach((at, i) => {
-      if (Math.abs(at - iteration) < Math.abs(curve.iteration[best] - iteration)) best = i;
-    });
-    return best;
-  }
-
   /** [iteration, value] of one column of a curve, without what was not measured. */
   function column(curve, key) {
     return (curve[key] ?? [])
@@ -184,10 +175,7 @@
       shown: () => `${words.number(moments()[moment()] ?? null)} updates`,
       also: ["run"],
     });
-    const play = button("play", "Play", () => (playing ? stop() : go("normal")), {
-      class: "main",
-      "aria-pressed": "false",
-    });
+    const play = button("play", "Play", () => (playing ? stop() : go("normal")), { class: "main" });
     const slow = button("play", "Slowly", () => (playing ? stop() : go("slow")));
     const step = (by) => () => {
       touched();
@@ -256,9 +244,10 @@
       const { pair_cosine, variance_ratio, angle: turn } = live();
       for (const [key, value] of Object.entries({ pair_cosine, variance_ratio, angle: turn, iteration: at }))
         figure.readout.dataset[key] = String(value);
+      const other = run() === model.run(store.get("run")) ? "" : `No moments of the chosen run are here; this is “${run().label}”. `;
       const degrees = turn === null ? "" : `, as after a turn of ${words.degrees(turn, turn >= 90)}`;
       figure.say(
-        `After ${at} updates: pair cosine ${words.number(pair_cosine)}${degrees}; the samples spread to ${words.percent(variance_ratio)} of the teacher's variance.`,
+        `${other}After ${at} updates: pair cosine ${words.number(pair_cosine)}${degrees}; the samples spread to ${words.percent(variance_ratio)} of the teacher's variance.`,
       );
     }
 
@@ -299,8 +288,7 @@
       );
       watch.observe(plane.canvas);
     }
-    return { go, stop };
   }
 
-  page.training = { start, rowAt, column, alike };
+  page.training = { start, column, alike };
 })((globalThis.dmdlab ??= {}));
