@@ -25,18 +25,17 @@
 
   function about(model, store) {
     const { el, put } = page.dom;
-    const { made, left_out: leftOut, question } = model.payload;
+    const { made, left_out: leftOut } = model.payload;
     const place = document.querySelector("[data-about]");
     const agreement = el("p", { "data-agreement": "", text: "Comparing this browser with PyTorch ..." });
     put(
       place,
-      question ? el("p", { text: question }) : null,
       agreement,
       leftOut.length > 0 ? el("p", { text: "Left out of this file:" }) : null,
       leftOut.length > 0 ? el("ul", {}, ...leftOut.map((words) => el("li", { text: words }))) : null,
       el("p", {
         class: "soft",
-        text: `Made by dmdlab ${made.version ?? ""}${made.commit ? ` (${String(made.commit).slice(0, 12)})` : ""} on ${made.date ?? "an unknown day"}; ${made.hardware ?? "unknown hardware"}.`,
+        text: `Page made by dmdlab ${made.version} on ${made.date}; its first run${made.commit ? ` at ${made.commit.slice(0, 12)}` : ""} on ${made.hardware ?? "unknown hardware"}.`,
       }),
       made.command ? el("p", {}, el("code", { text: made.command })) : null,
       el("p", { class: "soft", text: "This file loads nothing from the network and sends nothing." }),

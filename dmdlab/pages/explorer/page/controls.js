@@ -60,6 +60,14 @@
     return { node };
   }
 
+  /** An input that holds its key's value, below its label. */
+  function captioned(store, options, input) {
+    const { el } = page.dom;
+    store.follow([options.key], () => (input.value = String(store.get(options.key))));
+    const label = el("span", { class: "label", text: options.label });
+    return { node: el("div", { class: "control", "data-control": options.name }, label, input) };
+  }
+
   /** A list to choose from. */
   function select(store, options) {
     const { el } = page.dom;
@@ -68,15 +76,7 @@
       { "aria-label": options.label, onchange: () => store.set({ [options.key]: input.value }) },
       ...options.values.map(([value, words]) => el("option", { value: String(value), text: words })),
     );
-    store.follow([options.key], () => (input.value = String(store.get(options.key))));
-    return {
-      node: el(
-        "div",
-        { class: "control", "data-control": options.name },
-        el("span", { class: "label", text: options.label }),
-        input,
-      ),
-    };
+    return captioned(store, options, input);
   }
 
   /** On or off. */
@@ -106,15 +106,7 @@
         store.set({ [options.key]: value });
       },
     });
-    store.follow([options.key], () => (input.value = String(store.get(options.key))));
-    return {
-      node: el(
-        "div",
-        { class: "control", "data-control": options.name },
-        el("span", { class: "label", text: options.label }),
-        input,
-      ),
-    };
+    return captioned(store, options, input);
   }
 
   /** Hides what the address asks to hide, everywhere on the page. */

@@ -45,6 +45,8 @@
     causes.sort((a, b) => Number(b.key === "student.init") - Number(a.key === "student.init"));
     const opening = runs.find((run) => run.id === payload.opening) ?? runs[0];
     const living = runs.filter((run) => scene.maps(run.id) !== null);
+    /** The student of the first figures: one that runs here, the opening one where it can. */
+    const first = living.includes(opening) || living.length === 0 ? opening : living[0];
 
     /** The run that agrees with `wanted` (setting -> value as text) and otherwise most with `near`; among `some`. */
     function nearest(wanted, near, some = runs) {
@@ -74,12 +76,11 @@
     function rules() {
       const { whole, real, choice, flag, numbers, names } = page.address;
       const seeds = axis("seed")?.values ?? [];
-      const run = living.includes(opening) || living.length === 0 ? opening : living[0];
-      const sigmas = run.noise;
+      const sigmas = first.noise;
       const found = {
         run: choice(
           (living.length > 0 ? living : runs).map((one) => one.id),
-          run.id,
+          first.id,
         ),
         seed:
           seeds.length > 1 ? choice(seeds, opening.settings.seed) : whole(0, 99999, Number(opening.settings.seed ?? 0)),
@@ -90,7 +91,7 @@
         tool: choice(["look", "region"], "look"),
         grid: flag(false),
         moment: whole(0, 999, 999),
-        sigma: real(sigmas.sigma_min, sigmas.sigma_max, defaultSigma(payload.laws[run.law], sigmas), 4),
+        sigma: real(sigmas.sigma_min, sigmas.sigma_max, defaultSigma(payload.laws[first.law], sigmas), 4),
         when: whole(0, 999, 1),
         theta: real(0, 180, 45, 1),
         rulers: choice(dims().map(String), dims().at(-1) ?? ""),
@@ -125,6 +126,7 @@
         : (Object.values(payload.calibrations).find((one) => one.d === d) ?? null);
     }
 
+    const extents = new Map();
     const colours = new Map();
     page.theme?.onChange(() => colours.clear());
 
@@ -136,6 +138,7 @@
       axis,
       causes,
       opening,
+      first,
       /** Whether the file opens with a law of pictures, which are shown instead of the plane. */
       pictured: Boolean(opening.pictures && payload.pairs[opening.pairs].pictures),
       living,
@@ -145,7 +148,6 @@
       dims,
       calibrationOf,
       stateKey,
-      controls: CONTROLS,
       MOST_PINS,
       run: (id) => scene.run(id),
       calibration: (run) => (run.calibration ? (payload.calibrations[run.calibration] ?? null) : null),
@@ -157,10 +159,12 @@
           colours.set(run.id, page.theme.ofNoise(scene.points(run.id).noise, run.noise.sigma_max));
         return colours.get(run.id);
       },
-      /** A square that holds teacher and student of a run. */
+      /** A square that holds the teacher's samples of a run. */
       extent(run) {
         const points = scene.points(run.id);
-        return page.plane.extent([points.teacher, points.reference ?? points.teacher]);
+        if (!extents.has(run.id))
+          extents.set(run.id, page.plane.extent([points.teacher, points.reference ?? points.teacher]));
+        return extents.get(run.id);
       },
       /** pair_cosine in words of degrees, by the run's calibration. */
       angle(run, cosine) {
@@ -176,5 +180,5 @@
     return Math.min(noise.sigma_max, Math.max(noise.sigma_min, Number(wanted.toPrecision(2))));
   }
 
-  page.model = { open, SHORT, CONTROLS };
+  page.model = { open, CONTROLS };
 })((globalThis.dmdlab ??= {}));

@@ -27,14 +27,14 @@
       if (run) store.set(Object.fromEntries(keys.map((one) => [model.stateKey(one), String(run.settings[one])])));
     }
 
-    const planes = ["teacher", "student"].map((who) =>
-      page.plane.create({
-        title: dom.sentence([who, who === "teacher" ? "Its teacher" : "The student"]),
-        label: `The ${who}'s samples for the chosen cause, coloured by their noise`,
-        extent: () => model.extent(chosen()),
-        paint: (pen) => pen.dots(model.points(chosen())[who], model.colours(chosen()), pen.size > 260 ? 3 : 2.2),
-      }),
-    );
+    const planes = page.clouds(model, {
+      run: chosen,
+      titles: { teacher: "Its teacher", student: "The student" },
+      labels: {
+        teacher: "The teacher's samples for the chosen cause, coloured by their noise",
+        student: "The student's samples for the chosen cause, coloured by their noise",
+      },
+    });
     const ruler = page.ruler.create("pair_cosine", "pair cosine");
     const turn = page.ruler.create("remap_angle", "angle");
     const law = page.ruler.create("fidelity", "law (fidelity)");
@@ -125,7 +125,7 @@
       const cosine = run.metrics.pair_cosine?.value ?? null;
       figure.readout.dataset.run = run.id;
       figure.say(
-        `${sorry}${run.label}: pair cosine ${words.number(cosine)} (1 a copy, 0 chance), fidelity ${words.number(run.metrics.fidelity?.value)} (1: the teacher's law).${run.law_words ? ` ${run.law_words}` : ""}`,
+        `${sorry}${run.label}: pair cosine ${words.number(cosine)} (1 a copy, 0 chance), fidelity ${words.number(run.metrics.fidelity?.value)} (1: the teacher's law).${run.teacher_ok === false ? " Its teacher failed its own checks." : ""}`,
       );
     }
 

@@ -41,14 +41,8 @@
           const found = here();
           const colours = [...found.angles].map((angle) => theme.ofOne(Math.cos(angle), Math.sin(angle), 1));
           pen.dots(found[which], colours, 4);
-          const first = 0;
-          pen.mark(
-            found[which][2 * first],
-            found[which][2 * first + 1],
-            colours[first],
-            which === "teacher" ? "dot" : "square",
-            "one draw",
-          );
+          const [x, y] = found[which];
+          pen.mark(x, y, colours[0], which === "teacher" ? "dot" : "square", "one draw");
         },
       }),
     );

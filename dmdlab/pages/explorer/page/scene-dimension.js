@@ -17,14 +17,14 @@
     const run = () => at(store.get("dim"));
     const rows = () => dims.map(at);
 
-    const planes = ["teacher", "student"].map((who) =>
-      page.plane.create({
-        title: dom.sentence([who, who === "teacher" ? "Teacher" : "Student"]),
-        label: `The ${who}'s samples at the chosen dimension, coloured by their noise`,
-        extent: () => model.extent(run()),
-        paint: (pen) => pen.dots(model.points(run())[who], model.colours(run()), pen.size > 260 ? 3 : 2.2),
-      }),
-    );
+    const planes = page.clouds(model, {
+      run,
+      titles: { teacher: "Teacher", student: "Student" },
+      labels: {
+        teacher: "The teacher's samples at the chosen dimension, coloured by their noise",
+        student: "The student's samples at the chosen dimension, coloured by their noise",
+      },
+    });
     const strip = page.chart.create({
       title: ["delta_e ", dom.el("small", { text: "bars: from a perfect copy to no memory at all" })],
       label: "delta_e against dimension, each between its floor and its ceiling",
@@ -128,7 +128,7 @@
       for (const [key, ruler] of rulers) page.ruler.ofMetric(ruler, metrics[key], model.payload.glossary[key]);
       const view = model.payload.pairs[run().pairs].view;
       const seen = view
-        ? ` Drawn on ${view.words}; colours are the noise on ${view.correlations ? "the directions most tied to them" : "two of its directions"}.`
+        ? ` Drawn on ${view.words}; colours are the noise there${view.correlations ? ` (correlations ${words.listed(view.correlations.map(words.number))})` : ""}.`
         : "";
       figure.readout.dataset.run = run().id;
       const { floor, value, ceiling } = metrics.delta_e ?? {};

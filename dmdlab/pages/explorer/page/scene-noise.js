@@ -284,23 +284,16 @@
       for (const plane of Object.values(planes)) plane.repaint();
       tell();
     });
-    return { planes };
   }
 
   const drop = ({ row, ...rest }) => rest;
 
   function tableRow(seen, kind, sigma) {
-    const [noise_x, noise_y] = seen.z.map((value) => value * sigma);
-    const [teacher_x, teacher_y] = seen.teacher;
-    const [student_x, student_y] = seen.student;
     return {
       kind,
-      noise_x,
-      noise_y,
-      teacher_x,
-      teacher_y,
-      student_x,
-      student_y,
+      ...page.save.place("noise", scaled(seen.z, sigma)),
+      ...page.save.place("teacher", seen.teacher),
+      ...page.save.place("student", seen.student),
       displacement: seen.distance,
       run: "",
       percentile: seen.percentile,

@@ -45,9 +45,7 @@
         const sigma = run.noise.sigma_max;
         drawn = {
           run,
-          points,
           spread: model.payload.laws[run.law].sigma_data || 1,
-          extent: model.extent(run),
           states: maps ? maps.path(points.noise) : [points.noise, points.teacher],
           grid: maps ? maps.grid : [sigma, 0],
           leap: [points.noise, points.student],
@@ -57,24 +55,20 @@
       return drawn;
     }
 
-    const planes = ["teacher", "student"].map((who) =>
-      page.plane.create({
-        title: page.dom.sentence([who, who === "teacher" ? "Teacher: many small steps" : "Student: one step"]),
-        label:
-          who === "teacher"
-            ? "The teacher's samples, coloured by their noise"
-            : "The student's samples, coloured by their noise",
-        extent: () => facts().extent,
-        paint(pen) {
-          const { run, spread, states, grid, leap, leapGrid } = facts();
-          const points =
-            who === "teacher"
-              ? between(states, grid, spread, ramp(shown, 0.1, 0.95))
-              : between(leap, leapGrid, spread, ramp(shown, 1.25, 1.9));
-          pen.dots(points, model.colours(run), pen.size > 260 ? 3 : 2);
-        },
-      }),
-    );
+    const planes = page.clouds(model, {
+      run: () => facts().run,
+      titles: { teacher: "Teacher: many small steps", student: "Student: one step" },
+      labels: {
+        teacher: "The teacher's samples, coloured by their noise",
+        student: "The student's samples, coloured by their noise",
+      },
+      points(who) {
+        const { spread, states, grid, leap, leapGrid } = facts();
+        return who === "teacher"
+          ? between(states, grid, spread, ramp(shown, 0.1, 0.95))
+          : between(leap, leapGrid, spread, ramp(shown, 1.25, 1.9));
+      },
+    });
     const figure = page.figure.create("opening", {
       panels: planes.map((plane) => plane.node),
       rows: () => page.pairsTable(model, model.run(store.get("run"))),
@@ -115,9 +109,9 @@
     if (cosine === null) return ["How much of the pairing is left is not known for this run."];
     const law =
       run.law_agrees === true
-        ? "Its samples cannot be told from the teacher's"
+        ? "No measure of the law tells its samples from the teacher's"
         : run.law_agrees === false
-          ? "Its samples can still be told from the teacher's"
+          ? "Its samples are still told from the teacher's"
           : "Whether its samples are right is not known";
     const beyond = angle && angle.value !== null && angle.value >= 90;
     const turn =
@@ -137,12 +131,9 @@
     const apart = dmdlab.numerics.displacement(points.teacher, points.student);
     return Array.from({ length: points.n }, (_, i) => ({
       row: i,
-      noise_x: points.noise[2 * i],
-      noise_y: points.noise[2 * i + 1],
-      teacher_x: points.teacher[2 * i],
-      teacher_y: points.teacher[2 * i + 1],
-      student_x: points.student[2 * i],
-      student_y: points.student[2 * i + 1],
+      ...page.save.place("noise", points.noise, i),
+      ...page.save.place("teacher", points.teacher, i),
+      ...page.save.place("student", points.student, i),
       displacement: apart[i],
       run: run.label,
     }));

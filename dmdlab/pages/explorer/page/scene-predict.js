@@ -67,7 +67,7 @@
   }
 
   function whichNoise(model, draw) {
-    const run = model.living[0] ?? model.opening;
+    const run = model.first;
     const points = model.points(run);
     const random = dmdlab.numerics.generator(draw);
     const sigma = run.noise.sigma_max;

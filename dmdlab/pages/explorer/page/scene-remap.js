@@ -30,11 +30,7 @@
     const { words, dom } = page;
     const { glossary } = model.payload;
     const run = () =>
-      model.living.length > 0
-        ? model.maps(model.run(store.get("run")))
-          ? model.run(store.get("run"))
-          : model.living[0]
-        : null;
+      [model.run(store.get("run")), model.first].find((one) => model.maps(one)) ?? null;
     const calibration = () => model.calibrationOf(Number(store.get("rulers")));
     const keys = KEYS.filter((key) =>
       Object.values(model.payload.calibrations).some((one) => one.curves[key]?.some((value) => value !== null)),
@@ -57,22 +53,15 @@
     const planes =
       run() === null
         ? []
-        : ["teacher", "student"].map((who) =>
-            page.plane.create({
-              title: dom.sentence([who, who === "teacher" ? "Teacher" : "Teacher behind turned noise"]),
-              label:
-                who === "teacher"
-                  ? "The teacher's samples, coloured by their noise"
-                  : "The teacher's samples for the turned noise, coloured by the noise before the turn",
-              extent: () => model.extent(run()),
-              paint: (pen) =>
-                pen.dots(
-                  who === "teacher" ? model.points(run()).teacher : pretended(),
-                  model.colours(run()),
-                  pen.size > 260 ? 3 : 2.2,
-                ),
-            }),
-          );
+        : page.clouds(model, {
+            run,
+            titles: { teacher: "Teacher", student: "Teacher behind turned noise" },
+            labels: {
+              teacher: "The teacher's samples, coloured by their noise",
+              student: "The teacher's samples for the turned noise, coloured by the noise before the turn",
+            },
+            points: (who) => (who === "teacher" ? model.points(run()).teacher : pretended()),
+          });
 
     const guesses = new Map();
     const boxes = keys.map((_, i) => {
