@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,13 @@ class Tab:
 def dashed(key: str) -> str:
     """The attribute of a data-set key, which HTML writes in lower case."""
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in key)
+
+
+Open = Callable[..., Tab]
+"""Opens the page at an address; `path` of another file, and what a context takes."""
+
+SCENES = ("predict", "noise", "training", "fields", "cause", "dimension", "remap", "circle")
+"""Sections of the explorer that hold a canvas, by id."""
 
 
 def axe_source(folder: Path) -> str:

@@ -12,6 +12,8 @@ import torch
 
 torch.set_num_threads(1)
 
+pytest_plugins = ["page_opened"]
+
 
 @pytest.fixture
 def dmdlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:

@@ -74,6 +74,11 @@ def turn(degrees: float) -> Array:
     return np.array([[c, s], [-s, c]])
 
 
+def pair(text: str | None) -> list[float]:
+    """The numbers of an attribute that joins them by commas."""
+    return [float(part) for part in (text or "").split(",")]
+
+
 class Made:
     """The payload and the arrays behind it."""
 
@@ -103,7 +108,6 @@ class Made:
         self.payload = {
             "format": 1,
             "title": f"Explorer {HOSTILE}" if hostile else "Explorer",
-            "question": "Does a student copy?",
             "made": {"version": "0", "commit": "0" * 40, "hardware": "none", "date": "2026-11-27", "command": "test"},
             "bytes": {"limit": 3000000, "payload": 0},
             "left_out": [f"Nothing {HOSTILE}" if hostile else "Nothing of note."],
@@ -122,6 +126,14 @@ class Made:
         }
         if pictures:
             self._pictures(runs[0], pairs[runs[0]["pairs"]])
+
+    def weights_at(self, moment: int) -> Array:
+        """(2, 2) of the first run's student."""
+        return self.weights["teacher-2-0.001"][moment]
+
+    def student_of(self, z: Array) -> Array:
+        """What the first run's student makes of noise (n, 2) at its end."""
+        return linear(z, 80.0, self.weights_at(-1))
 
     def _pairs(self, d: int, reference: Array) -> dict[str, Any]:
         view = None if d == 2 else {"words": "the first two coordinates", "correlations": None}
@@ -161,7 +173,6 @@ class Made:
             "flow": {"steps": STEPS, "solver": "heun"},
             "metrics": metrics,
             "law_agrees": report.law.agrees,
-            "law_words": "",
             "words": report.in_words(),
             "distances": {
                 "edges": edges.tolist(),

@@ -1,0 +1,74 @@
+"""What scrolling tells, the votes and the tour, in a browser."""
+
+from pathlib import Path
+
+import numpy as np
+import page_made
+import pytest
+from browser import SCENES, Tab
+
+pytestmark = pytest.mark.browser
+
+
+def test_it_opens_from_disk_and_scrolling_alone_tells_the_story(tab: Tab, file: Path) -> None:
+    assert file.stat().st_size < 3_000_000
+    for scene in SCENES[1:]:
+        tab.page.evaluate("(id) => document.getElementById(id).scrollIntoView({behavior: 'instant'})", scene)
+        tab.settle()
+        assert tab.page.locator(f"#{scene} .finding").inner_text() != "", scene
+        inked = tab.page.evaluate(
+            """(id) => [...document.querySelectorAll(`#${id} canvas`)].map((canvas) => {
+              const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+              let count = 0;
+              for (let i = 3; i < data.length; i += 4) count += data[i] > 0;
+              return count / (data.length / 4);
+            })""",
+            scene,
+        )
+        assert inked, scene
+        assert min(inked) > 0.002, scene
+    beats = tab.page.locator(".beat")
+    for i in range(beats.count()):
+        beats.nth(i).evaluate("(node) => node.scrollIntoView({behavior: 'instant', block: 'center'})")
+        tab.settle()
+        assert "now" in (beats.nth(i).get_attribute("class") or "")
+
+
+def test_answers_stay_hidden_until_the_class_has_voted(tab: Tab, made: page_made.Made) -> None:
+    card = tab.page.locator("#predict .question")
+    assert card.get_attribute("data-right") == ""
+    assert card.locator(".answer").count() == 0
+    asked = tab.page.evaluate("dmdlab.page.predict.questions(dmdlab.page.now.model, 1)")
+    assert len(asked) >= 3
+    wanted = made.student["teacher-2-0.001"][asked[0]["rows"][asked[0]["right"]]]
+    assert np.all(np.isfinite(wanted))
+    card.locator("[data-option='0']").click()
+    card.locator("[data-option='1']").focus()
+    tab.page.keyboard.press("Enter")
+    tab.page.keyboard.press("Enter")
+    assert card.locator(".vote .number").all_inner_texts() == ["1", "2", "0"]
+    assert card.locator(".answer").count() == 0
+    card.get_by_text("Show the answer").click()
+    assert int(card.get_attribute("data-right") or -1) == asked[0]["right"]
+    assert asked[0]["answer"] in card.locator(".answer").inner_text()
+    card.get_by_text("Next question").click()
+    tab.settle()
+    assert card.get_attribute("data-right") == ""
+    assert tab.state("question") == 2
+
+
+def test_the_tour_walks_by_keys_and_sets_what_it_tells(tab: Tab) -> None:
+    tab.page.get_by_text("Guided tour").click()
+    tab.settle()
+    seen = []
+    for _ in range(12):
+        bar = tab.page.locator("[data-tour]")
+        if not bar.is_visible():
+            break
+        seen.append(bar.locator("p").inner_text())
+        tab.page.keyboard.press("Enter")  # the focus is on Next
+        tab.settle()
+    assert 8 <= len(seen) <= 10
+    assert len(set(seen)) == len(seen)
+    assert tab.state("tour") == 0
+    assert tab.state("theta") == 45

@@ -1,0 +1,77 @@
+"""Scrubbing through a training, its fields and its causes, in a browser against Python."""
+
+import numpy as np
+import page_made
+import pytest
+from browser import Tab
+
+from dmdlab.pairing import measure
+
+pytestmark = pytest.mark.browser
+
+
+def test_scrubbing_training_moves_points_and_numbers_along(tab: Tab, made: page_made.Made) -> None:
+    tab.set(moment=4)
+    slider = tab.page.get_by_label("Moment of training", exact=True)
+    slider.focus()
+    for key in ("Home", "ArrowRight"):
+        tab.page.keyboard.press(key)
+    tab.settle()
+    assert tab.state("moment") == 1
+    _holds_at(tab, made, 1)
+    tab.page.get_by_label("One moment on").click()
+    tab.settle()
+    _holds_at(tab, made, 2)
+    tab.page.locator("#training").get_by_text("Play").click()
+    tab.until("dmdlab.page.now.store.get('moment') === 4")
+
+
+def _holds_at(tab: Tab, made: page_made.Made, moment: int) -> None:
+    student = page_made.linear(made.noise[2], 80.0, made.weights_at(moment))
+    report = measure(made.teacher[2], student, calibration=made.calibration[2])
+    cosine, ratio, angle = tab.read("training", "pair_cosine", "variance_ratio", "angle")
+    assert cosine == pytest.approx(report.metrics["pair_cosine"].value, abs=1e-5)
+    assert ratio == pytest.approx(report.metrics["variance_ratio"].value, rel=1e-4)
+    assert angle == pytest.approx(report.metrics["remap_angle"].value, abs=0.6)
+
+
+def test_the_fields_are_those_of_the_denoisers(tab: Tab, made: page_made.Made) -> None:
+    tab.set(sigma=0.5, when=2)
+    x = np.array(tab.page.evaluate("[...dmdlab.page.fields.places({centre: [0, 0], half: 3})]")).reshape(-1, 2)
+    steps = page_made.denoise(x, 0.5) - x
+    fake = page_made.linear(x, 0.5, made.weights_at(2)) - x
+    run = "dmdlab.page.now.model.living[0]"
+    found = tab.page.evaluate(
+        f"""() => {{
+          const maps = dmdlab.page.now.model.maps({run});
+          const x = dmdlab.page.fields.places({{centre: [0, 0], half: 3}});
+          const fake = (at, sigma) => maps.fake(at, sigma, 2);
+          return [...dmdlab.numerics.dmdArrow(maps.denoise, fake, x, 0.5)];
+        }}"""
+    )
+    np.testing.assert_allclose(np.array(found).reshape(-1, 2) * 0.25, steps - fake, atol=1e-6)
+    slider = tab.page.get_by_label("Noise level sigma")
+    slider.focus()
+    tab.page.keyboard.press("End")
+    tab.settle()
+    assert tab.read("fields", "sigma") == [80.0]
+    tab.page.keyboard.press("Home")
+    tab.settle()
+    assert tab.read("fields", "sigma") == [0.002]
+
+
+def test_another_cause_another_pairing(tab: Tab, made: page_made.Made) -> None:
+    for init in ("rotated", "random", "teacher"):
+        tab.page.locator("#cause").get_by_role("radio", name=init).check()
+        tab.settle()
+        assert tab.state("init") == init
+        report = measure(made.teacher[2], made.student[f"{init}-2-0.001"])
+        ruler = tab.page.locator('#cause [data-metric="pair_cosine"]')
+        assert float(ruler.get_attribute("data-value")) == pytest.approx(report.metrics["pair_cosine"].value)
+    tab.page.locator("#cause").get_by_label("1e-4").focus()
+    tab.page.keyboard.press("Space")
+    tab.settle()
+    assert tab.page.locator("#cause .readout").get_attribute("data-run") == "teacher-2-0.0001"
+    tab.page.locator("#cause").get_by_role("radio", name="rotated").check()
+    tab.settle()
+    assert tab.state("rate") == "0.001"  # there is no other run from that start
