@@ -107,6 +107,7 @@ def test_one_thing_wrong_is_named(changed: dict[str, float], verdict: str, said:
     found = judge(GOOD | changed)
     assert found.verdict == verdict
     assert said in " ".join(found.in_words())
+    assert not any(sentence[0].islower() for sentence in found.in_words())
 
 
 def test_what_was_not_measured_is_not_judged() -> None:

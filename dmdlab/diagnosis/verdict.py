@@ -85,8 +85,8 @@ def judge(at: Mapping[str, float], broke: float | None = None) -> Diagnosis:
     lacking = tuple(dict.fromkeys(c for name in _WANTED if name not in at for c in NEEDS.get(name, (name,))))
     for rule in (_teacher, _gan, _rate, _behind, _collapsed, _flow, _lost, _law):
         if (found := rule(at)) is not None:
-            verdict, reasons = found
-            return Diagnosis(verdict, tuple(reasons), lacking, at)
+            verdict, (first, *others) = found
+            return Diagnosis(verdict, (first, *(other[:1].upper() + other[1:] for other in others)), lacking, at)
     return Diagnosis("unknown", (_undecided(at, lacking),), lacking, at)
 
 
