@@ -35,3 +35,13 @@ def dmdlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
         return code, *capfd.readouterr()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """The runs of `faults.WANTED` without a fault."""
+    from faults import results, work
+
+    out = tmp_path_factory.mktemp("straight")
+    work(out)
+    return results(out)

@@ -21,7 +21,9 @@ from dmdlab.lab import checkpoint, engines, store
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Finished, Work, to_the_end
+from dmdlab.records.record import load_records
 from dmdlab.records.verify import verify
+from dmdlab.training.distill import Distillation
 
 FINISHED, REFUSED, BROKEN = 0, 3, 4
 """How a child ends: done; with a sentence; with any other error."""
@@ -29,13 +31,18 @@ FINISHED, REFUSED, BROKEN = 0, 3, 4
 MAKING, ALL = ("open", "os.mkdir", "os.rename", "os.link", "save"), ("os.remove", "os.rmdir")
 """Python's audit events for what makes a name in a folder, and those that take one away. save: safetensors, by us."""
 
-WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 WANTED = experiments(
     *TINY,
     *("seed=0", "teacher.kind=network", "student.init=regressed", "student.pairs=16", "student.regression=10"),
     *("measure.samples=16", "measure.checkpoints=1"),
 )
+
+IDS = [e.id for e in WANTED]
+
+RESUMED = 9
+"""After every so many faults of one kind the work is done to its end, too."""
 
 
 def work(out: Path, wanted: list[Experiment] = WANTED) -> list[Finished]:
@@ -79,9 +86,7 @@ def at_operations(out: Path, act: Callable[[int], object], events: tuple[str, ..
         if event not in events or inside[0]:
             return
         path = os.fspath(args[0]) if isinstance(args[0], str | os.PathLike) else ""
-        reading = event == "open" and not (
-            isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        )
+        reading = event == "open" and not (isinstance(args[2], int) and args[2] & WRITING)
         if not path.startswith(place) or reading:
             return
         seen[0] += 1
@@ -94,6 +99,19 @@ def at_operations(out: Path, act: Callable[[int], object], events: tuple[str, ..
     for module in (store, checkpoint):
         module.save_file = audited(module.save_file)  # type: ignore[attr-defined]
     sys.addaudithook(hook)
+
+
+def at_cycle(number: int, act: Callable[[], object]) -> None:
+    """In a child: `act` in the cycle of this number of a training."""
+    seen, plain = [0], Distillation.cycle
+
+    def cycle(self: Distillation) -> None:
+        seen[0] += 1
+        if seen[0] == number:
+            act()
+        plain(self)
+
+    Distillation.cycle = cycle  # type: ignore[method-assign]
 
 
 def audited(save: Callable[..., None]) -> Callable[..., None]:
@@ -147,6 +165,18 @@ def published(out: Path, wanted: list[Experiment] = WANTED) -> list[str]:
     found = verify(out) if (out / "runs").is_dir() else None
     assert found is None or found.damaged == []
     return [] if found is None else [run.path.name.rpartition("-")[2] for run in found.runs]
+
+
+def results(out: Path) -> list[object]:
+    """What the runs of a store come to."""
+    return [(r.summary["id"], r.summary.get("metrics"), r.student().tolist()) for r in load_records(out)]
+
+
+def comes_to(out: Path, straight: list[object], counts: dict[str, int], before: list[str]) -> None:
+    """Done to its end, the work has lost nothing of what stood before, and comes to the results without a fault."""
+    work(out)
+    account(counts, before, published(out))
+    assert results(out) == straight
 
 
 @contextmanager

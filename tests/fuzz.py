@@ -1,15 +1,12 @@
-"""Damage of every kind to files that are well, and what each reader of the package makes of it."""
+"""Every reader of the package, with a file that is well for it and the damage that is done to that."""
 
 import gzip
 import io
 import json
-import resource
-import shutil
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from damage import altered, damaged, words
 from hypothesis import strategies as st
 from made import made, write_run
 from PIL import Image
@@ -41,86 +39,7 @@ from dmdlab.records.leases import Leases
 from dmdlab.records.record import Record, load_calibrated, load_record
 from dmdlab.records.verify import verify
 
-MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30
-"""Of the processor, and of further memory, that one file may cost."""
-
 REFUSED = (InputError, Damaged)
-
-# --- damage
-
-
-@st.composite
-def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
-    """A file that is well, with a few bytes changed, lost, doubled, or put in; or cut short; or nothing of the kind."""
-    if draw(st.integers(0, 9)) == 0:
-        return draw(st.binary(max_size=200))
-    held = bytearray(whole)
-    for _ in range(draw(st.integers(1, 4))):
-        end = draw(st.sampled_from([64, 256, max(1, len(held))]))  # heads are what readers believe
-        at = draw(st.integers(0, min(end, len(held))))
-        match draw(st.sampled_from(["change", "change", "change", "cut", "lose", "put", "double"])):
-            case "change" if at < len(held):
-                held[at] = draw(st.integers(0, 255))
-            case "cut":
-                del held[at:]
-            case "lose":
-                del held[at : at + draw(st.integers(1, 40))]
-            case "put":
-                held[at:at] = draw(st.binary(max_size=20) | st.sampled_from([b"\xff" * 8, b"[" * 3000, b"\0" * 9]))
-            case _:
-                held[at:at] = held[at : at + 64]
-    return bytes(held)
-
-
-ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-    | st.sampled_from(["../../x", "/etc/passwd", "\x1b[2J", 10**400, -1, "\ud800"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=5,
-)  # fmt: skip
-
-
-@st.composite
-def altered(draw: st.DrawFn, whole: str) -> bytes:
-    """A JSON file in which a few values were replaced or taken out, or whose bytes are damaged."""
-    if draw(st.integers(0, 4)) == 0:
-        return draw(damaged(whole.encode()))
-    document = json.loads(whole)
-    for _ in range(draw(st.integers(1, 3))):
-        at = document
-        while isinstance(at, dict) and at:
-            key = draw(st.sampled_from(sorted(at)))
-            if draw(st.booleans()) or not isinstance(at[key], dict):
-                if draw(st.integers(0, 3)):
-                    at[key] = draw(ANY_JSON)
-                else:
-                    del at[key]
-                break
-            at = at[key]
-    return json.dumps(document).encode("utf-8", "surrogatepass")
-
-
-def words() -> st.SearchStrategy[list[str]]:
-    """Overrides: keys that there are with odd values, and no keys at all."""
-    keys = (
-        "law.dim",
-        "law.name",
-        "seed",
-        "student.init",
-        "network.width",
-        "teacher.kind",
-        "terms.x.weight",
-        "together",
-    )
-    value = st.text(max_size=12) | st.sampled_from(
-        ["[1, [2]]", "{stop=3}", "{start=0, stop=10, step=0}", "1e400", "nan", "9" * 5000, "[" * 3000, "2020-01-01",
-         "1\nseed = 2", "''", "true", "-1", "0x7fffffffffffffff", "{a={b={c=1}}}", "[]", '"\\u0000"']
-    )  # fmt: skip
-    word = st.builds("{}={}".format, st.sampled_from(keys) | st.text(max_size=8), value) | st.text(max_size=12)
-    return st.lists(word, max_size=3)
-
-
-# --- readers
 
 
 @dataclass(frozen=True)
@@ -347,35 +266,3 @@ def _published(store: Path, data: bytes) -> object:
     flips = (a ^ (b & 1) for a, b in zip(path.read_bytes(), data * 999, strict=False))
     path.write_bytes(data if data[:1] == b"\0" else bytes(flips))
     return _listed(store)
-
-
-# --- bounds
-
-
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Within it, memory beyond `MOST_BYTES` more than now is refused, and the time is measured."""
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    began = time.process_time()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MOST_BYTES, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    assert time.process_time() - began < MOST_SECONDS
-
-
-def outcome(reader: Reader, store: Path, prepared: Path, data: Any) -> str:
-    """'read' or 'refused', in a sentence; whatever else a reader does passes as an error of the test."""
-    shutil.rmtree(store, ignore_errors=True)
-    shutil.copytree(prepared, store)
-    with bounded():
-        try:
-            reader.read(store, data)
-        except REFUSED as error:
-            said = str(error)
-        else:
-            return "read"
-    assert 0 < len(said) < 20_000
-    return "refused"

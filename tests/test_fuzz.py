@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import Reader, bounded, outcome, readers
+from bounds import bounded, outcome
+from fuzz import Reader, readers
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
@@ -112,7 +113,6 @@ def test_a_word_is_one_value() -> None:
 RUNNING = {"pickle", "cPickle", "dill", "joblib", "shelve", "marshal", "yaml", "code", "runpy"}
 CALLS = {"eval", "exec", "compile", "__import__"}
 
-
 BETWEEN_PROCESSES = {"lab/on_ray.py: imports pickle"}
 """What Ray itself carries from one process of a sweep to another; no file is read by it."""
 
@@ -137,10 +137,6 @@ def dangers(name: str, source: str) -> list[str]:
         if keywords.get("allow_pickle") == "True" or called.endswith((".extractall", ".extract")):
             found.append(f"{name}: {called}")
     return found
-
-
-BETWEEN_PROCESSES = {"lab/on_ray.py: imports pickle"}
-"""What Ray itself carries from one process of a sweep to another; no file is read by it."""
 
 
 def test_nothing_that_is_read_can_run_code() -> None:
