@@ -192,11 +192,10 @@ class Made:
                     "iteration": 100 * k,
                     "student": packed(w.ravel(), "f16"),
                     "fake": None if k == 3 else packed(w.ravel(), "f16"),  # one that did not fit
-                    "values": None,
                 }
                 for (k, _), w in zip(moments, weights, strict=True)
             ],
-            "checks": {"fake": [], "teacher": []},
+            "checks": {"fake": []},
             "pictures": None,
             "slice": None,
         }
@@ -256,7 +255,6 @@ class Made:
                 "d": d,
                 "angles": known.angles_degrees,
                 "curves": {key: known.curve(key) for key in KEPT},
-                "spread": {},
                 "chance": {key: chance.get(key) for key in KEPT},
                 "law_null": {key: list(ends) for key, ends in known.law_null().items()},
                 "fine": {"angles": fine, "pair_cosine": falling},

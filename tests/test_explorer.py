@@ -68,7 +68,7 @@ def test_a_payload_names_what_varies_and_opens_in_the_plane(known: dict[str, Any
     opening = runs[known["opening"]]
     assert (opening["settings"]["law.dim"], opening["settings"]["student.init"]) == (2, "teacher")
     assert [moment["iteration"] for moment in opening["moments"]] == [0, 10, 20]
-    assert opening["moments"][1]["values"]["pair_cosine"] == 0.5
+    assert opening["curve"]["pair_cosine"][1] == 0.5
     assert opening["curve"]["remap_angle"][2] < opening["curve"]["remap_angle"][0]
     for run in runs.values():
         assert {run["law"]} <= known["laws"].keys()

@@ -118,16 +118,14 @@ def moments(record: Record, maps: Maps, curve: Mapping[str, np.ndarray]) -> list
     kept, order = record.moments(), maps["order"]
     if not kept:
         last = int(curve["iteration"][-1])
-        return [
-            {"iteration": last, "student": row_of(record.weights(), order), "fake": None, "values": _at(curve, last)}
-        ]
+        return [{"iteration": last, "student": row_of(record.weights(), order), "fake": None}]
     found = []
     for i, iteration in enumerate(kept["iteration"].tolist()):
         rows: dict[str, Any] = {"student": None, "fake": None}
         for name in rows:
             own = {key.removeprefix(f"{name}."): value[i] for key, value in kept.items() if key.startswith(f"{name}.")}
             rows[name] = row_of(own, order) if own else None
-        found.append({"iteration": iteration, **rows, "values": _at(curve, iteration)})
+        found.append({"iteration": iteration, **rows})
     return found
 
 
@@ -137,12 +135,6 @@ def row_of(weights: Mapping[str, np.ndarray], order: Mapping[str, list[int]]) ->
         if name not in weights or list(weights[name].shape) != list(shape):
             raise InputError(f"the weights lack {name} of shape {tuple(shape)}; run the sweep again")
     return packed(np.concatenate([weights[name].ravel() for name in order]), "f16")
-
-
-def _at(curve: Mapping[str, np.ndarray], iteration: int) -> dict[str, Any] | None:
-    """The curve's row of an iteration."""
-    (rows,) = np.nonzero(curve["iteration"] == iteration)
-    return rounded({key: float(column[rows[0]]) for key, column in curve.items()}) if len(rows) else None
 
 
 def _answer(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,18 +91,15 @@ def calibration_section(calibration: Calibration) -> dict[str, Any]:
     """What every measure reads under planted turns, and the curve that angles are read from; `fine` is None where it
     cannot tell 0 from 90 degrees."""
     keys = [key for key in METRICS if key in calibration.planted]
-    curve, half = monotone_curve(calibration)
-    fine = {"angles": FINE_ANGLES[::EVERY], "pair_cosine": curve[::EVERY], "half": half[::EVERY]}
+    curve, _ = monotone_curve(calibration)
+    fine = {"angles": FINE_ANGLES[::EVERY], "pair_cosine": curve[::EVERY]}
     with np.errstate(invalid="ignore"):
         chance = {key: float(np.mean(value)) for key, value in calibration.null.items() if key in METRICS}
-        low, high = ({key: of(calibration.planted[key], axis=1) for key in keys} for of in (np.min, np.max))
     return {
         "n": calibration.n,
         "d": calibration.d,
         "angles": rounded(calibration.angles_degrees),
         "curves": rounded({key: calibration.curve(key) for key in keys}),
-        "lowest": rounded(low),
-        "highest": rounded(high),
         "chance": rounded(chance),
         "law_null": rounded({key: list(limits) for key, limits in calibration.law_null().items()}),
         "fine": rounded(fine, 9) if remap_angle(calibration, 1.0).resolved else None,
