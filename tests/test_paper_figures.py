@@ -108,6 +108,7 @@ def test_legend_and_caption_name_the_control_only_where_one_is_drawn(name: str) 
         (legend,) = found.figure.legends
         assert ("rotated init" in [text.get_text() for text in legend.get_texts()]) == there
         assert ("control" in found.caption) == there
+        assert "Over seeds 0, 1, mean" in found.caption
 
 
 def test_a_figure_without_any_teacher_start_is_refused() -> None:

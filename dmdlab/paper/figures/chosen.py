@@ -97,10 +97,11 @@ class Runs:
         parts = [_read(cell) for law in laws for cell in cells([r for r in self.used if r.config["law.name"] == law])]
         missing = f"Missing, as no such run is finished: {'; '.join(self.missing)}. " if self.missing else ""
         failed = f"{self.failed} failed run{'s' if self.failed > 1 else ''} not drawn. " if self.failed else ""
+        seeds = captions.shared(self.used, "seed").replace(" or ", ", ")
         rates = "; ".join(f"{key} {captions.shared(self.used, key)}" for key in RATES)
         return (
-            f"{missing}{failed}Over seeds {captions.shared(self.used, 'seed').replace(' or ', ', ')}, mean with 95 % "
-            f"interval: {'; '.join(parts)}. {captions.flagged(self.used)}{captions.setting(self.used)} Trained with "
+            f"{missing}{failed}{'Over seeds' if ',' in seeds else 'Seed'} {seeds}, mean with 95 % interval: "
+            f"{'; '.join(parts)}. {captions.flagged(self.used)}{captions.setting(self.used)} Trained with "
             f"{rates}. {captions.provenance(self.used)}"
         )
 
