@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.config import TURNED, Experiment, InputError, experiment_from
+from dmdlab.config import Experiment, InputError, experiment_from
 from dmdlab.diffusion import Denoiser
 from dmdlab.experiments import resolve
 from dmdlab.group import Group
@@ -24,6 +24,7 @@ from dmdlab.laws.plane import in_the_plane
 from dmdlab.networks import classes_told, denoiser_of, make_network, network_settings, teacher_of
 from dmdlab.randomness import generator
 from dmdlab.records.record import Record
+from dmdlab.records.weights import in_order
 from dmdlab.training.levels import levels_of
 from dmdlab.training.planes import PlanarTurn
 from dmdlab.training.student import later_noises, student_of, turn_of
@@ -128,10 +129,7 @@ def _turn(e: Experiment) -> dict[str, Any] | None:
 
 def _row(weights: Mapping[str, np.ndarray], shapes: Mapping[str, Sequence[int]]) -> Tensor:
     """Parameters by name as one row (P,). Raises `InputError` where one is missing or of another shape."""
-    for name, shape in shapes.items():
-        if name not in weights or list(weights[name].shape) != list(shape):
-            raise InputError(f"the weights lack {name} of shape {tuple(shape)}; run the sweep again")
-    return torch.cat([torch.from_numpy(weights[name]).float().flatten() for name in shapes])
+    return torch.from_numpy(in_order(weights, shapes)).float()
 
 
 @torch.no_grad()
@@ -150,8 +148,6 @@ def _slice(record: Record, e: Experiment, law: Law) -> dict[str, Any] | None:
     """Teacher and student along the arc between the run's first two noises, which keeps their norm: `t` in 0..1 and
     `teacher`, `student` (STEPS, d); None where a network is lost."""
     classes = classes_told(e, law)
-    if e.student.init in TURNED and law.dim < 2:
-        return None
     try:
         shapes = {name: list(p.shape[1:]) for name, p in make_network(1, law, e.network, classes).named_parameters()}
         rows = {"student": _row(record.weights(), shapes)}

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from dmdlab.config import InputError
 from dmdlab.pages.explorer.packing import greys, packed, rounded
 from dmdlab.pages.explorer.shared import PICTURES, View, limits_of, small
 from dmdlab.pairing import METRICS, Calibration
 from dmdlab.pairing.calibration import FINE_ANGLES, monotone_curve, remap_angle
 from dmdlab.plots.pictures import chosen_rows
 from dmdlab.records.record import Record
+from dmdlab.records.weights import in_order
 
 BINS = 40
 """Of the histograms of distances."""
@@ -131,10 +131,7 @@ def moments(record: Record, maps: Maps, curve: Mapping[str, np.ndarray]) -> list
 
 def row_of(weights: Mapping[str, np.ndarray], order: Mapping[str, list[int]]) -> dict[str, Any]:
     """A network's parameters by name as one packed row."""
-    for name, shape in order.items():
-        if name not in weights or list(weights[name].shape) != list(shape):
-            raise InputError(f"the weights lack {name} of shape {tuple(shape)}; run the sweep again")
-    return packed(np.concatenate([weights[name].ravel() for name in order]), "f16")
+    return packed(in_order(weights, order), "f16")
 
 
 def _answer(known: Mapping[str, Any]) -> dict[str, Any]:
