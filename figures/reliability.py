@@ -34,9 +34,7 @@ def table(kept: Mapping[str, Any]) -> str:
         "| fault | what is done | injected | runs lost | runs twice |",
         "|---|---|---|---|---|",
         *(f"| {r['test']} | {r['what']} | {r['injected']} | {r['lost']} | {r['duplicated']} |" for r in faults),
-        "| all | | "
-        + " | ".join(str(sum(r[key] for r in faults)) for key in ("injected", "lost", "duplicated"))
-        + " |",
+        f"| all | | {total('injected')} | {total('lost')} | {total('duplicated')} |",
     ]
     for row in kept["tests"]:
         if "readers" in row:

@@ -135,16 +135,20 @@ class Board:
             where = f"{held[0].law.name} d={held[0].law.dim}"
             self._say(f"{where}: another sweep is at {counted(len(held), 'run')}; looked at again in the end")
 
+    def _free(self, index: int) -> None:
+        """The worker that was at this ensemble is so no more."""
+        self.memory.pop(self.at.pop(index, ("", 0)), None)
+
     def _leave(self, index: int) -> None:
         """An ensemble is at work no more: what it has done is not counted where it begins anew."""
-        self.memory.pop(self.at.pop(index, ("", 0)), None)
+        self._free(index)
         if index in self.ensembles:
             self.work += self.ensembles[index].heard_of()
 
     def _raise(self, index: int, error: Exception) -> None:
         from dmdlab.lab.sweep import error_text
 
-        self.memory.pop(self.at.pop(index, ("", 0)), None)
+        self._free(index)
         ensemble = self.ensembles.get(index)
         if ensemble:
             self.work -= ensemble.left()
@@ -182,7 +186,7 @@ class Board:
         if event.status == "failed":
             self._say(f"failed: {event.folder.name}")
         if not ensemble.members:
-            self.memory.pop(self.at.pop(index, ("", 0)), None)
+            self._free(index)
             self.bars.update(ensemble.task, visible=False)
             self._say(f"{ensemble.name}: done")
 

@@ -187,7 +187,8 @@ def _explain(
     from dmdlab.records.record import folder_name
 
     if as_json:
-        show.print_json([{"id": e.id, "done": e not in todo, **spelled_out(e)} for e in experiments])
+        missing = {e.id for e in todo}
+        show.print_json([{"id": e.id, "done": e.id not in missing, **spelled_out(e)} for e in experiments])
         return
     print(f"{_state(experiments, todo, out)}:")
     for part in planned.parts:

@@ -67,7 +67,8 @@ def worker(
     print(f"{len(experiments) - len(left)} of {counted(len(experiments), 'run')} are published in {out}.")
     if failed:
         named(failed, out)
-    exit_on_failures([store.record(e) for e in experiments if e not in left], bool(failed))
+    lacking = {e.id for e in left}
+    exit_on_failures([store.record(e) for e in experiments if e.id not in lacking], bool(failed))
 
 
 def _of_slurm() -> int | None:

@@ -56,7 +56,7 @@ def made_once(
         if not lacking:
             return found
         if leases.free(lacking):
-            with Leases(store.out).held(lacking) as ours:
+            with leases.held(lacking) as ours:
                 todo = [id for id in ours if kept(id) is None]  # which another may have kept before this lease
                 if todo:
                     yield from make(todo)
