@@ -13,33 +13,33 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tables import replaced, table
+
 ROOT = Path(__file__).parents[1]
 KEPT, PAGE = ROOT / "figures" / "reliability.json", ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- counts -->", "<!-- end of counts -->"
+HEADS = {"injected": "injected", "lost": "runs lost", "duplicated": "runs twice"}
 COMMAND = "DMDLAB_CHAOS_RESULTS=FILE python -m pytest -m chaos -n 0"
 
 Row = Mapping[str, Any]
 
 
-def table(kept: Mapping[str, Any]) -> str:
+def counts_lines(kept: Mapping[str, Any]) -> list[str]:
     """The counts as Markdown."""
     faults = [row for row in kept["tests"] if "injected" in row]
 
     def total(key: str) -> int:
         return sum(row[key] for row in faults)
 
+    rows = [[row["test"], row["what"], *(str(row[key]) for key in HEADS)] for row in faults]
     lines = [
         f"Command: `{kept['command']}`. Hardware: {kept['hardware']}. Commit {kept['commit']}.",
         "",
-        "| fault | what is done | injected | runs lost | runs twice |",
-        "|---|---|---|---|---|",
-        *(f"| {r['test']} | {r['what']} | {r['injected']} | {r['lost']} | {r['duplicated']} |" for r in faults),
-        f"| all | | {total('injected')} | {total('lost')} | {total('duplicated')} |",
+        *table(["fault", "what is done", *HEADS.values()], [*rows, ["all", "", *(str(total(key)) for key in HEADS)]]),
     ]
     for row in kept["tests"]:
         if "readers" in row:
             lines += ["", *_fuzzed(row)]
-    return "\n".join(lines)
+    return lines
 
 
 def _fuzzed(row: Row) -> list[str]:
@@ -50,16 +50,13 @@ def _fuzzed(row: Row) -> list[str]:
         "read, or passed over where a store is read that holds other runs; none ended in another error, took longer "
         "than 5 s or more than 1 GiB, or wrote anything beside.",
         "",
-        "| reader | refused | read |",
-        "|---|---|---|",
-        *(f"| {name} | {refused[name]} | {read[name]} |" for name in row["readers"]),
+        *table(["reader", "refused", "read"], [[n, str(refused[n]), str(read[n])] for n in row["readers"]]),
     ]
 
 
 def page(text: str, kept: Mapping[str, Any]) -> str:
     """The page with the table of these counts in it."""
-    head, _, rest = text.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{table(kept)}\n\n{END}{rest.partition(END)[2]}"
+    return replaced(text, "counts", ["", *counts_lines(kept), ""])
 
 
 def taken_over(lines: Sequence[str]) -> dict[str, Any]:

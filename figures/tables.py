@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmdlab.pairing.words import number
+from dmdlab.pairing.words import number, table
 from dmdlab.records.record import Record
 
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table."""
-    lines = ["| " + " | ".join(line) + " |" for line in (head, *rows)]
-    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+__all__ = ["made_by", "replace", "replaced", "seeds", "table", "told"]
 
 
 def replaced(text: str, name: str, lines: Sequence[str]) -> str:

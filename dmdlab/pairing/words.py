@@ -4,7 +4,7 @@ Everything here is a function of plain values: a report hands over its measures 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dmdlab.pairing.glossary import METRICS, asked, chance_values
@@ -24,6 +24,12 @@ def number(value: object) -> str:
     if math.isinf(value):
         return "infinite" if value > 0 else "-infinite"
     return f"{value:.0f}" if 100 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown. Raises ValueError for a row that is shorter or longer than its head."""
+    lines = ["| " + " | ".join(entry for entry, _ in zip(line, head, strict=True)) + " |" for line in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
 
 
 def spoken(value: float) -> str:

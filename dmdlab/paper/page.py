@@ -3,10 +3,10 @@
 Every number on the page is computed here or is the paper's; sentences that read results off are made from verdicts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from dmdlab.pairing import Interval
-from dmdlab.pairing.words import ends, interval, number
+from dmdlab.pairing.words import ends, interval, number, table
 from dmdlab.paper.catalogue import FIGURES
 from dmdlab.paper.claims import ANY, CLAIMS, Claim, Evidence, age, cells_of, starting
 from dmdlab.paper.kept import HALF, SECTION, Kept
@@ -230,9 +230,3 @@ def _ends(found: Interval) -> str:
 
 def _interval(found: Interval) -> str:
     return interval(found.mean, found.low, found.high) if found.n else "–"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown. Raises ValueError for a row that is shorter or longer than its head."""
-    lines = ["| " + " | ".join(entry for entry, _ in zip(line, head, strict=True)) + " |" for line in (head, *rows)]
-    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
