@@ -1,10 +1,13 @@
 """Scrubbing through a training, its fields and its causes, in a browser against Python."""
 
+from pathlib import Path
+
 import numpy as np
 import page_made
 import pytest
-from browser import Tab
+from browser import Open, Tab
 
+from dmdlab.pages.explorer import assemble
 from dmdlab.pairing import measure
 
 pytestmark = pytest.mark.browser
@@ -24,6 +27,19 @@ def test_scrubbing_training_moves_points_and_numbers_along(tab: Tab, made: page_
     _holds_at(tab, made, 2)
     tab.page.locator("#training").get_by_text("Play").click()
     tab.until("dmdlab.page.now.store.get('moment') === 4")
+
+
+def test_a_loss_that_asks_for_pairs_is_told(visit: Open, tmp_path: Path) -> None:
+    made = page_made.Made(n=40, dims=(2,))
+    made.payload["runs"][0]["settings"]["terms.regression.weight"] = 0.25
+    (path := tmp_path / "regression.html").write_text(assemble.page(made.payload), encoding="utf-8")
+    tab = visit(path=path)
+    assert "told its teacher's pairs, too" in tab.page.locator("p.run").inner_text()
+    assert "asks for the teacher's pairs, too" in tab.page.locator("#training .finding").inner_text()
+    assert "asks for either pairing" not in tab.page.locator("#cause .finding").inner_text()
+    tab.set(run=made.payload["runs"][1]["id"])
+    assert "told its teacher's pairs" not in tab.page.locator("p.run").inner_text()
+    assert "never looks at the pairing" in tab.page.locator("#training .finding").inner_text()
 
 
 def _holds_at(tab: Tab, made: page_made.Made, moment: int) -> None:

@@ -138,7 +138,7 @@
         ["student", words.number(a)],
         "; from the same teacher behind a turned noise, ",
         ["student", words.number(b)],
-        `. Their fidelities are ${words.number(base.metrics.fidelity?.value)} and ${words.number(other.metrics.fidelity?.value)} (1: the teacher's law); nothing in the loss asks for either pairing.`,
+        `. Their fidelities are ${words.number(base.metrics.fidelity?.value)} and ${words.number(other.metrics.fidelity?.value)} (1: the teacher's law)${[base, other].some(model.asksForPairs) ? "" : "; nothing in the loss asks for either pairing"}.`,
       );
     }
 

@@ -95,7 +95,8 @@
       const run = model.run(store.get("run"));
       for (const plane of planes) plane.repaint();
       document.querySelector("[data-run]").textContent =
-        `Shown first: ${model.payload.laws[run.law].words}; ${run.label}. ${model.points(run).n} of its pairs.`;
+        `Shown first: ${model.payload.laws[run.law].words}; ${run.label}. ${model.points(run).n} of its pairs.` +
+        (model.asksForPairs(run) ? " Its loss was told its teacher's pairs, too (terms.regression), which the words below leave aside." : "");
       figure.find(...verdict(model, run));
     });
     follow();

@@ -262,7 +262,9 @@
         ["student", words.number(first.pair_cosine)],
         `; after ${moments().at(-1)} updates to ${words.percent(end.variance_ratio)} with `,
         ["student", words.number(end.pair_cosine)],
-        ". The loss never looks at the pairing.",
+        model.asksForPairs(run())
+          ? ". Its loss asks for the teacher's pairs, too (terms.regression)."
+          : ". The loss never looks at the pairing.",
       );
     }
 
