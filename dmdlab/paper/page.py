@@ -35,8 +35,8 @@ DIFFERENCES = (
     "scores, do better than the outputs they are compared with. What Phi_32 changes stands beside the claims.",
     "- **The chessboard's teacher** is the exact denoiser where the paper's is a network, and its students are larger "
     "and train longer than the other toys': changed after a first run, as Phi_8 of networks that train in seconds "
-    "does not show the squares. Its summaries are those of commit 8630f37, its verdicts the same. Eight steps of the "
-    "exact denoiser are off the law, too (teacher!): most of that distance is made by K = 8.",
+    "does not show the squares. (The first run's summaries: commit 8630f37; its verdicts on the chessboard were the "
+    "same.) Eight steps of the exact denoiser are off the law, too (teacher!): most of that distance is made by K = 8.",
     "- **The ruler.** The ceiling of delta_e falls with dimension, so the same loss of pairing reads as re-pairing in "
     "four dimensions and as a copy in many. The calibrated angle means the same in all.",
 )
