@@ -85,11 +85,13 @@ def _age(kept: Kept) -> Evidence:
     if len(own) < 2:
         return Evidence(found, {"youngest less oldest": _not_run()}, [])
     judged: Judged = {"youngest less oldest": {ruler: less_copied(own[0], own[-1], ruler) for ruler in RULERS}}
+    told = sorted(starting(cells_of(kept, "class-ages")), key=age)
     steps = [
-        (f"remap_angle at {age(a)} less at {age(b)}", paired(a.records, b.records, value("remap_angle")))
-        for a, b in pairwise(own)
+        (f"remap_angle{to} at {age(a)} less at {age(b)}", paired(a.records, b.records, value("remap_angle")))
+        for to, by_age in (("", own), (", told the class,", told))
+        for a, b in pairwise(by_age)
     ]
-    return Evidence([*found, *starting(cells_of(kept, "pictures"), "rotated")], judged, steps)
+    return Evidence(found, judged, steps)
 
 
 def _gan(kept: Kept) -> Evidence:

@@ -82,13 +82,13 @@ def numbers_table(kept: Kept) -> str:
     head = ["what", "paper: delta_e", "ours: delta_e", "its ceiling", "remap_angle", "local_cosine", "fidelity"]
     head.append("rotated start")
     rows = [_number_row("chessboard in R^4", PAPER["chessboard"][0], cells_of(kept, "chessboard"))]
-    ages = sorted(starting(cells_of(kept, "ages")), key=age)
-    control = starting(cells_of(kept, "pictures"), "rotated")
+    aged = cells_of(kept, "ages")
+    ages = sorted(starting(aged), key=age)
     for i, (stated, paper_age) in enumerate(zip(PAPER["ages"], PAPER_AGES, strict=True)):
-        own = ages[i : i + 1]
+        own = [cell for one in ages[i : i + 1] for cell in aged if age(cell) == age(one)]
         law = f"{own[0].law}, d = {own[0].dim}" if own else "pictures"
         name = f"MNIST at {paper_age} iterations; ours: {law}, at {age(own[0]) if own else '?'}"
-        rows.append(_number_row(name, stated, [*own, *(control if own and own[0] is ages[-1] else [])]))
+        rows.append(_number_row(name, stated, own))
     return "\n".join(table(head, rows))
 
 

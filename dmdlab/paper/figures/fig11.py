@@ -30,4 +30,4 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
                 axes.set_ylabel("")
         draw_legend(grid[0], runs)
     said = f"{moved_in_words(runs)}{''.join(told)}{runs.in_words()}"
-    return Drawing(figure, f"Teachers of ages {', '.join(map(str, ages))} (law {law}), one seed. {said}")
+    return Drawing(figure, f"Teachers of ages {', '.join(map(str, ages))} (law {law}), the lowest seed of each. {said}")
