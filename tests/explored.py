@@ -28,6 +28,7 @@ SMALL = (
     "noise.sigma_max=5.0",
 )
 MOMENTS = (0, 10, 20)
+HARDWARE = "</script><img src=x onerror=alert(1)>\u2028 & more"
 
 
 def explored(out: Path, *words: str, keep: bool = True, calibrated: bool = True) -> list[Record]:
@@ -63,13 +64,12 @@ def _put(store: Store, e: Experiment, keep: bool, calibrated: bool) -> None:
     shapes = {key: p.shape[1:] for key, p in student.network.named_parameters()}
     summary = {"status": "done", "failed_at": None, "teacher": {"ok": True, "reasons": []}, "student": {}}
     summary |= {"law_facts": {"shape": list(law.shape)}, "calibration": name, **report.to_dict()}
-    summary["in_words"] = ["</script><img src=x onerror=alert(1)>\u2028 & more"]
     curve = {"iteration": [1.0, *map(float, MOMENTS[1:])], "dm_loss": [0.5, 0.4, 0.3], "pair_cosine": [0.1, 0.5, 0.9]}
     moments = {"iteration": torch.tensor(MOMENTS)} if keep else {}
     for network, own in rows.items() if keep else ():
         moments |= {f"{network}.{key}": value for key, value in _named(own, shapes).items()}
     weights = {key: value[-1].clone() for key, value in _named(rows["student"], shapes).items()}
-    store.put(RunResult(e, summary, curve, outputs, weights, moments), {"hardware": "Example CPU"})
+    store.put(RunResult(e, summary, curve, outputs, weights, moments), {"hardware": HARDWARE})
 
 
 def _calibration(store: Store, e: Experiment) -> Calibration:

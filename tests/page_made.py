@@ -173,7 +173,7 @@ class Made:
             "flow": {"steps": STEPS, "solver": "heun"},
             "metrics": metrics,
             "law_agrees": report.law.agrees,
-            "words": report.in_words(),
+            "asks_for_pairs": False,
             "distances": {
                 "edges": edges.tolist(),
                 "paired": np.histogram(apart, edges)[0].tolist(),

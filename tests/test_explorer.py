@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from explored import explored
+from explored import HARDWARE, explored
 from explorer_cases import cases
 from made import made, write_run
 from typer.testing import CliRunner
@@ -79,6 +79,7 @@ def test_a_payload_names_what_varies_and_opens_in_the_plane(known: dict[str, Any
     assert "principal" in known["pairs"][wide["pairs"]]["view"]["words"]
     assert known["left_out"] == []
     assert opening["label"] == "teacher start, d = 2"
+    assert opening["asks_for_pairs"] is False
     assert [short(value) for value in (80.0, 0.0005, 2e-6, 3, True, "sgd")] == [
         "80",
         "5e-4",
@@ -142,9 +143,11 @@ def test_a_page_is_no_larger_than_it_may_be(store: Path) -> None:
 
 
 def test_a_record_without_weights_is_shown_without_its_maps(tmp_path: Path) -> None:
-    (record,) = explored(tmp_path, "law.dim=2", keep=False, calibrated=False)
+    told = "terms.regression.weight=0.25"
+    (record,) = explored(tmp_path, "law.dim=2", told, keep=False, calibrated=False)
     (record.folder / "student.safetensors").unlink()
     found = payload(Wanted([record], maps_for))
+    assert found["runs"][0]["asks_for_pairs"] is True
     assert found["runs"][0]["network"] is None
     assert found["runs"][0]["why_no_network"] == "the record has no weights"
     assert found["runs"][0]["moments"] == []
@@ -219,7 +222,7 @@ def test_the_command_writes_one_file_that_names_cannot_break(store: Path, tmp_pa
     (data,) = re.findall(r'<script type="application/json" id="payload">(.*?)</script>', text, re.S)
     held = json.loads(data)
     assert held["title"] == hostile
-    assert held["runs"][0]["words"] == ["</script><img src=x onerror=alert(1)>\u2028 & more"]
+    assert held["made"]["hardware"] == HARDWARE
     assert {run["settings"]["law.dim"] for run in held["runs"]} == {2}
     code = re.sub(r"^\s*//.*$| // .*$", "", text.replace(data, ""), flags=re.M)  # without comments
     assert "//" not in code.replace("//www.w3.org/", "")

@@ -31,7 +31,7 @@ def test_scrubbing_training_moves_points_and_numbers_along(tab: Tab, made: page_
 
 def test_a_loss_that_asks_for_pairs_is_told(visit: Open, tmp_path: Path) -> None:
     made = page_made.Made(n=40, dims=(2,))
-    made.payload["runs"][0]["settings"]["terms.regression.weight"] = 0.25
+    made.payload["runs"][0]["asks_for_pairs"] = True
     (path := tmp_path / "regression.html").write_text(assemble.page(made.payload), encoding="utf-8")
     tab = visit(path=path)
     assert "told its teacher's pairs, too" in tab.page.locator("p.run").inner_text()

@@ -31,7 +31,7 @@ ROWS = 300
 """Rows of each run: an assignment of so many takes a browser a tenth of a second."""
 
 ALWAYS = ("law.name", "law.dim", "student.init", "seed")
-"""Settings that every run has beside its axes; what all runs have in common stands once."""
+"""Settings that every run has beside its axes."""
 
 MOST_SAID = 20
 """Reasons for leaving out runs that are told, at most."""
@@ -112,8 +112,6 @@ def payload(wanted: Wanted) -> dict[str, Any]:
         {"key": key, "label": LABELS.get(key, key), "values": distinct(_value(r.settings.get(key)) for r in kept)}
         for key in axes
     ]
-    everywhere = [key for key in kept[0].settings if key not in axes and key not in ALWAYS]
-    found["common"] = {key: kept[0].settings[key] for key in everywhere}
     for run in found["runs"]:
         run["label"] = _label(run, axes)
         run["settings"] = {key: own for key, own in run["settings"].items() if key in axes or key in ALWAYS}

@@ -46,7 +46,7 @@ def run_section(
         "metrics": readings(record, calibration),
         "law_agrees": _law_agrees(summary),
         "teacher_ok": record.teacher_ok,
-        "words": list(summary.get("in_words", [])),
+        "asks_for_pairs": bool(config.get("terms.regression.weight")),
         "distances": distances(arrays["teacher"], arrays["student"]),
         "student": view.of("student", arrays["student"][:rows]),
         "curve": rounded(curve),

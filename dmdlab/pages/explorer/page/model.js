@@ -151,7 +151,7 @@
       MOST_PINS,
       run: (id) => scene.run(id),
       /** Whether a run's loss also asks for its teacher's pairs (terms.regression). */
-      asksForPairs: (run) => ({ ...payload.common, ...run.settings })["terms.regression.weight"] > 0,
+      asksForPairs: (run) => run.asks_for_pairs,
       calibration: (run) => (run.calibration ? (payload.calibrations[run.calibration] ?? null) : null),
       points: (run) => scene.points(run.id),
       maps: (run) => scene.maps(run.id),
