@@ -77,3 +77,22 @@ def test_numbers_read_as_in_python(tab: Tab) -> None:
 
 def test_the_glossary_is_the_table_of_measures(tab: Tab, made: page_made.Made) -> None:
     assert tab.page.locator("#words dt").all_inner_texts() == list(made.payload["glossary"])
+
+
+def test_no_dot_covers_the_words_of_a_chart(tab: Tab) -> None:
+    tab.set(theta=45, dim="8", init="random")
+    found = tab.page.evaluate(
+        """() => [...document.querySelectorAll('.chart')].flatMap((chart) => {
+          const box = (node) => node.getBoundingClientRect();
+          const words = [...chart.querySelectorAll('text.halo')].map((node) => [node.textContent, box(node)]);
+          const dots = [...chart.querySelectorAll('circle')].map((node) => ['a dot', box(node)]);
+          return words.flatMap(([name, a], i) => [...words.slice(0, i), ...dots].map(([other, b]) => {
+            const [wide, high] = [0, 1].map((k) => k === 0
+              ? Math.min(a.right, b.right) - Math.max(a.left, b.left)
+              : Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top));
+            return [name, other, wide > 3 && high > 3];
+          }));
+        })"""
+    )
+    assert len(found) > 10
+    assert [pair[:2] for pair in found if pair[2]] == []

@@ -208,3 +208,21 @@ test("the quick measures of a frame are those of the numerics", () => {
   assert.ok(Math.abs(found.pair_cosine - pair_cosine) < 1e-12);
   assert.ok(Math.abs(found.variance_ratio - variance_ratio) < 1e-12);
 });
+
+test("names stand beside their marks, inside, and where they hide least", () => {
+  const { around, settle, along } = page.names;
+  const place = (x, y, crowd) => settle(around(x, y, 20), { dots: [], boxes: [], width: 100, height: 100, ...crowd });
+  const meet = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
+  const free = place(50, 50, {});
+  assert.ok(free.x > 50 && free.y + free.height < 50); // to the right and above
+  for (const [x, y] of [[2, 2], [98, 2], [2, 98], [98, 98]]) {
+    const { x: left, y: top, width, height } = place(x, y, {});
+    assert.ok(left >= 0 && top >= 0 && left + width <= 100 && top + height <= 100);
+  }
+  const dots = [60, 38, 62, 36, 40, 38]; // two to the right, one to the left
+  assert.ok(place(50, 50, { dots }).x === 40 || place(50, 50, { dots }).y > 50);
+  const crowd = { dots: along([[0, 40], [100, 40]]), boxes: [], width: 100, height: 100 };
+  const boxes = [45, 50, 55].map((x) => settle(around(x, 50, 20), crowd));
+  assert.ok(boxes[0].y > 40, "below the line");
+  for (const [i, box] of boxes.entries()) for (const other of boxes.slice(0, i)) assert.ok(!meet(box, other));
+});

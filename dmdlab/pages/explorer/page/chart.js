@@ -2,6 +2,7 @@
 /* Charts in SVG, drawn at the width they have: letters keep their size, and a printer gets sharp lines. */
 (function (dmdlab) {
   const page = (dmdlab.page ??= {});
+  const [LETTER, BOLD] = [7, 8]; // widths of a letter of a chart, rather too many than too few
 
   /** @param options `title`, `label` for who does not see it, `height` in pixels, `spec()` -> what to draw (see `draw`). */
   function create(options) {
@@ -37,6 +38,10 @@
     };
     const x = (value) => inside.left + (inside.right - inside.left) * share(spec.x, value);
     const y = (value) => inside.bottom - (inside.bottom - inside.top) * clamp(share(spec.y, value));
+    const places = (line) =>
+      line.points
+        .filter(([a, b]) => a !== null && b !== null && Number.isFinite(a) && Number.isFinite(b))
+        .map(([a, b]) => [x(a), y(b)]);
     const parts = [];
     for (const value of ticks(spec.x, Math.max(3, Math.floor(width / 70))))
       parts.push(
@@ -83,16 +88,7 @@
         }),
       );
     for (const guide of spec.guides ?? [])
-      parts.push(
-        svg("line", { class: "guide", x1: inside.left, x2: inside.right, y1: y(guide.y), y2: y(guide.y) }),
-        svg("text", {
-          class: "faint halo",
-          x: guide.end ? inside.right : inside.left + 5,
-          y: y(guide.y) - 4,
-          "text-anchor": guide.end ? "end" : "start",
-          text: guide.name ?? "",
-        }),
-      );
+      parts.push(svg("line", { class: "guide", x1: inside.left, x2: inside.right, y1: y(guide.y), y2: y(guide.y) }));
     for (const range of spec.ranges ?? []) {
       for (const end of [range.low, range.high])
         parts.push(
@@ -115,18 +111,15 @@
       );
     }
     for (const line of spec.lines ?? []) {
-      const known = line.points.filter(
-        ([a, b]) => a !== null && b !== null && Number.isFinite(a) && Number.isFinite(b),
-      );
-      const d = known.map(([a, b], i) => `${i === 0 ? "M" : "L"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
-      parts.push(svg("path", { class: `line ${line.class}`, d }));
+      const d = places(line).map(([a, b], i) => `${i === 0 ? "M" : "L"}${a.toFixed(1)} ${b.toFixed(1)}`);
+      parts.push(svg("path", { class: `line ${line.class}`, d: d.join("") }));
     }
     if (spec.cursor !== undefined && spec.cursor !== null)
       parts.push(
         svg("line", { class: "cursor", x1: x(spec.cursor), x2: x(spec.cursor), y1: inside.top, y2: inside.bottom }),
       );
-    for (const dot of spec.dots ?? []) {
-      if (dot.y === null || !Number.isFinite(dot.y)) continue;
+    const dots = (spec.dots ?? []).filter((dot) => dot.y !== null && Number.isFinite(dot.y));
+    for (const dot of dots)
       parts.push(
         svg("circle", {
           class: `dot ${dot.class} ${dot.hollow ? "hollow" : ""}`,
@@ -135,25 +128,51 @@
           r: dot.big ? 6.5 : 4,
         }),
       );
-      if (dot.name)
-        parts.push(
-          svg("text", {
-            class: "halo value",
-            x: x(dot.x),
-            y: y(dot.y) + (y(dot.y) < inside.top + 18 ? 20 : -11),
-            "text-anchor": anchor(x(dot.x), inside),
-            text: dot.name,
-          }),
-        );
-    }
+    parts.push(...words(spec, { inside, x, y, dots, places, width }));
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
     picture.setAttribute("height", String(height));
     put(picture, parts);
   }
 
-  const clamp = (value) => Math.min(1.02, Math.max(-0.02, value));
+  /** The names of guides and dots, over everything and where they hide least. */
+  function words(spec, { inside, x, y, dots, places, width }) {
+    const { svg } = page.dom;
+    const { around, settle, along, HIGH } = page.names;
+    const crowd = { dots: [], boxes: [], width, height: inside.bottom };
+    for (const line of spec.lines ?? []) crowd.dots.push(...along(places(line)));
+    for (const { x: at, low, high } of spec.ranges ?? [])
+      crowd.dots.push(...along([low, high].map((end) => [x(at), y(end)])));
+    if (Number.isFinite(spec.cursor))
+      crowd.dots.push(...along([inside.top, inside.bottom].map((end) => [x(spec.cursor), end])));
+    for (const dot of dots) {
+      const r = dot.big ? 6.5 : 4;
+      crowd.boxes.push({ x: x(dot.x) - r, y: y(dot.y) - r, width: 2 * r, height: 2 * r });
+    }
+    const written = (name, boxes, kind) => {
+      const box = settle(boxes, crowd);
+      const { x: left, width: wide, anchor } = box;
+      const at = anchor === "end" ? left + wide : anchor === "middle" ? left + wide / 2 : left;
+      return svg("text", { class: `halo ${kind}`, x: at, y: box.y + HIGH - 3, "text-anchor": anchor, text: name });
+    };
+    const guides = (spec.guides ?? []).filter((guide) => guide.name);
+    const named = dots.filter((dot) => dot.name);
+    return [
+      ...guides.map(({ y: at, name, end }) => {
+        const wide = LETTER * name.length;
+        const ends = [
+          { x: inside.right - wide, anchor: "end" },
+          { x: inside.left + 5, anchor: "start" },
+        ];
+        const boxes = (end ? ends : ends.reverse()).flatMap((one) =>
+          [y(at) - HIGH - 2, y(at) + 3].map((top) => ({ ...one, y: top, width: wide, height: HIGH })),
+        );
+        return written(name, boxes, "faint");
+      }),
+      ...named.map((dot) => written(dot.name, around(x(dot.x), y(dot.y), BOLD * dot.name.length), "value")),
+    ];
+  }
 
-  const anchor = (px, inside) => (px > inside.right - 40 ? "end" : px < inside.left + 30 ? "start" : "middle");
+  const clamp = (value) => Math.min(1.02, Math.max(-0.02, value));
 
   page.chart = { create, draw };
 })((globalThis.dmdlab ??= {}));

@@ -3,6 +3,7 @@
 (function (dmdlab) {
   const page = (dmdlab.page ??= {});
   const TURN = 2 * Math.PI;
+  const FONT = "600 13px system-ui, sans-serif";
 
   /** Pixels of a plane: from values to places and back. */
   function frame(size, centre, half) {
@@ -64,7 +65,10 @@
       ctx.clearRect(0, 0, size, size);
       const { centre, half } = options.extent();
       here = frame(size, centre, half);
-      options.paint(pen(ctx, here, kept));
+      const crowd = { dots: [], boxes: [], width: size, height: size, names: [] };
+      const drawing = pen(ctx, here, kept, crowd);
+      options.paint(drawing);
+      drawing.writeNames();
       stale = false;
     }
 
@@ -91,7 +95,7 @@
   }
 
   /** What a paint function draws with: places are values of the plane. */
-  function pen(ctx, here, kept) {
+  function pen(ctx, here, kept, crowd) {
     return {
       ctx,
       ...here,
@@ -102,9 +106,11 @@
         if (one) ctx.fillStyle = colours;
         for (let i = 0; 2 * i < points.length; i++) {
           if (!one) ctx.fillStyle = colours[i];
+          const [x, y] = [here.x(points[2 * i]), here.y(points[2 * i + 1])];
           ctx.beginPath();
-          ctx.arc(here.x(points[2 * i]), here.y(points[2 * i + 1]), radius, 0, TURN);
+          ctx.arc(x, y, radius, 0, TURN);
           ctx.fill();
+          crowd.dots.push(x, y);
         }
         ctx.globalAlpha = 1;
       },
@@ -117,9 +123,11 @@
           kept.canvas.width = kept.canvas.height = canvas.width;
           const under = kept.canvas.getContext("2d");
           under.setTransform(ctx.getTransform());
-          paint(pen(under, here, {}));
+          kept.crowd = { dots: [], boxes: [], names: [] };
+          paint(pen(under, here, {}, kept.crowd));
           kept.key = whole;
         }
+        for (const value of kept.crowd.dots) crowd.dots.push(value);
         ctx.drawImage(kept.canvas, 0, 0, here.size, here.size);
       },
       /** A line through points (n x 2). */
@@ -139,7 +147,7 @@
         ctx.stroke();
         ctx.setLineDash([]);
       },
-      /** A mark that stands out of the points: 'dot' or 'square', with a name. */
+      /** A mark that stands out of the points: 'dot' or 'square', with a name that is written over all. */
       mark(x, y, colour, shape = "dot", name = "") {
         const [px, py, r] = [here.x(x), here.y(y), 6.5];
         ctx.beginPath();
@@ -153,17 +161,27 @@
         ctx.lineWidth = 1;
         ctx.strokeStyle = page.theme.colour("ink");
         ctx.stroke();
-        const left = px > here.size - 70; // a name stays inside
-        if (name !== "")
-          this.text(name, left ? px - 9 : px + 9, py - 8, page.theme.colour("ink"), left ? "right" : "left");
+        crowd.boxes.push({ x: px - r, y: py - r, width: 2 * r, height: 2 * r });
+        const seen = px > 0 && py > 0 && px < here.size && py < here.size;
+        if (name !== "" && seen) crowd.names.push({ px, py, name });
       },
-      text(words, px, py, colour = page.theme.colour("ink"), align = "left") {
-        ctx.font = "600 13px system-ui, sans-serif";
-        ctx.textAlign = align;
-        ctx.lineWidth = 3;
+      /** The names of all marks, each beside its own, where it hides least. */
+      writeNames() {
+        ctx.font = FONT;
+        for (const { px, py, name } of crowd.names) {
+          const around = page.names.around(px, py, ctx.measureText(name).width);
+          const box = page.names.settle(around, crowd);
+          this.text(name, box.x, box.y + page.names.HIGH - 2);
+        }
+      },
+      text(words, px, py) {
+        ctx.font = FONT;
+        ctx.textAlign = "left";
+        ctx.lineJoin = "round";
+        ctx.lineWidth = 4;
         ctx.strokeStyle = page.theme.colour("paper");
         ctx.strokeText(words, px, py);
-        ctx.fillStyle = colour;
+        ctx.fillStyle = page.theme.colour("ink");
         ctx.fillText(words, px, py);
       },
       /** An arrow from a place along a step, in values of the plane. */

@@ -54,8 +54,7 @@
             class: run === chosen() ? "student" : "soft",
             hollow: run.law_agrees === false,
             big: run === chosen(),
-            name:
-              run === chosen() ? words.degrees(run.metrics.remap_angle.value, run.metrics.remap_angle.value >= 90) : "",
+            name: run === chosen() ? words.shortDegrees(run.metrics.remap_angle.value) : "",
           }));
         return {
           x: {

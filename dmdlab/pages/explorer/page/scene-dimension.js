@@ -149,7 +149,7 @@
         ["student", words.number(end.metrics.delta_e.value)],
         `. Its ceiling goes from ${words.number(first.metrics.delta_e.ceiling)} to ${words.number(end.metrics.delta_e.ceiling)} by itself.`,
         angles.length > 1
-          ? ` The calibrated angle, which means the same in every dimension, reads ${words.listed(angles.map((value) => `${Math.round(value)}°`))}.`
+          ? ` The calibrated angle, which means the same in every dimension, reads ${words.listed(angles.map(words.shortDegrees))}.`
           : "",
       );
     }

@@ -133,7 +133,7 @@
             y: live().angle,
             class: "student",
             big: true,
-            name: live().angle === null ? "" : `${Math.round(live().angle)}°`,
+            name: live().angle === null ? "" : words.shortDegrees(live().angle),
           },
         ],
       }),

@@ -24,6 +24,9 @@
     return `${whole} degree${whole === 1 ? "" : "s"}`;
   }
 
+  /** '30°', '90° or more': a calibrated angle ends there. */
+  const shortDegrees = (angle) => (angle >= 90 ? "90° or more" : `${Math.round(angle)}°`);
+
   /** A share in percent: whole from ten percent on, two digits below, '–' for none. */
   function percent(share) {
     if (!Number.isFinite(share)) return number(share);
@@ -50,5 +53,5 @@
   /** A value beside what a student without memory reads, which is no bound: a turned one can read more. */
   const ruled = (value, ceiling) => `${number(value)} (${number(ceiling)}: no memory)`;
 
-  page.words = { number, degrees, percent, place, listed, setting, ruled };
+  page.words = { number, degrees, shortDegrees, percent, place, listed, setting, ruled };
 })((globalThis.dmdlab ??= {}));
