@@ -70,6 +70,29 @@ def test_sql_asks_the_runs_and_nothing_else(tmp_path: Path, monkeypatch: pytest.
 
 
 @needed
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("SELECT count(*) FROM range(9000000) a, range(9000000) b WHERE a.range * b.range % 7 = 3", "--sql-seconds"),
+        ("SELECT repeat('x', 1000000) FROM range(200)", "--sql-memory"),
+        ("SELECT list(range) FROM range(10000000)", "--sql-memory"),
+        ("SELECT range, range + 1 FROM range(5000001)", "5000001 rows of 2 columns"),
+    ],
+)
+def test_a_query_is_bounded_in_time_memory_and_what_it_gives(query: str, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        select(
+            ROWS,
+            query,
+            seconds=0.3 if named == "--sql-seconds" else 60.0,
+            memory=5 * 10**7 if named == "--sql-memory" else 10**9,
+        )
+    assert select(ROWS, "SELECT seen AS a, 2 AS a FROM runs ORDER BY id DESC LIMIT 1; -- all", memory=10**8) == [
+        {"a": None, "a_1": 2}
+    ]
+
+
+@needed
 def test_parquet_holds_every_key(tmp_path: Path) -> None:
     parquet = importlib.import_module("pyarrow.parquet")
     with (tmp_path / "runs.parquet").open("wb") as file:

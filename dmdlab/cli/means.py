@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 UNITS = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
 
-def bytes_of(memory: str | None) -> int | None:
+def bytes_of(memory: str | None, option: str = "--memory") -> int | None:
     """Bytes of --memory, as in '8GiB', '500 MB' or '0.5tib'. Raises `InputError` for anything else."""
     if memory is None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?B)\s*", memory, re.IGNORECASE)
     size = int(float(found[1]) * UNITS[found[2].lower()]) if found else 0
     if size < 1:
-        raise InputError(f"--memory {memory}: expected a number and a unit, as in 8GiB, 500MiB or 16GB")
+        raise InputError(f"{option} {memory}: expected a number and a unit, as in 8GiB, 500MiB or 16GB")
     return size
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmdlab.cli import show
+from dmdlab.cli.means import bytes_of
 from dmdlab.cli.read import Filters
 from dmdlab.config import InputError, nearest
 from dmdlab.trouble import counted, printable
@@ -45,6 +46,8 @@ def ls(
         str | None,
         typer.Option(metavar="SELECT", help="Ask the table runs in SQL: 'SELECT \"law.dim\", seed FROM runs'."),
     ] = None,
+    sql_seconds: Annotated[float, typer.Option(min=0.001, help="Time that a query may take.")] = 60.0,
+    sql_memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory that a query may take.")] = "1GB",
 ) -> None:
     """List runs, by filters on any setting or measure, or by SQL.
 
@@ -60,7 +63,7 @@ def ls(
         raise InputError("--format parquet is not for a terminal: send it to a file, as with > runs.parquet")
     rows = [row_of(entry) for entry in _chosen(store, filters)]
     if sql is not None:
-        rows = select(rows, sql)
+        rows = select(rows, sql, sql_seconds, bytes_of(sql_memory, "--sql-memory") or 0)
     if format == "json":
         show.print_json(rows)
     elif format == "csv":

@@ -5,14 +5,19 @@ SQL sees the table `runs` in memory and nothing else: it can neither read a file
 
 import importlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from dmdlab.config import InputError
 from dmdlab.trouble import printable
 
-MEMORY = "1GB"
-"""Of a query (ours: ten thousand runs take a hundredth of it)."""
+SECONDS, MEMORY = 60.0, 10**9
+"""Time and bytes that a query may take by itself (ours: ten thousand runs take a hundredth of these)."""
+
+VALUES = 10_000_000
+"""Rows times columns that a query may give (ours: as Python's objects they take about a gigabyte)."""
 
 Row = Mapping[str, Any]
 
@@ -44,18 +49,27 @@ def write_parquet(rows: Sequence[Row], file: IO[bytes]) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns_of(rows)), file)
 
 
-def select(rows: Sequence[Row], query: str) -> list[dict[str, Any]]:
-    """What a SELECT on the table `runs` gives, a row each. Raises `InputError`: no duckdb or pyarrow, no SELECT or more
-    than one statement, and whatever the query does wrong."""
+def select(rows: Sequence[Row], query: str, seconds: float = SECONDS, memory: int = MEMORY) -> list[dict[str, Any]]:
+    """What a SELECT on the table `runs` gives, a row each. seconds, memory (bytes): that the query may take. Raises
+    `InputError`: no duckdb or pyarrow, no SELECT or more than one statement, beyond these bounds or `VALUES`, and
+    whatever the query does wrong."""
     duckdb, pyarrow = _needed("duckdb", "--sql"), _needed("pyarrow", "--sql")
     if not rows:
         raise InputError("--sql: there are no runs to ask about; leave out filters, or see `dmdlab runs ls`")
     connection = duckdb.connect(":memory:", config={"python_enable_replacements": "false", "temp_directory": ""})
+    over = threading.Event()
+
+    def stop() -> None:
+        over.set()
+        with suppress(Exception):  # done in this moment
+            connection.interrupt()
+
+    clock = threading.Timer(seconds, stop)
     try:
         connection.register("given", pyarrow.table(columns_of(rows)))
         connection.execute("CREATE TABLE runs AS SELECT * FROM given")
         connection.unregister("given")
-        for setting in (f"memory_limit = '{MEMORY}'", "enable_external_access = false", "lock_configuration = true"):
+        for setting in (f"memory_limit = '{memory}B'", "enable_external_access = false", "lock_configuration = true"):
             connection.execute(f"SET {setting}")
         asked = connection.extract_statements(query)
         if len(asked) != 1 or asked[0].type != duckdb.StatementType.SELECT:
@@ -63,12 +77,32 @@ def select(rows: Sequence[Row], query: str) -> list[dict[str, Any]]:
                 '--sql: expected one SELECT on the table runs, as in \'SELECT "law.dim", avg(pair_cosine) FROM runs '
                 "GROUP BY ALL'"
             )
-        found = connection.execute(asked[0])
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, map(_plain, row), strict=True)) for row in found.fetchall()]
+        clock.start()
+        # a table keeps to the memory, as a stream of rows would not
+        connection.execute(f"CREATE TEMP TABLE answer AS\n{asked[0].query}")
+        names = [column[0] for column in connection.execute("SELECT * FROM answer LIMIT 0").description]
+        number = connection.execute("SELECT count(*) FROM answer").fetchone()[0]
+        if number * len(names) > VALUES:
+            raise InputError(
+                f"--sql: this gives {number} rows of {len(names)} columns, expected at most {VALUES} values in all: "
+                "ask for fewer columns or for averages, or add LIMIT"
+            )
+        found = connection.execute("SELECT * FROM answer").fetchall()
+        return [dict(zip(names, map(_plain, row), strict=True)) for row in found]
+    except duckdb.OutOfMemoryException:
+        raise InputError(
+            f"--sql: this takes more than {memory / 10**9:g} GB of memory, expected less: ask for less, or give it "
+            "more by --sql-memory"
+        ) from None
     except duckdb.Error as error:
+        if over.is_set():
+            raise InputError(
+                f"--sql: stopped after {seconds:g} s, expected to be done by then: ask for less, or give it more time "
+                "by --sql-seconds"
+            ) from None
         raise InputError(f"--sql: {printable(' '.join(str(error).split()))}") from None
     finally:
+        clock.cancel()
         connection.close()
 
 
