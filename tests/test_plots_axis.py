@@ -1,6 +1,7 @@
 """Figures along any setting of a sweep: which settings they take, what is drawn where, what is refused."""
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 from made import Made, made
 from matplotlib.figure import Figure
 
-from dmdlab.config import InputError
+from dmdlab.config import InputError, flatten
+from dmdlab.experiments import Sweep
 from dmdlab.pairing import METRICS, calibrate, remap_angle
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots import Choice, draw
+from dmdlab.plots.axes import place_names, wrapped
+from dmdlab.plots.endings import figures_of_sweep
 from dmdlab.records.layout import DIMENSION, Layout, layout_of
 
 RATES = (5e-5, 5e-4, 5e-3)
@@ -100,6 +104,89 @@ def test_rows_are_those_of_a_third_setting_and_columns_wrap_where_there_is_one_r
     assert wrapped.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 4)
 
 
+def swept(**axes: list[Any]) -> list[Made]:
+    """Made runs of a sweep over these axes."""
+    found = []
+    for e in Sweep("test", axes={key.replace("__", "."): values for key, values in axes.items()}).experiments():
+        flat = flatten(e)
+        law, dim, init, seed = (flat.pop(key) for key in ("law.name", "law.dim", "student.init", "seed"))
+        own = {key.replace(".", "__"): value for key, value in flat.items()}
+        found.append(renamed(made(law, dim, init, seed, **own), e.id))
+    return found
+
+
+STAR = [
+    {"student": {"learning_rate": 5e-4}},
+    {"student": {"learning_rate": 1e-2}},
+    {"fake_score": {"learning_rate": 5e-5}},
+    {"fake_score": {"updates": 1}, "student": {"iterations": 400, "warmup": 50}},
+    {"student": {"weight": 0.0}, "terms": {"gan": {"weight": 10.0}}},
+]
+"""What changes together in a sweep where no setting alone tells the runs apart; the first is the defaults."""
+
+STAR_NAMES = [
+    ["base"],
+    ["fake_score.learning_rate 5e-5"],
+    ["student.weight 0", "gan.weight 10"],
+    ["student.learning_rate 0.01"],
+    ["iterations 400", "warmup 50", "updates 1"],
+]
+
+
+def test_what_changes_together_stands_along_x_and_what_is_crossed_with_it_does_not() -> None:
+    keys = "student.iterations, student.learning_rate, student.warmup, student.weight, fake_score.updates"
+    keys += ", fake_score.learning_rate, terms.gan.weight"
+    starts = ["teacher", "rotated"]
+    assert layout_of(swept(together=STAR, student__init=starts)) == Layout(keys, "student.init", "law.name")
+    crossed = swept(together=STAR, student__init=starts, law__dim=[2, 8])
+    assert layout_of(crossed) == Layout(keys, "student.init", "law.dim")
+    assert layout_of(crossed, rows="student.init") == Layout(keys, "law.dim", "student.init")
+    assert layout_of(swept(together=STAR, law__dim=[2, 8])) == Layout(keys, "student.init", "law.dim")
+    some = [run for run in crossed if run.config["law.dim"] == 2 or run.config["student.iterations"] == 400]
+    assert layout_of(some) == Layout(f"law.dim, {keys}", "student.init", "law.name")
+
+
+def test_each_combination_has_a_place_named_by_what_differs_from_the_others() -> None:
+    runs = swept(together=STAR, student__init=["teacher", "rotated"], seed=[0, 1])
+    assert figures_of_sweep(runs)[0] == "axis"
+    drawing = draw("axis", runs, choice=Choice(measures=("delta_e",)))
+    names = [text.get_text() for text in drawing.figure.axes[0].get_xticklabels()]
+    assert [re.sub(r"(?<=\.)\n", "", name).replace("\n", " ") for name in names] == [*map(", ".join, STAR_NAMES)]
+    for start in ("teacher", "rotated"):
+        marks = {kind: drawn(drawing.figure, f"{start} {kind}") for kind in ("solid", "seeds", "line")}
+        assert [float(mark.get_xdata()[0]) for mark in marks["solid"]] == [0, 1, 2, 3, 4]
+        assert sum(len(mark.get_xdata()) for mark in marks["seeds"]) == 10
+        assert marks["line"][0].get_linestyle() == "None"
+    assert "Along x change together: student.iterations, student.learning_rate, " in drawing.caption
+    assert (
+        f"Where a name does not say them: student.iterations = {runs[0].config['student.iterations']}, "
+        in drawing.caption
+    )
+    assert {line.get_drawstyle() for line in drawn(drawing.figure, "ceiling")} == {"steps-mid"}
+
+
+def test_names_of_places_stand_where_there_is_room_and_are_upright_where_not() -> None:
+    level = wrapped(STAR_NAMES, 1.0, 7.0, 1.0)
+    assert level.rotation == 0
+    assert level.texts[1:3] == ["fake_score.\nlearning_rate 5e-5", "student.weight 0,\ngan.weight 10"]
+    two, one = (wrapped(STAR_NAMES, room, 7.0, 1.0) for room in (0.3, 0.12))
+    assert two.rotation == one.rotation == 90
+    assert two.texts[4] == "iterations 400,\nwarmup 50, updates 1"
+    assert max(text.count("\n") for text in one.texts) == 0 < two.height < one.height
+    keys = ", ".join(["network.kind", "network.width"])
+    assert place_names(keys, [("unet", None), ("residual", 8), ("residual", 16)]) == [
+        ["network.kind unet"], ["width 8"], ["width 16"],
+    ]  # fmt: skip
+
+
+def test_an_axis_of_tables_has_a_place_for_each_and_says_what_changes_with_it() -> None:
+    tables = [{"kind": "unet", "channels": [8, 16]}, {"kind": "residual", "width": 94}]
+    drawing = draw("axis", swept(network=tables, law__name=["field"], law__side=[4], law__dim=[16]),
+                   choice=Choice(measures=("pair_cosine",)))  # fmt: skip
+    assert [text.get_text() for text in drawing.figure.axes[0].get_xticklabels()] == ["residual", "unet"]
+    assert re.search(r"With these change: network\.\w+, ", drawing.caption)
+
+
 class Calibrated(Made):
     """A run with a calibration of its own, at its dimension."""
 
@@ -173,3 +260,7 @@ def test_more_lines_than_markers_and_options_of_another_plot_are_refused() -> No
         draw("axis", many)
     with pytest.raises(InputError, match="are for the plot 'axis'"):
         draw("panels", many, choice=Choice(x="law.dim"))
+    wild = [renamed(made(**{f"student__{key}": 30 + i}), f"{key} {i}")
+            for key in ("clip", "batch", "warmup", "iterations") for i in range(20)]  # fmt: skip
+    with pytest.raises(InputError, match=r"80 places along x, one for each .*student\.clip.* do not fit"):
+        draw("axis", wild)

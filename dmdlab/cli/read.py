@@ -71,7 +71,10 @@ def plot(
     ],
     directory: Directory,
     filters: Filters = None,
-    x: Annotated[str | None, typer.Option("--x", metavar="KEY", help="axis: the setting along x.")] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", metavar="KEY", help="axis: the setting along x; KEY,KEY,... for what changes together."),
+    ] = None,
     by: Annotated[str | None, typer.Option(metavar="KEY", help="axis: a line for each of its values.")] = None,
     panels: Annotated[str | None, typer.Option(metavar="KEY", help="axis: a row of panels for each value.")] = None,
     measures: Annotated[

@@ -1,16 +1,19 @@
 """Axes that several figures share: a swept setting, values with an honest zero, a measure's guide lines."""
 
+import re
+import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
+from dmdlab.config import known_keys
 from dmdlab.pairing.glossary import Metric
 from dmdlab.plots.style import GREY, LETTER, Size
-from dmdlab.records.cells import short
-from dmdlab.records.layout import numeric
+from dmdlab.records.cells import SHORT, parts, short
+from dmdlab.records.layout import numeric, usual
 
 LINEAR_BELOW = 0.1
 """`zero_log_axis` is logarithmic above this value and linear from there down to 0, which a logarithm cannot show."""
@@ -49,6 +52,14 @@ def fit_label(axes: Axes, height: float) -> None:
     label.set_fontsize(min(label.get_fontsize(), 72 * height / (LETTER * letters)))
 
 
+KEPT = "\N{NO-BREAK SPACE}"
+
+ASIDE = 0.6
+"""Places of settings that change together that an axis leaves free at either end."""
+
+LINE = 1.2
+"""The height of a line of text, in font sizes."""
+
 DECADE = 10
 """A setting whose largest value is at least so many times its smallest stands on a logarithmic axis (ours)."""
 
@@ -56,6 +67,87 @@ DECADE = 10
 def places(values: Sequence[Any]) -> dict[Any, float]:
     """Where each value of a setting stands on its axis: a number at itself, words in their order at 0, 1, 2 ..."""
     return {value: float(value) if numeric(values) else float(place) for place, value in enumerate(values)}
+
+
+TOGETHER = "settings that change together"
+"""What stands along such an axis."""
+
+BASE = "base"
+"""The name of the place where each of them has its usual value."""
+
+STANDING = 5
+"""Lines of a place's name that stands level, at most."""
+
+
+class Names(NamedTuple):
+    """Names of places in lines: the texts, their rotation in degrees, their height in inches."""
+
+    texts: list[str]
+    rotation: float
+    height: float
+
+
+def place_names(key: str, values: Sequence[Any]) -> list[list[str]]:
+    """What names each place of an axis, piece by piece: its value; of settings that change together, those that are
+    not as `usual`, without their section where no other setting is called so."""
+    if len(keys := parts(key)) == 1:
+        return [[short(value)] for value in values]
+    columns = list(zip(*values, strict=True))
+    common, names = [usual(column) for column in columns], _called(keys)
+
+    def piece(name: str, value: object) -> str:
+        return f"no {name}" if value is None else f"{name} {short(value)}"
+
+    found = [
+        [piece(name, v) for name, v, own in zip(names, value, common, strict=True) if v not in (own or [None])]
+        for value in values
+    ]
+    return [pieces or [BASE] for pieces in found]
+
+
+def _called(keys: Sequence[str]) -> list[str]:
+    """Settings without their sections: the student's where no other of these is called so, others' where none at all
+    is: 'warmup', 'fake_score.iterations', 'gan.weight'."""
+    all_ends, ends = ([key.rpartition(".")[2] for key in found] for found in ({*known_keys(), *keys}, keys))
+    found = []
+    for key, end in zip(keys, ends, strict=True):
+        alone = (ends if key.startswith("student.") else all_ends).count(end) == 1
+        found.append(SHORT.get(key, end if alone else key.removeprefix("terms.")))
+    return found
+
+
+def wrapped(names: Sequence[Sequence[str]], room: float, font: float, high: float) -> Names:
+    """Names of places that stand so many inches apart, each a list of pieces: level where `STANDING` lines hold each;
+    else upright, in one line, or in more where one is longer than `high` inches and there is room."""
+    letters, most = (max(1, int(72 * room / (share * font))) for share in (1.1 * LETTER, LINE))
+    level = [_standing(pieces, letters) for pieces in names]
+    if max(map(len, level)) <= STANDING and max(len(line) for lines in level for line in lines) <= letters:
+        return Names(["\n".join(lines) for lines in level], 0.0, max(map(len, level)) * LINE * font / 72)
+    texts = [", ".join(piece.replace(" ", KEPT) for piece in pieces) for pieces in names]
+    for count in range(1, most + 1):
+        upright = [_in_lines(text, count) for text in texts]
+        height = max(len(line) for lines in upright for line in lines) * LETTER * font / 72
+        if height <= high:
+            break
+    return Names(["\n".join(lines).replace(KEPT, " ") for lines in upright], 90.0, height)
+
+
+def _standing(pieces: Sequence[str], letters: int) -> list[str]:
+    """The pieces one below the other, in lines of so many letters where that can be: broken after a section, too."""
+    found = []
+    for place, piece in enumerate(pieces, 1):
+        words = re.sub(r"\.(?=[a-z])", ". ", piece) + ("," if place < len(pieces) else "")
+        found += [line.replace(". ", ".") for line in _lines(words, letters)]
+    return found
+
+
+def _in_lines(text: str, count: int) -> list[str]:
+    """The text in at most so many lines, as short as they can be."""
+    return next(lines for width in range(1, len(text) + 1) if len(lines := _lines(text, width)) <= count)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def swept_axis(axes: Axes, key: str, values: Sequence[Any]) -> None:
@@ -68,8 +160,8 @@ def swept_axis(axes: Axes, key: str, values: Sequence[Any]) -> None:
     log = numeric(values) and at[0] > 0 and (key == "law.dim" or at[-1] >= DECADE * at[0])
     steps = np.log2(at) if log else at  # readable distances are those on the page
     span = float(np.ptp(steps)) or 1.0
-    margin = 0.19 * max(1.0, span) if log else 0.19 * span
-    numbered, names = [0], [short(value) for value in values]
+    margin = 0.19 * max(1.0, span) if log else ASIDE if len(parts(key)) > 1 else 0.19 * span
+    numbered, names = [0], [", ".join(pieces) for pieces in place_names(key, values)]
 
     def apart(a: int, b: int) -> bool:
         letters = (len(names[a]) + len(names[b])) / 2

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError, nearest
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.plots import captions
-from dmdlab.plots.axes import fit_label
+from dmdlab.plots.axes import ASIDE, Names, fit_label, place_names, wrapped
 from dmdlab.plots.axis_panels import Shown, draw_row
 from dmdlab.plots.axis_words import caption, legend, note
 from dmdlab.plots.calibration import once
@@ -29,6 +29,13 @@ MEASURES = ("delta_e", "copy_index", "pair_cosine", "pair_auc")
 
 ACROSS, ACROSS_SLIDE = 4, 3
 """Panels that stay legible side by side."""
+
+BESIDE = 0.6
+"""Inches left of a panel: its numbers and the name of its measure."""
+
+HIGH, HIGHEST = 1.0, 2.2
+"""Inches of the names below a panel of settings that change together: from the first on fewer panels stand side by
+side, and there are no more than the second."""
 
 LONG = 22
 """Letters of a row's name from which on it takes two lines."""
@@ -64,8 +71,13 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
     failed = len({record.row["id"] for record in records if not record.done})
     rows, found = shown.rows(), note(shown, failed)
     lines, columns = _grid(len(rows), len(shown.metrics), scale, str(shown.layout.rows), list(rows))
-    height = scale.height if scale.slide else min(scale.height, lines * scale.row + 0.55)
-    width = scale.double if columns > 2 or scale.slide else scale.single if columns == 1 else 0.75 * scale.double
+    names = Names([], 0.0, 0.0)
+    if shown.together:
+        columns, names = _room(shown, columns, len(rows))
+        lines = len(rows) * -(-len(shown.metrics) // columns)
+    height = scale.height if scale.slide else min(scale.height, lines * scale.row + 0.55 + names.height)
+    whole = columns > 2 or scale.slide or shown.together
+    width = scale.double if whole else scale.single if columns == 1 else 0.75 * scale.double
     with new_figure(width, height, scale) as figure:
         grid = figure.subplots(lines, columns, sharex=True, squeeze=False)
         flat, wide = list(grid.flat), len(shown.metrics)
@@ -76,13 +88,16 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
             draw_row(panels, cells, shown)
             if shown.layout.rows:
                 _name_row(panels[0], in_figure(shown.layout.rows, value), 0.65 * height / lines, scale)
-            for axes in panels if scale.slide and lines > 2 else ():
-                fit_label(axes, 0.65 * height / lines)
+            for axes in panels if (scale.slide and lines > 2) or shown.together else ():
+                fit_label(axes, 0.65 * (height - names.height) / lines)
         for axes, metric, letter in zip(flat, shown.metrics, "abcdefghijkl", strict=False):
             axes.set_title(f"({letter}) {metric.title}".strip(), loc="left")
         for axes in _lowest(flat[: wide * len(rows)], columns):
-            axes.set_xlabel("dimension $d$" if shown.layout.x == "law.dim" else shown.layout.x)
             axes.tick_params(labelbottom=True)
+            if shown.together:
+                axes.set_xticklabels(names.texts, rotation=names.rotation, linespacing=1.0)
+            else:
+                axes.set_xlabel("dimension $d$" if shown.layout.x == "law.dim" else shown.layout.x)
         _add_legend(figure, shown, scale)
         if found:
             small = 0.85 * scale.font
@@ -151,6 +166,27 @@ def _grid(rows: int, measures: int, scale: Size, key: str, values: Sequence[obje
     if lines > scale.rows:
         raise InputError(f"{measures} measures do not fit into one {place} figure, which holds {scale.rows * columns}")
     return lines, columns
+
+
+def _room(shown: Shown, columns: int, rows: int) -> tuple[int, Names]:
+    """Panels side by side, and the names below them, where settings that change together stand along x: fewer than
+    `columns` where names would be high. Raises `InputError` for more places than have legible names."""
+    scale, pieces, count = shown.scale, place_names(shown.layout.x, shown.values), len(shown.metrics)
+    high, highest = (inches * scale.font / PAPER.font for inches in (HIGH, HIGHEST))
+    for wide in sorted({columns, min(2, columns), 1}, reverse=True):
+        if wide < columns and (rows * -(-count // wide) > scale.rows or (rows > 1 and count % wide)):
+            continue  # more lines of panels than fit, or two rows in one line
+        room = (scale.double / wide - BESIDE) / (len(pieces) - 1 + 2 * ASIDE)
+        found = wide, wrapped(pieces, room, 0.9 * scale.font, high)
+        tight = 72 * room < 0.9 * scale.font
+        if found[1].height <= high and not tight:
+            break
+    if tight or found[1].height > highest:
+        raise InputError(
+            f"{len(pieces)} places along x, one for each combination of {shown.layout.x}, do not fit; choose fewer "
+            "with KEY=VALUE for one of these, or another setting with --x"
+        )
+    return found
 
 
 def _lowest(panels: Sequence[Axes], columns: int) -> list[Axes]:

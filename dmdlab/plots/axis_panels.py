@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.markers import CARETDOWN, CARETUP
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import Affine2D, ScaledTranslation, Transform
 
 from dmdlab.pairing import Metric
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots.axes import guide_lines, places, swept_axis, value_axis, zero_log_axis
 from dmdlab.plots.calibration import LEVELS_DEGREES, draw_levels
 from dmdlab.plots.style import GREY, PALE, LineStyle, Size
-from dmdlab.records.cells import Cell
+from dmdlab.records.cells import Cell, parts
 from dmdlab.records.layout import Layout, distinct, numeric
 
 DODGE, ASIDE = 1.3, 0.85
@@ -23,6 +23,9 @@ away from the other lines."""
 
 MOST_DODGED = 4.0
 """In marks: how far the first and the last line stand apart at most."""
+
+WITHIN = 0.6
+"""The same where places are many, in places."""
 
 DASHED = (0, (5, 2))
 
@@ -59,6 +62,16 @@ class Shown:
     def joined(self) -> bool:
         """Whether a line joins the marks: words have no order between them."""
         return numeric(self.values)
+
+    @property
+    def course(self) -> str:
+        """How guides go from place to place, as matplotlib's drawstyle: as steps where no order is between these."""
+        return "default" if self.joined else "steps-mid"
+
+    @property
+    def together(self) -> bool:
+        """Whether settings that change together stand along x."""
+        return len(parts(self.layout.x)) > 1
 
     def rows(self) -> dict[Any, list[Cell]]:
         """The cells of each row of panels."""
@@ -124,7 +137,7 @@ def draw_row(panels: Sequence[Axes], cells: Sequence[Cell], shown: Shown) -> Non
         for sharing, colour in shown.backgrounds(cells):
             ids = {place: sorted(shown.ids(found)) for place, found in shown.along(sharing).items()}
             held = {place: [shown.calibrations[id] for id in own] for place, own in ids.items() if own}
-            draw_levels(axes, held, metric.key, shown.scale, shown.angles, colour, named)
+            draw_levels(axes, held, metric.key, shown.scale, shown.angles, colour, named, shown.course)
 
 
 def _scale_axes(axes: Axes, metric: Metric, cells: Sequence[Cell], shown: Shown) -> None:
@@ -158,20 +171,15 @@ def _draw_ceiling(axes: Axes, cells: Sequence[Cell], shown: Shown, colour: str) 
     at = list(resolved)
     low, mean, high = ([float(f(column)) for column in resolved.values()] for f in (np.min, np.mean, np.max))
     band: dict[str, Any] = {"color": PALE} if colour == "black" else {"color": colour, "alpha": 0.12}
-    axes.fill_between(at, low, high, linewidth=0, zorder=1, gid="ceiling band", **band)
-    axes.plot(at, mean, color=colour, ls=DASHED, lw=shown.scale.line * 0.8, zorder=2, gid="ceiling")
+    step: Any = None if shown.joined else "mid"
+    axes.fill_between(at, low, high, linewidth=0, zorder=1, gid="ceiling band", step=step, **band)
+    axes.plot(at, mean, color=colour, ls=DASHED, lw=shown.scale.line * 0.8, zorder=2, gid="ceiling", ds=shown.course)
 
 
 def _draw_line(axes: Axes, metric: Metric, cells: Sequence[Cell], line: Any, shown: Shown) -> None:
     """Seeds, intervals, line and marks of one line in one panel, beside those of the others."""
-    style, order, scale = shown.styles[line], list(shown.styles).index(line), shown.scale
-    dodge = min(DODGE, MOST_DODGED / max(1, len(shown.styles) - 1))
-    steps = dodge * (order - (len(shown.styles) - 1) / 2)
-    inches = axes.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
-    place, aside = (
-        axes.transData + ScaledTranslation(marks * scale.marker / 72, 0, inches)
-        for marks in (steps, steps + (ASIDE if steps > 0 else -ASIDE))
-    )
+    style, scale = shown.styles[line], shown.scale
+    place, aside = _beside(axes, list(shown.styles).index(line), shown)
     at = places(shown.values)
     drawn = [(at[c.value(shown.layout.x)], c, interval) for c in cells if (interval := c.interval(metric.key)).n]
     here: dict[str, Any] = {"color": style.colour, "transform": place, "zorder": 3}
@@ -188,6 +196,25 @@ def _draw_line(axes: Axes, metric: Metric, cells: Sequence[Cell], line: Any, sho
         if cell.flagged:
             cross = here | {"color": "black", "mew": scale.line, "ms": scale.marker * 1.8, "zorder": 5}
             axes.plot(x, interval.mean, "x", gid=f"{line} teacher failed", **cross)
+
+
+def _beside(axes: Axes, order: int, shown: Shown) -> tuple[Transform, Transform]:
+    """Where the line of this order has its marks, and its seeds, beside those of the others: so many marks away from
+    the place; where settings change together, and places are many, within the place."""
+    last = max(1, len(shown.styles) - 1)
+    way = order - (len(shown.styles) - 1) / 2
+    if shown.together:
+        step = min(WITHIN / last, WITHIN / 3)
+        shifts = (step * way, step * (way + (0.35 if way > 0 else -0.35)))
+        near, far = (Affine2D().translate(shift, 0) + axes.transData for shift in shifts)
+        return near, far
+    steps = min(DODGE, MOST_DODGED / last) * way
+    inches = axes.get_figure(root=True).dpi_scale_trans  # type: ignore[union-attr]
+    near, far = (
+        axes.transData + ScaledTranslation(marks * shown.scale.marker / 72, 0, inches)
+        for marks in (steps, steps + (ASIDE if steps > 0 else -ASIDE))
+    )
+    return near, far
 
 
 def _draw_interval(

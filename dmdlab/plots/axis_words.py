@@ -8,11 +8,11 @@ from matplotlib.lines import Line2D
 from dmdlab.pairing import POOR_FIDELITY
 from dmdlab.pairing.glossary import LOW_FIDELITY
 from dmdlab.plots import captions
-from dmdlab.plots.axes import LINEAR_BELOW
+from dmdlab.plots.axes import LINEAR_BELOW, TOGETHER
 from dmdlab.plots.axis_panels import DASHED, Shown
 from dmdlab.plots.calibration import LEVELLED, levels_in_words
-from dmdlab.records.cells import STARTS, Cell, laws_of, records_of, short, told
-from dmdlab.records.layout import distinct
+from dmdlab.records.cells import STARTS, Cell, laws_of, parts, records_of, short, told, varying
+from dmdlab.records.layout import NO_AXES, distinct, usual
 
 
 def legend(shown: Shown) -> list[Line2D]:
@@ -60,7 +60,8 @@ def caption(shown: Shown, told_beside: str) -> str:
     """What is shown, how it was made, what the marks mean, which runs; `told_beside`: the note."""
     records, groups = records_of(shown.cells), shown.cells
     lines = ", ".join(told(shown.layout.by, value) for value in shown.styles)
-    along = "dimension" if shown.layout.x == "law.dim" else shown.layout.x
+    x = shown.layout.x
+    along = "dimension" if x == "law.dim" else TOGETHER if shown.together else x
     keys = {metric.key for metric in shown.metrics}
     ceiling = (
         "Dashed: the delta_e of a student with no memory of the pairing (band: over the runs). "
@@ -77,7 +78,7 @@ def caption(shown: Shown, told_beside: str) -> str:
     coloured = f"{' and '.join(kinds).capitalize()} lines belong to the line of their colour. " if kinds else ""
     crossed = "Crossed out: the teacher failed its own check. " if any(c.flagged for c in groups) else ""
     return (
-        f"Copying against {along}: law {', '.join(laws_of(groups))}; {_fixed(shown)}{lines}. "
+        f"Copying against {along}: law {', '.join(laws_of(groups))}; {_fixed(shown)}{lines}. {_together(shown)}"
         f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval{on_a_log_scale}, ended by an arrow where "
         "it goes beyond the measure's range or the panel; dots beside them: the seeds. "
         f"{ceiling}{linear_part if linear else ''}"
@@ -96,6 +97,23 @@ def _fixed(shown: Shown) -> str:
         key = str(shown.layout.rows)
         parts.append(f"rows: {key} = {', '.join(map(short, distinct(cell.value(key) for cell in shown.cells)))}")
     return "".join(f"{part}; " for part in parts)
+
+
+def _together(shown: Shown) -> str:
+    """Which settings change together along x: those that its names leave out, and those that follow from its own."""
+    keys, values = parts(shown.layout.x), shown.values
+    if len(keys) == 1:
+        records = records_of(shown.cells)
+        also = [key for key in varying(records) if key not in (*NO_AXES, *shown.layout.keys)]
+        return f"With these change: {', '.join(also)}. " if also else ""
+    unsaid = [
+        told(key, value)
+        for key, column in zip(keys, zip(*values, strict=True), strict=True)
+        for value in usual(column)
+        if value is not None
+    ]
+    where = f" Where a name does not say them: {', '.join(unsaid)}." if unsaid else ""
+    return f"Along x change together: {', '.join(keys)}.{where} "
 
 
 def _hollow(groups: Sequence[Cell]) -> str:

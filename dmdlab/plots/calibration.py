@@ -68,6 +68,7 @@ def draw_levels(
     angles: Sequence[float] = LEVELS_DEGREES,
     colour: str = GREY,
     named: list[float] | None = None,
+    course: str = "default",
 ) -> None:
     """The values of a measure at planted `angles` along an axis of settings, a dotted line each with its angle at the
     right: what a sweep's values would be under known remaps. Nothing where no calibration holds the measure, and for
@@ -78,6 +79,7 @@ def draw_levels(
 
     found: the calibrations at each place of the x axis.
     named: the heights, in points, of the names that stand in the panel; it grows.
+    course: matplotlib's drawstyle, of the lines from place to place.
     """
     held = {place: [c for c in own if key in LEVELLED and key in c.planted] for place, own in found.items()}
     at, named = [place for place, own in held.items() if own], [] if named is None else named
@@ -86,7 +88,7 @@ def draw_levels(
             continue
         values = [float(np.mean([c.at(key, angle) for c in held[place]])) for place in at]
         style = {"color": colour, "lw": 0.5 * scale.line, "ls": (0, (1, 1)), "zorder": 1, "gid": f"planted {angle:g}"}
-        axes.plot(at, values, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
+        axes.plot(at, values, ds=course, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
         height = float(axes.transData.transform((at[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
         if all(abs(height - other) > 0.7 * scale.font for other in named):
             named.append(height)

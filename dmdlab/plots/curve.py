@@ -5,7 +5,7 @@ student, then falls (the paper's figure 4). So variance_ratio, pair_cosine and, 
 angle are drawn under it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.plots import captions
-from dmdlab.plots.axes import degree_axis, fit_label, guide_lines
+from dmdlab.plots.axes import degree_axis, fit_label, guide_lines, place_names
 from dmdlab.plots.calibration import once
 from dmdlab.plots.style import (
     GREY,
@@ -31,7 +31,7 @@ from dmdlab.plots.style import (
     line_styles,
     new_figure,
 )
-from dmdlab.records.cells import Cell, cells_along, laws_of, records_of, short, told
+from dmdlab.records.cells import Cell, cells_along, laws_of, parts, records_of, short, told
 from dmdlab.records.layout import Layout, distinct, layout_of
 from dmdlab.records.record import Record
 
@@ -58,6 +58,7 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     held = {str(h.row["calibration"]): h.found for h in once(records_of(groups))}
     rows = ("dm_loss", "pair_cosine") if scale.slide else ROWS
     rows = (*rows, "remap_angle") if held else rows
+    titles = _titles(layout.x, values)
     alone = len(values) == 1 and not scale.slide  # its panels stand in two lines
     lines = 2 if alone else len(rows)
     height = min(scale.height, lines * scale.row * 0.85 + 0.6)
@@ -71,7 +72,7 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             here = [cell for cell in groups if cell.value(layout.x) == value]
             for axes, key in zip(column, rows, strict=True):
                 _draw(axes, key, {cell.value(layout.by): cell for cell in here}, styles, held, scale)
-            column[0].set_title(in_figure(layout.x, value), fontsize=_fitting(layout.x, values, width, scale))
+            column[0].set_title(titles[value], fontsize=_fitting(titles.values(), width, scale))
             column[-1].set_xlabel("iteration")
         for axes, key in zip(grid[:, 0], rows, strict=True):
             axes.set_ylabel(LABELS.get(key) or METRICS[key].label)
@@ -106,16 +107,22 @@ def _one_row(groups: Sequence[Cell], layout: Layout) -> None:
         raise InputError(f"training curves along {layout.x} and {layout.by}, for {key} ({listed}): choose one of these")
     if len(values := distinct(cell.value(layout.x) for cell in groups)) > MOST:
         many = "dimensions" if layout.x == "law.dim" else f"values of {layout.x}"
-        raise InputError(
-            f"{len(values)} {many} do not fit; choose at most {MOST}, one by one with {layout.x}=N "
-            f"({', '.join(map(short, values))})"
-        )
+        how = f"one by one with {layout.x}=N ({', '.join(map(short, values))})"
+        how = f"with KEY=VALUE for one of {layout.x}" if len(parts(layout.x)) > 1 else how
+        raise InputError(f"{len(values)} {many} do not fit; choose at most {MOST}, {how}")
 
 
-def _fitting(key: str, values: Sequence[Any], width: float, scale: Size) -> float:
+def _titles(key: str, values: Sequence[Any]) -> dict[Any, str]:
+    """The columns' titles: a setting with its value; of several that change together, the names of their places."""
+    if len(parts(key)) == 1:
+        return {value: in_figure(key, value) for value in values}
+    return {value: "\n".join(pieces) for value, pieces in zip(values, place_names(key, values), strict=True)}
+
+
+def _fitting(titles: Collection[str], width: float, scale: Size) -> float:
     """The font size at which the columns' titles stay apart."""
-    letters = max(len(in_figure(key, value)) for value in values) + 2
-    return min(scale.font, 72 * 0.9 * width / len(values) / (LETTER * letters))
+    letters = max(len(line) for title in titles for line in title.split("\n")) + 2
+    return min(scale.font, 72 * 0.9 * width / len(titles) / (LETTER * letters))
 
 
 def _draw(

@@ -108,8 +108,16 @@ def logarithmic(key: str) -> bool:
     return plain in METRICS and METRICS[plain].scale == "zero_log"
 
 
+def parts(key: str) -> list[str]:
+    """The settings behind a key: one, or those that change together, with commas between them."""
+    return [part.strip() for part in key.split(",")]
+
+
 def setting(record: Record, key: str) -> Any:
-    """The value of a setting, a list as a tuple; None where the run has no such setting."""
+    """The value of a setting, a list as a tuple; None where the run has no such setting. Of several that change
+    together (`parts`), the tuple of theirs."""
+    if len(keys := parts(key)) > 1:
+        return tuple(setting(record, own) for own in keys)
     found = record.settings.get(key)
     return tuple(found) if isinstance(found, list) else found
 
@@ -182,7 +190,10 @@ def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
 
 
 def told(key: str, value: object) -> str:
-    """A setting with its value, as a figure names it: 'ring', 'd = 8', 'teacher init', 'student.clip = 10'."""
+    """A setting with its value, as a figure names it: 'ring', 'd = 8', 'teacher init', 'student.clip = 10'; each of
+    several that change together, but for those that a run does not have."""
+    if len(keys := parts(key)) > 1 and isinstance(value, tuple):
+        return ", ".join(told(own, v) for own, v in zip(keys, value, strict=True) if v is not None)
     if key == "law.name":
         return str(value)
     if key == "student.init":

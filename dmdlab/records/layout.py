@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dmdlab.config import InputError, nearest
-from dmdlab.records.cells import STARTS, finished, setting, varying
+from dmdlab.records.cells import STARTS, finished, parts, setting, varying
 from dmdlab.records.record import INITS, Record
 
 NO_AXES = ("seed", "result_version")
@@ -18,7 +18,8 @@ MOST_LINES = 7
 
 @dataclass(frozen=True)
 class Layout:
-    """A figure's settings: along x, one line each, and one row of panels each (None: one row for all)."""
+    """A figure's settings: along x, one line each, and one row of panels each (None: one row for all). Along x there
+    may be several that change together (`parts`): a place for each combination that there is."""
 
     x: str
     by: str
@@ -27,7 +28,7 @@ class Layout:
     @property
     def keys(self) -> tuple[str, ...]:
         """All of them, rows first."""
-        return ((self.rows,) if self.rows else ()) + (self.x, self.by)
+        return tuple(part for key in (self.rows, self.x, self.by) if key for part in parts(key))
 
     @property
     def of_dimension(self) -> bool:
@@ -46,20 +47,22 @@ def layout_of(
     x: the dimension, else the numeric one with most values, else the one with most values in words. Lines: the start,
     else the next one; the two are swapped where only that keeps the lines to `MOST_LINES`. Rows: the law, else the next
     one. A setting that follows from those already taken, as law.side does from the dimension, is no axis of its own.
+    Where three settings do not tell the runs apart, all that change together stand along x (`_together`).
 
     Raises `InputError`: no finished run, an unknown setting, or one that is given twice.
     """
     done = finished(records)
     given = {"--x": x, "--by": by, "--panels": rows}
     known = list(dict.fromkeys(key for record in done for key in record.settings))
-    for option, key in given.items():
+    asked = [(option, part) for option, key in given.items() if key is not None for part in parts(key)]
+    taken = [key for _, key in asked]
+    for option, key in asked:
         if key == "seed":
             raise InputError(f"{option} seed: a figure averages over seeds; look at single ones with `dmdlab table`")
-        if key is not None and key not in known:
+        if key not in known:
             raise InputError(f"{option} {key}: no setting of these runs{nearest(key, known)}")
-        if key is not None and list(given.values()).count(key) > 1:
+        if taken.count(key) > 1:
             raise InputError(f"{option} {key}: given twice among --x, --by and --panels; give each another setting")
-    taken = [key for key in given.values() if key is not None]
     free = [key for key in varying(done) if key not in (*NO_AXES, *taken)]
     if x is None:
         x = _along_x(done, free)
@@ -76,15 +79,53 @@ def layout_of(
     if rows is None and (named is None or named not in free):
         open_ = [key for key in free if key not in taken and _told_apart(done, key, taken)]
         named = next(iter(open_), named)
-    return Layout(x, by, named)
+    layout = Layout(x, by, named)
+    if given["--x"] is None and any(_told_apart(done, key, layout.keys) for key in free):
+        return _together(done, given["--by"], rows) or layout
+    return layout
+
+
+def _together(records: Sequence[Record], by: str | None, rows: str | None) -> Layout | None:
+    """The layout with everything along x but the lines and the rows, which are settings that have each of their values
+    with each of every other's: the start (whatever it has), the law and the dimension first. None where nothing else
+    tells the runs apart."""
+    free = [key for key in varying(records) if key not in NO_AXES]
+    alone = [key for key in free if key not in (by, rows) and _crossed(records, key, free)]
+    if rows is None:
+        rows = next((key for key in (DIMENSION.rows, DIMENSION.x) if key in alone), DIMENSION.rows)
+    if by is None:
+        few = [key for key in alone if len({repr(setting(r, key)) for r in records}) <= MOST_LINES]
+        open_ = ([DIMENSION.by] if DIMENSION.by in free else []) + few + [*reversed(STARTS)]
+        by = next(key for key in open_ if key != rows)
+    rest = [key for key in free if _told_apart(records, key, (by, rows))]
+    return Layout(", ".join(rest), by, rows) if rest else None
+
+
+def _crossed(records: Sequence[Record], key: str, others: Iterable[str]) -> bool:
+    """Whether there are runs of each value of `key` with each of every other setting, but of those that follow it."""
+    for other in others:
+        pairs = {(repr(setting(record, key)), repr(setting(record, other))) for record in records}
+        mine, theirs = (len(set(side)) for side in zip(*pairs, strict=True))
+        if len(pairs) not in (mine * theirs, mine):
+            return False
+    return True
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
-    """The different values of a setting: numbers ascending, starts as always, others in order of first appearance."""
+    """The different values of a setting: numbers ascending, starts as always, others in order of first appearance. Of
+    settings that change together: one after the other, of each its usual value first."""
     found = list(dict.fromkeys(values))
     if numeric(found):
         return sorted(found)
+    if found and all(isinstance(value, tuple) and len(value) == len(found[0]) for value in found):
+        columns = [[*usual(column), *distinct(column)] for column in zip(*found, strict=True)]
+        return sorted(found, key=lambda value: [own.index(v) for own, v in zip(columns, value, strict=True)])
     return sorted(found, key=INITS.index) if set(found) <= set(INITS) else found
+
+
+def usual(values: Sequence[Any]) -> list[Any]:
+    """The value that more than half of these are, if there is one."""
+    return [value for value in dict.fromkeys(values) if 2 * values.count(value) > len(values)]
 
 
 def numeric(values: Iterable[Any]) -> bool:
