@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from torch import Tensor
 from dmdlab.config import InputError
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.group import Group
+from dmdlab.lab import run as running
 from dmdlab.lab.evaluate import check_teacher, excess_risks
 from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Progress, run_group
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.networks import EDMDenoiser, denoiser_of
+from dmdlab.records.leases import Leases
+from dmdlab.records.record import SHARED
 from dmdlab.training.turn import Turn
 
 INITS = 'student.init=["teacher", "rotated", "random"]'
@@ -164,6 +168,36 @@ def test_a_run_is_measured_against_the_pairs_in_the_store(tmp_path: Path) -> Non
             np.testing.assert_array_equal(arrays[name], array)
         ratio = arrays["student"].var(axis=0).sum() / arrays["teacher"].var(axis=0).sum()
         assert store.record(wanted[0]).summary["metrics"]["variance_ratio"]["value"] == pytest.approx(ratio, rel=1e-3)
+
+
+def test_pairs_that_another_sweep_makes_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not made twice; where the other dies, this one makes them."""
+    wanted, store, looks, made = experiments("seed=[0, 1]"), Store(tmp_path), list[float](), list[object]()
+    given = {name: np.ones((24, wanted[0].law.dim), np.float32) for name in SHARED}
+    plain = running.teacher_pairs
+
+    def look(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            assert store.keep_pairs(wanted[0], given)
+            other.close()
+
+    def counted(*given: object) -> object:
+        made.extend([1] * (len(given) < 5))  # without what is known
+        return plain(*given)  # type: ignore[arg-type]
+
+    other = ExitStack()
+    other.enter_context(Leases(tmp_path).held([store.pairs_id(e) for e in wanted]))
+    monkeypatch.setattr("dmdlab.lab.start_networks.time.sleep", look)
+    monkeypatch.setattr(running, "teacher_pairs", counted)
+    said = list[str]()
+    for event in run_group(group_of(*wanted), store, CPU):
+        assert isinstance(event, Progress)
+        said.append(event.text)
+        if event.stage == DISTILLING:
+            break
+    assert said.count("another sweep makes these pairs") == 2
+    assert len(made) == 1
 
 
 def flipped(path: Path) -> None:

@@ -6,7 +6,7 @@ what it makes on the way.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -36,7 +36,7 @@ from dmdlab.lab.evaluate import (
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.moments import Moments, kept_iterations
 from dmdlab.lab.own import own_pairings
-from dmdlab.lab.start_networks import train_starts
+from dmdlab.lab.start_networks import made_once, train_starts
 from dmdlab.lab.starts import fit_starts
 from dmdlab.lab.steps import step_outputs
 from dmdlab.lab.store import RunResult, Store
@@ -115,7 +115,7 @@ def run_group(
 
     yield Progress(PAIRING, 0, 1)
     map_denoiser: Denoiser = law.denoise if exact else start
-    pairs = _pairs(group, law, map_denoiser, store, device)
+    pairs = yield from _pairs(group, law, map_denoiser, store, device)
     label, phi = pairs.get("label"), flow_map(first, map_denoiser)
     own_label = None if label is None else label[place]
     z, few = probed(pairs["noise"], label, device)
@@ -242,18 +242,22 @@ def _ending(steps: Generator[T, None, R], end: Callable[[R], object]) -> Iterato
     end((yield from steps))
 
 
-def _pairs(group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device) -> dict[str, Tensor]:
-    """`teacher_pairs`, those of an origin from the store where it has them, else made and kept."""
-    kept = {i: arrays for i, own in enumerate(group.origins) if (arrays := store.pairs(own)) is not None}
-    known, names = {}, shared_arrays(group.shared.teacher.condition)
-    if len(kept) == len(group.origins):
-        known = {name: np.stack([kept[i][name] for i in range(len(kept))]) for name in names}
-    pairs = teacher_pairs(group, law, denoiser, device, known)
-    for i, own in enumerate(group.origins):
-        ours = i in kept or store.keep_pairs(own, {name: pairs[name][i].numpy() for name in names})
-        if not ours and (theirs := store.pairs(own)) is not None:  # of another process that was quicker
-            kept[i] = theirs
-        if i in kept and not known:
-            for name in names:
-                pairs[name][i] = torch.from_numpy(kept[i][name])
-    return pairs
+def _pairs(
+    group: Group, law: Law, denoiser: Denoiser, store: Store, device: torch.device
+) -> Generator[Progress, None, dict[str, Tensor]]:
+    """`teacher_pairs`, but for fresh data those in the store; what it lacks is made and kept there, by one sweep at a
+    time."""
+    own, names = {store.pairs_id(e): e for e in group.origins}, shared_arrays(group.shared.teacher.condition)
+
+    def make(ids: Sequence[str]) -> Iterator[None]:
+        made = teacher_pairs(group, law, denoiser, device)
+        for i, e in enumerate(group.origins):
+            if store.pairs_id(e) in ids:
+                store.keep_pairs(e, {name: made[name][i].numpy() for name in names})
+        yield from ()
+
+    found: list[dict[str, dict[str, np.ndarray]]] = []
+    for _ in _ending(made_once(store, list(own), lambda id: store.pairs(own[id]), make), found.append):
+        yield Progress(PAIRING, 0, 1, "another sweep makes these pairs")
+    known = {name: np.stack([found[0][store.pairs_id(e)][name] for e in group.origins]) for name in names}
+    return teacher_pairs(group, law, denoiser, device, known)

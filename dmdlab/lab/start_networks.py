@@ -22,6 +22,7 @@ from dmdlab.records.leases import Leases
 from dmdlab.training.teacher import TeacherStep, train_teacher
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 LOOK_SECONDS = 0.5
 """Time between two looks at what another trains (ours)."""
@@ -44,14 +45,14 @@ def train_starts(
 def made_once(
     store: Store,
     ids: Sequence[str],
-    kept: Callable[[str], Tensor | None],
+    kept: Callable[[str], K | None],
     make: Callable[[Sequence[str]], Iterator[T]],
-) -> Generator[T | None, None, dict[str, Tensor]]:
+) -> Generator[T | None, None, dict[str, K]]:
     """What the store holds by these ids, by `kept`; what it lacks is made and kept there by `make`, or waited for where
     another sweep is at it. Yields what `make` does, None while it waits."""
-    found, leases = dict[str, Tensor](), Leases(store.out)
+    found, leases = dict[str, K](), Leases(store.out)
     while True:
-        found |= {id: row for id in ids if id not in found and (row := kept(id)) is not None}
+        found |= {id: held for id in ids if id not in found and (held := kept(id)) is not None}
         lacking = [id for id in ids if id not in found]
         if not lacking:
             return found

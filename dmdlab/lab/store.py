@@ -233,6 +233,10 @@ class Store:
             made = partial.stat()
         return os.path.samestat(made, path.stat())
 
+    def pairs_id(self, experiment: Experiment) -> str:
+        """What determines those pairs."""
+        return self._pairs(experiment).stem.rpartition("-")[2]
+
     def _pairs(self, experiment: Experiment) -> Path:
         if known := self._known.get(experiment.id):
             return known
