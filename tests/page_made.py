@@ -140,17 +140,18 @@ class Made:
         arrays = {"noise": self.noise[d], "teacher": self.teacher[d], "one_step": denoise(self.noise[d], 80.0)}
         arrays |= {"reference": reference, "data": reference}
         flat = {key: packed(array[:, :2]) for key, array in arrays.items()}
-        return {"n": self.n, "dim": d, "view": view, **flat, "teacher_network": None, "pictures": None}
+        return {"n": self.n, "rows": self.n, "dim": d, "view": view, **flat, "teacher_network": None, "pictures": None}
 
     def _run(self, d: int, init: str, rate: float, reference: Array, name: str) -> dict[str, Any]:
-        matrix = {"teacher": turn(20.0 if rate == 0.001 else 8.0), "rotated": turn(110.0), "random": turn(200.0)}[init]
+        matrix = {"teacher": turn(20.0 if rate == 0.001 else 8.0), "rotated": turn(20.0), "random": turn(200.0)}[init]
+        start = turn(90.0) if init == "rotated" else np.eye(2)
         z, run_id = self.noise[d], f"{init}-{d}-{rate:g}"
         moments = [(k, 0.05 + 0.95 * k / 4) for k in range(5)]
         if d == 2:
             weights = [(1.2 * share * matrix).astype(np.float16).astype(float) for _, share in moments]
-            student, self.weights[run_id] = linear(z, 80.0, weights[-1]), weights
+            student, self.weights[run_id] = linear(z @ start, 80.0, weights[-1]), weights
         else:
-            student = self.teacher[d] @ np.kron(np.eye(d // 2), matrix)
+            student = self.teacher[d] @ np.kron(np.eye(d // 2), start @ matrix)
         self.student[run_id] = student
         report = measure(self.teacher[d], student, reference=reference, calibration=self.calibration[d])
         values, chance = report.values(), {**dict.fromkeys(METRICS), **_chance(report.values(), self.n)}
@@ -183,7 +184,7 @@ class Made:
             "curve": curve,
             "network": "linear" if d == 2 else None,
             "why_no_network": None if d == 2 else "its networks are for more than two dimensions",
-            "turn": None,
+            "turn": {"kind": "matrix", "matrix": start.tolist()} if init == "rotated" and d == 2 else None,
             "level": 80.0,
             "moments": []
             if d > 2

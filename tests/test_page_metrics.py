@@ -1,6 +1,7 @@
 """Dial, planted remaps, circle and words: every number of the page against Python."""
 
 import math
+import re
 
 import page_made
 import pytest
@@ -66,6 +67,8 @@ def test_the_circle_turns_at_no_loss(tab: Tab) -> None:
     assert cosine == pytest.approx(-1.0, abs=0.01)
     tab.set(circle=0)
     assert tab.read("circle", "cosine") == pytest.approx([1.0])
+    told = tab.page.locator("#circle .finding").inner_text()
+    assert re.search(r"the loss is at most 0 \(.*goes from 1 to -(1|0\.99\d*)\.", told)
 
 
 def test_numbers_read_as_in_python(tab: Tab) -> None:

@@ -34,6 +34,9 @@ def test_hovering_the_noise_says_where_both_maps_lead(tab: Tab, made: page_made.
     assert tab.state("pins") == tab.state("z")
     told = place.inner_text()
     assert number(apart) in told
+    others = np.linalg.norm(made.student["teacher-2-0.001"][:, None] - made.teacher[2], axis=-1)
+    mean = others[~np.eye(made.n, dtype=bool)].mean()
+    assert f"two different noises it would be {number(mean)}." in tab.page.locator("#noise .finding").inner_text()
 
 
 def test_the_noise_plane_by_keys_pins_regions_and_the_grid(tab: Tab, made: page_made.Made) -> None:

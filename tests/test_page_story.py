@@ -7,6 +7,9 @@ import page_made
 import pytest
 from browser import SCENES, Tab
 
+from dmdlab.pairing import measure
+from dmdlab.pairing.words import number
+
 pytestmark = pytest.mark.browser
 
 
@@ -55,6 +58,15 @@ def test_answers_stay_hidden_until_the_class_has_voted(tab: Tab, made: page_made
     tab.settle()
     assert card.get_attribute("data-right") == ""
     assert tab.state("question") == 2
+
+
+def test_what_a_turned_start_keeps_is_read_against_the_turned_teacher(tab: Tab, made: page_made.Made) -> None:
+    asked = tab.page.evaluate("dmdlab.page.predict.questions(dmdlab.page.now.model, 1)")
+    (question,) = (one for one in asked if one["see"] == "cause")
+    turned = page_made.teacher(made.noise[2] @ page_made.turn(90.0))
+    kept = measure(turned, made.student["rotated-2-0.001"]).metrics["pair_cosine"].value
+    assert kept > 0.5
+    assert f"behind the turn it reads {number(kept)}" in question["answer"]
 
 
 def test_the_tour_walks_by_keys_and_sets_what_it_tells(tab: Tab) -> None:

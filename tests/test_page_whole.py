@@ -59,7 +59,9 @@ def test_hostile_names_stay_text(visit: Open, tmp_path: Path) -> None:
     tab = visit(path=path)
     assert tab.page.locator("img, b").count() == 0
     assert page_made.HOSTILE in tab.page.locator("p.run").inner_text()
-    assert page_made.HOSTILE in tab.page.locator("#about").inner_text()
+    about = tab.page.locator("#about").inner_text()
+    assert page_made.HOSTILE in about
+    assert "This file holds 6 students of one seed." in about
     assert page_made.HOSTILE in tab.page.title()
 
 
@@ -109,6 +111,13 @@ def test_the_measurement_report_opens_dark_and_accessible(visit: Open, tmp_path:
     source = browser.axe_source(Path(request.config.cache.mkdir("axe")))
     tab = visit(path=path, ready="main", color_scheme="dark", viewport={"width": 390, "height": 844})
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    inside = "[...document.querySelectorAll('td')].every((cell) => cell.getBoundingClientRect().right <= innerWidth)"
+    assert tab.page.evaluate(inside)
+    tab.page.set_viewport_size({"width": 680, "height": 900})  # of a sheet of paper between its margins
+    tab.page.emulate_media(media="print")
+    assert tab.page.evaluate(inside)
+    tab.page.emulate_media(media="screen", color_scheme="dark")
+    tab.page.set_viewport_size({"width": 390, "height": 844})
     assert "In part" in tab.page.locator(".answer").inner_text()
     assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
     tab.page.evaluate(source)

@@ -53,11 +53,11 @@ SHORT = {"student.learning_rate": "rate", "noise.sigma_max": "sigma_max"}
 """Of axes in labels of runs."""
 
 LABELS = {
-    "student.init": "start",
-    "noise.sigma_max": "size of the prior, sigma_max",
-    "student.learning_rate": "learning rate",
-    "law.dim": "dimension d",
-    "law.name": "law",
+    "student.init": "Start",
+    "noise.sigma_max": "Size of the prior, sigma_max",
+    "student.learning_rate": "Learning rate",
+    "law.dim": "Dimension d",
+    "law.name": "Law",
 }
 """What axes are called; others have their keys' names."""
 

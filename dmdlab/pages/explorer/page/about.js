@@ -8,8 +8,7 @@
     const { number } = page.words;
     const place = document.querySelector("[data-glossary]");
     for (const [key, metric] of Object.entries(model.payload.glossary)) {
-      const range = `${metric.lowest === null ? "-infinite" : number(metric.lowest)} to ${metric.highest === null ? "infinite" : number(metric.highest)}`;
-      const best = metric.best === null || metric.best === undefined ? "" : `; a copy ${number(metric.best)}`;
+      const best = metric.best === null || metric.best === undefined ? "" : `; a copy: ${number(metric.best)}`;
       place.append(
         el(
           "div",
@@ -17,25 +16,39 @@
           el("dt", { text: key }),
           el("dd", { text: metric.reads_as }),
           el("dd", { class: "soft", text: metric.definition }),
-          el("dd", { class: "soft", text: `range ${range}; chance ${metric.chance}${best}` }),
+          el("dd", { class: "soft", text: `${range(metric)}; chance: ${metric.chance}${best}` }),
         ),
       );
     }
+  }
+
+  /** The values that a metric can take. */
+  function range({ lowest, highest }) {
+    const { number } = page.words;
+    if (lowest === null) return highest === null ? "any number" : `up to ${number(highest)}`;
+    return highest === null ? `from ${number(lowest)} up` : `from ${number(lowest)} to ${number(highest)}`;
   }
 
   function about(model, store) {
     const { el, put } = page.dom;
     const { made, left_out: leftOut } = model.payload;
     const place = document.querySelector("[data-about]");
+    const seeds = new Set(model.runs.map((run) => run.settings.seed)).size;
+    const students = model.runs.length === 1 ? "one student" : `${model.runs.length} students`;
     const agreement = el("p", { "data-agreement": "", text: "Comparing this browser with PyTorch ..." });
     put(
       place,
+      el("p", {
+        text:
+          `This file holds ${students} of ${seeds === 1 ? "one seed" : `${seeds} seeds`}. ` +
+          "They are examples: another seed, or another law, may end otherwise.",
+      }),
       agreement,
       leftOut.length > 0 ? el("p", { text: "Left out of this file:" }) : null,
       leftOut.length > 0 ? el("ul", {}, ...leftOut.map((words) => el("li", { text: words }))) : null,
       el("p", {
         class: "soft",
-        text: `Page made by dmdlab ${made.version} on ${made.date}; its first run${made.commit ? ` at ${made.commit.slice(0, 12)}` : ""} on ${made.hardware ?? "unknown hardware"}.`,
+        text: `Page made by dmdlab ${made.version} on ${made.date}; its first run${made.commit ? ` by commit ${made.commit.slice(0, 12)}` : ""} on ${made.hardware ?? "unknown hardware"}.`,
       }),
       made.command ? el("p", {}, el("code", { text: made.command })) : null,
       el("p", { class: "soft", text: "This file loads nothing from the network and sends nothing." }),

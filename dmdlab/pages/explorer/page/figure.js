@@ -35,11 +35,12 @@
     const controls = options.controls ?? [];
     put(place, controls.length > 0 ? el("div", { class: "controls" }, ...controls) : null, picture, saving);
     const finding = document.querySelector(`[data-finding="${name}"]`);
-    const quiet = page.dom.afterQuiet((text) => page.dom.say(readout, text), 120);
+    const spoken = (text) => page.dom.say(readout, text.replaceAll(" %", "\u00a0%")); // a number keeps its sign
+    const quiet = page.dom.afterQuiet(spoken, 120);
     return {
       node: place,
       readout,
-      say: (text, now = false) => (now ? page.dom.say(readout, text) : quiet(text)),
+      say: (text, now = false) => (now ? spoken(text) : quiet(text)),
       find: (...parts) => finding && put(finding, ...sentence(...parts)),
     };
   }

@@ -3,7 +3,8 @@
 (function (dmdlab) {
   const page = (dmdlab.page ??= {});
   const TURN = 2 * Math.PI;
-  const FONT = "600 13px system-ui, sans-serif";
+  /** Letters on a plane; larger for a printer, whose planes are smaller than those they are painted on. */
+  const font = () => `600 ${page.theme.isPrinted() ? 20 : 13}px system-ui, sans-serif`;
 
   /** Pixels of a plane: from values to places and back. */
   function frame(size, centre, half) {
@@ -167,7 +168,7 @@
       },
       /** The names of all marks, each beside its own, where it hides least. */
       writeNames() {
-        ctx.font = FONT;
+        ctx.font = font();
         for (const { px, py, name } of crowd.names) {
           const around = page.names.around(px, py, ctx.measureText(name).width);
           const box = page.names.settle(around, crowd);
@@ -175,7 +176,7 @@
         }
       },
       text(words, px, py) {
-        ctx.font = FONT;
+        ctx.font = font();
         ctx.textAlign = "left";
         ctx.lineJoin = "round";
         ctx.lineWidth = 4;

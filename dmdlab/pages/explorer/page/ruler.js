@@ -20,7 +20,7 @@
       picture,
     );
 
-    /** spec: `value`, `low`, `high` (95 %), `floor`, `ceiling`, `marks` [[place, words]], `scale`, `band` [low, high], `reason`. */
+    /** spec: `value`, `told` (its words), `low`, `high` (95 %), `floor`, `ceiling`, `marks` [[place, words]], `scale`, `band` [low, high], `reason`. */
     function draw(spec) {
       last = spec;
       const wide = (drawnAt = picture.clientWidth || 440);
@@ -33,7 +33,7 @@
       const said = marks.map(([, words]) => words).join(", ");
       picture.setAttribute(
         "aria-label",
-        `${name}: ${known ? page.words.number(spec.value) : `unresolved, ${spec.reason ?? "not measured"}`}; ${said}`,
+        `${name}: ${known ? (spec.told ?? page.words.number(spec.value)) : `unresolved, ${spec.reason ?? "not measured"}`}; ${said}`,
       );
       const ends = page.axis.ends([...marks.map(([place]) => place), known ? spec.value : null, ...(spec.band ?? [])]);
       if (ends === null)
@@ -76,7 +76,7 @@
             y: 15,
             "text-anchor": "middle",
             "font-weight": 600,
-            text: page.words.number(spec.value),
+            text: spec.told ?? page.words.number(spec.value),
           }),
         );
       } else
@@ -104,7 +104,9 @@
     if (metric.chance !== null && metric.chance !== undefined)
       marks.push([metric.chance, `${page.words.number(metric.chance)}: no memory`]);
     if (metric.law !== undefined) marks.push([metric.law, `${metric.law}: the teacher's law`]);
-    return ruler.draw({ ...metric, marks, scale: glossary?.scale, band });
+    // an angle ends at 90 degrees, which stand for all beyond
+    const told = glossary?.highest === 90 && metric.value >= 90 ? "90 or more" : undefined;
+    return ruler.draw({ ...metric, marks, scale: glossary?.scale, band, told });
   }
 
   page.ruler = { create, ofMetric };

@@ -106,6 +106,14 @@
         })),
     });
 
+    /** What a fidelity is read against: the green band of the ruler, where it is known. */
+    function exact(run) {
+      const [low, high] = model.calibration(run)?.law_null?.fidelity ?? [null, null];
+      return low === null || high === null
+        ? "1: the teacher's law"
+        : `green: ${words.number(low)} to ${words.number(high)}, where 95\u00a0% of students of exactly this law fall`;
+    }
+
     function tell() {
       const run = chosen();
       const { glossary } = model.payload;
@@ -124,7 +132,8 @@
       const cosine = run.metrics.pair_cosine?.value ?? null;
       figure.readout.dataset.run = run.id;
       figure.say(
-        `${sorry}${run.label}: pair cosine ${words.number(cosine)} (1 a copy, 0 chance), fidelity ${words.number(run.metrics.fidelity?.value)} (1: the teacher's law).${run.teacher_ok === false ? " Its teacher failed its own checks." : ""}`,
+        `${sorry}${run.label}: pair cosine ${words.number(cosine)} (1 a copy, 0 chance), fidelity ${words.number(run.metrics.fidelity?.value)} (${exact(run)}). ` +
+          `${page.ofTheLaw(model, run)}${run.teacher_ok === false ? " Its teacher failed its own checks." : ""}`,
       );
     }
 
@@ -135,9 +144,9 @@
       figure.find(
         "From the teacher the student keeps a pair cosine of ",
         ["student", words.number(a)],
-        "; from the same teacher behind a turned noise, ",
+        `; from ${other.pairs === base.pairs ? "the same" : "a"} teacher behind a turned noise, `,
         ["student", words.number(b)],
-        `. Their fidelities are ${words.number(base.metrics.fidelity?.value)} and ${words.number(other.metrics.fidelity?.value)} (1: the teacher's law)${[base, other].some(model.asksForPairs) ? "" : "; nothing in the loss asks for either pairing"}.`,
+        `. Their fidelities are ${words.number(base.metrics.fidelity?.value)} and ${words.number(other.metrics.fidelity?.value)} (${exact(base)})${[base, other].some(model.asksForPairs) ? "" : "; nothing in the loss asks for either pairing"}.`,
       );
     }
 

@@ -23,14 +23,26 @@
       return known.found;
     }
     const radians = (degrees) => (degrees * Math.PI) / 180;
-    const cosine = () => dmdlab.numerics.quick(here().teacher, here().student).pair_cosine;
+    const cosine = () => dmdlab.numerics.pairCosine(here().teacher, here().student);
+    let turns = { draw: null, cosines: [] };
+    /** [degrees, pair cosine] of these very draws at turns all around. */
+    function cosines() {
+      if (turns.draw === store.get("draw")) return turns.cosines;
+      const { angles, teacher } = here();
+      const at = (degrees) => {
+        const turned = [...angles].flatMap((angle) => dmdlab.numerics.onCurve(angle + radians(degrees), DEFORM));
+        return [degrees, dmdlab.numerics.pairCosine(teacher, Float64Array.from(turned))];
+      };
+      turns = { draw: store.get("draw"), cosines: Array.from({ length: 73 }, (_, i) => at(5 * i - 180)) };
+      return turns.cosines;
+    }
 
     const planes = ["teacher", "student"].map((which) =>
       page.plane.create({
         title: dom.sentence(
           which === "teacher"
             ? ["teacher", "Teacher: noise projected"]
-            : ["student", "Student: turned, then projected"],
+            : ["student", "Student: turned before"],
         ),
         label:
           which === "teacher"
@@ -58,10 +70,7 @@
         x: { low: -180, high: 180, ticks: [-180, -90, 0, 90, 180], format: (v) => `${v}°`, label: "turn theta" },
         y: { low: -1.05, high: 1.1, ticks: [-1, 0, 1] },
         lines: [
-          {
-            points: Array.from({ length: 73 }, (_, i) => [-180 + 5 * i, Math.cos(radians(-180 + 5 * i))]),
-            class: "student",
-          },
+          { points: cosines(), class: "student" },
           { points: folded(curve.loss.map((loss) => loss / curve.collapsed)), class: "soft" },
         ],
         cursor: store.get("circle"),
@@ -101,11 +110,12 @@
         `Turned by ${store.get("circle")} degrees: loss ${words.number(small(here().loss))}, where a student of one single point has ${words.number(curve.collapsed)}; pair cosine ${words.number(cosine())}.`,
       );
     });
-    const most = Math.max(...curve.loss);
+    const [most, values] = [Math.max(...curve.loss), cosines().map(([, value]) => value)];
     figure.find(
-      "Over all angles the loss is at most ",
+      `Over ${curve.theta.length} angles all around, the loss is at most `,
       ["student", words.number(small(most))],
-      ` (a student of one single point: ${words.number(curve.collapsed)}); the pair cosine takes every value from 1 to -1. A loss that sees only shapes cannot choose.`,
+      ` (a student of one single point: ${words.number(curve.collapsed)}), while the pair cosine goes from ` +
+        `${words.number(Math.max(...values))} to ${words.number(Math.min(...values))}. A loss that sees only shapes cannot choose.`,
     );
   }
 

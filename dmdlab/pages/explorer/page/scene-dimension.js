@@ -26,7 +26,7 @@
       },
     });
     const strip = page.chart.create({
-      title: ["delta_e ", dom.el("small", { text: "bars: from a perfect copy to no memory at all" })],
+      title: ["delta_e ", dom.el("small", { text: "bars: from a copy to no memory; hollow: samples told from the teacher's" })],
       label: "delta_e against dimension, each between its floor and its ceiling",
       height: 230,
       spec() {
@@ -132,11 +132,14 @@
         : "";
       figure.readout.dataset.run = run().id;
       const { floor, value, ceiling } = metrics.delta_e ?? {};
+      const law =
+        run().law_agrees === false ? ` ${page.ofTheLaw(model, run())} So it is not yet a statement on copying.` : "";
       figure.say(
-        `${label}: delta_e between ${words.number(floor)} (a copy) and ${words.number(ceiling)} (no memory) reads ${words.number(value)}.${seen}`,
+        `${label}: delta_e between ${words.number(floor)} (a copy) and ${words.number(ceiling)} (no memory) reads ${words.number(value)}.${law}${seen}`,
       );
     });
 
+    const astray = dims.filter((_, i) => rows()[i].law_agrees === false);
     const [first, end] = [rows()[0], rows().at(-1)];
     if (first !== end && Number.isFinite(first.metrics.delta_e?.value) && Number.isFinite(end.metrics.delta_e?.value)) {
       const angles = rows()
@@ -150,6 +153,9 @@
         `. Its ceiling goes from ${words.number(first.metrics.delta_e.ceiling)} to ${words.number(end.metrics.delta_e.ceiling)} by itself.`,
         angles.length > 1
           ? ` The calibrated angle, which means the same in every dimension, reads ${words.listed(angles.map(words.shortDegrees))}.`
+          : "",
+        astray.length > 0
+          ? ` At d = ${words.listed(astray)} the samples can still be told from the teacher's: read those values with care.`
           : "",
       );
     }

@@ -78,8 +78,8 @@
 
     const NAMES = {
       teacher: [["teacher", "Teacher"], ": towards the data"],
-      fake: [["student", "Fake score"], ": towards its own"],
-      arrow: ["The DMD arrow: teacher less fake"],
+      fake: [["student", "Fake score"], ": towards the student's"],
+      arrow: ["Their difference: the DMD arrow"],
     };
     const colour = { teacher: "teacher", fake: "student", arrow: "ink" };
     const planes = Object.keys(NAMES).map((which) => {
@@ -116,7 +116,7 @@
       also: ["run"],
     });
     const figure = page.figure.create("fields", {
-      layout: "three",
+      layout: "three level",
       panels: planes.map((plane) => plane.node),
       controls: [
         slider(store, { name: "sigma", key: "sigma", label: "Noise level sigma", low: 0, high: 1000, step: 1, ...bend })
@@ -147,7 +147,7 @@
         sigma: String(store.get("sigma")),
       });
       figure.say(
-        `${run() === chosen() ? "" : `The chosen run keeps no fake score; this is “${run().label}”. `}At noise level ${words.number(store.get("sigma"))}, after ${updates(moment())} updates: arrows of the difference are ${words.percent(arrow / teacher)} as long as the teacher's own, on average over the grid. (sigma^2 times each score: how far to the place that it points to; drawn times ${words.number(longer.teacher)}, the difference times ${words.number(longer.arrow)}.)`,
+        `${run() === chosen() ? "" : `The chosen run keeps no fake score; this is “${run().label}”. `}At noise level ${words.number(store.get("sigma"))}, after ${updates(moment())} updates: arrows of the difference are ${words.percent(arrow / teacher)} as long as the teacher's own, on average over the grid. (An arrow is sigma^2 times a score: the way to the place that it points to. Lengths are drawn times ${words.number(longer.teacher)}, those of the difference times ${words.number(longer.arrow)}.)`,
       );
     });
     store.follow(["run", "sigma"], () => {
@@ -162,11 +162,11 @@
           ),
         );
       figure.find(
-        "On the teacher's own samples the arrow is ",
+        `At noise level ${words.number(sigma)}, on the teacher's own samples, the arrow is `,
         ["student", words.number(of(early))],
-        ` long on average after ${updates(early)} updates and `,
-        ["student", words.number(of(late))],
-        ` after ${updates(late)}. No arrow asks which noise a sample came from.`,
+        ` long on average after ${updates(early)} updates`,
+        ...(early === late ? [] : [" and ", ["student", words.number(of(late))], ` after ${updates(late)}`]),
+        ". No arrow asks which noise a sample came from.",
       );
     });
   }

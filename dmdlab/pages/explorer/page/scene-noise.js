@@ -33,6 +33,15 @@
 
   const scaled = (points, by) => Float64Array.from(points, (value) => value * by);
 
+  /** The mean of |G_i - P_j| over all i and j that differ. */
+  function meanApart({ n, teacher, student }) {
+    let sum = 0;
+    for (let i = 0; i < n; i++)
+      for (let j = 0; j < n; j++)
+        if (i !== j) sum += Math.hypot(student[2 * i] - teacher[2 * j], student[2 * i + 1] - teacher[2 * j + 1]);
+    return sum / (n * (n - 1));
+  }
+
   /** What both maps do with places of the noise; by the networks where they are here, otherwise by the nearest row. */
   function looker(model, run) {
     const [points, maps, sigma] = [model.points(run), model.maps(run), run.noise.sigma_max];
@@ -50,6 +59,8 @@
       points,
       maps,
       apart,
+      /** How far samples of different noise lie apart, on average: the ruler of a displacement. */
+      atRandom: meanApart(points),
       /** {z, teacher, student, distance, percentile, path} of one place in units of sigma_max. */
       look(place) {
         let found;
@@ -245,7 +256,7 @@
     });
 
     function tell() {
-      const { apart, run, maps } = facts();
+      const { apart, atRandom, run, maps } = facts();
       const here = found();
       figure.say(
         `At noise ${words.place(...here.z)} the teacher leads to ${words.place(...here.teacher)}, the student to ${words.place(...here.student)}. ` +
@@ -258,7 +269,7 @@
       figure.find(
         `Over all pairs of “${run.label}”, teacher and student end `,
         ["student", `${words.number(mean)} apart`],
-        " on average.",
+        ` on average. For two different noises it would be ${words.number(atRandom)}.`,
       );
     }
 

@@ -96,7 +96,7 @@
       for (const plane of planes) plane.repaint();
       document.querySelector("[data-run]").textContent =
         `Shown first: ${model.payload.laws[run.law].words}; ${run.label}. ${model.points(run).n} of its pairs.` +
-        (model.asksForPairs(run) ? " Its loss was told its teacher's pairs, too (terms.regression), which the words below leave aside." : "");
+        aside(model, run);
       figure.find(...verdict(model, run));
     });
     follow();
@@ -108,22 +108,35 @@
     const cosine = run.metrics.pair_cosine?.value ?? null;
     const angle = run.metrics.remap_angle;
     if (cosine === null) return ["How much of the pairing is left is not known for this run."];
-    const law =
-      run.law_agrees === true
-        ? "No measure of the law tells its samples from the teacher's"
-        : run.law_agrees === false
-          ? "Its samples are still told from the teacher's"
-          : "Whether its samples are right is not known";
-    const beyond = angle && angle.value !== null && angle.value >= 90;
-    const turn =
-      angle && angle.value !== null
-        ? `as much as turning it by ${degrees(angle.value, beyond)} would`
-        : `down to a pair cosine of ${number(cosine)}`;
+    const scale = "where 1 is a copy and 0 is chance";
+    const end = "What decides how much is what this page is about.";
+    const before = `${page.ofTheLaw(model, run)} And the colours? `;
+    if (!angle || angle.value === null)
+      return [`${before}Its pair cosine is `, ["student", number(cosine)], `, ${scale}. ${end}`];
     return [
-      `${law}. And the colours? This student scrambled the noise `,
-      ["student", turn],
-      ` (pair cosine ${number(cosine)}, where 1 is a copy and 0 is chance). Why just so much is what this page is about.`,
+      `${before}This student scrambled the noise `,
+      ["student", `as much as turning it by ${degrees(angle.value, angle.value >= 90)} would`],
+      ` (pair cosine ${number(cosine)}, ${scale}). ${end}`,
     ];
+  }
+
+  /** Whether a run's samples are known to be right, as a sentence. */
+  page.ofTheLaw = function (model, run) {
+    const { rows } = model.payload.pairs[run.pairs];
+    return run.law_agrees === true
+      ? `With ${rows} samples, no measure of the law tells this student from its teacher.`
+      : run.law_agrees === false
+        ? "Its samples can still be told from the teacher's."
+        : "Whether its samples are right is not known.";
+  };
+
+  /** What a run was told beside what the page's story says. */
+  function aside(model, run) {
+    if (model.asksForPairs(run))
+      return " Its loss was told its teacher's pairs, too (terms.regression), which the words below leave aside.";
+    return run.settings["student.init"] === "regressed"
+      ? " Its start was fitted to its teacher's pairs, which the words below leave aside."
+      : "";
   }
 
   /** A run's pairs as a table. */

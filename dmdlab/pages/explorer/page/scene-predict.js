@@ -10,12 +10,13 @@
     const base = model.opening;
     found.push(whichNoise(model, draw));
     const rotated = telling(model);
-    if (rotated !== null)
+    const own = rotated && cosineToTurned(model, rotated);
+    if (own !== null && own > 0.5)
       found.push({
-        text: "A student starts at its teacher behind a turned noise, and trains until its samples look right. Which pairing does it end with?",
+        text: "A student starts at its teacher behind a turned noise, and is trained as the others are. Which pairing does it end with?",
         options: ["its teacher's", "the turned one that it started with", "none: training mixes all"],
         right: 1,
-        answer: `Against its teacher its pair cosine is ${number(rotated.metrics.pair_cosine?.value)} (0 is chance); a student that started at the teacher itself reads ${number(base.metrics.pair_cosine?.value)}. The other keeps its start, and the loss cannot tell the two apart.`,
+        answer: `Against its teacher its pair cosine is ${number(rotated.metrics.pair_cosine?.value)} (0 is chance); a student that started at the teacher itself reads ${number(base.metrics.pair_cosine?.value)}. Against the teacher behind the turn it reads ${number(own)}: it keeps its start.`,
         see: "cause",
       });
     const dims = model.along("law.dim", base);
@@ -52,6 +53,14 @@
   function tells(base, rotated) {
     const [a, b] = [base, rotated].map((run) => run.metrics.pair_cosine?.value ?? NaN);
     return a > 0.5 && Math.abs(b) < a / 2;
+  }
+
+  /** pair_cosine of a run with the teacher behind the turn that it started at; null where it cannot be computed here. */
+  function cosineToTurned(model, run) {
+    const [maps, points] = [model.maps(run), model.points(run)];
+    if (!maps || !run.turn) return null;
+    const turned = maps.teacher(dmdlab.numerics.applyTurn(run.turn, points.noise));
+    return dmdlab.numerics.pairCosine(turned, points.student);
   }
 
   /** The run behind a rotated noise that tells it, beside the opening one; null where there is none. */

@@ -11,9 +11,9 @@
     return known[name];
   }
 
-  function isDark() {
-    return document.documentElement.dataset.print === undefined && matchMedia("(prefers-color-scheme: dark)").matches;
-  }
+  const isPrinted = () => document.documentElement.dataset.print !== undefined;
+
+  const isDark = () => !isPrinted() && matchMedia("(prefers-color-scheme: dark)").matches;
 
   /** Calls `work(now)` whenever the colours change; `now`: at once, for a printer that does not wait. */
   function onChange(work) {
@@ -51,5 +51,5 @@
     return `rgb(${r},${g},${b})`;
   }
 
-  page.theme = { colour, isDark, onChange, start, ofNoise, ofOne };
+  page.theme = { colour, isDark, isPrinted, onChange, start, ofNoise, ofOne };
 })((globalThis.dmdlab ??= {}));

@@ -32,7 +32,7 @@
       ...(model.pictured ? PICTURES : PLANE),
       {
         at: "training",
-        say: "The student begins as a blob and is pushed apart; press Play and watch the colours, which the loss never sees.",
+        say: `The student begins as a blob and is pushed apart; press Play and watch the colours${model.asksForPairs(model.first) ? "" : ", which the loss never sees"}.`,
         set: { moment: 0 },
       },
       {
@@ -43,7 +43,7 @@
       model.causes.some((axis) => axis.key === "student.init") && page.predict.telling(model) !== null
         ? {
             at: "cause",
-            say: "Started behind a turned noise, the same training ends with another pairing: the start decides, not the loss.",
+            say: "Started behind a turned noise, the same training ends with another pairing: here the start decides, not the loss.",
             set: { init: "rotated" },
           }
         : null,
@@ -57,7 +57,7 @@
         : null,
       {
         at: "circle",
-        say: "At last the paper's own circle: every angle has the same loss, so no loss can choose between copying and its opposite.",
+        say: "At last the paper's own circle: every angle has the same loss, so that loss cannot choose between copying and its opposite.",
         set: { circle: 180 },
       },
     ].filter((step) => step !== null);
