@@ -37,8 +37,8 @@ def test_options_that_do_not_go_together_are_a_sentence(
 def test_an_address_where_no_cluster_is_is_a_sentence_soon(
     dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dmdlab.lab.on_ray._ray", lambda: None)  # of which nothing is asked
-    monkeypatch.setattr("dmdlab.lab.on_ray.WAIT", 0.2)
+    monkeypatch.setattr("dmdlab.lab.joining._ray", lambda: None)  # of which nothing is asked
+    monkeypatch.setattr("dmdlab.lab.joining.WAIT", 0.2)
     silent, rude = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
 
     def answer() -> None:

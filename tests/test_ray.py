@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from small import TINY, experiments
 from dmdlab.group import Group
 from dmdlab.lab import on_ray
 from dmdlab.lab.engines import At, Lost, Raised
-from dmdlab.lab.on_ray import Cluster, Terms, joined, tasks
+from dmdlab.lab.joining import joined
+from dmdlab.lab.on_ray import Cluster, Terms, tasks
 from dmdlab.records.record import load_records
 from dmdlab.records.verify import verify
 
@@ -168,3 +171,26 @@ def test_what_is_interrupted_leaves_as_it_should(cluster: Cluster, tmp_path: Pat
     doing.close()
     assert time.monotonic() - began < 12
     assert json.loads(json.dumps(cluster.machines()[0].host))
+
+
+@pytest.mark.parametrize("way", [(), ("--collect",)], ids=["shared folder", "collected"])
+def test_a_stopped_sweep_keeps_what_is_finished_and_what_it_trains(
+    way: tuple[str, ...], machines: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ("sweep", "--preset", "smoke", *TINY, "student.iterations=[20, 1000000]", "--no-compile", "--out", str(out))
+    code = "from dmdlab.cli import main; main()"
+    command = (sys.executable, "-c", code, *words, "--engine", "ray", "--address", machines.address, *way)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as sweep:
+        end = time.monotonic() + 120
+        while not list(out.glob("runs/*/summary.json")) and time.monotonic() < end:
+            time.sleep(0.2)
+        time.sleep(3.0)  # the other trains
+        sweep.send_signal(signal.SIGTERM)
+        _, err = sweep.communicate(timeout=60)
+    assert sweep.returncode == 143, err
+    assert "Stopped: 1 of 2 runs are finished and kept in" in err
+    assert "What was training goes on from its last checkpoint." in err
+    assert len(list((out / "checkpoints").iterdir())) == 1
+    assert verify(out).sound
+    assert not (out / "leases").exists()

@@ -110,7 +110,7 @@ class Where:
     @contextmanager
     def _on_ray(self, todo: Sequence[Experiment], store: "Store", means: Means) -> "Iterator[Ready]":
         from dmdlab.lab.elsewhere import Wanted, engine_on, planned_on
-        from dmdlab.lab.on_ray import joined
+        from dmdlab.lab.joining import joined
         from dmdlab.lab.sweep import sweep
 
         address = self.address or os.environ.get("RAY_ADDRESS") or None

@@ -46,18 +46,18 @@ def follow(
                 board.show(index, event)
             board.shared()
     except KeyboardInterrupt as interrupt:
-        interrupt.add_note(_kept(store, experiments))
+        interrupt.add_note(_kept(store, experiments, dropped=bool(getattr(interrupt, "__notes__", []))))
         raise
     except Unwritable as error:
         raise InputError(f"{error}. {' '.join(_kept(store, experiments).splitlines())}") from error
 
 
-def _kept(store: "Store", experiments: Sequence[Experiment]) -> str:
-    """What is kept of an unfinished sweep, and how to go on."""
+def _kept(store: "Store", experiments: Sequence[Experiment], dropped: bool = False) -> str:
+    """What is kept of an unfinished sweep, and how to go on. dropped: whether it was said what is not."""
     kept = len(experiments) - len(store.missing(experiments))
     said = [f"{kept} of {len(experiments)} runs are finished and kept in {store.out}."]
     if store.has_checkpoints():
-        said.append("What was training goes on from its last checkpoint.")
+        said.append(f"What {'else ' if dropped else ''}was training goes on from its last checkpoint.")
     return "\n".join([*said, f"Go on with: {shlex.join(['dmdlab', *sys.argv[1:]])}"])
 
 

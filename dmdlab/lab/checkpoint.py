@@ -9,7 +9,7 @@ What is not whole, is of another version or of another kind of device is passed 
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class Checkpoint:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("[!.]*.safetensors"))
+        return _files_in(self.folder)
 
     def _read(self, path: Path) -> State | None:
         """What a file holds of these members; None where it lacks one, is of another maker or not whole."""
@@ -118,6 +118,15 @@ class Checkpoint:
         except (SafetensorError, OSError, IndexError, KeyError, ValueError, TypeError):
             return None  # another sweep may have removed it by now
         return state
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[!.]*.safetensors"))
+
+
+def files_of(out: Path, ids: Set[str]) -> list[Path]:
+    """The checkpoints of the store `out` in which any of these members has a row."""
+    return [path for path in _files_in(out / "checkpoints") if not ids.isdisjoint(_about(path)[0])]
 
 
 def digest(rows: Mapping[str, Tensor]) -> str:

@@ -1,9 +1,10 @@
 """Finished runs brought back from machines that do not see the store: as files, checked, published by renaming.
 
-A group goes out with what the store has that its runs share (pairs, calibrations, start networks). Elsewhere its runs
-are made and published in a store of their own, in a folder for a while. Each comes back as the files of its folder and
-of what it shares; here they are written under a name that no reader takes for a run, checked by the checksums that came
-with them, and renamed. Of pairs the first ones stay; a run that was measured against others is made again.
+A group goes out with what the store has that its runs share (pairs, calibrations, start networks) and go on from
+(checkpoints). Elsewhere its runs are made and published in a store of their own, in a folder for a while. Each comes
+back as the files of its folder and of what it shares; here they are written under a name that no reader takes for a
+run, checked by the checksums that came with them, and renamed. Of pairs the first ones stay; a run that was measured
+against others is made again. Where somebody wishes to stop, checkpoints come back, too.
 """
 
 import tempfile
@@ -15,10 +16,12 @@ from pathlib import Path
 import torch
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.device import stopping
 from dmdlab.device.compiling import Way
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import calibration_id
-from dmdlab.lab.engines import Lost, Raised
+from dmdlab.lab.checkpoint import files_of
+from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Elsewhere, Event, Finished, Work
@@ -27,6 +30,10 @@ from dmdlab.records.leases import Leases
 from dmdlab.records.record import load_record
 from dmdlab.records.verify import SHARED
 from dmdlab.records.writing import replacing_in
+from dmdlab.trouble import counted
+
+MOST = 2**28
+"""Bytes of a checkpoint that travels (ours: as much as the object store of a cluster that we start holds)."""
 
 Files = dict[str, bytes]
 """What files hold, by their path in a store."""
@@ -51,6 +58,13 @@ class Packed:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a group's training had come to where it was stopped: checkpoints. None, where nothing is kept."""
+
+    files: Files
+
+
+@dataclass(frozen=True)
 class Away:
     """Work on parcels, in a folder of its own. make: the kind of work that makes the runs there."""
 
@@ -58,32 +72,45 @@ class Away:
     way: Way | None = None
     make: type[Work] = Work
 
-    def __call__(self, parcel: Parcel) -> Iterator[Event | Packed]:
-        """What happens, as it does; `Packed` for `Finished`."""
-        known = set(parcel.files)
+    def __call__(self, parcel: Parcel) -> Iterator[Event | Packed | Kept]:
+        """What happens, as it does; `Packed` for `Finished`. Interrupted, what is finished and not yet on its way, and
+        `Kept`."""
+        known, away = set(parcel.files), {e.id: e for e in parcel.group.members}
         with tempfile.TemporaryDirectory(prefix="dmdlab-") as place:
             store = Store(Path(place))
-            for name, content in parcel.files.items():
-                path = store.out / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            for event in self.make(store, self.device, self.way)(parcel.group):
-                if not isinstance(event, Finished):
-                    yield event
-                    continue
-                shared = {name: (store.out / name).read_bytes() for name in read_checksums(event.folder)[1]}
+
+            def packed(e: Experiment, status: str) -> Packed:
+                folder = store.folder(e)
+                shared = {name: (store.out / name).read_bytes() for name in read_checksums(folder)[1]}
                 new = {name: content for name, content in shared.items() if name not in known}
-                known |= set(new)
-                files = {path.name: path.read_bytes() for path in event.folder.iterdir()}
-                yield Packed(event.experiment, event.status, files, new)
+                files = {path.name: path.read_bytes() for path in folder.iterdir()}
+                known.update(new)
+                del away[e.id]
+                return Packed(e, status, files, new)
+
+            try:
+                for name, content in parcel.files.items():
+                    path = store.out / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(content)
+                for event in self.make(store, self.device, self.way)(parcel.group):
+                    with stopping.until_kept():  # what is on its way arrives
+                        yield packed(event.experiment, event.status) if isinstance(event, Finished) else event
+            except KeyboardInterrupt:
+                for e in [e for e in away.values() if store.finished(e)]:
+                    yield packed(e, store.record(e).summary["status"])
+                yield Kept(_checkpoints(store, parcel.group))
 
 
-Tasks = Callable[[Away, Sequence[Group], Terms, Opened], Iterator[tuple[int, Event | Packed]]]
+Tasks = Callable[[Away, Sequence[Group], Terms, Opened], Iterator[tuple[int, Event | Packed | Kept]]]
 
 
 def collecting(tasks: Tasks, work: Work, groups: Sequence[Group], terms: Terms) -> Iterator[tuple[int, Event]]:
-    """An engine whose groups are made where the store is not seen: `tasks` does them there."""
-    store, todo = work.store, list(enumerate(groups))
+    """An engine whose groups are made where the store is not seen: `tasks` does them there.
+
+    A wish to stop that it raises says how many runs were at work there of which nothing came back.
+    """
+    store, todo, at_work = work.store, list(enumerate(groups)), set[int]()
 
     @contextmanager
     def opened(group: Group) -> Iterator[tuple[list[Event], Parcel | None]]:
@@ -93,28 +120,44 @@ def collecting(tasks: Tasks, work: Work, groups: Sequence[Group], terms: Terms) 
             held = tuple(e for e in group.members if e not in free)
             done = tuple(e for e in free if e not in left)
             told: list[Event] = [Elsewhere(done, held)] if held or done else []
-            yield told, Parcel(Group(tuple(left)), _shared_files(store, left)) if left else None
+            yield told, Parcel(Group(tuple(left)), _files(store, left)) if left else None
+            if left:
+                _clear(store, Group(tuple(left)), work.device)
 
-    for again in range(terms.retries + 1):
-        refused: dict[int, list[Experiment]] = {}
-        why = ""
-        for place, event in tasks(Away(work.device, work.way, type(work)), [group for _, group in todo], terms, opened):
-            index = todo[place][0]
-            if not isinstance(event, Packed):
-                yield index, event
-                continue
-            try:
-                yield index, receive(store, event)
-            except Damaged as error:
-                why = f"{store.folder(event.experiment).name}: {error}"
-                refused.setdefault(index, []).append(event.experiment)
-                if again == terms.retries:
-                    yield index, Raised(InputError(f"{why}, {again + 1} times; tried no more"))
-        if not refused or again == terms.retries:
-            return
-        todo = [(index, Group(tuple(members))) for index, members in refused.items()]
-        for index in refused:
-            yield index, Lost(why, again + 1, terms.retries)
+    try:
+        for again in range(terms.retries + 1):
+            refused: dict[int, list[Experiment]] = {}
+            why, away = "", Away(work.device, work.way, type(work))
+            for place, event in tasks(away, [group for _, group in todo], terms, opened):
+                index = todo[place][0]
+                if isinstance(event, Kept):
+                    if _receive_kept(store, event):
+                        at_work.discard(index)
+                elif isinstance(event, Packed):
+                    try:
+                        yield index, receive(store, event)
+                    except Damaged as error:
+                        why = f"{store.folder(event.experiment).name}: {error}"
+                        refused.setdefault(index, []).append(event.experiment)
+                        if again == terms.retries:
+                            yield index, Raised(InputError(f"{why}, {again + 1} times; tried no more"))
+                else:
+                    if isinstance(event, At):
+                        at_work.add(index)
+                    elif isinstance(event, Lost | Raised):
+                        at_work.discard(index)
+                    yield index, event
+            if not refused or again == terms.retries:
+                return
+            todo = [(index, Group(tuple(members))) for index, members in refused.items()]
+            for index in refused:
+                yield index, Lost(why, again + 1, terms.retries)
+    except KeyboardInterrupt as interrupt:
+        if dropped := sum(len(store.missing(groups[index].members)) for index in at_work):
+            interrupt.add_note(
+                f"Dropped: {counted(dropped, 'run')} that other machines were at; nothing of that came back."
+            )
+        raise
 
 
 def receive(store: Store, packed: Packed) -> Finished:
@@ -165,8 +208,30 @@ def _plain(name: str) -> str:
     return name
 
 
-def _shared_files(store: Store, experiments: Sequence[Experiment]) -> Files:
-    """What the store has that these runs share."""
+def _files(store: Store, experiments: Sequence[Experiment]) -> Files:
+    """What the store has that these runs share, and go on from."""
     paths = {path for e in experiments for path in store.shared_paths(e)}
     paths |= {store.calibration_path(e, calibration_id(e)) for e in experiments}
-    return {path.relative_to(store.out).as_posix(): path.read_bytes() for path in sorted(paths) if path.is_file()}
+    shared = {path.relative_to(store.out).as_posix(): path.read_bytes() for path in sorted(paths) if path.is_file()}
+    return shared | _checkpoints(store, Group(tuple(experiments)))
+
+
+def _checkpoints(store: Store, group: Group) -> Files:
+    """Those of this group's trainings, of its start networks and fits, too, that are small enough to travel."""
+    networks = [e.teacher_id for e in group.networks] + [e.fit_id for e in group.fits]
+    paths = [path for path in files_of(store.out, {*group.ids, *networks}) if path.stat().st_size <= MOST]
+    return {path.relative_to(store.out).as_posix(): path.read_bytes() for path in paths}
+
+
+def _receive_kept(store: Store, kept: Kept) -> bool:
+    """Keep checkpoints that came back; whether there are any. A checkpoint says itself whether it is whole."""
+    for name, content in kept.files.items():
+        with replacing_in(store.out / "checkpoints" / _plain(name.removeprefix("checkpoints/"))) as partial:
+            partial.write_bytes(content)
+    return bool(kept.files)
+
+
+def _clear(store: Store, group: Group, device: torch.device) -> None:
+    """Remove the checkpoints of this group that are needed no more."""
+    store.checkpoint(group, device).clear()
+    store.networks_checkpoint([e.teacher_id for e in group.networks] + [e.fit_id for e in group.fits], device).clear()

@@ -8,26 +8,20 @@ dies, the group begins anew elsewhere, for what it has not published; an error o
 import math
 import os
 import pickle
-import shutil
 import signal
 import socket
-import tempfile
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dmdlab.config import InputError
+from dmdlab.device import stopping
 from dmdlab.group import Group
 from dmdlab.lab.engines import At, Lost, Raised, WorkerKilled
 from dmdlab.trouble import Unwritable
-
-WAIT = 5.0
-"""Seconds in which a cluster answers, or there is none (ours)."""
 
 LOOK = 2.0
 """Seconds between two looks at what happens where nothing does (ours)."""
@@ -38,8 +32,8 @@ WITHOUT_ROOM = 120.0
 GRACE = 20.0
 """Seconds that interrupted tasks have to leave as they should (ours)."""
 
-OBJECTS = 2**28
-"""Bytes of the object store of a cluster that we start: little travels (ours)."""
+STOP = getattr(signal, "SIGUSR1", signal.SIGINT)
+"""What tells a task to stop: Ray's workers block SIGINT."""
 
 Opened = Callable[[Group], AbstractContextManager[tuple[Sequence[Any], Any]]]
 """What is held here while a group is at work elsewhere; gives events that happen at once, and the task's job."""
@@ -104,37 +98,6 @@ class Cluster:
             raise error.cause from error
 
 
-@contextmanager
-def joined(address: str | None) -> Iterator[Cluster]:
-    """A cluster at `host:port` or 'auto' (the one of this machine); None starts one of this machine alone, and ends it.
-
-    Raises `InputError` where Ray is not installed, no cluster answers, or none can be started.
-    """
-    ray, folder = _ray(), None
-    if address is not None:
-        _check(address)
-        how: dict[str, Any] = {"address": address}
-    else:
-        from dmdlab.device.limits import granted_cores  # torch
-
-        short = Path("/tmp")  # a socket's path has 107 bytes at most
-        folder = tempfile.mkdtemp(prefix="dmdlab-ray", dir=short if short.is_dir() else None)
-        how = {"address": "local", "num_cpus": granted_cores(), "_temp_dir": folder, "object_store_memory": OBJECTS}
-        how["include_dashboard"] = False
-    try:
-        with _own_signals():
-            try:
-                ray.init(**how, log_to_driver=False, logging_level="ERROR")
-            except (Exception, SystemExit) as error:
-                where = f"the Ray cluster at {address} does not let us in" if address else "Ray does not start here"
-                raise InputError(f"{where}: {' '.join(str(error).split())[:300]}") from error
-        yield Cluster(ray)
-    finally:
-        ray.shutdown()
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def tasks(
     cluster: Cluster,
     work: Callable[[Any], Iterator[Any]],
@@ -145,53 +108,68 @@ def tasks(
     """Do the work of these groups on a cluster; yields as every engine does, and `At` and `Lost` among it. work, and
     what it is called with, survive pickling.
 
-    Interrupted, it waits for tasks to leave as they should. Raises `InputError` where no machine has room for a task.
+    A wish to stop (`dmdlab.device.stopping`) goes to all tasks. It is raised here when they have left and what they
+    still said has been yielded, or when none says anything for `GRACE` seconds; a second one ends them at once. Raises
+    `InputError` where no machine has room for a task.
     """
     ray, waiting, again = cluster.ray, deque(enumerate(groups)), Counter[int]()
     running: dict[Any, tuple[int, ExitStack]] = {}
+    places: dict[Any, At] = {}
     task = ray.remote(_task).options(num_returns="streaming", max_retries=0, **_asked(terms))
-    sent, since = ray.put(pickle.dumps(work)), time.monotonic()
+    sent, since, heard = ray.put(pickle.dumps(work)), time.monotonic(), math.inf
     try:
-        while waiting or running:
-            if room := cluster.room(terms):
-                since = time.monotonic()
-            elif time.monotonic() - since > (WITHOUT_ROOM if again or running else 0):
-                raise InputError(no_room(cluster, terms))
-            while waiting and len(running) < (min(room, terms.most or room) if terms.most else 2 * room):
-                index, group = waiting.popleft()
-                held = ExitStack()
-                told, job = held.enter_context(opened(group))
-                yield from ((index, event) for event in told)
-                if job is None:
-                    held.close()
-                else:
-                    running[task.remote(_variables(terms), sent, pickle.dumps(job))] = index, held
-            if not running:
-                time.sleep(LOOK if waiting else 0)
-                continue
-            for one in ray.wait(list(running), timeout=LOOK)[0]:
-                index, held = running[one]
-                try:
-                    yield index, ray.get(next(one))
-                    continue
-                except StopIteration:
-                    pass
-                except ray.exceptions.RayTaskError as error:
-                    cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
-                    yield index, Raised(cause)
-                    if isinstance(cause, Unwritable):
-                        waiting.clear()
-                except ray.exceptions.RayError as error:
-                    again[index] += 1
-                    if again[index] > terms.retries:
-                        yield index, Raised(WorkerKilled(f"{_how(error)}, {again[index]} times; tried no more"))
+        with stopping.until_kept():
+            while waiting or running:
+                if stopping.asked() and heard == math.inf:
+                    waiting.clear()
+                    _interrupt(ray, running, places)
+                    heard = time.monotonic()
+                if time.monotonic() - heard > GRACE:
+                    break
+                if room := cluster.room(terms):
+                    since = time.monotonic()
+                elif time.monotonic() - since > (WITHOUT_ROOM if again or running else 0):
+                    raise InputError(no_room(cluster, terms))
+                while waiting and len(running) < (min(room, terms.most or room) if terms.most else 2 * room):
+                    index, group = waiting.popleft()
+                    held = ExitStack()
+                    told, job = held.enter_context(opened(group))
+                    yield from ((index, event) for event in told)
+                    if job is None:
+                        held.close()
                     else:
-                        waiting.append((index, groups[index]))
-                        yield index, Lost(_how(error), again[index], terms.retries)
-                del running[one]
-                held.close()
+                        running[task.remote(_variables(terms), sent, pickle.dumps(job))] = index, held
+                if not running:
+                    time.sleep(LOOK if waiting else 0)
+                    continue
+                for one in ray.wait(list(running), timeout=LOOK)[0]:
+                    index, held = running[one]
+                    try:
+                        event = ray.get(next(one))
+                        if isinstance(event, At):
+                            places[one] = event
+                        heard = heard if heard == math.inf else time.monotonic()
+                        yield index, event
+                        continue
+                    except StopIteration:
+                        pass
+                    except ray.exceptions.RayTaskError as error:
+                        cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
+                        yield index, Raised(cause)
+                        if isinstance(cause, Unwritable):
+                            waiting.clear()
+                    except ray.exceptions.RayError as error:
+                        if not stopping.asked():  # else it has left, as it should
+                            again[index] += 1
+                            if again[index] > terms.retries:
+                                yield index, Raised(WorkerKilled(f"{_how(error)}, {again[index]} times; tried no more"))
+                            else:
+                                waiting.append((index, groups[index]))
+                                yield index, Lost(_how(error), again[index], terms.retries)
+                    del running[one]
+                    held.close()
     finally:
-        _end(ray, running)
+        _end(ray, running, GRACE if heard == math.inf else 0.0)
 
 
 def no_room(cluster: Cluster, terms: Terms) -> str:
@@ -230,17 +208,18 @@ def _enter(variables: dict[str, str]) -> None:
 
 
 def _task(variables: dict[str, str], sent: bytes, job: bytes) -> Iterator[Any]:
-    """In a worker of the cluster. Cancelled, it ends at the next boundary of a training."""
-    yield At(socket.gethostname(), os.getpid())
-    _enter(variables)
-    from dmdlab.device import stopping
+    """In a worker of the cluster. Interrupted, it ends at the next boundary of a training."""
 
     def stop(number: int, frame: object) -> None:
         stopping.stop(KeyboardInterrupt())
 
     with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, stop)
-    yield from pickle.loads(sent)(pickle.loads(job))
+        for number in (signal.SIGINT, STOP):
+            signal.signal(number, stop)
+    with suppress(KeyboardInterrupt):
+        yield At(socket.gethostname(), os.getpid())
+        _enter(variables)
+        yield from pickle.loads(sent)(pickle.loads(job))
 
 
 def _call(variables: dict[str, str], sent: bytes) -> Any:
@@ -263,69 +242,43 @@ def _how(error: Exception) -> str:
     return known.get(name, f"it was lost ({name}: {text[:200]})")
 
 
-def _end(ray: Any, running: dict[Any, tuple[int, ExitStack]]) -> None:
-    """Interrupt what is at work, and wait until it has left, within bounds."""
+def _interrupt(ray: Any, running: Iterable[Any], places: Mapping[Any, At]) -> None:
+    """Let tasks end at their next boundary. Of one that Ray itself cancels nothing is heard any more: so only of those
+    that are not yet at work."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+    nodes = {node["NodeManagerHostname"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    for one in running:
+        place = places.get(one)
+        if place is None or place.host not in nodes:
+            _cancel(ray, [one])
+            continue
+        how = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": On(nodes[place.host], soft=False)}
+        ray.remote(_signal).options(**how).remote(place.process)
+
+
+def _signal(process: int) -> None:
+    os.kill(process, STOP)
+
+
+def _cancel(ray: Any, running: Iterable[Any], force: bool = False) -> None:
+    """Wish that tasks stop. force: end their processes."""
     for one in running:
         with suppress(Exception):
-            ray.cancel(one)
-    left, end = list(running), time.monotonic() + GRACE
+            ray.cancel(one, force=force)
+
+
+def _end(ray: Any, running: dict[Any, tuple[int, ExitStack]], grace: float) -> None:
+    """Interrupt what is at work, and wait so many seconds until it has left; 0 ends it at once."""
+    left, end = list(running), time.monotonic() + grace
+    if grace:
+        _cancel(ray, running)
     while left and time.monotonic() < end:
         for one in ray.wait(left, timeout=LOOK)[0]:
             try:
                 ray.get(next(one))
             except (Exception, StopIteration):
                 left.remove(one)
-    for one in left:
-        with suppress(Exception):
-            ray.cancel(one, force=True)
+    _cancel(ray, left, force=True)
     for _, held in running.values():
         held.close()
-
-
-def _ray() -> Any:
-    """Ray, imported late and without its reports on usage. Raises `InputError` where it is not installed."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        import ray
-        import ray.exceptions
-    except ImportError as error:
-        raise InputError(
-            f"--engine ray needs Ray ({error}): pip install 'dmdlab[ray]', or leave --engine local"
-        ) from None
-    return ray
-
-
-def _check(address: str) -> None:
-    """Raises `InputError` unless a cluster answers at this address, soon."""
-    expected = (
-        "expected host:port of a cluster's head (as `ray start --head` says it), or auto for that of this machine"
-    )
-    host, _, port = address.rpartition(":")
-    if address == "auto":
-        return
-    if "//" in address or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"--address {address}: {expected}")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=WAIT) as line:
-            line.settimeout(WAIT)
-            line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))  # as gRPC begins
-            answer = line.recv(9)
-    except OSError as error:
-        raise InputError(f"--address {address}: nobody answers there ({error}); {expected}") from None
-    if answer[3:4] != b"\x04":  # settings, which a gRPC server sends first; Ray itself would try for ever
-        raise InputError(f"--address {address}: what answers there is no Ray cluster; {expected}")
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself; afterwards signals do again what they did."""
-    names = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                if handler is not None:
-                    signal.signal(number, handler)
