@@ -90,6 +90,29 @@ def test_figures_are_saved_as_png_and_csv(tab: Tab, made: page_made.Made) -> Non
     np.testing.assert_allclose(found, made.teacher[2], atol=1e-6)
 
 
+def test_tab_reaches_every_control_in_order_and_shows_a_ring(visit: Open) -> None:
+    tab = visit("#guess=1", reduced_motion="reduce")
+    waiting = tab.page.evaluate(
+        """() => {
+          const all = [...document.querySelectorAll('a[href], button, input, select, canvas[tabindex]')];
+          window.waiting = all.filter((node) => node.checkVisibility() && !node.disabled
+            && (node.type !== 'radio' || node.checked));
+          return window.waiting.length;
+        }"""
+    )
+    assert waiting > 40
+    for i in range(waiting):
+        tab.page.keyboard.press("Tab")
+        found = tab.page.evaluate(
+            """() => {
+              const node = document.activeElement;
+              const ring = getComputedStyle(node.type === 'radio' ? node.nextElementSibling : node);
+              return [window.waiting.indexOf(node), ring.outlineStyle, ring.outlineWidth];
+            }"""
+        )
+        assert found == [i, "solid", "3px"]
+
+
 @pytest.mark.parametrize("context", [{}, {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}])
 def test_axe_finds_nothing_and_nothing_overflows(visit: Open, context: dict[str, Any], request: Any) -> None:
     source = browser.axe_source(Path(request.config.cache.mkdir("axe")))

@@ -93,6 +93,26 @@ def test_every_key_of_the_address_is_documented() -> None:
     assert keys | names <= told
 
 
+NEWER = re.compile(
+    r":has\(|color-mix|oklch|@container|@layer|\d[dls]v[hw]\b|^\s*&|structuredClone|\.toSorted|\.toReversed|findLast|groupBy"
+    r"|Float16Array|OffscreenCanvas|\(\?<[=!]|static\s*\{|^\s*import\b|\bimport\(|^(export|await)\b|checkVisibility|<dialog",
+    re.MULTILINE,
+)
+"""What asks for younger browsers than docs/explorer.md names, by MDN's tables of support."""
+
+
+def test_pages_use_nothing_younger_than_the_browsers_that_the_docs_name() -> None:
+    told = (HERE.parents[1] / "docs" / "explorer.md").read_text(encoding="utf-8")
+    assert re.search(r"Chrome and Edge\s93,\sFirefox\s92,\sSafari\s15\.4", told)
+    sources = [path for kind in ("js", "css", "html") for path in HERE.rglob(f"*.{kind}")]
+    assert len(sources) > 40
+    for path in sources:
+        code = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert NEWER.findall(code) == [], path.name
+    for young in (".choice:has(input)", "  & .inner {", "const a = structuredClone(b)", "/(?<=a)b/", "import x"):
+        assert NEWER.search(young), young
+
+
 def test_embedded_data_cannot_end_its_element_and_read_back_the_same() -> None:
     value = {"</script><!--": ["&amp;", "\u2028\u2029", "<b>", 1.5, None]}
     text = str(embedded(value))

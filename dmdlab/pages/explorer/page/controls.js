@@ -46,7 +46,7 @@
         value: String(value),
         onchange: () => (options.choose ? options.choose(String(value)) : store.set({ [options.key]: String(value) })),
       });
-      return [input, el("label", {}, input, words)];
+      return [input, el("label", {}, input, el("span", { text: words }))];
     });
     const node = el(
       "fieldset",

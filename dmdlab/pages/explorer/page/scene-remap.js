@@ -123,6 +123,7 @@
         planes.length > 0 ? dom.el("div", { class: "panels stacked" }, ...planes.map((plane) => plane.node)) : null,
         grid,
       ].filter((node) => node !== null),
+      below: [check], // after the lists that it checks, for the keyboard, too
       controls: [
         slider(store, {
           name: "theta",
@@ -142,7 +143,6 @@
             }).node
           : null,
         toggle(store, { name: "guess", key: "guess", label: "Guess the metric" }).node,
-        check,
       ].filter((node) => node !== null),
       rows: () =>
         (calibration()?.angles ?? []).map((angle, i) => ({

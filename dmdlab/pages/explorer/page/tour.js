@@ -97,7 +97,10 @@
     let shown = 0;
     store.follow(["tour"], () => {
       const k = Math.min(store.get("tour"), all.length);
+      if (k === 0 && bar.contains(document.activeElement))
+        document.querySelector('button[data-control="tour"]')?.focus({ preventScroll: true });
       bar.hidden = k === 0;
+      document.documentElement.toggleAttribute("data-touring", k > 0); // what has the focus stays above the bar
       if (k === 0 || k === shown) return void (shown = k);
       const step = all[k - 1];
       shown = k;
