@@ -106,7 +106,7 @@ def test_tab_reaches_every_control_in_order_and_shows_a_ring(visit: Open) -> Non
         found = tab.page.evaluate(
             """() => {
               const node = document.activeElement;
-              const ring = getComputedStyle(node.type === 'radio' ? node.nextElementSibling : node);
+              const ring = getComputedStyle(node);
               return [window.waiting.indexOf(node), ring.outlineStyle, ring.outlineWidth];
             }"""
         )

@@ -46,7 +46,7 @@
         value: String(value),
         onchange: () => (options.choose ? options.choose(String(value)) : store.set({ [options.key]: String(value) })),
       });
-      return [input, el("label", {}, input, el("span", { text: words }))];
+      return [input, el("label", {}, input, words)];
     });
     const node = el(
       "fieldset",
@@ -55,7 +55,10 @@
       el("div", { class: "choice" }, ...inputs.map(([, label]) => label)),
     );
     store.follow([options.key], () => {
-      for (const [input] of inputs) input.checked = input.value === String(store.get(options.key));
+      for (const [input, label] of inputs) {
+        input.checked = input.value === String(store.get(options.key));
+        label.classList.toggle("chosen", input.checked);
+      }
     });
     return { node };
   }
