@@ -41,7 +41,7 @@
       found.push({
         text: `The teacher's noise is turned by 45° in ${far.d} dimensions. How many of ${far.n} samples are still nearest to their own partner?`,
         options,
-        right: recall < 0.1 ? 0 : recall > 0.9 ? 2 : recall > 0.35 && recall < 0.65 ? 1 : 3,
+        right: recall < 0.1 ? 0 : recall > 0.9 ? 2 : recall > 0.4 && recall < 0.6 ? 1 : 3,
         answer: `${percent(recall)} (recall_at_1). In ${near.d} dimensions it would be ${percent(dmdlab.numerics.at(near, "recall_at_1", 45) ?? NaN)}: how a metric falls depends on the dimension.`,
         see: "remap",
       });

@@ -246,8 +246,10 @@
         figure.readout.dataset[key] = String(value);
       const other = run() === model.run(store.get("run")) ? "" : `No moments of the chosen run are here; this is “${run().label}”. `;
       const degrees = turn === null ? "" : `, as after a turn of ${words.degrees(turn, turn >= 90)}`;
+      const { n, rows } = model.payload.pairs[run().pairs];
+      const some = n < rows ? ` (over ${n} of ${rows} pairs)` : "";
       figure.say(
-        `${other}After ${at} updates: pair cosine ${words.number(pair_cosine)}${degrees}; the samples spread to ${words.percent(variance_ratio)} of the teacher's variance.`,
+        `${other}After ${at} updates${some}: pair cosine ${words.number(pair_cosine)}${degrees}; the samples spread to ${words.percent(variance_ratio)} of the teacher's variance.`,
       );
     }
 

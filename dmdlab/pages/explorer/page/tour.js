@@ -30,12 +30,12 @@
       },
       { at: "predict", say: "First vote: which noise made the marked sample?", set: { question: 1 } },
       ...(model.pictured ? PICTURES : PLANE),
-      {
+      scrubs(model) && {
         at: "training",
         say: `The student begins as a blob and is pushed apart; press Play and watch the colours${model.asksForPairs(model.first) ? "" : ", which the loss never sees"}.`,
         set: { moment: 0 },
       },
-      {
+      fields(model) && {
         at: "fields",
         say: "What pushes is the difference of two fields, and it is blind to which noise a sample came from.",
         set: { when: 1 },
@@ -60,8 +60,13 @@
         say: "At last the paper's own circle: every angle has the same loss, so that loss cannot choose between copying and its opposite.",
         set: { circle: 180 },
       },
-    ].filter((step) => step !== null);
+    ].filter(Boolean);
   }
+
+  /** Whether a run's training can be scrubbed, and whether a fake score is here. */
+  const scrubs = (model) => model.living.some((run) => model.maps(run).moments.length > 1);
+  const fields = (model) =>
+    model.living.some((run) => model.maps(run).moments.some((_, k) => model.maps(run).hasFake(k)));
 
   /** The step at the dial: two dimensions, two values, two ceilings; null where there is one dimension only. */
   function dial(model) {
