@@ -20,7 +20,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -60,18 +60,23 @@ class Leases:
 
     @contextmanager
     def held(self, runs: Sequence[str]) -> Iterator[list[str]]:
-        """Within it, those of these runs (by id) that nobody else is at are this process's; yields them.
+        """Within it, those of these runs (by id) that nobody else is at are this process's; yields them. No lease is
+        made where there are none.
 
         A run may have been finished by another since it was last looked at. Raises `Unwritable`.
         """
+        found = self._look(runs)
+        turns = {run: turn for run in runs if (turn := self._free(run, found)) is not None}
+        if not turns:
+            yield []
+            return
         owner, claims = f"{os.getpid()}-{secrets.token_hex(8)}", dict[str, Path]()
         with writing(self.folder):
             self._make(f"{owner}.0.lease", json.dumps(_this_process() | {"runs": list(runs)}))
         lease = _Beating(self.folder, owner, self.beat)
         try:
-            found = self._look()
-            for run in runs:
-                if (turn := self._free(run, found)) is not None and (path := self._claim(run, turn, owner)):
+            for run, turn in turns.items():
+                if path := self._claim(run, turn, owner):
                     claims[run] = path
             yield list(claims)
         finally:
@@ -81,13 +86,12 @@ class Leases:
 
     def free(self, runs: Sequence[str]) -> list[str]:
         """Those of these runs that nobody is at; what has been stale for long enough is broken by this."""
-        found = self._look()
+        found = self._look(runs)
         return [run for run in runs if self._free(run, found) is not None]
 
-    def unclaimed(self, runs: Sequence[str]) -> list[str]:
-        """Those of these runs that nobody has claimed, dead or alive: one look, and no file is read."""
-        claims = self._look().claims
-        return [run for run in runs if run not in claims]
+    def claimed(self) -> dict[str, int]:
+        """All runs that somebody has claimed, dead or alive: one look, and no file is read."""
+        return self._look().claims
 
     def at_work(self) -> list[tuple[str, Path]]:
         """Whoever is at something, as (who, the lease's file): all whose end is not known."""
@@ -168,25 +172,29 @@ class Leases:
     def _tidy(self, owner: str) -> None:
         """Remove what no claim needs any more, and the folder where nobody is at anything."""
         with suppress(OSError):
-            found = self._look()
-            for name in [own for own in found.broken if own == owner or not found.claims]:
+            (self.folder / f"{owner}.broken").unlink(missing_ok=True)
+            with os.scandir(self.folder) as entries:
+                if any(entry.name.endswith(".claim") for entry in entries):  # mostly among the first names
+                    return
+            for name in self._look().broken:
                 (self.folder / f"{name}.broken").unlink(missing_ok=True)
             self.folder.rmdir()  # unless somebody is at something
 
-    def _look(self) -> "_Found":
-        """What lies in the folder now."""
-        found = _Found(self.folder)
+    def _look(self, runs: Collection[str] | None = None) -> "_Found":
+        """What lies in the folder now. runs: whose claims are of interest, by default all."""
+        found, wanted = _Found(self.folder), None if runs is None else set(runs)
         try:
             names = os.listdir(self.folder)
         except FileNotFoundError:
             return found
         for name in names:
-            if own := _LEASE.fullmatch(name):
+            if name.endswith(".claim"):
+                if (wanted is None or name.partition(".")[0] in wanted) and (own := _CLAIM.fullmatch(name)):
+                    found.claims[own[1]] = max(int(own[2]), found.claims.get(own[1], -1))
+            elif own := _LEASE.fullmatch(name):
                 found.leases[own[1]] = max(int(own[2]), found.leases.get(own[1], -1))
             elif own := _BROKEN.fullmatch(name):
                 found.broken.add(own[1])
-            elif own := _CLAIM.fullmatch(name):
-                found.claims[own[1]] = max(int(own[2]), found.claims.get(own[1], -1))
         return found
 
 
