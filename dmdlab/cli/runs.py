@@ -54,28 +54,29 @@ def ls(
     Operators: = != < <= > >=. A list means any of its values. A folder that cannot be read has status=unreadable.
     SQL (dmdlab[tables]) sees the runs that filters choose, and no file.
     """
-    from dmdlab.records.catalogue import Filter, row_of
+    from dmdlab.records.catalogue import Filter, row_of, uncollected
     from dmdlab.records.tables import select, write_parquet
 
     if format not in FORMATS:
         raise InputError(f"--format {format}{nearest(format, FORMATS)}")
     if format == "parquet" and sys.stdout.isatty():
         raise InputError("--format parquet is not for a terminal: send it to a file, as with > runs.parquet")
-    rows = [row_of(entry) for entry in _chosen(store, filters)]
-    if sql is not None:
-        rows = select(rows, sql, sql_seconds, bytes_of(sql_memory, "--sql-memory") or 0)
-    if format == "json":
-        show.print_json(rows)
-    elif format == "csv":
-        show.csv_table(rows)
-    elif format == "parquet":
-        write_parquet(rows, sys.stdout.buffer)
-    elif sql is not None:
-        columns = list(rows[0]) if rows else []
-        show.lines_table(columns, [list(row.values()) for row in rows])
-    else:
-        asked = [Filter.of(word).key for word in filters or ()]
-        _table(rows, asked)
+    with uncollected(for_good=True):
+        rows = [row_of(entry) for entry in _chosen(store, filters)]
+        if sql is not None:
+            rows = select(rows, sql, sql_seconds, bytes_of(sql_memory, "--sql-memory") or 0)
+        if format == "json":
+            show.print_json(rows)
+        elif format == "csv":
+            show.csv_table(rows)
+        elif format == "parquet":
+            write_parquet(rows, sys.stdout.buffer)
+        elif sql is not None:
+            columns = list(rows[0]) if rows else []
+            show.lines_table(columns, [list(row.values()) for row in rows])
+        else:
+            asked = [Filter.of(word).key for word in filters or ()]
+            _table(rows, asked)
 
 
 def _table(rows: list[dict[str, Any]], asked: Sequence[str]) -> None:

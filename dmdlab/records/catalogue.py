@@ -48,7 +48,7 @@ def runs_folder(store: Path) -> Path:
 def scan(store: Path) -> list[Entry]:
     """Every run, by the name of its folder; what is being written is none. Raises `InputError` for what is no store."""
     names = sorted(name for name in os.listdir(runs_folder(store)) if not name.startswith("."))
-    with _uncollected():
+    with uncollected():
         return [_read(store / "runs" / name) for name in names]
 
 
@@ -60,13 +60,16 @@ def _read(folder: Path) -> Entry:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Python looks for circles again and again while thousands of small things are made, of which none is one."""
+def uncollected(for_good: bool = False) -> Iterator[None]:
+    """Python looks for circles again and again while thousands of small things are made, of which none is one.
+    for_good: nor does it afterwards, as where the process ends soon."""
     before = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if for_good:
+            gc.freeze()
         if before:
             gc.enable()
 

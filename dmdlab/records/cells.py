@@ -137,6 +137,9 @@ def differs(key: str, settings: Sequence[Mapping[str, Any]]) -> bool:
     further settings of a loss term, whose weight says it already."""
     follows = key.startswith("terms.") and not key.endswith(".weight")
     said = [own.get(key) for own in settings if not follows or own.get(key) is not None]
+    kinds = set(map(type, said))
+    if len(kinds) == 1 and kinds <= {str, int, float, bool, type(None)}:  # as of thousands of runs, quickly
+        return said.count(said[0]) < len(said)
     return len({repr(value) for value in said}) > 1
 
 

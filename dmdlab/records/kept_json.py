@@ -1,6 +1,7 @@
 """JSON of run folders, read within bounds: whoever wrote it, it costs little memory and no deep recursion."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]')
 
 def read_json(path: Path | str) -> Any:
     """What a JSON file holds. Raises OSError; ValueError for a file that is none, too large or nested too deeply."""
-    with open(path, "rb") as file:
-        data = file.read(MOST_BYTES + 1)
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # `open` takes twice as long
+    try:
+        size = min(os.fstat(file).st_size, MOST_BYTES)
+        data = os.read(file, size + 1)
+        while 0 < len(data) < size and (more := os.read(file, size - len(data))):
+            data += more
+    finally:
+        os.close(file)
     if len(data) > MOST_BYTES:
         raise ValueError(f"larger than {MOST_BYTES >> 20} MiB")
     check_depth(data)
