@@ -15,7 +15,6 @@ from dmdlab.lab.calibrate import (
     calibrated_once,
     calibration_id,
     stored_calibrated,
-    stored_calibration,
     teacher_map,
     train_row,
 )
@@ -69,7 +68,7 @@ def test_a_trained_teacher_is_the_one_that_the_sweep_trained(
 
 def test_a_missing_trained_teacher_is_trained_as_the_sweep_does_and_kept(trained: Store, tmp_path: Path) -> None:
     e, alone = experiments(*TRAINED)[1], Store(tmp_path)
-    stored_calibration(alone, e, CPU)
+    stored_calibrated(alone, e, CPU)
     kept, swept = alone.start(e), trained.start(e)
     assert kept is not None
     torch.testing.assert_close(kept, swept, atol=1e-4, rtol=1e-4)
@@ -131,13 +130,13 @@ def test_every_seed_of_a_trained_teacher_has_its_own() -> None:
 
 def test_a_calibration_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     e, rotated, store = one("law.dim=3"), one("law.dim=3", "student.init=rotated", "seed=7"), Store(tmp_path)
-    name, first = stored_calibration(store, e, CPU)
+    first = stored_calibrated(store, e, CPU).found
     monkeypatch.setattr(lab, "calibrate_experiment", lambda *_: pytest.fail("it was made again"))
-    other, again = stored_calibration(store, rotated, CPU)
+    again = stored_calibrated(store, rotated, CPU).found
     kept = again.to_arrays()
     for key, array in first.to_arrays().items():
         np.testing.assert_array_equal(array, kept[key])
-    assert [p.name for p in (tmp_path / "calibration").iterdir()] == [name] == [other]
+    assert [p.name for p in (tmp_path / "calibration").iterdir()] == [calibration_path(store, e).name]
 
 
 def test_the_same_experiment_gives_the_same_calibration_anywhere() -> None:
@@ -148,7 +147,7 @@ def test_the_same_experiment_gives_the_same_calibration_anywhere() -> None:
 
 def test_a_stored_calibration_says_what_it_is_of(tmp_path: Path) -> None:
     e, store = one("law.dim=2"), Store(tmp_path)
-    stored_calibration(store, e, CPU)
+    stored_calibrated(store, e, CPU)
     found = load_calibrated(calibration_path(store, e))
     assert found.row["law.dim"] == 2
     assert found.row["calibration"] == calibration_id(e)
@@ -161,7 +160,7 @@ def test_a_run_gets_its_angle_from_the_calibration(tmp_path: Path) -> None:
     e = one("law.dim=4", "measure.samples=200")
     law = law_of(e)
     teacher = teacher_pairs(group_of(e), law, law.denoise, CPU)["teacher"][0].numpy()
-    _, found = stored_calibration(Store(tmp_path), e, CPU)
+    found = stored_calibrated(Store(tmp_path), e, CPU).found
     assert measure(teacher, teacher, calibration=found).values()["remap_angle"] == 0.0
     shuffled = measure(teacher, np.roll(teacher, 1, axis=0), calibration=found)
     assert shuffled.values()["remap_angle"] > 70.0
@@ -174,7 +173,7 @@ def test_a_damaged_calibration_is_a_sentence(tmp_path: Path, damage: bytes) -> N
     path.parent.mkdir()
     path.write_bytes(damage)
     with pytest.raises(InputError, match=path.name):
-        stored_calibration(store, e, CPU)
+        stored_calibrated(store, e, CPU)
 
 
 def test_what_is_no_calibration_is_refused(tmp_path: Path) -> None:

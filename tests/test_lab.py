@@ -188,7 +188,7 @@ def test_pairs_that_another_sweep_makes_are_waited_for(tmp_path: Path, monkeypat
 
     other = ExitStack()
     other.enter_context(Leases(tmp_path).held([store.pairs_id(e) for e in wanted]))
-    monkeypatch.setattr("dmdlab.lab.start_networks.time.sleep", look)
+    monkeypatch.setattr("dmdlab.lab.once.time.sleep", look)
     monkeypatch.setattr(running, "teacher_pairs", counted)
     said = list[str]()
     for event in run_group(group_of(*wanted), store, CPU):

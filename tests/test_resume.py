@@ -186,7 +186,7 @@ def test_a_start_network_that_another_trains_is_waited_for(tmp_path: Path, monke
 
     held = holding()
     next(held)
-    monkeypatch.setattr("dmdlab.lab.start_networks.time.sleep", look)
+    monkeypatch.setattr("dmdlab.lab.once.time.sleep", look)
     heard = list(train_starts(group, law_of(SEEDS[0]), store, CPU))
     assert [step is None for step in heard] == [True, True, False]
     assert torch.equal(store.start(SEEDS[0]), row)  # type: ignore[arg-type]

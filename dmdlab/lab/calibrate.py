@@ -6,7 +6,7 @@ another map for every seed and needs one for each. Where the teacher is told a c
 planted turn, and fresh noise has classes of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from dmdlab.diffusion import Denoiser, told
 from dmdlab.diffusion.applied import applied
 from dmdlab.experiments import spelled_out
 from dmdlab.lab.evaluate import flow_map, noise_labels
+from dmdlab.lab.once import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import classes_told, denoiser_of, make_denoiser
@@ -55,6 +56,12 @@ def about(experiment: Experiment, device: torch.device) -> dict[str, Any]:
 def fresh_multiple(experiment: Experiment) -> int:
     """Multiples of n of fresh noise: the reference, and one for each draw of the null, so that these share no rows."""
     return 1 + experiment.measure.bases
+
+
+def calibration_rows(experiment: Experiment) -> int:
+    """Noises that Phi_K is asked at for a calibration, but for those of local_cosine."""
+    turned = len(ANGLES_DEGREES) * experiment.measure.bases
+    return experiment.measure.samples * (1 + turned + fresh_multiple(experiment))
 
 
 def calibration_id(experiment: Experiment) -> str:
@@ -153,28 +160,34 @@ def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:
     return denoiser.network.flat.detach().cpu()[0].clone()
 
 
-def stored_calibration(store: Store, experiment: Experiment, device: torch.device) -> tuple[str, Calibration]:
-    """The name of the experiment's calibration in the store, and the calibration, made and kept when it is missing.
+def stored_calibrated(store: Store, experiment: Experiment, device: torch.device) -> Calibrated:
+    """The experiment's calibration in the store, made and kept there when it is missing, with what determines it.
 
     A trained teacher is the one that the store has; when that is missing, it is trained and kept.
 
     Raises:
         InputError: as `calibrate_experiment`, or a damaged file.
     """
-    found = stored_calibrated(store, experiment, device)
-    return store.calibration_path(experiment, calibration_id(experiment)).name, found.found
+    steps = calibrating(store, experiment, device)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Calibrated = end.value
+            return found
 
 
-def stored_calibrated(store: Store, experiment: Experiment, device: torch.device) -> Calibrated:
-    """The same with what determines it."""
+def calibrating(store: Store, experiment: Experiment, device: torch.device) -> Generator[None, None, Calibrated]:
+    """The same, which yields while another process makes it."""
     own = calibration_id(experiment)
-    kept = store.calibrated(experiment, own)
-    if kept is not None:
-        return kept
-    row = _teacher_row(store, experiment, device) if experiment.teacher.kind == "network" else None
-    found = Calibrated(about(experiment, device), calibrate_experiment(experiment, device, row))
-    store.keep_calibration(experiment, own, found)
-    return found
+
+    def make(_: Sequence[str]) -> Iterator[None]:
+        row = _teacher_row(store, experiment, device) if experiment.teacher.kind == "network" else None
+        found = Calibrated(about(experiment, device), calibrate_experiment(experiment, device, row))
+        store.keep_calibration(experiment, own, found)
+        yield from ()
+
+    return (yield from made_once(store, [own], lambda _: store.calibrated(experiment, own), make))[own]
 
 
 def check_calibrations(store: Store, experiments: Sequence[Experiment]) -> None:

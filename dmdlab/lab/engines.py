@@ -187,7 +187,7 @@ def _enter(events: Any, threads: int, gpus: Any) -> None:
     signal.signal(signal.SIGTERM, _stop)
     if hasattr(signal, "SIGHUP"):  # which a closed terminal sends to all of its processes
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
     if gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -197,7 +197,7 @@ def _enter(events: Any, threads: int, gpus: Any) -> None:
     _events = events
 
 
-def _leave_with_parent() -> None:
+def leave_with_parent() -> None:
     """End this process when the one that started it has: killed by a scheduler, it can tell nobody."""
     if parent := multiprocessing.parent_process():
         parent.join()

@@ -21,6 +21,7 @@ from dmdlab.device.limits import COMPILING, process_bytes, size_text, threads_ea
 from dmdlab.device.limits import memory as spare_memory
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
+from dmdlab.lab.beside import worth
 from dmdlab.lab.run import DISTILLING, MEASURING, START_NETWORKS
 from dmdlab.lab.timing import Speed, timed
 from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, tried
@@ -59,7 +60,8 @@ class Plan:
 
     device: where. workers: processes at work at a time, on each of `gpus` where there are any. share: bytes that each
     of them may take, all that it takes. decisions: sentences on what was decided. way: how all train, None for the rule
-    (`dmdlab.device.compiling`). gpus: several of this machine, as CUDA_VISIBLE_DEVICES names them.
+    (`dmdlab.device.compiling`). gpus: several of this machine, as CUDA_VISIBLE_DEVICES names them. beside: bytes of the
+    process that calibrates beside each worker (`dmdlab.lab.beside`); 0 where there is none.
     """
 
     parts: list[Part]
@@ -69,6 +71,7 @@ class Plan:
     decisions: list[str]
     way: Way | None = None
     gpus: tuple[str, ...] = ()
+    beside: int = 0
 
     @property
     def processes(self) -> int:
@@ -83,7 +86,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """What all processes at work together take at most, by estimate."""
-        return sum(sorted((part.bytes for part in self.parts), reverse=True)[: self.processes])
+        return sum(part + self.beside for part in sorted((p.bytes for p in self.parts), reverse=True)[: self.processes])
 
     def summary(self) -> str:
         """One sentence."""
@@ -159,7 +162,18 @@ def plan(
             f"{size_text(each)}."
         )
     decisions += compiling + _splits(groups, parts, own, device)
-    return Plan(parts, device, able, own + each, decisions, way, tuple(gpus))
+    beside = _beside(parts, own + each, device, able)
+    if beside:
+        decisions.append(f"Teachers are calibrated beside the training, in a process of {size_text(beside)}.")
+    return Plan(parts, device, able, own + each, decisions, way, tuple(gpus), beside)
+
+
+def _beside(parts: Sequence[Part], share: int, device: torch.device, workers: int) -> int:
+    """Bytes of a process that calibrates beside a worker; 0 where no calibration is worth one, or a worker has no
+    thread to spare or no room within its `share`."""
+    own = [part for part in parts if device.type == "cpu" and threads_each(workers) > 1 and worth(part.group)]
+    takes = process_bytes(device) + max((tried(part.group).calibrating(device.type) for part in own), default=0)
+    return takes if own and all(part.bytes + takes <= share for part in parts) else 0
 
 
 def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[Way | None, list[str], int]:

@@ -21,7 +21,7 @@ from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import check_calibrations, stored_calibration, teacher_map
+from dmdlab.lab.calibrate import calibrating, calibration_id, check_calibrations, teacher_map
 from dmdlab.lab.curves import Curves, curve_iterations
 from dmdlab.lab.evaluate import (
     Reading,
@@ -35,15 +35,16 @@ from dmdlab.lab.evaluate import (
 )
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.moments import Moments, kept_iterations
+from dmdlab.lab.once import made_once
 from dmdlab.lab.own import own_pairings
-from dmdlab.lab.start_networks import made_once, train_starts
+from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.starts import fit_starts
 from dmdlab.lab.steps import step_outputs
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
-from dmdlab.records.record import shared_arrays
+from dmdlab.records.record import Calibrated, shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.laziness import laziness
 from dmdlab.training.student import later_noises, starting_student
@@ -173,7 +174,12 @@ def run_group(
             turned=turned[i],
             steps=steps[i],
         )
-        calibrated = stored_calibration(store, experiment, device) if reading.measurable else None
+        found: list[Calibrated] = []
+        if reading.measurable:
+            for _ in _ending(calibrating(store, experiment, device), found.append):
+                yield Progress(MEASURING, i, len(group), "another process calibrates")
+        file = store.calibration_path(experiment, calibration_id(experiment)).name
+        calibrated = (file, found[0].found) if found else None
         result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)
         if reading.measurable:
             result = replace(result, moments=moments.of(i, student.network))

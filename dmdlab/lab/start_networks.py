@@ -4,9 +4,7 @@ Each is trained by one sweep at a time, by a lease (`dmdlab.records.leases`); wh
 is in training is kept on the way (`dmdlab.lab.checkpoint`).
 """
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,17 +13,11 @@ from dmdlab.config import Experiment
 from dmdlab.device import stopping
 from dmdlab.device.compiling import Way
 from dmdlab.group import Group
+from dmdlab.lab.once import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
 from dmdlab.networks import classes_told, make_denoiser
-from dmdlab.records.leases import Leases
 from dmdlab.training.teacher import TeacherStep, train_teacher
-
-T = TypeVar("T")
-K = TypeVar("K")
-
-LOOK_SECONDS = 0.5
-"""Time between two looks at what another trains (ours)."""
 
 
 def train_starts(
@@ -40,30 +32,6 @@ def train_starts(
 
     found = yield from made_once(store, list(own), lambda id: store.start(own[id]), train)
     return [found[e.teacher_id] for e in group.networks]
-
-
-def made_once(
-    store: Store,
-    ids: Sequence[str],
-    kept: Callable[[str], K | None],
-    make: Callable[[Sequence[str]], Iterator[T]],
-) -> Generator[T | None, None, dict[str, K]]:
-    """What the store holds by these ids, by `kept`; what it lacks is made and kept there by `make`, or waited for where
-    another sweep is at it. Yields what `make` does, None while it waits."""
-    found, leases = dict[str, K](), Leases(store.out)
-    while True:
-        found |= {id: held for id in ids if id not in found and (held := kept(id)) is not None}
-        lacking = [id for id in ids if id not in found]
-        if not lacking:
-            return found
-        if leases.free(lacking):
-            with leases.held(lacking) as ours:
-                todo = [id for id in ours if kept(id) is None]  # which another may have kept before this lease
-                if todo:
-                    yield from make(todo)
-        else:
-            yield None
-            time.sleep(LOOK_SECONDS)
 
 
 def _train(

@@ -19,7 +19,7 @@ from dmdlab.device.compiling import Way
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
 from dmdlab.lab.evaluate import flow_map, noise_labels
-from dmdlab.lab.start_networks import made_once
+from dmdlab.lab.once import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of

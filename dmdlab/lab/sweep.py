@@ -14,6 +14,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from dmdlab.device.limits import out_of_memory, release_memory, taken
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group
 from dmdlab.lab import engines
+from dmdlab.lab.beside import beside
 from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.plan import Plan, shape_name, split, too_large
 from dmdlab.lab.run import Clock, Progress, run_group
@@ -110,7 +112,8 @@ def sweep(planned: Plan, store: Store, engine: Engine | None = None, retries: in
 
     Raises as `to_the_end`, and `InputError` when the system killed a worker once too often.
     """
-    work, groups = Work(store, planned.device, planned.way), [part.group for part in planned.parts]
+    work = Work(store, planned.device, planned.way, calibrates=planned.beside > 0)
+    groups = [part.group for part in planned.parts]
     again = 0
     while True:
         try:
@@ -180,12 +183,15 @@ class Work:
     """Train, measure and publish a group, by halves where it does not fit the memory; without what others have made or
     are at.
 
+    calibrates: whether calibrations may be made beside a training (`dmdlab.lab.beside`).
+
     Raises `InputError` when a run does not fit even alone.
     """
 
     store: Store
     device: torch.device
     way: Way | None = None
+    calibrates: bool = False
 
     def __call__(self, group: Group) -> Iterator[Event]:
         """What happens, as it does."""
@@ -228,15 +234,16 @@ class Work:
         """One attempt; what is kept on the way and finished runs stay whatever happens."""
         clock = Clock()
         precision = precision_on(self.device, group.shared.network.precision)
-        for event in run_group(group, self.store, self.device, self.way, clock):
-            if isinstance(event, Progress):
-                yield event
-                if (most := taken(self.device)) is not None:
-                    yield Taken(os.getpid(), most, socket.gethostname())
-                continue
-            place = environment(self.device, clock.share(len(group)), precision, clock.ways)
-            ours = self.store.put(event, place)
-            yield Finished(event.experiment, self.store.folder(event.experiment), event.summary["status"], ours)
+        with beside(group, self.store) if self.calibrates else nullcontext():
+            for event in run_group(group, self.store, self.device, self.way, clock):
+                if isinstance(event, Progress):
+                    yield event
+                    if (most := taken(self.device)) is not None:
+                        yield Taken(os.getpid(), most, socket.gethostname())
+                    continue
+                place = environment(self.device, clock.share(len(group)), precision, clock.ways)
+                ours = self.store.put(event, place)
+                yield Finished(event.experiment, self.store.folder(event.experiment), event.summary["status"], ours)
         self.store.checkpoint(group, self.device).clear()
 
 

@@ -95,6 +95,11 @@ class Tried:
         """The peak of an ensemble of so many members, with a margin: of the RAM for 'cpu', of the GPU for 'cuda'."""
         return max(math.ceil(members * each + once) for each, once in self._with_margin(device_type))
 
+    def calibrating(self, device_type: str) -> int:
+        """The same of a calibration alone, without what waits for it."""
+        (each, once), (_, host) = self.stages["calibrating"], self.host
+        return math.ceil(SPARE[device_type] * (each + once + host))
+
     def most_members(self, memory: int, device_type: str) -> int:
         """The largest ensemble of this shape that `bytes` says is within `memory`; 0 when not even one run fits."""
         room = [(memory - once - 1) / each for each, once in self._with_margin(device_type)]
@@ -115,22 +120,24 @@ def tried(group: Group) -> Tried:
     """What this group's shape takes; each shape is tried once in a process."""
     inits = {e.student.init for e in group.members}
     rotated, fitted = not inits.isdisjoint(TURNED), not inits.isdisjoint(FITTED)
-    key = (group.shape, rotated, fitted)
+    shape = (group.shape, rotated, fitted)
+    key = (*shape, len(group) == 1 and (*shape, False) not in _KNOWN)  # a lone run needs no second trial
     if key not in _KNOWN:
-        _KNOWN[key] = _try(group.shared, rotated, fitted)
+        _KNOWN[key] = _try(group.shared, rotated, fitted, 1 if key[-1] else SEVERAL)
     return _KNOWN[key]
 
 
-def _try(e: Experiment, rotated: bool, fitted: bool) -> Tried:
+def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
     law = _drawing_for_real(make_law(e.law.model_dump()))
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
-    members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(SEVERAL))
+    members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(most))
     one, several = Group(members[:1]), Group(members)
     costs, stages = {}, {}
     for name, stage in STAGES.items():
         costs[name] = _cost(stage, one, law)
-        each = max(0, _cost(stage, several, law).peak - costs[name].peak) // (SEVERAL - 1)
-        stages[name] = (each, max(0, costs[name].peak - each))
+        peak = costs[name].peak
+        each = max(0, _cost(stage, several, law).peak - peak) // (most - 1) if most > 1 else peak
+        stages[name] = (each, max(0, peak - each))
     pairs = e.student.pairs if fitted else 0
     each, once = stages["teaching"]
     stages |= {"fitting": (each + 2 * FLOAT * pairs * law.dim, once)} if fitted else {}

@@ -1,0 +1,93 @@
+"""Calibrations beside the training, where a CPU has a core to spare.
+
+A calibration needs a teacher and no student, and takes about as long as a quick student trains; small networks train no
+faster on two threads than on one. So a lone process gives half of its threads to another, which waits for the trained
+teachers of its runs in the store and calibrates them. It goes by the leases that everybody goes by: who comes to
+measure finds a calibration, waits for it, or makes it where nobody is at it.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from dmdlab.config import Experiment
+from dmdlab.device.allocator import tune_allocator
+from dmdlab.group import Group
+from dmdlab.lab.calibrate import calibrated_once, calibration_id, calibration_rows, stored_calibrated
+from dmdlab.lab.counting import Operations
+from dmdlab.lab.engines import leave_with_parent
+from dmdlab.lab.evaluate import flow_map, noise_labels
+from dmdlab.lab.once import LOOK_SECONDS
+from dmdlab.lab.store import Store
+from dmdlab.laws import make_law
+from dmdlab.networks import classes_told, make_denoiser
+
+WORTH = 2e11
+"""Operations of a group's calibrations from which on they get a process (ours: some ten seconds of a core; that process
+takes three to begin)."""
+
+CPU = torch.device("cpu")
+
+
+def worth(group: Group) -> bool:
+    """Whether the calibrations of these runs are work enough for a process of their own: a rule in law, network, K and
+    n, so that the same runs always train on as many threads."""
+    first = group.shared
+    return len(calibrated_once(group.members)) * calibration_rows(first) * _operations(first) >= WORTH
+
+
+def _operations(e: Experiment) -> int:
+    """Of Phi_K at one noise, as torch counts them."""
+    law = make_law(e.law.model_dump())
+    denoiser = law.denoise if e.teacher.kind == "exact" else make_denoiser(1, law, e.network, CPU, classes_told(e, law))
+    label = noise_labels(e, law, [0], 1, "operations")
+    with torch.no_grad(), Operations() as seen:
+        flow_map(e, denoiser)(torch.zeros(1, 1, law.dim), label)
+    return seen.count
+
+
+@contextmanager
+def beside(group: Group, store: Store) -> Iterator[None]:
+    """Within it another process makes the calibrations of these runs, if they are worth one, with half the threads of
+    this one, which has the rest. It ends with this process, and with the context."""
+    threads = torch.get_num_threads()
+    lacking = [e for e in calibrated_once(group.members) if store.calibrated(e, calibration_id(e)) is None]
+    if threads < 2 or not lacking or not worth(group):
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(
+        target=_calibrate, args=(store.out, lacking, threads // 2), daemon=True
+    )
+    process.start()
+    torch.set_num_threads(threads - threads // 2)
+    try:
+        yield
+    finally:
+        process.terminate()  # with its work done, or not needed any more
+        process.join()
+        torch.set_num_threads(threads)
+
+
+def _calibrate(out: Path, experiments: Sequence[Experiment], threads: int) -> None:
+    """The other process. What goes wrong is told by who needs the calibration, and then makes it."""
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):  # which are the parent's business
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that no lease is left behind
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    torch.set_num_threads(threads)
+    tune_allocator()
+    store = Store(out)
+    for e in experiments:
+        with suppress(Exception):
+            while e.teacher.kind == "network" and store.start(e) is None:
+                time.sleep(LOOK_SECONDS)
+            stored_calibrated(store, e, CPU)

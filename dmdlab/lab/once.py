@@ -1,0 +1,39 @@
+"""What a store holds for several runs, such as start networks, pairs and calibrations, is made by one process at a
+time, by a lease; whoever needs it, too, waits for it."""
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TypeVar
+
+from dmdlab.lab.store import Store
+from dmdlab.records.leases import Leases
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+LOOK_SECONDS = 0.5
+"""Time between two looks at what another makes (ours)."""
+
+
+def made_once(
+    store: Store,
+    ids: Sequence[str],
+    kept: Callable[[str], K | None],
+    make: Callable[[Sequence[str]], Iterator[T]],
+) -> Generator[T | None, None, dict[str, K]]:
+    """What the store holds by these ids, by `kept`; what it lacks is made and kept there by `make`, or waited for where
+    another sweep is at it. Yields what `make` does, None while it waits."""
+    found, leases = dict[str, K](), Leases(store.out)
+    while True:
+        found |= {id: held for id in ids if id not in found and (held := kept(id)) is not None}
+        lacking = [id for id in ids if id not in found]
+        if not lacking:
+            return found
+        if leases.free(lacking):
+            with leases.held(lacking) as ours:
+                todo = [id for id in ours if kept(id) is None]  # which another may have kept before this lease
+                if todo:
+                    yield from make(todo)
+        else:
+            yield None
+            time.sleep(LOOK_SECONDS)
