@@ -68,7 +68,11 @@ def test_what_is_finished_comes_home_and_what_is_not_is_said(tmp_path: Path) -> 
 
 
 def test_a_training_that_is_stopped_comes_home_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    group, cycles, plain = Group(tuple(experiments("measure.samples=16", "measure.checkpoints=1"))), [0], Distillation.cycle
+    group, cycles, plain = (
+        Group(tuple(experiments("measure.samples=16", "measure.checkpoints=1"))),
+        [0],
+        Distillation.cycle,
+    )
 
     def cycle(self: Distillation) -> None:
         cycles[0] += 1
