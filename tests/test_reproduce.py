@@ -66,7 +66,8 @@ def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
         return Plan([Part(Group((e,)), 0, 1) for e in todo], torch.device("cpu"), 2, 0, [])
 
     monkeypatch.setattr(Means, "plan", plan)
-    monkeypatch.setattr(costs, "training_seconds", lambda planned: ([3600.0 for _ in planned.parts], False))
+    monkeypatch.setattr(Plan, "seconds", lambda planned: [3600.0 for _ in planned.parts])
+    monkeypatch.setattr(Plan, "how_timed", lambda planned: "Times are scaled.")
     monkeypatch.setattr(costs, "measuring_seconds", lambda planned, store, times: [0.0 for _ in times])
 
 
@@ -143,8 +144,9 @@ def test_the_papers_settings_on_a_cpu_ask_first(
     code, out, err = dmdlab(*words)
     assert code == 2
     assert "--yes" in err
-    assert "chessboard d=4: 1 run, at the very least 60 min" in out
-    assert "at the very least 60 min on" in err
+    assert "chessboard d=4: 1 run, about 60 min" in out
+    assert "Times are scaled." in out
+    assert "about 60 min on" in err
     assert not (tmp_path / "out").exists()
     assert dmdlab(*words, "--dry-run")[0] == 0
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dmdlab.config import experiment_from
 from dmdlab.experiments import resolve
 from dmdlab.group import Group
-from dmdlab.lab import timing
+from dmdlab.lab import timing, trial
 from dmdlab.lab.counting import LiveBytes
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import Store
@@ -215,3 +215,29 @@ def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pyte
     assert len(graphs) == 2  # a cycle, and a teacher's iteration
     assert all(graph.replays > 1 for graph in graphs)
     assert all(len(graph.calls) > 50 for graph in graphs)
+
+
+def test_one_trial_of_a_large_network_stands_for_all_shapes_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "LARGEST", 100)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(trial, "_KNOWN", {})
+    group, conditional = seeds(2, **BRIEF), seeds(2, **BRIEF, teacher__condition=True)
+    found = tried(group)
+    assert tried(conditional) is found
+    assert tried(seeds(2, **BRIEF, student__batch=64)) is not found
+    assert all(once == 0 for each, once in found.stages.values())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(trial, "_KNOWN", {})
+    exactly = tried(group)
+    assert exactly.cycle_flops == found.cycle_flops > 0
+    assert exactly.bytes(1, "cpu") == pytest.approx(found.bytes(1, "cpu"), rel=0.3)
+
+
+def test_a_long_training_is_scaled_from_a_small_batch_by_counted_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_ticks(monkeypatch, 1.0)
+    group = seeds(2, teacher__batch=64, student__batch=32)
+    found, cost = timing.scaled(group, CPU), tried(group)
+    assert found.teaching == pytest.approx(64 / timing.FEW)
+    assert found.cycle / found.teaching == pytest.approx(cost.cycle_flops / cost.teaching_flops)
+    by_ticks(monkeypatch, 2 * timing.PATIENCE)
+    assert timing.scaled(group, CPU).teaching == pytest.approx(2 * timing.PATIENCE * 64 / timing.FEW)

@@ -103,6 +103,8 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
     tera = sum(r["flops"] for r in rows) / 1e12
     print(f"In all {number(tera)} TFLOP, about {show.duration(total)} on {hardware(planned.device)}.")
     print(LEFT_OUT)
+    if how := planned.how_timed():
+        print(how)
     if planned.device.type == "cuda":
         print(UNPROVEN)
     for sentence in planned.decisions:

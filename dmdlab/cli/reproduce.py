@@ -41,6 +41,10 @@ Labels = Annotated[Path | None, typer.Option(help="Their classes, an IDX file; d
 Yes = Annotated[bool, typer.Option("--yes", help="Begin without a question, however long it takes.")]
 
 
+UNLIMITED = "1024TiB"
+"""Memory of a machine on which anything would fit."""
+
+
 @dataclass(frozen=True)
 class Pictures:
     """What stands for MNIST: settings on top of an experiment's, without and with classes, and what a caption says."""
@@ -151,7 +155,9 @@ def _train(
 ) -> None:
     """Say what the missing runs cost, and train them, unless nobody agrees."""
     from dmdlab.device.environment import hardware
-    from dmdlab.lab.costs import measuring_seconds, training_seconds
+    from dmdlab.device.limits import size_text
+    from dmdlab.lab.costs import measuring_seconds
+    from dmdlab.lab.plan import TooLarge
     from dmdlab.lab.schedule import makespan
     from dmdlab.records.writing import prepare
 
@@ -162,17 +168,25 @@ def _train(
         return
     patience = "a minute or two" if scale == "paper" else "a second or two for each shape of runs"
     show.err().print(f"Working out what that costs; {patience}.")
-    planned = means.plan(todo)
-    training, timed = training_seconds(planned)
+    lacking: InputError | None = None
+    try:
+        planned = means.plan(todo)
+    except TooLarge as error:  # which says what it would take all the same
+        planned, lacking = replace(means, workers=1, memory=UNLIMITED).plan(todo), error
+    training = planned.seconds()
     times = [a + b for a, b in zip(training, measuring_seconds(planned, store, training), strict=True)]
     on_cpu = planned.device.type == "cpu"
     took = makespan(times, planned.workers if on_cpu else 1)
-    about = "about" if timed else "at the very least"
-    said = f"{about} {show.duration(took)} on {hardware(planned.device)} with {counted(planned.workers, 'worker')}"
+    said = f"about {show.duration(took)} on {hardware(planned.device)} with {counted(planned.workers, 'worker')}"
+    said += "" if lacking else f", and up to {size_text(planned.bytes)} of memory"
     for part, seconds in zip(planned.parts, times, strict=True):
         e = part.group.shared
-        print(f"  {e.law.name} d={e.law.dim}: {counted(len(part.group), 'run')}, {about} {show.duration(seconds)}")
+        print(f"  {e.law.name} d={e.law.dim}: {counted(len(part.group), 'run')}, about {show.duration(seconds)}")
     print(f"In all {said}, measuring included.")
+    if how := planned.how_timed():
+        print(how)
+    if lacking:
+        raise lacking
     if dry_run:
         return
     if scale == "paper" and on_cpu and not yes:

@@ -1,11 +1,7 @@
 """Roughly how long measuring takes beside the training that a plan times: calibrations, and each run's measures."""
 
-import time
 from collections.abc import Sequence
 
-import torch
-
-from dmdlab.device.limits import threads_each
 from dmdlab.lab.calibrate import ANGLES_DEGREES, SHARES, calibrated_once, calibration_id, fresh_multiple
 from dmdlab.lab.plan import Plan
 from dmdlab.lab.store import Store
@@ -14,34 +10,8 @@ from dmdlab.lab.trial import tried
 LOCAL = 1.1
 """Of a calibration's flows, for the local measures among them."""
 
-LONG = 3e11
-"""Operations of a cycle from which on none is timed before the start: a core would take ten seconds and more for it."""
-
-PRODUCT = 1024
-"""Rows of the square matrices whose product is timed instead."""
-
 OWN_FLOWS = 6
 """Flows of n rows that take as long as one run's own measures (ours: U-Nets at side 8, K = 8 to 16)."""
-
-
-def training_seconds(planned: Plan) -> tuple[list[float], bool]:
-    """Roughly how long each part trains, and whether a cycle of each was timed; for cycles too long for that it
-    is the time of so many operations at the speed of a matrix product: the least that it can be."""
-    if planned.device.type == "cuda" or all(tried(part.group).cycle_flops < LONG for part in planned.parts):
-        return planned.seconds(), True
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads_each(planned.workers))
-    try:
-        square = torch.ones(PRODUCT, PRODUCT)
-        times = []
-        for _ in range(4):
-            begun = time.perf_counter()
-            square @ square
-            times.append(time.perf_counter() - begun)
-    finally:
-        torch.set_num_threads(before)
-    speed = 2 * PRODUCT**3 / min(times)
-    return [part.flops / speed for part in planned.parts], False
 
 
 def measuring_seconds(planned: Plan, store: Store, times: Sequence[float]) -> list[float]:

@@ -23,8 +23,8 @@ from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.beside import worth
 from dmdlab.lab.run import DISTILLING, MEASURING, START_NETWORKS
-from dmdlab.lab.timing import Speed, timed
-from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, tried
+from dmdlab.lab.timing import FEW, Speed, scaled, timed
+from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, large, tried
 from dmdlab.lab.turns import turn_flows
 from dmdlab.networks import network_settings
 from dmdlab.training.distill import check_way, cycles, updates
@@ -43,6 +43,10 @@ SLACK = 0.25
 LARGE = 3e9
 """Operations of one member's cycle from which on its network fills a core by itself (ours: at width 128, 1.5e9, company
 still pays; of sixteen at the paper's 15e9 each gains a sixth)."""
+
+
+class TooLarge(InputError):
+    """A run does not fit into the memory even alone."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,20 @@ class Plan:
         )
 
     def seconds(self) -> list[float]:
-        """Roughly how long every part trains: each shape is timed now, on a worker's share of the threads."""
+        """Roughly how long every part trains: each shape is timed now, on a worker's share of the threads, `large`
+        networks on a CPU once each."""
         before = torch.get_num_threads()
         torch.set_num_threads(threads_each(self.processes))
         try:
             measured: dict[tuple[object, int], Speed] = {}
             found = []
             for part in self.parts:
+                if self._scaled(part):
+                    alike = (part.group.shared.network.model_dump_json(), part.group.shared.law.dim)
+                    if alike not in measured:
+                        measured[alike] = scaled(part.group, self.device)
+                    found.append(measured[alike].seconds(part.group, 1))
+                    continue
                 few = max(1, min(MOST_MEMBERS, int(ENOUGH / tried(part.group).cycle_flops)))
                 most = few if self.device.type == "cpu" else len(part.group)
                 some = Group(part.group.members[:most])
@@ -116,6 +127,15 @@ class Plan:
             return found
         finally:
             torch.set_num_threads(before)
+
+    def how_timed(self) -> str:
+        """A sentence on times that are scaled, if any is."""
+        names = "; ".join(dict.fromkeys(shape_name(part.group) for part in self.parts if self._scaled(part)))
+        how = f"scaled by counted operations from a training at a batch of {FEW}, tried for one shape of each network."
+        return f"Times of {names}: {how}" if names else ""
+
+    def _scaled(self, part: Part) -> bool:
+        return self.device.type == "cpu" and large(part.group)
 
 
 def plan(
@@ -148,7 +168,7 @@ def plan(
     if memory is not None and heaviest is not None and not tried(heaviest).most_members(own, device.type):
         spared = "" if device.type == "cpu" else " and a tenth to spare"
         left = f"{size_text(memory)} as stated leaves {size_text(own)} beside {size_text(each)} for the process{spared}"
-        raise InputError(too_large(heaviest, device, left))
+        raise TooLarge(too_large(heaviest, device, left))
     among = sharers or (able if device.type == "cpu" else max(1, len(gpus)))
     fitting = _fitting(groups, own, device, among)
     parts = [Part(g, each + tried(g).bytes(len(g), device.type), flops(g)) for g in fitting]
@@ -222,7 +242,7 @@ def _fitting(groups: Sequence[Group], memory: int, device: torch.device, sharers
         cost = tried(group)
         most = cost.most_members(memory, device.type)
         if not most:
-            raise InputError(too_large(group, device, f"{size_text(memory)} may be taken"))
+            raise TooLarge(too_large(group, device, f"{size_text(memory)} may be taken"))
         together = company if cost.cycle_flops < LARGE else 1
         wanted = math.ceil(flops(group) / share - SLACK) if sharers > 1 else 1
         found += split(group, max(-(-len(group) // most), min(wanted, len(group) // together)), most)

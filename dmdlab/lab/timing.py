@@ -13,12 +13,19 @@ from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import told
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.trial import class_labels, flow_calls, fresh_networks, with_teacher
+from dmdlab.lab.trial import class_labels, flow_calls, fresh_networks, tried, with_teacher
 from dmdlab.lab.turns import turn_flows
 from dmdlab.laws import make_law
+from dmdlab.networks import classes_told, denoiser_of
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation, cycles, distillation_from
 from dmdlab.training.teacher import train_teacher
+
+FEW = 4
+"""Rows of a batch that stand for a whole one, where that would take too long to be timed (ours)."""
+
+PATIENCE = 10.0
+"""Seconds of an iteration from which on it is not timed a second time, though the first warms up (ours)."""
 
 LEAST_SECONDS = 0.05
 """Time that one measurement takes at least; its median counts, so that the load of the machine does."""
@@ -64,6 +71,26 @@ def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
     teacher = told(loop.teacher, class_labels(first, z))
     call = _seconds(lambda: applied(lambda part: teacher(part, first.noise.sigma_max), z, device), device)
     return Speed(cycle, teaching, call)
+
+
+def scaled(group: Group, device: torch.device) -> Speed:
+    """`Speed` of one member whose cycle would take too long to be timed: that of a start network's training at a batch
+    of `FEW`, timed once or twice, for all operations that `tried` counts."""
+    first, cost = group.shared, tried(group)
+    few = with_teacher(first, iterations=10**4, batch=min(FEW, first.teacher.batch))
+    law = make_law(first.law.model_dump()).to(device)
+    fresh = fresh_networks(1, law, first).network
+    rows = fresh.initialise([generator(first.seed, "trial")]).flat
+    denoiser = denoiser_of(rows, law, first.network, device, classes_told(first, law))
+    training = train_teacher(few, [first.seed], law, denoiser, report_every=1, way=plain_way(device))
+    times: list[float] = []
+    while not times or (len(times) < 2 and times[0] < PATIENCE):
+        begun = time.perf_counter()
+        next(training)
+        times.append(time.perf_counter() - begun)
+    each = min(times) * first.teacher.batch / few.teacher.batch / cost.teaching_flops  # seconds of an operation
+    calls = flow_calls(first, first.teacher.steps)
+    return Speed(each * cost.cycle_flops, each * cost.teaching_flops, each * cost.flow_flops / calls)
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:

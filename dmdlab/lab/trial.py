@@ -3,7 +3,8 @@
 `tried` runs every stage of a group once, with its own code, under torch's fake tensors, which have shapes and no
 numbers: `Operations` counts by torch's own formulas (matrix products and convolutions, two for a multiply-add; an exact
 law's own among them) and `LiveBytes` the bytes that are held at a time. So no formula here knows a network or a law.
-What a stage takes grows linearly with the members, so it is tried with one and with several.
+What a stage takes grows linearly with the members, so it is tried with one and with several. Trying a network of many
+layers takes a minute even so: where no GPU is, one trial of it, alone, stands for all shapes that have it (`LARGEST`).
 """
 
 import math
@@ -18,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import FITTED, TURNED, Experiment
 from dmdlab.diffusion import Denoiser
-from dmdlab.diffusion.applied import applied
+from dmdlab.diffusion.applied import BLOCK_NUMBERS, applied
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
@@ -55,6 +56,10 @@ ENOUGH = 2e10
 
 MOST_MEMBERS = 8
 """Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
+
+LARGEST = 5e6
+"""Parameters of a network from which on, where no GPU is, one trial stands for all shapes of runs that have it (ours:
+the paper's U-Net, of 3.1e7, takes most of a minute, by tens of thousands of operations without numbers)."""
 
 Stage = Callable[[Group, Law], Iterator[object]]
 """What a run does at one time, in two steps: what it needs first, and what its operations are counted for. The second
@@ -117,14 +122,42 @@ _KNOWN: dict[tuple[object, ...], Tried] = {}
 
 
 def tried(group: Group) -> Tried:
-    """What this group's shape takes; each shape is tried once in a process."""
+    """What this group's shape takes; each shape is tried once in a process, of those that share a `large` network the
+    first that comes."""
     inits = {e.student.init for e in group.members}
     rotated, fitted = not inits.isdisjoint(TURNED), not inits.isdisjoint(FITTED)
-    shape = (group.shape, rotated, fitted)
-    key = (*shape, len(group) == 1 and (*shape, False) not in _KNOWN)  # a lone run needs no second trial
+    shared = large(group)
+    shape = (_sizes(group) if shared else group.shape, rotated, fitted)
+    lone = shared or len(group) == 1
+    key = (*shape, lone and (*shape, False) not in _KNOWN)  # a lone run needs no second trial
     if key not in _KNOWN:
         _KNOWN[key] = _try(group.shared, rotated, fitted, 1 if key[-1] else SEVERAL)
     return _KNOWN[key]
+
+
+def large(group: Group) -> bool:
+    """Whether this group's network is so large that one trial stands for all shapes that have it."""
+    key = (group.shared.network.model_dump_json(), group.shared.law.dim)
+    if key not in _PARAMETERS:
+        law = make_law(group.shared.law.model_dump())
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            _PARAMETERS[key] = fresh_networks(1, law, group.shared).network.flat.shape[1]
+    return not torch.cuda.is_available() and _PARAMETERS[key] >= LARGEST
+
+
+_PARAMETERS: dict[tuple[str, int], int] = {}
+
+
+def _sizes(group: Group) -> tuple[tuple[str, str], ...]:
+    """The shape of a group but for its law, what its networks are told, and its loss terms."""
+    apart = ("law.", "terms.", "teacher.condition")
+    return tuple((k, v) for k, v in group.shape if k == "law.dim" or not k.startswith(apart))
+
+
+def _calibrations_peak(peak: int, e: Experiment) -> int:
+    """The peak of a calibration's flow from that of a run's own: blocks of rows, as large or larger, and its arrays."""
+    own, rows, most = e.measure.samples, (fresh_multiple(e) - 1) * e.measure.samples, max(1, BLOCK_NUMBERS // e.law.dim)
+    return math.ceil(peak * min(rows, most) / min(own, most)) + 2 * FLOAT * rows * e.law.dim
 
 
 def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
@@ -132,8 +165,11 @@ def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
     members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(most))
     one, several = Group(members[:1]), Group(members)
-    costs, stages = {}, {}
+    costs, stages = dict[str, Cost](), dict[str, tuple[int, int]]()
     for name, stage in STAGES.items():
+        if name == "calibrating" and large(one):
+            stages[name] = (_calibrations_peak(costs["pairing"].peak, e), 0)
+            continue
         costs[name] = _cost(stage, one, law)
         peak = costs[name].peak
         each = max(0, _cost(stage, several, law).peak - peak) // (most - 1) if most > 1 else peak

@@ -5,7 +5,7 @@ Below the diagonal training brought the student nearer to the teacher's own answ
 pairs it is as far from it as from any other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,30 @@ from dmdlab.plots.style import GREY, PAPER, Drawing, Size
 
 _POINTS = 2000
 
+SHOWN = 0.999
+"""The quantile of the distances up to which the axes go, so that one far point leaves room for the others (ours)."""
+
 
 def draw_displacements(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> Drawing:
     """One panel for each of `samples`. Raises `InputError` where the one-step outputs are missing."""
     across, up = r"one step to teacher, $\|P_1 - P\|$", r"student to teacher, $\|G - P\|$"
     with squares(len(samples), scale, 0.9, across, up) as (figure, grid):
-        for axes, sample in zip(grid, samples, strict=True):
-            _draw(axes, sample, scale)
-    return Drawing(figure, _caption(source))
+        outside = {sample.name: _draw(axes, sample, scale) for axes, sample in zip(grid, samples, strict=True)}
+    return Drawing(figure, _caption(outside, source))
 
 
-def _draw(axes: Axes, sample: Sample, scale: Size) -> None:
-    """The scatter of one sample with its two lines."""
+def _draw(axes: Axes, sample: Sample, scale: Size) -> int:
+    """The scatter of one sample with its two lines; how many of its points lie outside."""
     nearer = draw_displacement(axes, [sample], scale)[0]
     axes.set_title(f"{sample.name}\n{100 * nearer:.0f} % came nearer")
+    return points_outside(axes)
+
+
+def points_outside(axes: Axes) -> int:
+    """How many points of a scatter of displacements lie beyond its axes, which end at the `SHOWN` quantile."""
+    top = axes.get_xlim()[1]
+    drawn = [line.get_xydata() for line in axes.lines if line.get_gid() == "pairs"]
+    return sum(int((np.asarray(points) > top).any(axis=1).sum()) for points in drawn)
 
 
 def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> list[float]:
@@ -44,7 +54,7 @@ def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> lis
         axes.plot(before[:_POINTS], after[:_POINTS], ".", gid="pairs", rasterized=True, **dots)
         costs = RowMoments.of(sample.pairs.teacher, sample.pairs.student).total()
         random = random or float(np.sqrt(costs.e_independent))
-    tops = [float(np.quantile(distances, 0.999)) for own in found for distances in own]
+    tops = [float(np.quantile(distances, SHOWN)) for own in found for distances in own]
     top = 1.06 * max(*tops, random)
     thin: dict[str, Any] = {"color": GREY, "lw": 0.6 * scale.line}
     axes.plot([0, top], [0, top], zorder=3, gid="equal", **thin)
@@ -65,10 +75,20 @@ def _distances(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     return before, after
 
 
-def _caption(source: str) -> str:
+def outside_in_words(outside: Mapping[str, int]) -> str:
+    """How many points of each panel, by its name, lie outside, where some do."""
+    told = [f"{name.replace(chr(10), ' ')}: {count}" for name, count in outside.items() if count]
+    return (
+        f"Points outside of the panels, whose distances are beyond the {SHOWN:g} quantile: {'; '.join(told)}. "
+        if told
+        else ""
+    )
+
+
+def _caption(outside: Mapping[str, int], source: str) -> str:
     return (
         "Displacement by training: distance of the teacher's one-step output P1 (where the student started) from the "
         "teacher's output P at the same noise, against the distance of the student's output G from P. Below the line "
         "of equality training brought the student nearer to this very output. Dashed: root mean square distance of a "
-        f"student output from another noise's teacher output. {source}"
+        f"student output from another noise's teacher output. {outside_in_words(outside)}{source}"
     )
