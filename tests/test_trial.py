@@ -149,7 +149,11 @@ def test_a_rotated_group_costs_hardly_more_than_a_plain_one(own: dict[str, objec
 def test_a_shape_is_tried_once_whatever_the_members_own_keys() -> None:
     one = tried(group_of(experiment(**BRIEF)))
     others = (experiment(**BRIEF, seed=9), experiment(**BRIEF, student__learning_rate=1e-5))
-    assert tried(Group(others)) is one
+    assert tried(group_of(others[0])) is tried(group_of(others[1])) is one
+    several = tried(Group(others))  # which lone runs do without
+    assert tried(Group(others[::-1])) is several
+    assert tried(group_of(others[0])) is several
+    assert several.bytes(1, "cpu") == one.bytes(1, "cpu")
 
 
 def test_the_shortest_of_trainings_can_be_tried() -> None:
