@@ -33,9 +33,10 @@ def two_threads() -> object:
 
 def test_worth_a_process_are_pictures_and_not_the_quickstart() -> None:
     pictures = load(None, "manifold", ["law.side=8"]).experiments()
-    assert worth(Group(tuple(pictures)))
+    assert worth(Group(tuple(pictures)), 0)
+    assert not worth(Group(tuple(pictures)), 10**15)  # a training that is much longer keeps its threads
     for small in (experiments("law.dim=2"), load(None, "quickstart", ["law.dim=2"]).experiments()[:1]):
-        assert not worth(Group(tuple(small)))
+        assert not worth(Group(tuple(small)), 0)
 
 
 @pytest.mark.usefixtures("two_threads")
@@ -43,30 +44,34 @@ def test_a_plan_says_it_and_counts_its_memory(monkeypatch: pytest.MonkeyPatch) -
     runs = experiments("law.dim=2")
     alone = plan(runs, CPU)
     monkeypatch.setattr(lab, "WORTH", 0)
+    monkeypatch.setattr(lab, "SHARE", 0)
     both = plan(runs, CPU)
-    assert alone.beside == 0 < both.beside
-    assert both.bytes == alone.bytes + both.beside
+    assert not alone.calibrated_beside
+    assert both.calibrated_beside == {runs[0].id}
+    assert both.bytes == alone.bytes + both.parts[0].beside
     assert any("beside" in sentence for sentence in both.decisions)
-    assert plan(runs, CPU, workers=2).beside == 0  # a thread each
-    assert plan(runs, CPU, memory=alone.bytes + 2**24).beside == 0  # no room
+    assert not plan(runs, CPU, workers=2).calibrated_beside  # a thread each
+    assert not plan(runs, CPU, memory=alone.bytes + 2**24).calibrated_beside  # no room
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_who_is_not_worth_it_or_has_one_thread_goes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    group = Group(tuple(experiments("law.dim=2")))
-    with beside(group, Store(tmp_path)):
-        assert not multiprocessing.active_children()
-        assert torch.get_num_threads() == 2
-    monkeypatch.setattr(lab, "WORTH", 0)
-    torch.set_num_threads(1)
-    with beside(group, Store(tmp_path)):
-        assert not multiprocessing.active_children()
+@pytest.mark.parametrize("lacks", ["a thread", "a process"])
+def test_without_a_thread_or_a_process_to_spare_one_goes_alone(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: object) -> None:
+        raise OSError("Resource temporarily unavailable")
+
+    if lacks == "a thread":
+        torch.set_num_threads(1)
+    monkeypatch.setattr("multiprocessing.process.BaseProcess.start", refused)
+    with beside(Group(tuple(experiments("law.dim=2"))), Store(tmp_path)):
+        assert torch.get_num_threads() == (1 if lacks == "a thread" else 2)
 
 
 @pytest.mark.chaos
 @pytest.mark.usefixtures("two_threads")
 def test_it_makes_the_calibration_that_the_run_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "WORTH", 0)
     (e,), store, alone = experiments("law.dim=2", "teacher.kind=network"), Store(tmp_path / "a"), Store(tmp_path / "b")
     list(Work(alone, CPU, "eager")(Group((e,))))
     row = alone.start(e)
@@ -93,10 +98,7 @@ def test_it_makes_the_calibration_that_the_run_finds(tmp_path: Path, monkeypatch
 @pytest.mark.chaos
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.usefixtures("two_threads")
-def test_killed_in_the_middle_of_it_the_run_makes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
-) -> None:
-    monkeypatch.setattr(lab, "WORTH", 0)
+def test_killed_in_the_middle_of_it_the_run_makes_it(tmp_path: Path, how: signal.Signals) -> None:
     (e,) = experiments("law.dim=2", "measure.samples=1000", "measure.bases=8", "teacher.steps=64")
     store = Store(tmp_path)
     with beside(Group((e,)), store):

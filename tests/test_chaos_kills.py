@@ -4,7 +4,6 @@ Counts go to the file that `DMDLAB_CHAOS_RESULTS` names (docs/reliability.md).
 """
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +12,13 @@ import pytest
 from faults import (
     ALL,
     MAKING,
-    RESUMED,
     always_kept,
     at_cycle,
     at_operations,
     child,
     comes_to,
     counted,
+    goes_on,
     killed_at,
     operations,
     published,
@@ -51,11 +50,7 @@ def test_a_kill_before_every_operation_on_files(tmp_path: Path, straight: list[o
                 work(out)
 
             assert child(killed) == -signal.SIGKILL, number
-            counts["injected"] += 1
-            before = published(out)
-            if number % RESUMED == 0 or before:
-                comes_to(out, straight, counts, before)
-            shutil.rmtree(out, ignore_errors=True)
+            goes_on(out, straight, counts, number)
 
 
 def test_a_driver_that_is_killed_in_mid_training(tmp_path: Path, straight: list[object]) -> None:

@@ -8,8 +8,10 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.means import Means
 from dmdlab.cli.run import AsJson, Compile, Device, Eager, Memory, Preset, Settings, Workers, split_words
+from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
+    from dmdlab.group import Group
     from dmdlab.lab.plan import Part, Plan
 
 app = typer.Typer()
@@ -68,7 +70,7 @@ def plan(
 
 
 def _row(part: "Part", seconds: float) -> dict[str, object]:
-    from dmdlab.lab.plan import network_name, peaks
+    from dmdlab.lab.plan import network_name
     from dmdlab.networks import network_settings
 
     e = part.group.shared
@@ -79,7 +81,7 @@ def _row(part: "Part", seconds: float) -> dict[str, object]:
         **network_settings(e.network).model_dump(mode="json"),
         "members": len(part.group),
         "bytes": part.bytes,
-        "peaks": peaks(part.group),
+        "peaks": _peaks(part.group),
         "flops": part.flops,
         "seconds": seconds,
     }
@@ -89,7 +91,6 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
     """The table, its sum, what to know of it, and the decisions."""
     from dmdlab.device.environment import hardware
     from dmdlab.device.limits import size_text
-    from dmdlab.lab.plan import peak_in_words
     from dmdlab.pairing.words import number
 
     keys = ("law", "dim", "network", "members")
@@ -99,7 +100,7 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
     show.plain_table(["law", "d", "network", "members", "memory", "TFLOP", "time"], table)
     print(planned.summary())
     if planned.parts:
-        print(peak_in_words(planned.parts))
+        print(_peak_in_words(planned.parts))
     tera = sum(r["flops"] for r in rows) / 1e12
     print(f"In all {number(tera)} TFLOP, about {show.duration(total)} on {hardware(planned.device)}.")
     print(LEFT_OUT)
@@ -109,3 +110,27 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
         print(UNPROVEN)
     for sentence in planned.decisions:
         print(f"- {sentence}")
+
+
+def _peaks(group: "Group") -> dict[str, int]:
+    """Bytes at the peak of each stage, counted, without margin: of all networks, gradients, optimisers and
+    activations, and of the arrays of a stage."""
+    from dmdlab.lab.trial import tried
+
+    return {name: len(group) * each + once for name, (each, once) in tried(group).stages.items()}
+
+
+def _peak_in_words(parts: "Sequence[Part]") -> str:
+    """A sentence on the ensemble that takes most."""
+    from dmdlab.device.limits import size_text
+    from dmdlab.lab.plan import shape_name
+
+    group = max(parts, key=lambda part: part.bytes).group
+    found = _peaks(group)
+    worst = max(found, key=found.__getitem__)
+    more = "" if worst == "distilling" else f"; at its peak, {worst}, {size_text(found[worst])}"
+    return (
+        f"Of it the largest ensemble, {counted(len(group), 'student')} of {shape_name(group)}, takes "
+        f"{size_text(found['distilling'])} while it distils: teachers, students and fake scores, their gradients, "
+        f"optimisers and activations{more}."
+    )

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
@@ -30,18 +31,23 @@ from dmdlab.lab.store import Store
 from dmdlab.laws import make_law
 from dmdlab.networks import classes_told, make_denoiser
 
-WORTH = 2e11
+WORTH = 4e11
 """Operations of a group's calibrations from which on they get a process (ours: some ten seconds of a core; that process
 takes three to begin)."""
+
+SHARE = 0.1
+"""Of a group's training that its calibrations are at least, or the training keeps its threads (ours): it goes without
+half of them to its end."""
 
 CPU = torch.device("cpu")
 
 
-def worth(group: Group) -> bool:
-    """Whether the calibrations of these runs are work enough for a process of their own: a rule in law, network, K and
-    n, so that the same runs always train on as many threads."""
+def worth(group: Group, training: int) -> bool:
+    """Whether the calibrations of these runs, whose training takes so many operations, are work enough for a process of
+    their own: by operations, never by a timing."""
     first = group.shared
-    return len(calibrated_once(group.members)) * calibration_rows(first) * _operations(first) >= WORTH
+    own = len(calibrated_once(group.members)) * calibration_rows(first) * _operations(first)
+    return own >= max(WORTH, SHARE * training)
 
 
 def _operations(e: Experiment) -> int:
@@ -56,17 +62,16 @@ def _operations(e: Experiment) -> int:
 
 @contextmanager
 def beside(group: Group, store: Store) -> Iterator[None]:
-    """Within it another process makes the calibrations of these runs, if they are worth one, with half the threads of
-    this one, which has the rest. It ends with this process, and with the context."""
+    """Within it another process makes the calibrations that these runs lack, with half the threads of this one, which
+    has the rest. It ends with this process, and with the context. Alone on a thread, or where the system starts no
+    process, this one makes them when it comes to them.
+    """
     threads = torch.get_num_threads()
     lacking = [e for e in calibrated_once(group.members) if store.calibrated(e, calibration_id(e)) is None]
-    if threads < 2 or not lacking or not worth(group):
+    process = _started(store.out, lacking, threads // 2) if lacking and threads > 1 else None
+    if process is None:
         yield
         return
-    process = multiprocessing.get_context("spawn").Process(
-        target=_calibrate, args=(store.out, lacking, threads // 2), daemon=True
-    )
-    process.start()
     torch.set_num_threads(threads - threads // 2)
     try:
         yield
@@ -74,6 +79,17 @@ def beside(group: Group, store: Store) -> Iterator[None]:
         process.terminate()  # with its work done, or not needed any more
         process.join()
         torch.set_num_threads(threads)
+
+
+def _started(out: Path, experiments: Sequence[Experiment], threads: int) -> BaseProcess | None:
+    """The other process; None where the system has none to spare."""
+    how = (out, experiments, threads)
+    process = multiprocessing.get_context("spawn").Process(target=_calibrate, args=how, daemon=True)
+    try:
+        process.start()
+    except OSError:
+        return None
+    return process
 
 
 def _calibrate(out: Path, experiments: Sequence[Experiment], threads: int) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dmdlab.lab.calibrate import ANGLES_DEGREES, SHARES, calibrated_once, calibration_id, fresh_multiple
+from dmdlab.lab.calibrate import calibrated_once, calibration_id, calibration_rows
 from dmdlab.lab.plan import Plan
 from dmdlab.lab.store import Store
 from dmdlab.lab.trial import tried
@@ -22,9 +22,6 @@ def measuring_seconds(planned: Plan, store: Store, times: Sequence[float]) -> li
         own = calibrated_once(part.group.members)
         new = [e for e in own if (id := calibration_id(e)) not in seen and not store.calibration_path(e, id).is_file()]
         seen |= {calibration_id(e) for e in own}
-        flows = OWN_FLOWS * len(part.group)
-        for e in new:
-            planted = e.measure.bases * (len(ANGLES_DEGREES) - 1 + len(SHARES)) + 1
-            flows += round(LOCAL * (planted + fresh_multiple(e)))
+        flows = OWN_FLOWS * len(part.group) + sum(LOCAL * calibration_rows(e) / e.measure.samples for e in new)
         found.append(seconds * flows * tried(part.group).flow_flops / max(1, part.flops))
     return found

@@ -51,11 +51,13 @@ class TooLarge(InputError):
 
 @dataclass(frozen=True)
 class Part:
-    """One ensemble: its runs, the memory of its process at most by estimate, the counted arithmetic of its networks."""
+    """One ensemble: its runs, the memory of its process at most by estimate, the counted arithmetic of its networks,
+    and the memory of the process that calibrates beside it (`dmdlab.lab.beside`), 0 where there is none."""
 
     group: Group
     bytes: int
     flops: int
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class Plan:
 
     device: where. workers: processes at work at a time, on each of `gpus` where there are any. share: bytes that each
     of them may take, all that it takes. decisions: sentences on what was decided. way: how all train, None for the rule
-    (`dmdlab.device.compiling`). gpus: several of this machine, as CUDA_VISIBLE_DEVICES names them. beside: bytes of the
-    process that calibrates beside each worker (`dmdlab.lab.beside`); 0 where there is none.
+    (`dmdlab.device.compiling`). gpus: several of this machine, as CUDA_VISIBLE_DEVICES names them.
     """
 
     parts: list[Part]
@@ -75,7 +76,6 @@ class Plan:
     decisions: list[str]
     way: Way | None = None
     gpus: tuple[str, ...] = ()
-    beside: int = 0
 
     @property
     def processes(self) -> int:
@@ -90,7 +90,12 @@ class Plan:
     @property
     def bytes(self) -> int:
         """What all processes at work together take at most, by estimate."""
-        return sum(part + self.beside for part in sorted((p.bytes for p in self.parts), reverse=True)[: self.processes])
+        return sum(sorted((part.bytes + part.beside for part in self.parts), reverse=True)[: self.processes])
+
+    @property
+    def calibrated_beside(self) -> frozenset[str]:
+        """The ids of all runs whose teachers are calibrated beside their training."""
+        return frozenset(id for part in self.parts if part.beside for id in part.group.ids)
 
     def summary(self) -> str:
         """One sentence."""
@@ -171,7 +176,7 @@ def plan(
         raise TooLarge(too_large(heaviest, device, left))
     among = sharers or (able if device.type == "cpu" else max(1, len(gpus)))
     fitting = _fitting(groups, own, device, among)
-    parts = [Part(g, each + tried(g).bytes(len(g), device.type), flops(g)) for g in fitting]
+    parts = [_part(g, each, own, device, able) for g in fitting]
     parts.sort(key=lambda part: part.flops, reverse=True)  # the long ones first: no late straggler
     decisions = [_room_in_words(own, each, room, memory, able, device)]
     if able < workers:
@@ -182,18 +187,18 @@ def plan(
             f"{size_text(each)}."
         )
     decisions += compiling + _splits(groups, parts, own, device)
-    beside = _beside(parts, own + each, device, able)
-    if beside:
+    if beside := max((part.beside for part in parts), default=0):
         decisions.append(f"Teachers are calibrated beside the training, in a process of {size_text(beside)}.")
-    return Plan(parts, device, able, own + each, decisions, way, tuple(gpus), beside)
+    return Plan(parts, device, able, own + each, decisions, way, tuple(gpus))
 
 
-def _beside(parts: Sequence[Part], share: int, device: torch.device, workers: int) -> int:
-    """Bytes of a process that calibrates beside a worker; 0 where no calibration is worth one, or a worker has no
-    thread to spare or no room within its `share`."""
-    own = [part for part in parts if device.type == "cpu" and threads_each(workers) > 1 and worth(part.group)]
-    takes = process_bytes(device) + max((tried(part.group).calibrating(device.type) for part in own), default=0)
-    return takes if own and all(part.bytes + takes <= share for part in parts) else 0
+def _part(group: Group, each: int, own: int, device: torch.device, workers: int) -> Part:
+    """A group as a part. each: bytes of the process alone; own: those that a worker's ensemble may take. Calibrations
+    that are worth a process have one where a worker has a thread to spare, and room."""
+    cost, work = tried(group), flops(group)
+    takes, beside = cost.bytes(len(group), device.type), process_bytes(device) + cost.calibrating(device.type)
+    spare = device.type == "cpu" and threads_each(workers) > 1 and takes + beside <= own
+    return Part(group, each + takes, work, beside if spare and worth(group, work) else 0)
 
 
 def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[Way | None, list[str], int]:
@@ -316,25 +321,6 @@ def _split_sentence(group: Group, sizes: Sequence[int], memory: int, device: tor
     small = f"members of networks this small stay together by {company} at least"
     why = small if tried(group).cycle_flops < LARGE else "networks this large fill a core by themselves"
     return f"{head}to keep all {'workers' if device.type == 'cpu' else 'GPUs'} busy; {why}."
-
-
-def peaks(group: Group) -> dict[str, int]:
-    """Bytes at the peak of each stage, counted, without margin: of all networks, gradients, optimisers and
-    activations, and of the arrays of a stage."""
-    return {name: len(group) * each + once for name, (each, once) in tried(group).stages.items()}
-
-
-def peak_in_words(parts: Sequence[Part]) -> str:
-    """A sentence on the ensemble that takes most."""
-    group = max(parts, key=lambda part: part.bytes).group
-    found = peaks(group)
-    worst = max(found, key=found.__getitem__)
-    more = "" if worst == "distilling" else f"; at its peak, {worst}, {size_text(found[worst])}"
-    return (
-        f"Of it the largest ensemble, {counted(len(group), 'student')} of {shape_name(group)}, takes "
-        f"{size_text(found['distilling'])} while it distils: teachers, students and fake scores, their gradients, "
-        f"optimisers and activations{more}."
-    )
 
 
 def shape_name(group: Group) -> str:

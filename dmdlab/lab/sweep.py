@@ -112,7 +112,7 @@ def sweep(planned: Plan, store: Store, engine: Engine | None = None, retries: in
 
     Raises as `to_the_end`, and `InputError` when the system killed a worker once too often.
     """
-    work = Work(store, planned.device, planned.way, calibrates=planned.beside > 0)
+    work = Work(store, planned.device, planned.way, planned.calibrated_beside)
     groups = [part.group for part in planned.parts]
     again = 0
     while True:
@@ -183,7 +183,7 @@ class Work:
     """Train, measure and publish a group, by halves where it does not fit the memory; without what others have made or
     are at.
 
-    calibrates: whether calibrations may be made beside a training (`dmdlab.lab.beside`).
+    beside: ids of runs whose teachers are calibrated beside their training (`dmdlab.lab.beside`).
 
     Raises `InputError` when a run does not fit even alone.
     """
@@ -191,7 +191,7 @@ class Work:
     store: Store
     device: torch.device
     way: Way | None = None
-    calibrates: bool = False
+    beside: frozenset[str] = frozenset()
 
     def __call__(self, group: Group) -> Iterator[Event]:
         """What happens, as it does."""
@@ -234,7 +234,7 @@ class Work:
         """One attempt; what is kept on the way and finished runs stay whatever happens."""
         clock = Clock()
         precision = precision_on(self.device, group.shared.network.precision)
-        with beside(group, self.store) if self.calibrates else nullcontext():
+        with beside(group, self.store) if self.beside.issuperset(group.ids) else nullcontext():
             for event in run_group(group, self.store, self.device, self.way, clock):
                 if isinstance(event, Progress):
                     yield event
