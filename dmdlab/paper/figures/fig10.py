@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import Runs
-from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words
+from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words, outside_of
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
 
@@ -20,5 +20,6 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             for axes, law, letter in zip(panels, laws, "abcdefgh", strict=False)
         ]
         draw_legend(panels[0], runs)
-    said = f"{moved_in_words(runs)}{''.join(told)}{runs.in_words()}"
-    return Drawing(figure, f"Conditional data ({', '.join(laws)}), one seed. {said}")
+        outside = outside_of(panels)
+    said = f"{moved_in_words(runs)}{''.join(told)}{outside}{runs.in_words()}"
+    return Drawing(figure, f"Conditional data ({', '.join(laws)}), the lowest seed of each. {said}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import Runs
-from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words, same_scale
+from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words, outside_of, same_scale
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
 
@@ -29,5 +29,6 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             if place % columns:
                 axes.set_ylabel("")
         draw_legend(grid[0], runs)
-    said = f"{moved_in_words(runs)}{''.join(told)}{runs.in_words()}"
+        outside = outside_of(grid[: len(ages)])
+    said = f"{moved_in_words(runs)}{''.join(told)}{outside}{runs.in_words()}"
     return Drawing(figure, f"Teachers of ages {', '.join(map(str, ages))} (law {law}), the lowest seed of each. {said}")

@@ -1,9 +1,11 @@
 """Figures 10 and 11: how far one step is from the teacher's output against how far the student is."""
 
+from collections.abc import Iterable
+
 from matplotlib.axes import Axes
 
 from dmdlab.paper.figures.chosen import CONTROL, STARTS, Runs, blank, sample_of
-from dmdlab.plots.displacement import draw_displacement
+from dmdlab.plots.displacement import draw_displacement, outside_in_words, points_outside
 from dmdlab.plots.style import INIT_STYLES, Size
 
 _MOVED = (
@@ -42,6 +44,11 @@ def same_scale(axes: Axes, top: float) -> None:
         for line in axes.lines:
             if line.get_gid() == "equal":
                 line.set_data([0, top], [0, top])
+
+
+def outside_of(panels: Iterable[Axes]) -> str:
+    """How many points lie outside of these panels, in words, where some do."""
+    return outside_in_words({axes.get_title(loc="left"): points_outside(axes) for axes in panels})
 
 
 def draw_legend(axes: Axes, runs: Runs) -> None:
