@@ -1,9 +1,10 @@
 """How an ensemble convolves: the ways of `dmdlab.networks.unet_blocks` and those that were left out, taking turns.
 
-One layer of 3 x 3 from as many channels to as many, forward and backward, in this process; ms for each member. What
+One layer of 3 x 3 to as many channels or to few, forward and backward, in this process; ms for each member. What
 `way_to_convolve` chooses was chosen from these numbers.
 """
 
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
@@ -18,34 +19,34 @@ from benchmarks.peers import Record
 from dmdlab.device.environment import synchronise
 from dmdlab.networks.unet_blocks import convolve
 
-CHANNELS, BATCH = 16, 32
+CHANNELS, OUTPUTS, BATCH = 16, (16, 8, 4, 1), 32
 SIDES, ENSEMBLES = (4, 8, 16, 32), (1, 4)
 
 Layer = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""x (e, n, in, h, w), weight (e, out, in, 3, 3), bias (e, out) -> (e, n, out, h, w)."""
+"""x (n, e, in, h, w), weight (e, out, in, 3, 3), bias (e, out) -> (n, e, out, h, w)."""
 
 
 def unfolded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """One product with all nine neighbours of every place, which are written out."""
-    e, n, inputs, h, w = x.shape
+    n, e, inputs, h, w = x.shape
     around = pad(x, (1, 1, 1, 1))
     near = torch.stack([around[..., i : i + h, j : j + w] for i in range(3) for j in range(3)], dim=3)
-    columns = near.permute(0, 2, 3, 1, 4, 5).reshape(e, 9 * inputs, n * h * w)
+    columns = near.permute(1, 2, 3, 0, 4, 5).reshape(e, 9 * inputs, n * h * w)
     out = torch.baddbmm(bias[..., None], weight.reshape(e, -1, 9 * inputs), columns)
-    return out.unflatten(2, (n, h, w)).transpose(1, 2)
+    return out.unflatten(2, (n, h, w)).permute(2, 0, 1, 3, 4)
 
 
 def shifted(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Nine products of the padded pictures, laid end to end with the channels last, each from another place on."""
-    e, n, inputs, h, w = x.shape
-    rows = pad(x.permute(0, 1, 3, 4, 2), (0, 0, 1, 1, 1, 1)).reshape(e, -1, inputs)
+    n, e, inputs, h, w = x.shape
+    rows = pad(x.permute(1, 0, 3, 4, 2), (0, 0, 1, 1, 1, 1)).reshape(e, -1, inputs)
     places = rows.shape[1]
     rows, out = pad(rows, (0, 0, w + 3, w + 3)), bias.unsqueeze(1)
     for i in range(3):
         for j in range(3):
             first = i * (w + 2) + j
             out = torch.baddbmm(out, rows[:, first : first + places], weight[..., i, j].mT)
-    return out.unflatten(1, (n, h + 2, w + 2))[:, :, 1:-1, 1:-1].permute(0, 1, 4, 2, 3)
+    return out.unflatten(1, (n, h + 2, w + 2))[:, :, 1:-1, 1:-1].permute(1, 0, 4, 2, 3)
 
 
 WAYS: dict[str, Layer] = {
@@ -57,15 +58,17 @@ WAYS: dict[str, Layer] = {
 
 
 def run(options: Options) -> dict[str, Any]:
-    """A record for each side and size of ensemble."""
+    """A record for each number of channels out, side and size of ensemble."""
     sides, ensembles = (SIDES[:1], (2,)) if options.quick else (SIDES, ENSEMBLES)
-    return {"records": [compare(side, members, options) for side in sides for members in ensembles]}
+    outputs = OUTPUTS[:1] if options.quick else OUTPUTS
+    places = itertools.product(outputs, sides, ensembles)
+    return {"records": [compare(side, members, out, options) for out, side, members in places]}
 
 
-def compare(side: int, members: int, options: Options) -> Record:
+def compare(side: int, members: int, outputs: int, options: Options) -> Record:
     """All ways at one shape."""
     device, g = torch.device(options.device), torch.Generator().manual_seed(0)
-    shapes = ((members, BATCH, CHANNELS, side, side), (members, CHANNELS, CHANNELS, 3, 3), (members, CHANNELS))
+    shapes = ((BATCH, members, CHANNELS, side, side), (members, outputs, CHANNELS, 3, 3), (members, outputs))
     inputs = [torch.randn(shape, generator=g).to(device).requires_grad_() for shape in shapes]
 
     def turn(layer: Layer, units: int) -> float:
@@ -78,11 +81,11 @@ def compare(side: int, members: int, options: Options) -> Record:
 
     rounds, seconds = options.effort
     taken = alternate({name: partial(turn, layer) for name, layer in WAYS.items()}, rounds, seconds)
-    record: Record = {"side": side, "members": members, "channels": CHANNELS, "batch": BATCH}
+    record: Record = {"side": side, "members": members, "channels": CHANNELS, "outputs": outputs, "batch": BATCH}
     record |= {"seconds": {name: [times] for name, times in taken.items()}}
     record |= {"figures": figures(record)}
     told = ", ".join(f"{name.removesuffix(', ms')} {ms:.3f}" for name, ms in record["figures"].items())
-    say(f"side {side}, {members} members: {told} ms for each")
+    say(f"side {side}, {members} members, {CHANNELS} to {outputs} channels: {told} ms for each")
     return record
 
 

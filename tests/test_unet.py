@@ -74,10 +74,11 @@ def losses(net: UNet, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tens
 @pytest.mark.parametrize("side", [4, 7])
 def test_all_ways_to_convolve_agree_forward_and_backward(side: int) -> None:
     g = torch.Generator().manual_seed(0)
-    shapes = ((3, 2, 4, side, side), (3, 6, 4, 3, 3), (3, 6))
+    shapes = ((2, 3, 4, side, side), (3, 6, 4, 3, 3), (3, 6))
     given = [torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes]
     x, weight, bias = given
-    expected = torch.stack([conv2d(*own, padding=1) for own in zip(x, weight, bias, strict=True)])
+    own = zip(x.unbind(1), weight, bias, strict=True)
+    expected = torch.stack([conv2d(*one, padding=1) for one in own], dim=1)
     slope = torch.randn(expected.shape, generator=g, dtype=torch.float64)
     for way in WAYS.values():
         out = way(*given)
@@ -87,9 +88,9 @@ def test_all_ways_to_convolve_agree_forward_and_backward(side: int) -> None:
 
 
 def test_the_rule_is_the_devices_and_names_ways_that_there_are() -> None:
-    assert way_to_convolve("cpu") == "grouped"
-    assert way_to_convolve("cuda") == "loop"
-    assert network(Pictures()).ways() == {"convolutions": "grouped"}  # on a CPU
+    assert [way_to_convolve("cpu", outputs) for outputs in (1, 3, 8, 64)] == ["loop", "loop", "grouped", "grouped"]
+    assert way_to_convolve("cuda", 64) == "loop"
+    assert network(Pictures()).ways() == {"convolutions": "grouped", "to few channels": "loop"}  # on a CPU
 
 
 # --- the network

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -39,6 +40,20 @@ class LiveBytes(TorchDispatchMode):
     def _forget(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.live -= size
+
+
+class Placed(TorchDispatchMode):
+    """Within it, no fake tensor is on the device 'meta'.
+
+    Forward mode through a group norm whose scales have no tangents makes such ones (torch 2.13), which go with
+    no other: what comes as an argument from there is told that it is on a CPU.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for leaf in tree_leaves((args, kwargs)):
+            if isinstance(leaf, FakeTensor) and leaf.fake_device.type == "meta":
+                leaf.fake_device = torch.device("cpu")
+        return func(*args, **(kwargs or {}))
 
 
 class Operations(TorchDispatchMode):

@@ -23,7 +23,7 @@ from dmdlab.diffusion.applied import BLOCK_NUMBERS, applied
 from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
-from dmdlab.lab.counting import LiveBytes, Operations
+from dmdlab.lab.counting import LiveBytes, Operations, Placed
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
 from dmdlab.lab.local import covariance_rows
 from dmdlab.lab.steps import REDRAWS
@@ -223,7 +223,7 @@ def class_labels(e: Experiment, z: Tensor) -> Tensor | None:
 
 def _cost(stage: Stage, group: Group, law: Law) -> Cost:
     """Run a stage on fake tensors."""
-    with FakeTensorMode(allow_non_fake_inputs=True), LiveBytes() as seen:
+    with FakeTensorMode(allow_non_fake_inputs=True), Placed(), LiveBytes() as seen:
         steps = stage(group, law)
         next(steps)
         with Operations() as done:

@@ -26,6 +26,9 @@ class Head(Ensemble):
         self.flatten_parameters()
 
     def forward(self, features: Tensor) -> Tensor:
-        h = self.enter(features)
-        h = layer_norm(h, h.shape[-1:]) if self.norm is None else self.norm(h)
+        if self.norm is None:
+            h = self.enter(features)
+            h = layer_norm(h, h.shape[-1:])
+        else:
+            h = self.norm(self.enter(features.transpose(0, 1))).transpose(0, 1)
         return self.out(silu(h).flatten(2)).squeeze(2)

@@ -23,7 +23,7 @@ from dmdlab.config import Count, InputError, Section
 from dmdlab.laws import Law
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, class_map, with_class
 from dmdlab.networks.mlp import Fourier
-from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm, way_to_convolve
+from dmdlab.networks.unet_blocks import FEWEST, Block, Convolution, GroupNorm, way_to_convolve
 
 LEAST_SIDE = 4
 """Below it a picture has nothing for a convolution of 3 x 3 to find."""
@@ -103,7 +103,8 @@ class UNet(Ensemble):
                 c = out
 
     def ways(self) -> dict[str, str]:
-        return {"convolutions": way_to_convolve(self.flat.device.type)}
+        device = self.flat.device.type
+        return {"convolutions": way_to_convolve(device, FEWEST), "to few channels": way_to_convolve(device, 1)}
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         """As of every `Ensemble`."""
@@ -116,16 +117,16 @@ class UNet(Ensemble):
             h = block(h if block.resample == "up" else torch.cat([h, kept.pop()], dim=2), embedding)
         h = self.leave(silu(self.norm(h)))
         rows = slice(self.before, self.before + self.shape[1])
-        return h[..., rows, rows].flatten(2)  # (e, n, d)
+        return h[..., rows, rows].flatten(2).transpose(0, 1)  # (e, n, d)
 
     def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         """The encoder's output, before the blocks in the middle, (e, n, channels, side, side) of the last level."""
-        return self._encoded(x, self.embedding(c_noise, label))[-1]
+        return self._encoded(x, self.embedding(c_noise, label))[-1].transpose(0, 1)
 
     def _encoded(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
-        """What every block on the way down hands on, the entrance first."""
-        edge = (self.before, self.after, self.before, self.after)
-        h = self.enter(pad(x.unflatten(2, self.shape), edge) if any(edge) else x.unflatten(2, self.shape))
+        """What every block on the way down hands on, the entrance first: (n, e, channels, h, w)."""
+        edge, pictures = (self.before, self.after, self.before, self.after), x.transpose(0, 1).unflatten(2, self.shape)
+        h = self.enter(pad(pictures, edge) if any(edge) else pictures)
         kept = [h]
         for block in self.down:
             h = block(h, embedding)

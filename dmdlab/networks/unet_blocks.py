@@ -1,6 +1,7 @@
 """What the U-Net is made of, as ensembles: convolutions, group norms, attention, and the one block of them.
 
-Pictures are (e, n, c, h, w) here: members, samples, channels, height, width. Nothing couples samples.
+Pictures are (n, e, c, h, w) here: samples, members, channels, height, width. So the members' channels lie side by side,
+as a grouped convolution takes them, and nothing is copied between layers. Nothing couples samples.
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, group_norm, silu
+from torch.nn.functional import avg_pool2d, conv2d, group_norm, interpolate, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
@@ -23,30 +24,35 @@ EPS = 1e-5
 """What group norms add to a variance (ADM: 1e-5)."""
 
 
-def way_to_convolve(device_type: str) -> Convolving:
-    """How an ensemble convolves on such a device, 'cpu' or 'cuda': a committed rule and never a timing, so that one id
-    means one result. One member is a plain convolution in both ways.
+FEWEST = 8
+"""Channels out of each member from which a grouped convolution is the faster one on a CPU."""
 
-    On a CPU grouped convolutions are the fastest (`python -m benchmarks convolution`); products of unfolded or shifted
-    pictures lose everywhere, and are therefore not here. On a GPU, where cuDNN's grouped convolutions are known to
-    train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is measured yet.
+
+def way_to_convolve(device_type: str, outputs: int) -> Convolving:
+    """How an ensemble convolves to so many channels on such a device, 'cpu' or 'cuda': a committed rule and never a
+    timing, so that one id means one result. One member is a plain convolution in both ways.
+
+    On a CPU grouped convolutions are the fastest, but to few channels (`python -m benchmarks convolution`); products of
+    unfolded or shifted pictures lose everywhere, and are therefore not here. On a GPU, where cuDNN's grouped
+    convolutions are known to train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is
+    measured yet.
     """
-    return "grouped" if device_type == "cpu" else "loop"
+    return "grouped" if device_type == "cpu" and outputs >= FEWEST else "loop"
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Convolving) -> Tensor:
-    """x (e, n, in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
-    picture: (e, n, out, h, w)."""
+    """x (n, e, in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
+    picture: (n, e, out, h, w)."""
     around = weight.shape[-1] // 2
-    if way == "grouped":
-        side_by_side = x.transpose(0, 1).flatten(1, 2)  # (n, e in, h, w)
-        out = conv2d(side_by_side, weight.flatten(0, 1), bias.flatten(), padding=around, groups=len(weight))
-        return out.unflatten(1, bias.shape).transpose(0, 1)
-    return torch.stack([conv2d(*own, padding=around) for own in zip(x, weight, bias, strict=True)])
+    if way == "grouped" or len(weight) == 1:
+        out = conv2d(x.flatten(1, 2), weight.flatten(0, 1), bias.flatten(), padding=around, groups=len(weight))
+        return out.unflatten(1, bias.shape)
+    own = zip(x.unbind(1), weight, bias, strict=True)
+    return torch.stack([conv2d(*one, padding=around) for one in own], dim=1)
 
 
 class Convolution(nn.Module):
-    """e convolutions side by side, with kernels of k x k, k odd: (e, n, inputs, h, w) -> (e, n, outputs, h, w)."""
+    """e convolutions side by side, with kernels of k x k, k odd: (n, e, inputs, h, w) -> (n, e, outputs, h, w)."""
 
     def __init__(self, members: int, inputs: int, outputs: int, kernel: int = 3, gain: float = 1.0) -> None:
         super().__init__()
@@ -55,7 +61,7 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias, way_to_convolve(x.device.type))
+        return convolve(x, self.weight, self.bias, way_to_convolve(x.device.type, self.bias.shape[1]))
 
     @torch.no_grad()
     def draw(self, generators: Sequence[torch.Generator]) -> None:
@@ -69,8 +75,8 @@ class GroupNorm(nn.Module):
     """Each sample's groups of channels at mean 0 and variance 1, then scaled and shifted by channel: the members' own
     learned numbers, and those of an embedding on top (Dhariwal and Nichol 2021, Sec. 3).
 
-    By torch's own kernel, which takes samples of all members alike; scale and shift, which differ, come after it. A
-    compiler takes it apart into plain means again. In float32 at least, whatever came in.
+    By torch's own kernel, scale and shift included: what differs by sample, too, are the channels of one sample to it.
+    A compiler takes it apart into plain means again. In float32 at least, whatever came in.
     """
 
     def __init__(self, members: int, channels: int) -> None:
@@ -80,16 +86,18 @@ class GroupNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(members, 1, channels))
 
     def forward(self, x: Tensor, more: Tensor | None = None) -> Tensor:
-        """x (e, n, c, h, w); more (e, n, 2 c), or (e, 1, 2 c) for all samples: what adds to the scale as a multiple of
+        """x (n, e, c, h, w); more (e, n, 2 c), or (e, 1, 2 c) for all samples: what adds to the scale as a multiple of
         it, then what adds to the shift."""
         scale: Tensor = self.scale
         shift: Tensor = self.shift
         if more is not None:
             by, to = more.chunk(2, dim=2)
-            scale, shift = scale + scale * by, shift + shift * by + to  # (e, n or 1, c)
+            scale, shift = scale + scale * by, shift + shift * by + to
+        scale, shift = scale.transpose(0, 1), shift.transpose(0, 1)  # (n or 1, e, c)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        normal = group_norm(x.flatten(0, 1), self.groups, eps=EPS).view_as(x)
-        return torch.addcmul(shift[..., None, None], normal, scale[..., None, None])
+        alike = x.reshape(len(x) // len(scale), -1, *x.shape[3:])  # samples of one scale, and the channels of a sample
+        groups = self.groups * scale.shape[:2].numel()
+        return group_norm(alike, groups, scale.flatten(), shift.flatten(), EPS).view_as(x)
 
     @torch.no_grad()
     def draw(self, generators: Sequence[torch.Generator]) -> None:
@@ -114,9 +122,9 @@ class Attention(nn.Module):
         self.leave = Convolution(members, channels, channels, kernel=1, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        three = self.enter(self.norm(x)).unflatten(2, (3, self.heads, -1)).flatten(5)  # (e, n, 3, heads, c / heads, hw)
+        three = self.enter(self.norm(x)).unflatten(2, (3, self.heads, -1)).flatten(5)  # (n, e, 3, heads, c / heads, hw)
         query, key, value = three.unbind(2)
-        share = ((query.mT / math.sqrt(query.shape[-2])) @ key).softmax(dim=-1)  # (e, n, heads, hw, hw)
+        share = ((query.mT / math.sqrt(query.shape[-2])) @ key).softmax(dim=-1)  # (n, e, heads, hw, hw)
         return self.leave((value @ share.mT).flatten(2, 3).unflatten(3, x.shape[3:]))
 
 
@@ -126,12 +134,10 @@ Resample = Literal["same", "down", "up"]
 def resampled(x: Tensor, how: Resample) -> Tensor:
     """Pictures of half the side, each pixel the mean of 2 x 2; of twice the side, each pixel repeated 2 x 2; or as they
     are."""
-    if how == "down":
-        return x.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).sum(dim=(4, 6)) * 0.25
-    if how == "up":
-        h, w = x.shape[3:]
-        return x[..., None, :, None].expand(*x.shape[:4], 2, w, 2).reshape(*x.shape[:3], 2 * h, 2 * w)
-    return x
+    if how == "same":
+        return x
+    each = x.flatten(0, 1)
+    return (avg_pool2d(each, 2) if how == "down" else interpolate(each, scale_factor=2)).unflatten(0, x.shape[:2])
 
 
 class Block(nn.Module):
@@ -161,7 +167,7 @@ class Block(nn.Module):
         self.attention = Attention(members, outputs) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x (e, n, inputs, h, w), embedding (e, n or 1, embedding) -> (e, n, outputs, h', w')."""
+        """x (n, e, inputs, h, w), embedding (e, n or 1, embedding) -> (n, e, outputs, h', w')."""
         h = self.conv1(resampled(silu(self.norm1(x)), self.resample))
         h = self.conv2(silu(self.norm2(h, self.told(embedding))))
         x = resampled(x, self.resample)
