@@ -184,6 +184,29 @@ def transport(results: Results) -> str:
     return markdown(head, rows) + "".join(f"\n{_certified(r)}\n" for r in results["certified"])
 
 
+def unet(results: Results) -> str:
+    """Ensembles of U-Nets against the plain loop, and the ratio that a cycle would reach if it were its products."""
+    head = ["network", "e", "plain loop, ms", "dmdlab, ms", "plain / dmdlab", "products, ms", "bound"]
+    rows = []
+    for r in results["records"]:
+        f = r["figures"]
+        plain, products = f[f"{PLAIN}, ms"], f["products, ms"]
+        said = [number(plain), number(f[f"{own(r)}, ms"]), *_ratios(r)[:1], number(products), number(plain / products)]
+        rows.append([network(r), str(r[MEMBERS]), *said])
+    return markdown(head, rows)
+
+
+def convolution(results: Results) -> str:
+    """The ways to convolve at each shape, the quickest in bold."""
+    ways = list(results["records"][0]["figures"])
+    rows = []
+    for r in results["records"]:
+        least = min(r["figures"].values())
+        times = (f"**{number(ms)}**" if ms == least else number(ms) for ms in (r["figures"][way] for way in ways))
+        rows.append([f"{r['channels']} to {r['outputs']}", str(r["side"]), str(r["members"]), *times])
+    return markdown(["channels", "side", "members", *ways], rows)
+
+
 def _certified(r: Record) -> str:
     peak = r["peak_bytes"]  # not every system tells
     memory = "" if peak is None else f", {peak / 2**30:.1f} GiB at the peak of its process, imports included"
@@ -203,5 +226,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "start": ("start", start),
     "counts": ("counts", counts),
     "transport": ("transport", transport),
+    "unet": ("unet", unet),
+    "convolution": ("convolution", convolution),
 }
 """Table -> the benchmark that has its numbers, and who renders it."""

@@ -36,7 +36,7 @@ def run(options: Options) -> dict[str, Any]:
     where, records = points(options), []
     measured = peers.measured(where, [PLAIN, EAGER], options, options.processes)
     for point, record in zip(where, measured, strict=True):
-        shown = profile(distilling(point.group(), torch.device(options.device)), cycles=1 if options.quick else 20)
+        shown = profile(distilling(point.group(), torch.device(options.device)), cycles=1 if options.quick else 5)
         record["products_ms"] = significant(shown.kinds[PRODUCTS] / point.members)
         records.append(record | {"figures": figures(record)})
     return {"records": records}
