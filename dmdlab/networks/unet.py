@@ -23,7 +23,7 @@ from dmdlab.config import Count, InputError, Section
 from dmdlab.laws import Law
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, class_map, with_class
 from dmdlab.networks.mlp import Fourier
-from dmdlab.networks.unet_blocks import FEWEST, Block, Convolution, GroupNorm, way_to_convolve
+from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm, way_to_convolve
 
 LEAST_SIDE = 4
 """Below it a picture has nothing for a convolution of 3 x 3 to find."""
@@ -103,8 +103,7 @@ class UNet(Ensemble):
                 c = out
 
     def ways(self) -> dict[str, str]:
-        device = self.flat.device.type
-        return {"convolutions": way_to_convolve(device, FEWEST), "to few channels": way_to_convolve(device, 1)}
+        return {"convolutions": way_to_convolve(self.flat.device.type)}
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         """As of every `Ensemble`."""

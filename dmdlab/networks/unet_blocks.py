@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, group_norm, interpolate, silu
+from torch.nn.functional import avg_pool2d, conv2d, group_norm, interpolate, pad, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
@@ -25,30 +25,32 @@ EPS = 1e-5
 
 
 FEWEST = 8
-"""Channels out of each member from which a grouped convolution is the faster one on a CPU."""
+"""Channels to which a grouped convolution goes at least: to one it takes twice as long as to these, or longer."""
 
 
-def way_to_convolve(device_type: str, outputs: int) -> Convolving:
-    """How an ensemble convolves to so many channels on such a device, 'cpu' or 'cuda': a committed rule and never a
-    timing, so that one id means one result. One member is a plain convolution in both ways.
+def way_to_convolve(device_type: str) -> Convolving:
+    """How an ensemble convolves on such a device, 'cpu' or 'cuda': a committed rule and never a timing, so that one id
+    means one result. One member is a plain convolution in both ways.
 
-    On a CPU grouped convolutions are the fastest, but to few channels (`python -m benchmarks convolution`); products of
-    unfolded or shifted pictures lose everywhere, and are therefore not here. On a GPU, where cuDNN's grouped
-    convolutions are known to train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is
-    measured yet.
+    On a CPU grouped convolutions are the fastest (`python -m benchmarks convolution`); products of unfolded or shifted
+    pictures lose everywhere, and are therefore not here. On a GPU, where cuDNN's grouped convolutions are known to
+    train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is measured yet.
     """
-    return "grouped" if device_type == "cpu" and outputs >= FEWEST else "loop"
+    return "grouped" if device_type == "cpu" else "loop"
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Convolving) -> Tensor:
     """x (n, e, in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
     picture: (n, e, out, h, w)."""
-    around = weight.shape[-1] // 2
-    if way == "grouped" or len(weight) == 1:
-        out = conv2d(x.flatten(1, 2), weight.flatten(0, 1), bias.flatten(), padding=around, groups=len(weight))
-        return out.unflatten(1, bias.shape)
-    own = zip(x.unbind(1), weight, bias, strict=True)
-    return torch.stack([conv2d(*one, padding=around) for one in own], dim=1)
+    (members, outputs), around = bias.shape, weight.shape[-1] // 2
+    if way == "loop" and members > 1:
+        own = zip(x.unbind(1), weight, bias, strict=True)
+        return torch.stack([conv2d(*one, padding=around) for one in own], dim=1)
+    if way == "grouped" and outputs < FEWEST:
+        more = FEWEST - outputs
+        weight, bias = pad(weight, (0, 0, 0, 0, 0, 0, 0, more)), pad(bias, (0, more))
+    out = conv2d(x.flatten(1, 2), weight.flatten(0, 1), bias.flatten(), padding=around, groups=members)
+    return out.unflatten(1, bias.shape)[:, :, :outputs]
 
 
 class Convolution(nn.Module):
@@ -61,7 +63,7 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias, way_to_convolve(x.device.type, self.bias.shape[1]))
+        return convolve(x, self.weight, self.bias, way_to_convolve(x.device.type))
 
     @torch.no_grad()
     def draw(self, generators: Sequence[torch.Generator]) -> None:
