@@ -7,7 +7,7 @@ they do on other seeds and laws.
 
 from dataclasses import dataclass
 
-from dmdlab.pairing import POOR_FIDELITY
+from dmdlab.pairing.glossary import MAX_EXCESS_RISK, MAX_TRANSPORT_RATIO, POOR_FIDELITY
 from dmdlab.pairing.law import CONVENTION
 
 
@@ -78,10 +78,12 @@ BOUNDS = {
         "scale-free",
     ),
     "teacher_excess_risk": Bound(
-        0.10, "teachers that can be distilled from others (as a record's own check)", "scale-free: a share of the risk"
+        MAX_EXCESS_RISK,
+        "teachers that can be distilled from others (as a record's own check)",
+        "scale-free: a share of the risk",
     ),
     "teacher_transport_ratio": Bound(
-        1.5,
+        MAX_TRANSPORT_RATIO,
         "the same, by their outputs: the flow's few steps count, too",
         "sees only gross errors in high dimension; in the plane chance and 32 steps can exceed it",
     ),

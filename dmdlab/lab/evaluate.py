@@ -36,6 +36,7 @@ from dmdlab.pairing.context_in_words import (
     steps_in_words,
     turns_in_words,
 )
+from dmdlab.pairing.glossary import MAX_EXCESS_RISK, MAX_TRANSPORT_RATIO
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.own import OwnPairing
 from dmdlab.pairing.steps import StepOutputs
@@ -46,12 +47,6 @@ from dmdlab.training.teacher import excess_risk
 
 ASYMMETRY_POINTS = 128
 """Noise vectors at which the Jacobians of teacher and student are probed (ours)."""
-
-MAX_EXCESS_RISK = 0.10
-"""A teacher that adds a tenth to the unavoidable risk, or more, is flagged (ours)."""
-
-MAX_TRANSPORT_RATIO = 1.5
-"""A teacher whose outputs cost half as much again as fresh data, or more, is flagged (ours; as poor fidelity)."""
 
 
 def flow_steps(experiment: Experiment, teacher: Denoiser, label: Tensor | None = None) -> list[Map]:

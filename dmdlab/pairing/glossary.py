@@ -27,6 +27,11 @@ COLLAPSED_VARIANCE_RATIO = 0.01
 POOR_FIDELITY = 1.5
 LOW_FIDELITY = 0.8
 
+# A teacher is flagged that adds more than a tenth to the risk nobody can avoid, or whose outputs cost more than half as
+# much again to match with data as fresh data does (ours; the second as poor fidelity).
+MAX_EXCESS_RISK = 0.10
+MAX_TRANSPORT_RATIO = 1.5
+
 
 @dataclass(frozen=True)
 class Metric:
