@@ -30,6 +30,9 @@ EXPERIMENTS = {
     "lost-8": "mixture of eight, d = 8",
     "mixture-32": "another mixture, d = 32",
     "ring-2": "ring, d = 2",
+    "ring-2-long": "ring, d = 2, five times the updates",
+    "sphere-8": "sphere, d = 8",
+    "cube-16": "cube, d = 16",
 }
 MAP = "stability"
 SEEN = ("score_excess", "student_step", "gan_share", "variance_ratio", "fidelity", "coverage", "lost")

@@ -69,7 +69,8 @@ BOUNDS = {
     ),
     "fidelity": Bound(
         POOR_FIDELITY,
-        "students near the law from those that are not there yet (as POOR_FIDELITY of the glossary)",
+        "students near the law from those that are not there yet (as POOR_FIDELITY of the glossary); fidelity_limit "
+        "in its place, where a calibration says where equal laws fall",
         "depends on n and d: in high dimension a wrong law costs little more than the right one",
     ),
     "variance": Bound(
@@ -84,7 +85,7 @@ BOUNDS = {
     ),
     "teacher_transport_ratio": Bound(
         MAX_TRANSPORT_RATIO,
-        "the same, by their outputs: the flow's few steps count, too",
-        "sees only gross errors in high dimension; in the plane chance and 32 steps can exceed it",
+        "the same, by their outputs: the flow's few steps count, too; fidelity_limit in its place, where higher",
+        "sees only gross errors in high dimension; in the plane chance can exceed it",
     ),
 }

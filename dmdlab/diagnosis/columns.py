@@ -29,6 +29,7 @@ COLUMNS = {
     "gan_gradient_norm": "the same of the GAN's, weight included",
     "teacher_excess_risk": "the teacher's excess denoising risk on data (one value will do)",
     "teacher_transport_ratio": "transport cost of the teacher's outputs to data over that of fresh data (one value)",
+    "fidelity_limit": "below it falls the fidelity of equal laws at this n and d, as a calibration found (one value)",
 }
 """The columns that a diagnosis knows, and what they mean; a run's own curve.csv has them under these names."""
 
@@ -63,7 +64,10 @@ def curve_of(path: Path, mapping: Mapping[str, str] | None = None) -> Curve:
 
 
 def of_record(record: Record) -> Curve:
-    """A run's curve, with what its record says of its teacher. Raises `InputError` where the curve is lost or empty."""
+    """A run's curve, with what its record says of its teacher and its calibration of equal laws.
+
+    Raises `InputError` where the curve is lost or empty.
+    """
     columns = dict(record.curve())
     if "iteration" not in columns or not len(columns["iteration"]):
         raise InputError(f"{record.folder}: its curve.csv has no rows; run it again with measure.checkpoints above 1")
@@ -71,6 +75,8 @@ def of_record(record: Record) -> Curve:
     for key in ("excess_risk", "transport_ratio"):
         value = teacher.get(key)
         columns[f"teacher_{key}"] = np.full(len(columns["iteration"]), math.nan if value is None else float(value))
+    if record.done and (calibration := record.calibration()):
+        columns["fidelity_limit"] = np.full(len(columns["iteration"]), calibration.law_null()["fidelity"][1])
     failed = record.summary["failed_at"]
     return _checked(str(record.folder), columns, None if failed is None else float(failed))
 

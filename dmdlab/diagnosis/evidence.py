@@ -8,7 +8,7 @@ LATE = 0.5
 """Where the end of a training begins, as a share of its iterations (ours)."""
 
 LAST = ("score_excess", "variance_ratio", "fidelity", "coverage", "lost")
-ONCE = ("teacher_excess_risk", "teacher_transport_ratio")
+ONCE = ("teacher_excess_risk", "teacher_transport_ratio", "fidelity_limit")
 NEEDS = {
     "student_step": ("student_step",),
     "updates_ratio": ("student_updates",),
@@ -20,8 +20,9 @@ NEEDS = {
 def evidence(curve: Curve) -> dict[str, float]:
     """The numbers that the curve's columns allow, by name.
 
-    Medians over the late half of the training, but for student_step, the largest of all, and the teacher's, which have
-    one value. gan_share: the GAN's gradient over matching's. updates_ratio: iterations for each of the student's.
+    Medians over the late half of the training, but for student_step, the largest of all, and those of the teacher and
+    of the calibration, which have one value. gan_share: the GAN's gradient over matching's. updates_ratio: iterations
+    for each of the student's.
     """
     iteration, found = curve.columns["iteration"], dict[str, float]()
     late = iteration >= LATE * iteration[-1]
