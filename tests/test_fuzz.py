@@ -1,6 +1,7 @@
 """Whatever a file holds, its reader gives a valid value or a sentence: no other error, no hang, nothing written beside.
 
-Thirty examples each here; `DMDLAB_FUZZ=N` sets another number, and `-m chaos` takes 500 each, over 10 000 in all.
+Thirty examples each here; `DMDLAB_FUZZ=N` sets another number, and the long run (`-m chaos`, which `make test-engines`
+leaves out) takes 500 each, over 10 000 in all.
 """
 
 import ast
@@ -55,6 +56,7 @@ def test_what_is_damaged_is_read_or_refused_in_a_sentence(name: str, tmp_path: P
     assert counts.total() >= FEW // 2
 
 
+@pytest.mark.slow
 @pytest.mark.chaos
 def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
     found = {}
