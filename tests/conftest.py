@@ -1,8 +1,9 @@
 """Every test runs on one thread, so that timings and last bits do not depend on the machine, and without a display."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -45,3 +46,11 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
     out = tmp_path_factory.mktemp("straight")
     work(out)
     return results(out)
+
+
+@pytest.fixture
+def heard() -> Iterator[object]:
+    """Python's own handling of Ctrl-C, which is off where a shell started the tests in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

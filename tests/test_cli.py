@@ -311,6 +311,7 @@ def all_gone(group: int) -> bool:
 
 
 @pytest.mark.chaos
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_keeps_finished_runs_stops_all_workers_and_says_how_to_go_on(dmdlab: Command, tmp_path: Path) -> None:
     """One of two workers has a short run, the other an endless one; the terminal interrupts all of them at once."""
     words = ("sweep", *SMALL, "student.iterations=[20, 100000]", "--no-compile", "--out", tmp_path, "--workers", "2")

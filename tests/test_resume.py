@@ -223,6 +223,7 @@ def test_what_is_kept_of_a_finished_network_is_left_over_and_of_an_unfinished_on
 # --- signals
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signals")
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_waits_for_the_end_of_the_cycle_and_a_second_does_not(
