@@ -69,8 +69,8 @@ def test_equal_laws_decide_where_fidelity_is_good_if_a_calibration_tells_and_a_c
     assert [named[4.0, limit] for limit in (None, 1.05, 8.3)] == ["unfinished", "unfinished", "healthy"]
     far = at | {"fidelity": 1.0, "teacher_excess_risk": 0.0, "teacher_transport_ratio": 2.8}
     assert judge(far).verdict == "unknown"  # a flow that is off the law, or chance
-    assert judge(far | {"fidelity_limit": 8.3}).verdict == "healthy"
-    off = at | {"fidelity": 1.0, "teacher_excess_risk": 0.05, "teacher_transport_ratio": 1.3, "fidelity_limit": 1.05}
+    assert judge(far | {"transport_limit": 8.3}).verdict == "healthy"
+    off = at | {"fidelity": 1.0, "teacher_excess_risk": 0.05, "teacher_transport_ratio": 1.3, "transport_limit": 1.05}
     assert judge(off).verdict == "healthy"  # a teacher may be that far off the data
 
 

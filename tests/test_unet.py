@@ -108,6 +108,14 @@ def test_pictures_come_out_as_they_went_in(channels: int, side: int) -> None:
     assert out.std(dim=(1, 2)).min() > 0.1
 
 
+def test_a_group_of_one_number_is_no_error() -> None:
+    """One channel at a level of one place: its norm is its shift."""
+    law = Pictures(1, 4)
+    net, (x, c, _) = network(law, (0, 1), channels=[4, 4, 1], depths=[1, 1, 1]), inputs(law, 2)
+    assert net(x, c).isfinite().all()
+    torch.testing.assert_close(net(x[:, :1], c[:, :1]), net(x, c)[:, :1])
+
+
 def plain_norm(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     groups = divisor(x.shape[1], min(32, x.shape[1] // 4))
     return group_norm(x, groups, w[f"{name}.scale"][0], w[f"{name}.shift"][0])

@@ -85,7 +85,7 @@ BOUNDS = {
     ),
     "teacher_transport_ratio": Bound(
         MAX_TRANSPORT_RATIO,
-        "the same, by their outputs: the flow's few steps count, too; fidelity_limit in its place, where higher",
+        "the same, by their outputs: the flow's few steps count, too; transport_limit in its place, where higher",
         "sees only gross errors in high dimension; in the plane chance can exceed it",
     ),
 }

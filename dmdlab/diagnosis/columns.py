@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dmdlab.config import InputError, nearest
+from dmdlab.pairing.coverage import LAW_ROWS
 from dmdlab.records.record import Record, load_record
 from dmdlab.trouble import printable, told
 
@@ -29,7 +30,8 @@ COLUMNS = {
     "gan_gradient_norm": "the same of the GAN's, weight included",
     "teacher_excess_risk": "the teacher's excess denoising risk on data (one value will do)",
     "teacher_transport_ratio": "transport cost of the teacher's outputs to data over that of fresh data (one value)",
-    "fidelity_limit": "below it falls the fidelity of equal laws at this n and d, as a calibration found (one value)",
+    "fidelity_limit": "below it falls fidelity of equal laws at the same n and d, as a calibration found (one value)",
+    "transport_limit": "the same at the n and d of teacher_transport_ratio (one value)",
 }
 """The columns that a diagnosis knows, and what they mean; a run's own curve.csv has them under these names."""
 
@@ -76,7 +78,8 @@ def of_record(record: Record) -> Curve:
         value = teacher.get(key)
         columns[f"teacher_{key}"] = np.full(len(columns["iteration"]), math.nan if value is None else float(value))
     if record.done and (calibration := record.calibration()):
-        columns["fidelity_limit"] = np.full(len(columns["iteration"]), calibration.law_null()["fidelity"][1])
+        limit = np.full(len(columns["iteration"]), calibration.law_null()["fidelity"][1])
+        columns |= {"transport_limit": limit} | ({"fidelity_limit": limit} if calibration.n <= LAW_ROWS else {})
     failed = record.summary["failed_at"]
     return _checked(str(record.folder), columns, None if failed is None else float(failed))
 

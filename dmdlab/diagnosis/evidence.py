@@ -8,7 +8,7 @@ LATE = 0.5
 """Where the end of a training begins, as a share of its iterations (ours)."""
 
 LAST = ("score_excess", "variance_ratio", "fidelity", "coverage", "lost")
-ONCE = ("teacher_excess_risk", "teacher_transport_ratio", "fidelity_limit")
+ONCE = ("teacher_excess_risk", "teacher_transport_ratio", "fidelity_limit", "transport_limit")
 NEEDS = {
     "student_step": ("student_step",),
     "updates_ratio": ("student_updates",),

@@ -229,11 +229,12 @@ def _keeps_up(at: Mapping[str, float]) -> list[str]:
 def _bound(at: Mapping[str, float], name: str) -> float:
     """The bound of that name. Of fidelity it is where equal laws fall, if a calibration says so: by chance one law's
     samples cost several times as much as others of it to match where they are few and the dimension is low, and hardly
-    more where it is high. A teacher may be somewhat off the data, but no bound is below that chance."""
-    value, chance = BOUNDS[name].value, at.get("fidelity_limit")
-    if chance is not None and name == "fidelity":
-        return chance
-    return max(value, chance) if chance is not None and name == "teacher_transport_ratio" else value
+    more where it is high. A teacher may be somewhat off the data, but no bound is below that chance; it is that of its
+    own outputs, and wide for a teacher of heavy tails."""
+    value = BOUNDS[name].value
+    if name == "fidelity":
+        return at.get("fidelity_limit", value)
+    return max(value, at.get("transport_limit", value)) if name == "teacher_transport_ratio" else value
 
 
 def _above(at: Mapping[str, float], name: str, bound: str | None = None) -> bool:
@@ -247,7 +248,7 @@ def _says(text: str, at: Mapping[str, float], name: str, bound: str | None = Non
 
 
 def _undecided(at: Mapping[str, float], lacking: tuple[str, ...]) -> str:
-    told = ", ".join(f"{name} {spoken(value)}" for name, value in at.items() if name != "fidelity_limit")
+    told = ", ".join(f"{name} {spoken(value)}" for name, value in at.items() if "limit" not in name)
     seen = f"{told or 'losses alone'} could be looked at, and say nothing that a healthy run would not"
     return f"{seen}; {_telling(lacking)}."
 

@@ -14,15 +14,12 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.diffusion.applied import applied
 from dmdlab.pairing import assignment
-from dmdlab.pairing.coverage import Reach
+from dmdlab.pairing.coverage import LAW_ROWS, Reach
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation
 from dmdlab.training.lag import LEVELS, score_excess
 from dmdlab.training.student import Student
-
-LAW_ROWS = 400
-"""Rows that fidelity, coverage and lost are read from at a checkpoint (ours)."""
 
 SCORE_ROWS = 1024
 """Rows that the fake score is tried on at a checkpoint (ours)."""

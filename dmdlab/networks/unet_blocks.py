@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, group_norm, interpolate, pad, silu
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
@@ -25,7 +25,7 @@ EPS = 1e-5
 
 
 FEWEST = 8
-"""Channels to which a grouped convolution goes at least: to one it takes twice as long as to these, or longer."""
+"""Channels of each member to which a grouped convolution of several goes at least: to fewer it takes longer."""
 
 
 def way_to_convolve(device_type: str) -> Convolving:
@@ -43,10 +43,10 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Convolving) -> Tensor
     """x (n, e, in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
     picture: (n, e, out, h, w)."""
     (members, outputs), around = bias.shape, weight.shape[-1] // 2
-    if way == "loop" and members > 1:
+    if members > 1 and way == "loop":
         own = zip(x.unbind(1), weight, bias, strict=True)
         return torch.stack([conv2d(*one, padding=around) for one in own], dim=1)
-    if way == "grouped" and outputs < FEWEST:
+    if members > 1 and outputs < FEWEST:
         more = FEWEST - outputs
         weight, bias = pad(weight, (0, 0, 0, 0, 0, 0, 0, more)), pad(bias, (0, more))
     out = conv2d(x.flatten(1, 2), weight.flatten(0, 1), bias.flatten(), padding=around, groups=members)
@@ -97,9 +97,9 @@ class GroupNorm(nn.Module):
             scale, shift = scale + scale * by, shift + shift * by + to
         scale, shift = scale.transpose(0, 1), shift.transpose(0, 1)  # (n or 1, e, c)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
-        alike = x.reshape(len(x) // len(scale), -1, *x.shape[3:])  # samples of one scale, and the channels of a sample
+        alike = x.reshape(-1, scale.numel(), *x.shape[3:])  # samples of one scale, and the channels of such a sample
         groups = self.groups * scale.shape[:2].numel()
-        return group_norm(alike, groups, scale.flatten(), shift.flatten(), EPS).view_as(x)
+        return torch.group_norm(alike, groups, scale.flatten(), shift.flatten(), EPS).view_as(x)
 
     @torch.no_grad()
     def draw(self, generators: Sequence[torch.Generator]) -> None:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
+LAW_ROWS = 400
+"""Rows that fidelity, coverage and lost are read from at a checkpoint of a training (ours)."""
+
 NEIGHBOURS = 5
 """Of the reference, whose distance says what is near (the source's)."""
 
