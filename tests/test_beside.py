@@ -99,7 +99,7 @@ def test_it_makes_the_calibration_that_the_run_finds(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.usefixtures("two_threads")
 def test_killed_in_the_middle_of_it_the_run_makes_it(tmp_path: Path, how: signal.Signals) -> None:
-    (e,) = experiments("law.dim=2", "measure.samples=1000", "measure.bases=8", "teacher.steps=64")
+    (e,) = experiments("law.dim=2", "measure.samples=500", "measure.bases=4", "teacher.steps=64")
     store = Store(tmp_path)
     with beside(Group((e,)), store):
         end = time.monotonic() + 60
@@ -112,5 +112,5 @@ def test_killed_in_the_middle_of_it_the_run_makes_it(tmp_path: Path, how: signal
         process.join()
         assert store.calibrated(e, calibration_id(e)) is None
         begun = time.monotonic()
-        assert stored_calibrated(store, e, CPU).found.n == 1000
+        assert stored_calibrated(store, e, CPU).found.n == 500
         assert time.monotonic() - begun < 60
