@@ -8,19 +8,19 @@ from healthy_kept import KINDS, MAP_KEYS, Kept
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from dmdlab.diagnosis import BOUNDS, judge
+from dmdlab.diagnosis import BOUNDS, evidence, judge
 from dmdlab.plots.style import BLUE, GREEN, GREY, PAPER, VERMILLION, Drawing, new_figure
 
-ROWS: tuple[tuple[str, tuple[str, ...], float | None], ...] = (
-    ("losses", ("dm_loss", "score_loss"), None),
-    ("gradient\nnorms", ("student_gradient_norm", "score_gradient_norm"), None),
-    ("excess risk", ("score_excess",), BOUNDS["score_excess"].value),
-    ("student's\nstep", ("student_step",), BOUNDS["student_step"].value),
-    ("fidelity", ("fidelity",), BOUNDS["fidelity"].value),
-    ("variance,\ncoverage", ("variance_ratio", "coverage"), None),
-    ("angle", ("angle",), None),
+ROWS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("losses", ("dm_loss", "score_loss"), ""),
+    ("gradient\nnorms", ("student_gradient_norm", "score_gradient_norm"), ""),
+    ("excess risk", ("score_excess",), "score_excess"),
+    ("student's\nstep", ("student_step",), "student_step"),
+    ("fidelity", ("fidelity",), "fidelity"),
+    ("variance,\ncoverage", ("variance_ratio", "coverage"), ""),
+    ("angle", ("angle",), ""),
 )
-"""What is drawn below each other: the name, the columns, and the bound that a diagnosis uses."""
+"""What is drawn below each other: the name, the columns, and the bound that a diagnosis uses, if any."""
 
 STYLES = {"dm_loss": BLUE, "student_gradient_norm": BLUE, "variance_ratio": BLUE}
 STYLES |= {"score_loss": VERMILLION, "score_gradient_norm": VERMILLION, "coverage": VERMILLION}
@@ -41,10 +41,11 @@ def curves_figure(runs: Sequence[Kept]) -> Drawing:
         for column, kind in zip(grid.T, kinds, strict=True):
             column[0].set_title(KINDS[kind].replace(" ", "\n", 1), fontsize=0.85 * PAPER.font)
             for axes, (_, names, bound) in zip(column, ROWS, strict=True):
-                for run in (run for run in runs if run.kind == kind):
+                own = [run for run in runs if run.kind == kind]
+                for run in own:
                     _lines(axes, run, names)
-                if bound is not None:
-                    axes.axhline(bound, color=GREY, lw=0.6, ls=(0, (3, 2)))
+                for value in {BOUNDS[bound].at(evidence(run.curve)) for run in own} if bound else ():
+                    axes.axhline(value, color=GREY, lw=0.6, ls=(0, (3, 2)))
         for axes, (name, names, _) in zip(grid[:, 0], ROWS, strict=True):
             axes.set_ylabel(name, fontsize=0.85 * PAPER.font)
             if names == ("angle",):
@@ -75,7 +76,8 @@ def _curves_caption(runs: Sequence[Kept]) -> str:
         f"Curves of runs of {' and '.join(files)}, a line for each of seeds {seeds[0]} to "
         f"{seeds[-1]}, a column for each kind of run. Losses, gradient norms: blue the student's (matching), "
         "vermillion the fake score's. Variance, coverage: blue variance_ratio, vermillion coverage. Dashed: the bound "
-        f"that `dmdlab diagnose` uses. Excess risks below {SMALL['score_excess']:g} and coverages below "
+        "that `dmdlab diagnose` uses; of fidelity where equal laws fall, by each run's calibration. "
+        f"Excess risks below {SMALL['score_excess']:g} and coverages below "
         f"{SMALL['coverage']:g} are drawn there. Angle: calibrated, degrees; 90 stands for 90 and more, "
         "a gap for a value that the calibration cannot resolve."
     )

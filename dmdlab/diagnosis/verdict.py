@@ -192,7 +192,7 @@ def _law(at: Mapping[str, float]) -> Found:
     widest = BOUNDS["variance"].value
     bounds = (
         f"healthy runs have a coverage above {BOUNDS['coverage'].value:g}, a fidelity below "
-        f"{_bound(at, 'fidelity'):.3g} and a variance_ratio of {1 / widest:g} to {widest:g}"
+        f"{BOUNDS['fidelity'].at(at):.3g} and a variance_ratio of {1 / widest:g} to {widest:g}"
     )
     reasons = [f"{told}; {bounds}.", *_keeps_up(at)]
     if not _at_the_law(at):
@@ -207,7 +207,7 @@ def _at_the_law(at: Mapping[str, float]) -> bool:
     widest = BOUNDS["variance"].value
     return (
         at.get("coverage", 1.0) >= BOUNDS["coverage"].value
-        and at.get("fidelity", 1.0) <= _bound(at, "fidelity")
+        and at.get("fidelity", 1.0) <= BOUNDS["fidelity"].at(at)
         and 1 / widest <= at.get("variance_ratio", 1.0) <= widest
         and at.get("lost", 0.0) <= BOUNDS["lost"].value
     )
@@ -226,24 +226,13 @@ def _keeps_up(at: Mapping[str, float]) -> list[str]:
     )
 
 
-def _bound(at: Mapping[str, float], name: str) -> float:
-    """The bound of that name. Of fidelity it is where equal laws fall, if a calibration says so: by chance one law's
-    samples cost several times as much as others of it to match where they are few and the dimension is low, and hardly
-    more where it is high. A teacher may be somewhat off the data, but no bound is below that chance; it is that of its
-    own outputs, and wide for a teacher of heavy tails."""
-    value = BOUNDS[name].value
-    if name == "fidelity":
-        return at.get("fidelity_limit", value)
-    return max(value, at.get("transport_limit", value)) if name == "teacher_transport_ratio" else value
-
-
 def _above(at: Mapping[str, float], name: str, bound: str | None = None) -> bool:
-    return name in at and at[name] > _bound(at, bound or name)
+    return name in at and at[name] > BOUNDS[bound or name].at(at)
 
 
 def _says(text: str, at: Mapping[str, float], name: str, bound: str | None = None, but: str = "") -> str:
     """A sentence: what was found, and what healthy runs stay below."""
-    limit = f"{_bound(at, bound or name):.3g}"
+    limit = f"{BOUNDS[bound or name].at(at):.3g}"
     return f"{text.format(spoken(at[name]))}; {but.format(limit) if but else f'healthy runs stay below {limit}'}."
 
 
