@@ -202,9 +202,10 @@ def convolution(results: Results) -> str:
     rows = []
     for r in results["records"]:
         least = min(r["figures"].values())
-        times = (f"**{number(ms)}**" if ms == least else number(ms) for ms in (r["figures"][way] for way in ways))
-        rows.append([f"{r['channels']} to {r['outputs']}", str(r["side"]), str(r["members"]), *times])
-    return markdown(["channels", "side", "members", *ways], rows)
+        times = (f"**{number(ms)}**" if ms == least else number(ms) if ms else "" for ms in map(r["figures"].get, ways))
+        layer = f"{r['channels']} to {r['outputs']}", f"{r['kernel']} x {r['kernel']}"
+        rows.append([*layer, str(r["side"]), str(r["members"]), *times])
+    return markdown(["channels", "kernel", "side", "members", *ways], rows)
 
 
 def _certified(r: Record) -> str:

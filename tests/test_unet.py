@@ -19,7 +19,7 @@ from torch.nn.functional import (
     silu,
 )
 
-from benchmarks.convolution import WAYS
+from benchmarks.convolution import ways
 from dmdlab.config import InputError
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
@@ -73,15 +73,16 @@ def losses(net: UNet, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tens
 
 @pytest.mark.parametrize("outputs", [1, 6, 12])
 @pytest.mark.parametrize("side", [4, 7])
-def test_all_ways_to_convolve_agree_forward_and_backward(side: int, outputs: int) -> None:
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_all_ways_to_convolve_agree_forward_and_backward(kernel: int, side: int, outputs: int) -> None:
     g = torch.Generator().manual_seed(0)
-    shapes = ((2, 3, 4, side, side), (3, outputs, 4, 3, 3), (3, outputs))
+    shapes = ((2, 3 * 4, side, side), (3, outputs, 4, kernel, kernel), (3, outputs))
     given = [torch.randn(s, generator=g, dtype=torch.float64).requires_grad_() for s in shapes]
     x, weight, bias = given
-    own = zip(x.unbind(1), weight, bias, strict=True)
-    expected = torch.stack([conv2d(*one, padding=1) for one in own], dim=1)
+    own = zip(x.chunk(3, dim=1), weight, bias, strict=True)
+    expected = torch.cat([conv2d(*one, padding=kernel // 2) for one in own], dim=1)
     slope = torch.randn(expected.shape, generator=g, dtype=torch.float64)
-    for way in WAYS.values():
+    for way in ways(kernel).values():
         out = way(*given)
         torch.testing.assert_close(out, expected)
         found, wanted = (torch.autograd.grad(y, given, slope, retain_graph=True) for y in (out, expected))
@@ -181,7 +182,7 @@ def test_attention_has_heads() -> None:
     net, (x, c, _) = network(law, (0,), channels=[128], depths=[1], attention=[]), inputs(law, 1)
     seen: dict[str, Tensor] = {}
     module, w = net.middle[0].attention, net.member_state(0)
-    module.register_forward_hook(lambda _, given, out: seen.update(x=given[0][0], out=out[0]))
+    module.register_forward_hook(lambda _, given, out: seen.update(x=given[0], out=out))
     net(x, c)
     h = plain_conv(w, "middle.0.attention.enter", plain_norm(w, "middle.0.attention.norm", seen["x"]))
     q, k, v = (own.unflatten(1, (2, 64)).flatten(3).mT for own in h.chunk(3, dim=1))

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, silu
 
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear
-from dmdlab.networks.unet_blocks import Convolution, GroupNorm
+from dmdlab.networks.unet_blocks import Convolution, GroupNorm, by_member
 
 
 class Head(Ensemble):
@@ -30,5 +30,6 @@ class Head(Ensemble):
             h = self.enter(features)
             h = layer_norm(h, h.shape[-1:])
         else:
-            h = self.norm(self.enter(features.transpose(0, 1))).transpose(0, 1)
+            h = self.norm(self.enter(features.transpose(0, 1).flatten(1, 2)))
+            h = by_member(h, len(features)).transpose(0, 1)
         return self.out(silu(h).flatten(2)).squeeze(2)

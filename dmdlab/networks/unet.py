@@ -23,7 +23,7 @@ from dmdlab.config import Count, InputError, Section
 from dmdlab.laws import Law
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, class_map, with_class
 from dmdlab.networks.mlp import Fourier
-from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm, way_to_convolve
+from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm, by_member, way_to_convolve
 
 LEAST_SIDE = 4
 """Below it a picture has nothing for a convolution of 3 x 3 to find."""
@@ -113,18 +113,21 @@ class UNet(Ensemble):
         for block in self.middle:
             h = block(h, embedding)
         for block in self.up:
-            h = block(h if block.resample == "up" else torch.cat([h, kept.pop()], dim=2), embedding)
+            h = block(h if block.resample == "up" else joined(h, kept.pop(), len(x)), embedding)
         h = self.leave(silu(self.norm(h)))
-        rows = slice(self.before, self.before + self.shape[1])
-        return h[..., rows, rows].flatten(2).transpose(0, 1)  # (e, n, d)
+        if self.before or self.after:
+            rows = slice(self.before, self.before + self.shape[1])
+            h = h[..., rows, rows]
+        return by_member(h, len(x)).flatten(2).transpose(0, 1)  # (e, n, d)
 
     def features(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         """The encoder's output, before the blocks in the middle, (e, n, channels, side, side) of the last level."""
-        return self._encoded(x, self.embedding(c_noise, label))[-1].transpose(0, 1)
+        return by_member(self._encoded(x, self.embedding(c_noise, label))[-1], len(x)).transpose(0, 1)
 
     def _encoded(self, x: Tensor, embedding: Tensor) -> list[Tensor]:
-        """What every block on the way down hands on, the entrance first: (n, e, channels, h, w)."""
-        edge, pictures = (self.before, self.after, self.before, self.after), x.transpose(0, 1).unflatten(2, self.shape)
+        """What every block on the way down hands on, the entrance first: (n, e channels, h, w)."""
+        edge = self.before, self.after, self.before, self.after
+        pictures = x.transpose(0, 1).unflatten(2, self.shape).flatten(1, 2)
         h = self.enter(pad(pictures, edge) if any(edge) else pictures)
         kept = [h]
         for block in self.down:
@@ -136,6 +139,11 @@ class UNet(Ensemble):
         """Of the noise level (e, n or 1, 1) and the class (e, n) or None: (e, n or 1, four times the first level's
         channels)."""
         return silu(with_class(self.level2(silu(self.level1(self.fourier(c_noise)))), self.told, label))
+
+
+def joined(x: Tensor, y: Tensor, members: int) -> Tensor:
+    """(n, e c, h, w) and (n, e c', h, w): each member's channels of both side by side, (n, e (c + c'), h, w)."""
+    return torch.cat([by_member(x, members), by_member(y, members)], dim=2).flatten(1, 2)
 
 
 def picture_shape(law: Law, settings: UNetSettings) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
 """What the U-Net is made of, as ensembles: convolutions, group norms, attention, and the one block of them.
 
-Pictures are (n, e, c, h, w) here: samples, members, channels, height, width. So the members' channels lie side by side,
-as a grouped convolution takes them, and nothing is copied between layers. Nothing couples samples.
+Pictures are (n, e c, h, w) here: samples, every member's channels side by side, height, width. So a grouped convolution
+takes them as they lie, and nothing is copied between layers. Nothing couples samples.
 """
 
 import math
@@ -10,12 +10,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad, silu
+from torch.nn.functional import conv2d, fold, pad, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
 Convolving = Literal["grouped", "loop"]
-"""How several members convolve: in one grouped convolution, each member's channels a group; or one after another."""
+"""How several members convolve: at once, as a rule in one grouped convolution, each member's channels a group; or one
+after another."""
 
 HEAD = 64
 """Channels of an attention head (ADM: 64)."""
@@ -30,31 +31,59 @@ FEWEST = 8
 
 def way_to_convolve(device_type: str) -> Convolving:
     """How an ensemble convolves on such a device, 'cpu' or 'cuda': a committed rule and never a timing, so that one id
-    means one result. One member is a plain convolution in both ways.
+    means one result.
 
-    On a CPU grouped convolutions are the fastest (`python -m benchmarks convolution`); products of unfolded or shifted
-    pictures lose everywhere, and are therefore not here. On a GPU, where cuDNN's grouped convolutions are known to
-    train slowly, it is a loop, whose calls cost nothing in a CUDA graph; there none is measured yet.
+    On a CPU all at once is the fastest: by products where a place keeps to itself, and where each has one number to
+    tell; else by one grouped convolution, filled up to `FEWEST` channels of each of several members (`python -m
+    benchmarks convolution`). Products of unfolded or shifted pictures lose everywhere, and are therefore not here. On a
+    GPU, where cuDNN's grouped convolutions are known to train slowly, it is a loop, whose calls cost nothing in a CUDA
+    graph; there none is measured yet.
     """
     return "grouped" if device_type == "cpu" else "loop"
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Convolving) -> Tensor:
-    """x (n, e, in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
-    picture: (n, e, out, h, w)."""
+    """x (n, e in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
+    picture: (n, e out, h, w)."""
     (members, outputs), around = bias.shape, weight.shape[-1] // 2
-    if members > 1 and way == "loop":
-        own = zip(x.unbind(1), weight, bias, strict=True)
-        return torch.stack([conv2d(*one, padding=around) for one in own], dim=1)
-    if members > 1 and outputs < FEWEST:
-        more = FEWEST - outputs
+    if way == "loop":
+        parts = zip(x.chunk(members, dim=1), weight, bias, strict=True)
+        own = [conv2d(*part, padding=around) for part in parts]
+        return torch.cat(own, dim=1) if members > 1 else own[0]
+    if not around:
+        return mixed(x, weight[..., 0, 0], bias)
+    if outputs == 1:
+        return folded(x, weight[:, 0], bias)
+    more = max(0, FEWEST - outputs) if members > 1 else 0
+    if more:
         weight, bias = pad(weight, (0, 0, 0, 0, 0, 0, 0, more)), pad(bias, (0, more))
-    out = conv2d(x.flatten(1, 2), weight.flatten(0, 1), bias.flatten(), padding=around, groups=members)
-    return out.unflatten(1, bias.shape)[:, :, :outputs]
+    out = conv2d(x, weight.flatten(0, 1), bias.flatten(), padding=around, groups=members)
+    return by_member(out, members)[:, :, :outputs].flatten(1, 2) if more else out
+
+
+def mixed(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The channels of every place, x (n, e in, h, w), by one matrix (e, out, in) and bias (e, out) a member: (n, e out,
+    h, w). A convolution of 1 x 1, but a product takes half its time (`python -m benchmarks convolution`)."""
+    out = (weight @ by_member(x, len(weight)).flatten(3)).add_(bias.unsqueeze(2))
+    return out.flatten(1, 2).unflatten(2, x.shape[2:])
+
+
+def folded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution to one channel, x (n, e in, h, w) with weight (e, in, k, k) and bias (e, 1) -> (n, e, h, w): what
+    each place says to each of its neighbours, by one product, is added up where it belongs."""
+    kernel = weight.shape[-1]
+    taps = weight.flip(2, 3).flatten(2).mT  # (e, k k, in)
+    said = taps @ by_member(x, len(weight)).flatten(3)  # (n, e, k k, h w)
+    return fold(said.flatten(1, 2), x.shape[2:], kernel, padding=kernel // 2) + bias[..., None]
+
+
+def by_member(x: Tensor, members: int) -> Tensor:
+    """(n, e c, ...) as (n, e, c, ...)."""
+    return x.unflatten(1, (members, -1))
 
 
 class Convolution(nn.Module):
-    """e convolutions side by side, with kernels of k x k, k odd: (n, e, inputs, h, w) -> (n, e, outputs, h, w)."""
+    """e convolutions side by side, with kernels of k x k, k odd: (n, e inputs, h, w) -> (n, e outputs, h, w)."""
 
     def __init__(self, members: int, inputs: int, outputs: int, kernel: int = 3, gain: float = 1.0) -> None:
         super().__init__()
@@ -88,16 +117,15 @@ class GroupNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(members, 1, channels))
 
     def forward(self, x: Tensor, more: Tensor | None = None) -> Tensor:
-        """x (n, e, c, h, w); more (e, n, 2 c), or (e, 1, 2 c) for all samples: what adds to the scale as a multiple of
+        """x (n, e c, h, w); more (e, n, 2 c), or (e, 1, 2 c) for all samples: what adds to the scale as a multiple of
         it, then what adds to the shift."""
-        scale: Tensor = self.scale
-        shift: Tensor = self.shift
-        if more is not None:
-            by, to = more.chunk(2, dim=2)
-            scale, shift = scale + scale * by, shift + shift * by + to
-        scale, shift = scale.transpose(0, 1), shift.transpose(0, 1)  # (n or 1, e, c)
-        x = x.to(torch.promote_types(x.dtype, torch.float32))
-        alike = x.reshape(-1, scale.numel(), *x.shape[3:])  # samples of one scale, and the channels of such a sample
+        members, x = len(self.scale), x.to(torch.promote_types(x.dtype, torch.float32))
+        if more is None:
+            return torch.group_norm(x, members * self.groups, self.scale.flatten(), self.shift.flatten(), EPS)
+        by, to = more.chunk(2, dim=2)
+        by = by + 1
+        scale, shift = (own.transpose(0, 1) for own in (self.scale * by, self.shift * by + to))  # (n or 1, e, c)
+        alike = x.reshape(-1, scale.numel(), *x.shape[2:])  # samples of one scale, and the channels of such a sample
         groups = self.groups * scale.shape[:2].numel()
         return torch.group_norm(alike, groups, scale.flatten(), shift.flatten(), EPS).view_as(x)
 
@@ -124,10 +152,11 @@ class Attention(nn.Module):
         self.leave = Convolution(members, channels, channels, kernel=1, gain=0.0)
 
     def forward(self, x: Tensor) -> Tensor:
-        three = self.enter(self.norm(x)).unflatten(2, (3, self.heads, -1)).flatten(5)  # (n, e, 3, heads, c / heads, hw)
-        query, key, value = three.unbind(2)
-        share = ((query.mT / math.sqrt(query.shape[-2])) @ key).softmax(dim=-1)  # (n, e, heads, hw, hw)
-        return self.leave((value @ share.mT).flatten(2, 3).unflatten(3, x.shape[3:]))
+        members = len(self.enter.weight)
+        three = by_member(self.enter(self.norm(x)), members).unflatten(2, (3, self.heads, -1)).flatten(5)
+        query, key, value = three.unbind(2)  # (n, e, heads, c / heads, h w)
+        share = ((query.mT / math.sqrt(query.shape[-2])) @ key).softmax(dim=-1)  # (n, e, heads, h w, h w)
+        return self.leave((value @ share.mT).flatten(1, 3).unflatten(2, x.shape[2:]))
 
 
 Resample = Literal["same", "down", "up"]
@@ -136,10 +165,13 @@ Resample = Literal["same", "down", "up"]
 def resampled(x: Tensor, how: Resample) -> Tensor:
     """Pictures of half the side, each pixel the mean of 2 x 2; of twice the side, each pixel repeated 2 x 2; or as they
     are."""
-    if how == "same":
-        return x
-    each = x.flatten(0, 1)
-    return (avg_pool2d(each, 2) if how == "down" else interpolate(each, scale_factor=2)).unflatten(0, x.shape[:2])
+    if how == "down":  # torch's own pooling and upsampling take a CPU three times as long
+        rows = x[..., ::2, :] + x[..., 1::2, :]
+        return (rows[..., ::2] + rows[..., 1::2]) / 4
+    if how == "up":
+        wide = torch.stack((x, x), dim=4).flatten(3)
+        return torch.stack((wide, wide), dim=3).flatten(2, 3)
+    return x
 
 
 class Block(nn.Module):
@@ -169,9 +201,9 @@ class Block(nn.Module):
         self.attention = Attention(members, outputs) if attention else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """x (n, e, inputs, h, w), embedding (e, n or 1, embedding) -> (n, e, outputs, h', w')."""
+        """x (n, e inputs, h, w), embedding (e, n or 1, embedding) -> (n, e outputs, h', w')."""
         h = self.conv1(resampled(silu(self.norm1(x)), self.resample))
         h = self.conv2(silu(self.norm2(h, self.told(embedding))))
         x = resampled(x, self.resample)
-        h = h + (x if self.skip is None else self.skip(x))
+        h += x if self.skip is None else self.skip(x)
         return h if self.attention is None else h + self.attention(h)
