@@ -237,6 +237,8 @@ def test_config_show_tells_every_setting_after_all_overrides(dmdlab: Command, tm
 
 def test_version_and_help(dmdlab: Command) -> None:
     assert dmdlab("--version")[:2] == (0, f"dmdlab {__version__}\n")
+    as_module = subprocess.run([sys.executable, "-m", "dmdlab", "--version"], capture_output=True, text=True)
+    assert (as_module.returncode, as_module.stdout) == (0, f"dmdlab {__version__}\n")
     code, out, _ = dmdlab("--help")
     assert code == 0
     for command in ("run", "sweep", "table", "plot", "laws", "metrics", "config"):

@@ -24,7 +24,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
+        for leaf in [result] if isinstance(result, Tensor) else tree_leaves(result):  # most are one, and trees are slow
             if isinstance(leaf, Tensor):
                 self._note(leaf.untyped_storage())
         return result

@@ -9,6 +9,7 @@ layers takes a minute even so: where no GPU is, one trial of it, alone, stands f
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -178,7 +179,8 @@ def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
     each, once = stages["teaching"]
     stages |= {"fitting": (each + 2 * FLOAT * pairs * law.dim, once)} if fitted else {}
     calls, two = flow_calls(e, e.teacher.steps), flow_calls(e, 2)
-    stages["probing"] = (_cost(_probing, one, law).peak + max(0, e.teacher.steps - 2) * _state(one, law), 0)
+    probing = _cost(_probing, one, law, Placed()).peak
+    stages["probing"] = (probing + max(0, e.teacher.steps - 1) * _state(one, law), 0)
     cycle = costs["distilling"]
 
     @cache
@@ -221,9 +223,9 @@ def class_labels(e: Experiment, z: Tensor) -> Tensor | None:
     return torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device) if e.teacher.condition else None
 
 
-def _cost(stage: Stage, group: Group, law: Law) -> Cost:
-    """Run a stage on fake tensors."""
-    with FakeTensorMode(allow_non_fake_inputs=True), Placed(), LiveBytes() as seen:
+def _cost(stage: Stage, group: Group, law: Law, mended: AbstractContextManager[object] | None = None) -> Cost:
+    """Run a stage on fake tensors, `mended` where they need it."""
+    with FakeTensorMode(allow_non_fake_inputs=True), mended or nullcontext(), LiveBytes() as seen:
         steps = stage(group, law)
         next(steps)
         with Operations() as done:
@@ -290,11 +292,11 @@ def _phi(e: Experiment, law: Law, network: EDMDenoiser, steps: int) -> Callable[
 
 
 def _probing(group: Group, law: Law) -> Iterator[object]:
-    """The Jacobian of a flow of two steps along one direction: others follow one after the other."""
+    """The Jacobian of a flow's first step, the dearest, along one direction: others follow one after the other."""
     e, network = group.shared, fresh_networks(len(group.seeds), law, group.shared)
     z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
     teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
-    maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))
+    maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[:1]
     yield z, network
     with torch.no_grad():
         yield antisymmetric_share(maps, z, torch.empty(1, *z.shape))
