@@ -11,6 +11,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 
+DEVICE = torch.ops.prim.device.default
+"""Autograd asks every fake tensor for its device, by an operator, more often than it computes: answered at once."""
+
+
 class LiveBytes(TorchDispatchMode):
     """Within it, counts every new tensor from the operation that made it until nobody holds it, autograd included.
 
@@ -23,6 +27,8 @@ class LiveBytes(TorchDispatchMode):
         self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device
         result = func(*args, **(kwargs or {}))
         for leaf in [result] if isinstance(result, Tensor) else tree_leaves(result):  # most are one, and trees are slow
             if isinstance(leaf, Tensor):
@@ -67,6 +73,8 @@ class Operations(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device
         result = func(*args, **(kwargs or {}))
         if formula := flop_registry.get(func._overloadpacket):
             self.count += formula(*args, **(kwargs or {}), out_val=result)

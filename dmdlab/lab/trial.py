@@ -141,8 +141,8 @@ def large(group: Group) -> bool:
     key = (group.shared.network.model_dump_json(), group.shared.law.dim)
     if key not in _PARAMETERS:
         law = make_law(group.shared.law.model_dump())
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            _PARAMETERS[key] = fresh_networks(1, law, group.shared).network.flat.shape[1]
+        with torch.device("meta"):
+            _PARAMETERS[key] = fresh_networks(1, law, group.shared, "meta").network.flat.shape[1]
     return not torch.cuda.is_available() and _PARAMETERS[key] >= LARGEST
 
 
