@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-
 DEVICE = torch.ops.prim.device.default
 """Autograd asks every fake tensor for its device, by an operator, more often than it computes: answered at once."""
 
