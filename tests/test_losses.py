@@ -144,6 +144,15 @@ def test_drifting_with_a_gaussian_kernel_follows_the_scores_of_the_smoothed_laws
     assert (v.mean(0) - expected).norm() < 0.05 * expected.norm()
 
 
+def test_a_drift_is_in_float32_whatever_the_networks_run_in() -> None:
+    """A small difference of large means: bfloat16 products would leave little of it."""
+    x, y, width = 10 + normal(1, 7, 2).float(), 10 + normal(1, 9, 2, seed=1).float(), torch.tensor([0.7])
+    expected = drift(x, y, width, "gaussian")
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(drift(x, y, width, "gaussian"), expected)
+        assert (x @ x.mT).dtype is torch.bfloat16  # as other products within it are
+
+
 def test_with_classes_samples_drift_among_their_own_and_stay_without_neighbours() -> None:
     x, y, width = normal(1, 7, 2), normal(1, 9, 2, seed=1), torch.tensor([0.7], dtype=torch.float64)
     of_x, of_y = torch.tensor([[0, 1, 0, 1, 0, 2, 3]]), torch.tensor([[1, 0, 0, 1, 1, 0, 3, 3, 0]])

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError, Positive
+from dmdlab.device.precision import arithmetic
 from dmdlab.training.direction import reduced
 from dmdlab.training.terms.numbers import data
 from dmdlab.training.terms.term import Around, Batch, Term, TermSettings
@@ -65,13 +66,17 @@ class Drifting(Term):
 @torch.no_grad()
 def drift(x: Tensor, y: Tensor, width: Tensor, kernel: Kernel, classes: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """V(x): samples x (e, n, d), data y (e, m, d), widths (e,) -> (e, n, d). A sample is no neighbour of itself, nor of
-    one of another class; classes: those of x (e, n) and of y (e, m). Without neighbours it is not moved."""
+    one of another class; classes: those of x (e, n) and of y (e, m). Without neighbours it is not moved.
+
+    In float32 whatever the networks run in: near the end V is a small difference of two means as large as the data.
+    """
     itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
     others = [itself.new_zeros(1), itself]
     if classes is not None:
         own, of_data = classes
         others = [own.unsqueeze(2) != of_data.unsqueeze(1), itself | (own.unsqueeze(2) != own.unsqueeze(1))]
-    towards, away = (_mean_near(x, near, width, kernel, other) for near, other in zip((y, x), others, strict=True))
+    with arithmetic("float32", x.device):
+        towards, away = (_mean_near(x, near, width, kernel, other) for near, other in zip((y, x), others, strict=True))
     return towards - away  # the shifts' own x cancels
 
 
