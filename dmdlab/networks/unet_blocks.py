@@ -165,7 +165,7 @@ Resample = Literal["same", "down", "up"]
 def resampled(x: Tensor, how: Resample) -> Tensor:
     """Pictures of half the side, each pixel the mean of 2 x 2; of twice the side, each pixel repeated 2 x 2; or as they
     are."""
-    if how == "down":  # torch's own pooling and upsampling take a CPU three times as long
+    if how == "down":  # sums and copies: torch's own pooling and upsampling take a CPU longer
         rows = x[..., ::2, :] + x[..., 1::2, :]
         return (rows[..., ::2] + rows[..., 1::2]) / 4
     if how == "up":
