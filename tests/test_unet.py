@@ -22,7 +22,7 @@ from torch.nn.functional import (
 from benchmarks.convolution import ways
 from dmdlab.config import InputError
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser
+from dmdlab.networks import EDMDenoiser, unet_blocks
 from dmdlab.networks.unet import UNet, UNetSettings
 from dmdlab.networks.unet_blocks import Convolution, divisor, way_to_convolve
 from dmdlab.training.optimiser import gradient
@@ -188,6 +188,18 @@ def test_attention_has_heads() -> None:
     q, k, v = (own.unflatten(1, (2, 64)).flatten(3).mT for own in h.chunk(3, dim=1))
     mixed = scaled_dot_product_attention(q, k, v).mT.flatten(1, 2).unflatten(2, (4, 4))
     torch.testing.assert_close(seen["out"], plain_conv(w, "middle.0.attention.leave", mixed), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_network_is_the_same_whichever_way_it_convolves(members: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what a GPU does is tried without one."""
+    law = Pictures(1, 7, CLASSES)
+    net, (x, c, label) = network(law, SEEDS[:members]), inputs(law, members)
+    found = []
+    for way in ("grouped", "loop"):
+        monkeypatch.setattr(unet_blocks, "way_to_convolve", lambda device, way=way: way)
+        found.append((net(x, c, label), gradient(losses(net, x, c, label), list(net.parameters()))))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_an_ensemble_is_its_members_one_at_a_time_and_a_nan_stays_with_its_own() -> None:
