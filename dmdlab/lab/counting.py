@@ -14,7 +14,23 @@ DEVICE = torch.ops.prim.device.default
 """Autograd asks every fake tensor for its device, by an operator, more often than it computes: answered at once."""
 
 
-class LiveBytes(TorchDispatchMode):
+class Watching(TorchDispatchMode):
+    """Within it, `saw` is told of every operation but autograd's questions for devices."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is DEVICE and isinstance(args[0], FakeTensor):
+            return args[0].fake_device
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        self.saw(func, args, kwargs, result)
+        return result
+
+    def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
+        """After each operation: the operator, what it was given and what it gave."""
+        raise NotImplementedError
+
+
+class LiveBytes(Watching):
     """Within it, counts every new tensor from the operation that made it until nobody holds it, autograd included.
 
     `live` now and `peak` at most, in bytes. What an operation takes and returns inside itself is not seen.
@@ -25,14 +41,10 @@ class LiveBytes(TorchDispatchMode):
         self.live = self.peak = 0
         self._known: set[int] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is DEVICE and isinstance(args[0], FakeTensor):
-            return args[0].fake_device
-        result = func(*args, **(kwargs or {}))
+    def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         for leaf in [result] if isinstance(result, Tensor) else tree_leaves(result):  # most are one, and trees are slow
             if isinstance(leaf, Tensor):
                 self._note(leaf.untyped_storage())
-        return result
 
     def _note(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
@@ -61,7 +73,7 @@ class Placed(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-class Operations(TorchDispatchMode):
+class Operations(Watching):
     """Within it, `count` grows as torch's FlopCounterMode counts.
 
     That one tells modules apart, too, by hooks that keep tensors alive and do not go together with forward mode.
@@ -71,10 +83,6 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.count = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is DEVICE and isinstance(args[0], FakeTensor):
-            return args[0].fake_device
-        result = func(*args, **(kwargs or {}))
+    def saw(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         if formula := flop_registry.get(func._overloadpacket):
-            self.count += formula(*args, **(kwargs or {}), out_val=result)
-        return result
+            self.count += formula(*args, **kwargs, out_val=result)
