@@ -1,7 +1,8 @@
 """How an ensemble convolves: the ways of `dmdlab.networks.unet_blocks` and those that were left out, taking turns.
 
 One layer, of 3 x 3 to as many channels, to few or to one, and of 1 x 1, forward and backward, in this process; ms for
-each member. What `way_to_convolve` and `convolve` choose was chosen from these numbers.
+each member. On a GPU in a CUDA graph and in TF32, as trainings run there. What `convolve` chooses
+was chosen from these numbers.
 """
 
 import itertools
@@ -16,14 +17,20 @@ from torch.nn.functional import conv2d, pad
 
 from benchmarks.measure import Options, alternate, middle, say
 from benchmarks.peers import Record
+from dmdlab.device.capture import Replayed
 from dmdlab.device.environment import synchronise
+from dmdlab.device.precision import arithmetic, precision_on
 from dmdlab.networks.unet_blocks import by_member, convolve
 
-CHANNELS, BATCH = 16, 32
-LAYERS = ((16, 3), (8, 3), (4, 3), (1, 3), (16, 1))
-"""Channels out, and the side of the kernel."""
+BATCH = 32
+LAYERS = {
+    "cpu": ((16, 16, 3), (16, 8, 3), (16, 4, 3), (16, 1, 3), (16, 16, 1)),
+    "cuda": ((16, 16, 3), (64, 64, 3), (256, 256, 3), (16, 1, 3), (16, 16, 1)),
+}
+"""Channels in and out, and the side of the kernel."""
 
-SIDES, ENSEMBLES = (4, 8, 16, 32), (1, 4)
+SIDES = {"cpu": (4, 8, 16, 32), "cuda": (8, 16)}
+ENSEMBLES = {"cpu": (1, 4), "cuda": (4, 16)}
 
 Layer = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (n, e in, h, w), weight (e, out, in, k, k), bias (e, out) -> (n, e out, h, w)."""
@@ -33,6 +40,12 @@ def grouped(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """One convolution, every member's channels a group."""
     around = weight.shape[-1] // 2
     return conv2d(x, weight.flatten(0, 1), bias.flatten(), padding=around, groups=len(weight))
+
+
+def loop(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A convolution for each member, one after another."""
+    parts = zip(x.chunk(len(weight), dim=1), weight, bias, strict=True)
+    return torch.cat([conv2d(*part, padding=weight.shape[-1] // 2) for part in parts], dim=1)
 
 
 def unfolded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -61,20 +74,22 @@ def shifted(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 WAYS: dict[str, Layer] = {
-    "chosen": partial(convolve, way="grouped"),
+    "chosen": convolve,
     "grouped": grouped,
-    "loop": partial(convolve, way="loop"),
+    "loop": loop,
     "unfolded": unfolded,
     "shifted": shifted,
 }
 
 
 def run(options: Options) -> dict[str, Any]:
-    """A record for each number of channels out, side and size of ensemble."""
-    sides, ensembles = (SIDES[:1], (2,)) if options.quick else (SIDES, ENSEMBLES)
-    layers = LAYERS[:1] if options.quick else LAYERS
+    """A record for each number of channels, kernel, side and size of ensemble."""
+    kind = torch.device(options.device).type
+    sides, ensembles, layers = SIDES[kind], ENSEMBLES[kind], LAYERS[kind]
+    if options.quick:
+        sides, ensembles, layers = sides[:1], (2,), layers[:1]
     places = itertools.product(layers, sides, ensembles)
-    return {"records": [compare(side, members, *layer, options) for layer, side, members in places]}
+    return {"records": [compare(side, members, layer, options) for layer, side, members in places]}
 
 
 def ways(kernel: int) -> dict[str, Layer]:
@@ -82,30 +97,46 @@ def ways(kernel: int) -> dict[str, Layer]:
     return {name: way for name, way in WAYS.items() if kernel == 3 or name not in ("unfolded", "shifted")}
 
 
-def compare(side: int, members: int, outputs: int, kernel: int, options: Options) -> Record:
+def compare(side: int, members: int, layer: tuple[int, int, int], options: Options) -> Record:
     """All ways at one shape."""
     device, g = torch.device(options.device), torch.Generator().manual_seed(0)
-    shape = (members, outputs, CHANNELS, kernel, kernel)
-    shapes = ((BATCH, members * CHANNELS, side, side), shape, shape[:2])
-    inputs = [torch.randn(shape, generator=g).to(device).requires_grad_() for shape in shapes]
-
-    def turn(layer: Layer, units: int) -> float:
-        synchronise(device)
-        started = time.perf_counter()
-        for _ in range(units):
-            torch.autograd.grad(layer(*inputs).square().sum(), inputs)
-        synchronise(device)
-        return time.perf_counter() - started
+    channels, outputs, kernel = layer
+    shape = (members, outputs, channels, kernel, kernel)
+    shapes = ((BATCH, members * channels, side, side), shape, shape[:2])
+    inputs = [torch.randn(shape, generator=g).to(device) for shape in shapes]
 
     rounds, seconds = options.effort
-    taken = alternate({name: partial(turn, layer) for name, layer in ways(kernel).items()}, rounds, seconds)
-    record: Record = {"side": side, "members": members, "channels": CHANNELS, "outputs": outputs, "batch": BATCH}
+    turns = {name: partial(turn, repeated(way, inputs), device) for name, way in ways(kernel).items()}
+    taken = alternate(turns, rounds, seconds)
+    record: Record = {"side": side, "members": members, "channels": channels, "outputs": outputs, "batch": BATCH}
     record |= {"kernel": kernel}
     record |= {"seconds": {name: [times] for name, times in taken.items()}}
     record |= {"figures": figures(record)}
     told = ", ".join(f"{name.removesuffix(', ms')} {ms:.3f}" for name, ms in record["figures"].items())
-    say(f"side {side}, {members} members, {CHANNELS} to {outputs} by {kernel} x {kernel}: {told} ms for each")
+    say(f"side {side}, {members} members, {channels} to {outputs} by {kernel} x {kernel}: {told} ms for each")
     return record
+
+
+def repeated(layer: Layer, inputs: list[Tensor]) -> Callable[[], None]:
+    """A layer's forward and backward, as trainings on the inputs' device run."""
+    device, precision = inputs[0].device, precision_on(inputs[0].device, "auto")
+
+    def step(*given: Tensor) -> None:
+        own = [tensor.detach().requires_grad_() for tensor in given]
+        with arithmetic(precision, device):
+            torch.autograd.grad(layer(*own).square().sum(), own)
+
+    return partial(Replayed(step, graph=device.type == "cuda"), *inputs)
+
+
+def turn(step: Callable[[], None], device: torch.device, units: int) -> float:
+    """Seconds that so many steps take."""
+    synchronise(device)
+    started = time.perf_counter()
+    for _ in range(units):
+        step()
+    synchronise(device)
+    return time.perf_counter() - started
 
 
 def figures(record: Record) -> dict[str, float]:

@@ -94,11 +94,19 @@ def _build(job: Job) -> float:
     gc.collect()
     if job.device.startswith("cuda"):
         torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(job.device)
     if job.who in JAX:
         importlib.import_module("benchmarks.jax_loop")
     start = time.perf_counter()
     _contestant = build(job)
     return time.perf_counter() - start
+
+
+def allocated(device: str) -> int:
+    """In a lane: bytes that a GPU's allocator gave out at most since the contestant entered."""
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(device))
 
 
 def _seconds(units: int) -> float:

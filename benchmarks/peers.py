@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.lane import Lane
+from benchmarks.lane import Lane, allocated
 from benchmarks.measure import Options, alternate, middle, say, significant
-from benchmarks.points import COMPILED, EAGER, JAX, MEMBERS, PLAIN, Job, Point, contestants, points
+from benchmarks.points import COMPILED, EAGER, GRAPH, JAX, MEMBERS, PLAIN, Job, Point, contestants, points
 from benchmarks.rates import rates
 from dmdlab.device.limits import allowed_cores
 
@@ -80,6 +80,9 @@ def turns_at(point: Point, record: Record, lanes: dict[str, Lane], yardstick: La
     taken = alternate({name: lane.turn for name, lane in lanes.items()}, *options.effort)
     for name, rounds in taken.items():
         record["seconds"][name].append([significant(each / jobs[name].students) for each in rounds])
+        if options.cuda:
+            peaks = record.setdefault("peak_bytes", {}).setdefault(name, [])
+            peaks.append(lanes[name].call(allocated, options.device))
     record["rates"].append(yardstick.call(rates, next(iter(jobs.values())), options.quick, options.effort[1] / 2))
 
 
@@ -105,8 +108,8 @@ def fastest(record: Record) -> tuple[str, float]:
 
 
 def own(record: Record) -> str:
-    """dmdlab's way that counts: compiled where that was measured."""
-    return COMPILED if COMPILED in record["seconds"] else EAGER
+    """dmdlab's way that counts: compiled where that was measured, else as a graph."""
+    return next(way for way in (COMPILED, GRAPH, EAGER) if way in record["seconds"])
 
 
 def better_jax(record: Record) -> str | None:

@@ -110,7 +110,7 @@ def points(options: Options) -> list[Point]:
     if options.quick:
         return [TINY]
     if options.cuda:
-        return [PAPER, PAPER.at(MEMBERS, 64), QUICKSTART.at(MEMBERS, 64), WIDE]
+        return [PAPER, PAPER.at(MEMBERS, 64), WIDE]
     return [*(QUICKSTART.at(MEMBERS, e) for e in (1, 4, 16, 64)), PAPER]
 
 
@@ -133,4 +133,4 @@ def contestants(options: Options) -> list[str]:
         say("Without JAX: not installed (pip install 'dmdlab[bench]'), or this is a GPU, where it is not compared.")
     if options.quick:
         return [PLAIN, *jax[:1], EAGER]
-    return [PLAIN, PLAIN_COMPILED, *jax, EAGER, *([GRAPH] if options.cuda else []), COMPILED]
+    return [PLAIN, EAGER, GRAPH, COMPILED] if options.cuda else [PLAIN, PLAIN_COMPILED, *jax, EAGER, COMPILED]

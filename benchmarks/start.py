@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.lane import Lane
+from benchmarks.lane import Lane, allocated
 from benchmarks.measure import Options, say, significant
 from benchmarks.peers import Record, line
 from benchmarks.points import JAX, MEMBERS, OWN, PAPER, QUICKSTART, TINY, Job, contestants
@@ -71,7 +71,7 @@ def _resident(device: str, key: str) -> int | None:
     """In a lane: bytes of the device's allocator at their peak; on a CPU the process's own now ('VmRSS') or at their
     peak ('VmHWM'). (`getrusage` would not do: a process inherits its parent's peak there.)"""
     if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated(device))
+        return allocated(device)
     status = Path("/proc/self/status")
     if not status.is_file():
         return None  # only Linux tells

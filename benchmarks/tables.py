@@ -185,13 +185,17 @@ def transport(results: Results) -> str:
 
 
 def unet(results: Results) -> str:
-    """Ensembles of U-Nets against the plain loop, and the ratio that a cycle would reach if it were its products."""
+    """U-Nets against the plain loop, and the ratio that a cycle would reach if it were its products; on a GPU both's
+    memory."""
     head = ["network", "e", "plain loop, ms", "dmdlab, ms", "plain / dmdlab", "products, ms", "bound"]
+    head += ["plain loop, GiB", "dmdlab, GiB"] if results["device"] == "cuda" else []
     rows = []
     for r in results["records"]:
         f = r["figures"]
         plain, products = f[f"{PLAIN}, ms"], f["products, ms"]
         said = [number(plain), number(f[f"{own(r)}, ms"]), *_ratios(r)[:1], number(products), number(plain / products)]
+        peaks = r.get("peak_bytes", {})
+        said += [number(max(peaks[who]) / 2**30) for who in (PLAIN, own(r)) if who in peaks]
         rows.append([network(r), str(r[MEMBERS]), *said])
     return markdown(head, rows)
 

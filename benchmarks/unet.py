@@ -1,4 +1,7 @@
-"""Four tiny U-Nets at once, eager, against the plain loop, which trains one at a time; a cycle of DMD.
+"""U-Nets against the plain loop, which trains one at a time; a cycle of DMD.
+
+On a CPU four tiny ones at once, eager; on a GPU those, 64 of them, and one of the paper's, each cycle a CUDA graph, with
+the memory that both take.
 
 Beside the times stands the bound: what the products and convolutions of dmdlab's cycle take alone, from a profile of
 it. No loop that convolves the same way can be faster than that, whatever it spares around them.
@@ -11,10 +14,12 @@ import torch
 from benchmarks import peers
 from benchmarks.measure import Options, significant
 from benchmarks.peers import Record
-from benchmarks.points import BATCH, EAGER, PLAIN, UPDATES, Point
+from benchmarks.points import BATCH, EAGER, GRAPH, MEMBERS, PLAIN, UPDATES, Point
 from dmdlab.lab.profile import PRODUCTS, distilling, profile
 
-MEMBERS, SIDES, K = 4, (8, 16), (2, 5)
+FEW, MANY, SIDES, K = 4, 64, (8, 16), (2, 5)
+PAPER = Point("paper's unet", "paper-pictures", {})
+"""The paper's U-Net of 31.1 million parameters at side 32, batch 32, k = 5."""
 
 
 def points(options: Options) -> list[Point]:
@@ -24,17 +29,17 @@ def points(options: Options) -> list[Point]:
     if options.quick:
         tiny: dict[str, object] = {"law.side": 4, "law.intrinsic": 4, "network.channels": [4, 4], BATCH: 2, UPDATES: 1}
         return [Point("unet", "quickstart", law | tiny, 2)]
-    return [
-        Point("unet", "quickstart", law | {"law.side": side, BATCH: 32, UPDATES: k}, MEMBERS)
-        for side in SIDES
-        for k in K
+    few = [
+        Point("unet", "quickstart", law | {"law.side": side, BATCH: 32, UPDATES: k}, FEW) for side in SIDES for k in K
     ]
+    return [*few, few[-1].at(MEMBERS, MANY), PAPER] if options.cuda else few
 
 
 def run(options: Options) -> dict[str, Any]:
-    """A record for each side and number of fake-score updates."""
+    """A record for each point."""
     where, records = points(options), []
-    measured = peers.measured(where, [PLAIN, EAGER], options, options.processes)
+    who = [PLAIN, GRAPH if options.cuda and not options.quick else EAGER]
+    measured = peers.measured(where, who, options, options.processes)
     for point, record in zip(where, measured, strict=True):
         shown = profile(distilling(point.group(), torch.device(options.device)), cycles=1 if options.quick else 5)
         record["products_ms"] = significant(shown.kinds[PRODUCTS] / point.members)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recorder import Recording, pretend, tensors
-from small import cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
+from small import CPU, cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
 from test_laws import INSTANCES
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP, Replayed
+from dmdlab.device.precision import supports
 from dmdlab.laws import Law
 from dmdlab.networks import ensemble, make_denoiser
 from dmdlab.networks.ensemble import aligned_product, product
@@ -39,6 +40,8 @@ CASES: dict[str, dict[str, object]] = {
     "the paper's network, tight clipping": {"network__kind": "mlp", "student__clip": 0.01, "fake_score__updates": 1},
     "bfloat16": {"network__precision": "bf16"},
 }
+NO_BF16 = pytest.mark.skipif(not supports(CPU, "bf16"), reason="this CPU has no bfloat16 products")
+ON_CPU = [pytest.param(case, marks=NO_BF16 if case == "bfloat16" else []) for case in CASES]
 
 
 def members(**settings: object) -> list[Experiment]:
@@ -64,7 +67,7 @@ def by_formula(loop: Distillation) -> Distillation:
 # --- graph against eager
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ON_CPU)
 def test_a_replayed_cycle_is_the_eager_one_member_by_member(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through the end of a warm-up, a cosine's descent and several blocks of random numbers; bit for bit on a CPU."""
     graphs = pretend(monkeypatch)

@@ -55,19 +55,20 @@ def test_torch_still_has_the_names_that_tell_a_cpus_instructions() -> None:
 
 
 def test_the_switches_are_put_back_whatever_happens() -> None:
-    before = torch.backends.cuda.matmul.allow_tf32
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
     for outer in PRECISIONS:
         for inner in PRECISIONS:
             with arithmetic(outer, CPU):
-                state = torch.backends.cuda.matmul.allow_tf32, torch.is_autocast_enabled("cpu")
-                assert state == (outer == "tf32", outer == "bf16")
+                state = [switch.allow_tf32 for switch in switches], torch.is_autocast_enabled("cpu")
+                assert state == ([outer == "tf32"] * 2, outer == "bf16")
                 with arithmetic(inner, CPU):
-                    assert torch.backends.cuda.matmul.allow_tf32 == (inner == "tf32")
+                    assert [switch.allow_tf32 for switch in switches] == [inner == "tf32"] * 2
                     assert torch.is_autocast_enabled("cpu") == (inner == "bf16")
                 with pytest.raises(ZeroDivisionError), arithmetic(inner, CPU):
                     raise ZeroDivisionError
-                assert (torch.backends.cuda.matmul.allow_tf32, torch.is_autocast_enabled("cpu")) == state
-    assert torch.backends.cuda.matmul.allow_tf32 == before
+                assert ([switch.allow_tf32 for switch in switches], torch.is_autocast_enabled("cpu")) == state
+    assert [switch.allow_tf32 for switch in switches] == before
     assert not torch.is_autocast_enabled("cpu")
 
 

@@ -22,9 +22,9 @@ from torch.nn.functional import (
 from benchmarks.convolution import ways
 from dmdlab.config import InputError
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, unet_blocks
+from dmdlab.networks import EDMDenoiser
 from dmdlab.networks.unet import UNet, UNetSettings
-from dmdlab.networks.unet_blocks import Convolution, divisor, way_to_convolve
+from dmdlab.networks.unet_blocks import Convolution, divisor
 from dmdlab.training.optimiser import gradient
 
 SEEDS, ROWS, CLASSES = (3, 4, 5), 4, 3
@@ -89,10 +89,8 @@ def test_all_ways_to_convolve_agree_forward_and_backward(kernel: int, side: int,
         torch.testing.assert_close(found, wanted)
 
 
-def test_the_rule_is_the_devices_and_names_ways_that_there_are() -> None:
-    assert way_to_convolve("cpu") == "grouped"
-    assert way_to_convolve("cuda") == "loop"
-    assert network(Pictures()).ways() == {"convolutions": "grouped"}  # on a CPU
+def test_a_run_says_how_it_convolves() -> None:
+    assert network(Pictures()).ways() == {"convolutions": "grouped"}
 
 
 # --- the network
@@ -188,18 +186,6 @@ def test_attention_has_heads() -> None:
     q, k, v = (own.unflatten(1, (2, 64)).flatten(3).mT for own in h.chunk(3, dim=1))
     mixed = scaled_dot_product_attention(q, k, v).mT.flatten(1, 2).unflatten(2, (4, 4))
     torch.testing.assert_close(seen["out"], plain_conv(w, "middle.0.attention.leave", mixed), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("members", [1, 3])
-def test_a_network_is_the_same_whichever_way_it_convolves(members: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that what a GPU does is tried without one."""
-    law = Pictures(1, 7, CLASSES)
-    net, (x, c, label) = network(law, SEEDS[:members]), inputs(law, members)
-    found = []
-    for way in ("grouped", "loop"):
-        monkeypatch.setattr(unet_blocks, "way_to_convolve", lambda device, way=way: way)
-        found.append((net(x, c, label), gradient(losses(net, x, c, label), list(net.parameters()))))
-    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_an_ensemble_is_its_members_one_at_a_time_and_a_nan_stays_with_its_own() -> None:

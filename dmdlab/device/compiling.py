@@ -42,12 +42,14 @@ def plain_way(device: torch.device) -> Way:
     return "graph" if device.type == "cuda" else "eager"
 
 
-def way_on(device: torch.device, updates: int, wanted: Way | None = None) -> Way:
+def way_on(device: torch.device, updates: int, wanted: Way | None = None, gains: bool = True) -> Way:
     """How a training of so many updates runs on `device`: as wanted, else by the rule where code can be compiled.
+
+    gains: whether its networks gain by it (`Ensemble.gains_by_compiling`).
 
     Warns when the rule asks for what cannot be. Raises `InputError` when 'compiled' is wanted and cannot be.
     """
-    if wanted is None and updates < COMPILE_FROM:
+    if wanted is None and (updates < COMPILE_FROM or not gains):
         return plain_way(device)
     if wanted not in (None, "compiled"):
         return wanted

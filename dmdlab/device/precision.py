@@ -8,7 +8,7 @@ the laws within a cycle: |x|^2 - 2 xy + |y|^2 would cancel there.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -49,15 +49,24 @@ def precision_on(device: torch.device, wanted: str) -> Precision:
     )
 
 
+def full_precision() -> None:
+    """From now on this process convolves in float32 outside `arithmetic`, as it multiplies: on a GPU torch would let
+    convolutions, but not products, go by TF32."""
+    torch.backends.cudnn.allow_tf32 = False
+
+
 @contextmanager
 def arithmetic(precision: Precision, device: torch.device) -> Iterator[None]:
     """Within it, products of float32 tensors on `device` run in this arithmetic, those of autograd included."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    switches: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = precision == "tf32"
     # no cache of cast weights: they change within one cycle
     casts = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
     try:
         with casts:
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        for switch, was in zip(switches, before, strict=True):
+            switch.allow_tf32 = was

@@ -26,7 +26,7 @@ from dmdlab.lab.run import DISTILLING, MEASURING, START_NETWORKS
 from dmdlab.lab.timing import FEW, Speed, scaled, timed
 from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, large, tried
 from dmdlab.lab.turns import turn_flows
-from dmdlab.networks import network_settings
+from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.distill import check_way, cycles, updates
 from dmdlab.trouble import counted
 
@@ -203,7 +203,8 @@ def _part(group: Group, each: int, own: int, device: torch.device, workers: int)
 
 def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[Way | None, list[str], int]:
     """How all train, a sentence on what will be compiled, if anything is, and the bytes that it takes of a process."""
-    lengths = [max(updates(g), g.shared.teacher.iterations) for g in groups]
+    gaining = [g for g in groups if way or NETWORKS[g.shared.network.kind].gains_by_compiling]
+    lengths = [max(updates(g), g.shared.teacher.iterations) for g in gaining]
     if way is None and max(lengths, default=0) >= COMPILE_FROM and (why := why_not_compiled(device)):
         return plain_way(device), [f"Nothing is compiled, so long trainings are slower: {why}."], 0
     count = sum(way_on(device, length, way) == "compiled" for length in lengths)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from dmdlab.config import InputError, Section
+from dmdlab.device.precision import full_precision
 
 ALIGNED = 8
 """Tensor cores want rows of so many numbers at least; a product of other sizes falls back to far slower kernels."""
@@ -111,11 +112,13 @@ class Ensemble(nn.Module):
     told, 0 for none; it names the model of its settings `Settings`, calls `flatten_parameters()` at the end of its
     `__init__` and maps x (e, n, d), c_noise (e, n, 1), or (e, 1, 1) where all rows have one level, and class labels
     (e, n), or None, to (e, n, d). Its layers draw their own weights (`initialise`). One that is linear, or affine, in x
-    says so. One that has features for a head of its own maps the same inputs to them, (e, n, *feature_shape).
+    says so, and one that does not train faster when it is compiled. One that has features for a head of its own maps
+    the same inputs to them, (e, n, *feature_shape).
     """
 
     Settings: ClassVar[type[Section]]
     linear: ClassVar[bool] = False
+    gains_by_compiling: ClassVar[bool] = True
     flat: Tensor
     feature_shape: tuple[int, ...]
 
@@ -179,7 +182,9 @@ class Ensemble(nn.Module):
         return self
 
     def to_device(self, device: torch.device | str) -> "Ensemble":
-        """Move parameters and buffers; parameters stay views of `flat`."""
+        """Move parameters and buffers; parameters stay views of `flat`. On a GPU see `full_precision`, too."""
+        if torch.device(device).type == "cuda":
+            full_precision()
         if self.flat.device == torch.device(device):
             return self
         flat = self.flat.to(device)

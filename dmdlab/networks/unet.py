@@ -23,7 +23,7 @@ from dmdlab.config import Count, InputError, Section
 from dmdlab.laws import Law
 from dmdlab.networks.ensemble import Ensemble, EnsembleLinear, class_map, with_class
 from dmdlab.networks.mlp import Fourier
-from dmdlab.networks.unet_blocks import Block, Convolution, GroupNorm, by_member, way_to_convolve
+from dmdlab.networks.unet_blocks import CONVOLUTIONS, Block, Convolution, GroupNorm, by_member
 
 LEAST_SIDE = 4
 """Below it a picture has nothing for a convolution of 3 x 3 to find."""
@@ -61,6 +61,7 @@ class UNet(Ensemble):
     """
 
     Settings = UNetSettings
+    gains_by_compiling = False
 
     def __init__(self, members: int, law: Law, settings: UNetSettings, classes: int = 0) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class UNet(Ensemble):
                 c = out
 
     def ways(self) -> dict[str, str]:
-        return {"convolutions": way_to_convolve(self.flat.device.type)}
+        return {"convolutions": CONVOLUTIONS}
 
     def forward(self, x: Tensor, c_noise: Tensor, label: Tensor | None = None) -> Tensor:
         """As of every `Ensemble`."""

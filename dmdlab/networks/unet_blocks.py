@@ -14,9 +14,8 @@ from torch.nn.functional import conv2d, fold, pad, silu
 
 from dmdlab.networks.ensemble import EnsembleLinear
 
-Convolving = Literal["grouped", "loop"]
-"""How several members convolve: at once, as a rule in one grouped convolution, each member's channels a group; or one
-after another."""
+CONVOLUTIONS = "grouped"
+"""How an ensemble convolves, as records say it: all members at once, on every device; see `convolve`."""
 
 HEAD = 64
 """Channels of an attention head (ADM: 64)."""
@@ -29,27 +28,16 @@ FEWEST = 8
 """Channels of each member to which a grouped convolution of several goes at least: to fewer it takes longer."""
 
 
-def way_to_convolve(device_type: str) -> Convolving:
-    """How an ensemble convolves on such a device, 'cpu' or 'cuda': a committed rule and never a timing, so that one id
-    means one result.
-
-    On a CPU all at once is the fastest: by products where a place keeps to itself, and where each has one number to
-    tell; else by one grouped convolution, filled up to `FEWEST` channels of each of several members (`python -m
-    benchmarks convolution`). Products of unfolded or shifted pictures lose everywhere, and are therefore not here. On a
-    GPU, where cuDNN's grouped convolutions are known to train slowly, it is a loop, whose calls cost nothing in a CUDA
-    graph; there none is measured yet.
-    """
-    return "grouped" if device_type == "cpu" else "loop"
-
-
-def convolve(x: Tensor, weight: Tensor, bias: Tensor, way: Convolving) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x (n, e in, h, w) with each member's own weight (e, out, in, k, k), k odd, and bias (e, out), zeros around the
-    picture: (n, e out, h, w)."""
+    picture: (n, e out, h, w).
+
+    A committed rule in the shapes, and never a timing, so that one id means one result: by products where a place keeps
+    to itself, and where each has one number to tell; else by one grouped convolution, each member's channels a group,
+    filled up to `FEWEST` of each of several members. On a CPU and on a GPU these took the least time of what was tried:
+    members one after another, and products of unfolded or shifted pictures, lose (`python -m benchmarks convolution`).
+    """
     (members, outputs), around = bias.shape, weight.shape[-1] // 2
-    if way == "loop":
-        parts = zip(x.chunk(members, dim=1), weight, bias, strict=True)
-        own = [conv2d(*part, padding=around) for part in parts]
-        return torch.cat(own, dim=1) if members > 1 else own[0]
     if not around:
         return mixed(x, weight[..., 0, 0], bias)
     if outputs == 1:
@@ -92,7 +80,7 @@ class Convolution(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.weight, self.bias, way_to_convolve(x.device.type))
+        return convolve(x, self.weight, self.bias)
 
     @torch.no_grad()
     def draw(self, generators: Sequence[torch.Generator]) -> None:

@@ -69,7 +69,7 @@ def fit(
         network, [config.learning_rate] * len(seeds), total=total, clip=1.0, warmup=config.warmup, decay="cosine"
     )
     step = FitUpdate(denoiser, levels_of(experiment)[0], experiment.noise.sigma_max, optimiser)
-    way = way_on(device, total, way)
+    way = way_on(device, total, way, network.gains_by_compiling)
     optimiser.in_place = way == "eager" and device.type == "cpu"
     start = FitState(optimiser.start(), torch.zeros(len(seeds), device=device))
     repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))

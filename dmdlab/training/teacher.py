@@ -87,7 +87,7 @@ def train_teacher(
     trained = optimiser.start()
     average = (trained.parameters.clone(),) if config.ema else ()
     start = TeacherState(trained, torch.zeros(len(seeds), device=device), average)
-    way = way_on(device, config.iterations, way)
+    way = way_on(device, config.iterations, way, denoiser.network.gains_by_compiling)
     optimiser.in_place = way == "eager" and device.type == "cpu"
     repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
     draws = _draws(experiment, seeds, law, device)
