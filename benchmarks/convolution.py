@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from benchmarks.measure import Options, alternate, middle, say
+from benchmarks.measure import WARM_UP, Options, alternate, middle, say
 from benchmarks.peers import Record
 from dmdlab.device.capture import Replayed
 from dmdlab.device.environment import synchronise
@@ -126,7 +126,10 @@ def repeated(layer: Layer, inputs: list[Tensor]) -> Callable[[], None]:
         with arithmetic(precision, device):
             torch.autograd.grad(layer(*own).square().sum(), own)
 
-    return partial(Replayed(step, graph=device.type == "cuda"), *inputs)
+    repeat = partial(Replayed(step, graph=device.type == "cuda"), *inputs)
+    for _ in range(WARM_UP):  # until its graph is captured
+        repeat()
+    return repeat
 
 
 def turn(step: Callable[[], None], device: torch.device, units: int) -> float:

@@ -1,7 +1,7 @@
 """U-Nets against the plain loop, which trains one at a time; a cycle of DMD.
 
-On a CPU four tiny ones at once, eager; on a GPU those, 64 of them, and one of the paper's, each cycle a CUDA graph, with
-the memory that both take.
+On a CPU four tiny ones at once, eager; on a GPU those, 64 of them, and one of the paper's, each cycle a CUDA graph,
+with the memory that both take.
 
 Beside the times stands the bound: what the products and convolutions of dmdlab's cycle take alone, from a profile of
 it. No loop that convolves the same way can be faster than that, whatever it spares around them.
