@@ -87,7 +87,7 @@ def _plain(job: Job, device: torch.device) -> Contestant:
     e = job.point.group(1).shared
     law = make_law(e.law.model_dump()).to(device)
     torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = job.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = job.precision == "tf32"
 
     teacher, student, fake = (denoiser(e.network, law).to(device) for _ in range(3))
     judge = law.denoise if e.teacher.kind == "exact" else teacher

@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU"),
 ]
 GPU = torch.device("cuda")
+KINDS: dict[str, dict[str, object]] = {"residual": {"network.width": 16, "network.depth": 1}, "unet": CONVOLUTIONAL}
 
 
 def on_gpu(es: list[Experiment], way: Way) -> Distillation:
@@ -85,6 +86,7 @@ def test_a_unet_outside_training_is_in_full_precision(members: int) -> None:
         found.append([tensor.detach().cpu() for tensor in (out, slope, *own)])
     for a, b in zip(*found, strict=True):
         assert (a - b).norm() <= 1e-5 * a.norm()
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize("way", ["graph", "compiled"])
@@ -154,10 +156,11 @@ def test_a_teacher_learns_the_same_every_way() -> None:
         torch.testing.assert_close(end, ends[0], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["residual", "unet"])
 @pytest.mark.parametrize("way", ["eager", "graph"])
-def test_a_teacher_goes_on_from_the_middle_bit_for_bit(way: str) -> None:
+def test_a_teacher_goes_on_from_the_middle_bit_for_bit(way: str, kind: str) -> None:
     """Its streams and its captured graph included; what is kept travels by the CPU."""
-    e = experiment(teacher__iterations=60, teacher__batch=16, teacher__ema=0.9)
+    e = experiment_from(KINDS[kind] | {"teacher.iterations": 60, "teacher.batch": 16, "teacher.ema": 0.9})
     law, ends, kept = law_of(e).to(GPU), [], None
     for _ in range(2):
         denoiser = make_denoiser(2, law, e.network, GPU)

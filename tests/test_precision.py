@@ -1,5 +1,6 @@
 """Where lower precision is used, where it never is, and who has it."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +71,17 @@ def test_the_switches_are_put_back_whatever_happens() -> None:
                 assert ([switch.allow_tf32 for switch in switches], torch.is_autocast_enabled("cpu")) == state
     assert [switch.allow_tf32 for switch in switches] == before
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_network_on_a_gpu_has_torch_convolve_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no GPU the move fails, and has asked for it before."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    network = start_denoiser([experiment()]).network
+    network.to_device(CPU)
+    assert torch.backends.cudnn.allow_tf32
+    with suppress(AssertionError, RuntimeError):
+        network.to_device(GPU)
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @needs_bf16

@@ -32,7 +32,8 @@ COMPILE_FROM = 50_000
 """Updates of networks in a training from which on it is compiled: a committed rule in what the experiment says, and not
 in who trains beside it or in what is cached, so that one id means one result. Compiling took about 20 s on a CPU and
 saved an ensemble 1.2 ms or more an update, whatever its size (docs/performance.md): at this length three times what it
-costs. On a GPU neither is measured yet."""
+costs. On a GPU neither is measured yet. Networks that do not gain by it (`Ensemble.gains_by_compiling`) are compiled
+only if asked."""
 
 Compiled = Callable[[Sequence[Tensor]], None]
 
@@ -45,9 +46,8 @@ def plain_way(device: torch.device) -> Way:
 def way_on(device: torch.device, updates: int, wanted: Way | None = None, gains: bool = True) -> Way:
     """How a training of so many updates runs on `device`: as wanted, else by the rule where code can be compiled.
 
-    gains: whether its networks gain by it (`Ensemble.gains_by_compiling`).
-
-    Warns when the rule asks for what cannot be. Raises `InputError` when 'compiled' is wanted and cannot be.
+    gains: whether its networks gain by it (`Ensemble.gains_by_compiling`). Warns when the rule asks for what cannot be.
+    Raises `InputError` when 'compiled' is wanted and cannot be.
     """
     if wanted is None and (updates < COMPILE_FROM or not gains):
         return plain_way(device)

@@ -89,11 +89,8 @@ class Distillation:
             torch.full((len(group),), -1, device=self.device),
         )
         check_way(first, way)
-        way = (
-            "eager"
-            if _decomposes(first)
-            else way_on(self.device, updates(group), way, student.network.gains_by_compiling)
-        )
+        gains = student.network.gains_by_compiling
+        way = "eager" if _decomposes(first) else way_on(self.device, updates(group), way, gains)
         for optimiser in self.optimisers.values():
             optimiser.in_place = way == "eager" and self.device.type == "cpu"
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
