@@ -50,7 +50,11 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
 
 @pytest.fixture
 def heard() -> Iterator[object]:
-    """Python's own handling of Ctrl-C, which is off where a shell started the tests in its background."""
+    """Python's own handling of Ctrl-C, which is off where a shell started the tests in its background, and the system's
+    of a hang-up, which is off under nohup."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hung_up = signal.signal(signal.SIGHUP, signal.SIG_DFL) if hasattr(signal, "SIGHUP") else None
     yield
     signal.signal(signal.SIGINT, before)
+    if hung_up is not None:
+        signal.signal(signal.SIGHUP, hung_up)

@@ -42,6 +42,7 @@ def test_a_sweep_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> Non
     assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() and parent(Path(f"/proc/{pid}")) for pid in workers))
 
 
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize(("name", "status", "told"), [("SIGTERM", 143, "Stopped: "), ("SIGHUP", 129, "Hung up: ")])
 def test_a_signal_from_outside_ends_a_sweep_as_ctrl_c_does(
     name: str, status: int, told: str, dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
