@@ -1,12 +1,11 @@
 """How an ensemble convolves: the ways of `dmdlab.networks.unet_blocks` and those that were left out, taking turns.
 
 One layer, of 3 x 3 to as many channels, to few or to one, and of 1 x 1, forward and backward, in this process; ms for
-each member. On a GPU in a CUDA graph and in TF32, as trainings run there. What `convolve` chooses
-was chosen from these numbers.
+each member. On a GPU in a CUDA graph and in TF32, as trainings run there. What `convolve` chooses was chosen from these
+numbers.
 """
 
 import itertools
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from benchmarks.contestants import Contestant
 from benchmarks.measure import WARM_UP, Options, alternate, middle, say
 from benchmarks.peers import Record
 from dmdlab.device.capture import Replayed
-from dmdlab.device.environment import synchronise
 from dmdlab.device.precision import arithmetic, precision_on
 from dmdlab.networks.unet_blocks import by_member, convolve
 
@@ -106,7 +105,7 @@ def compare(side: int, members: int, layer: tuple[int, int, int], options: Optio
     inputs = [torch.randn(shape, generator=g).to(device) for shape in shapes]
 
     rounds, seconds = options.effort
-    turns = {name: partial(turn, repeated(way, inputs), device) for name, way in ways(kernel).items()}
+    turns = {name: Contestant(repeated(way, inputs), device).seconds for name, way in ways(kernel).items()}
     taken = alternate(turns, rounds, seconds)
     record: Record = {"side": side, "members": members, "channels": channels, "outputs": outputs, "batch": BATCH}
     record |= {"kernel": kernel}
@@ -130,16 +129,6 @@ def repeated(layer: Layer, inputs: list[Tensor]) -> Callable[[], None]:
     for _ in range(WARM_UP):  # until its graph is captured
         repeat()
     return repeat
-
-
-def turn(step: Callable[[], None], device: torch.device, units: int) -> float:
-    """Seconds that so many steps take."""
-    synchronise(device)
-    started = time.perf_counter()
-    for _ in range(units):
-        step()
-    synchronise(device)
-    return time.perf_counter() - started
 
 
 def figures(record: Record) -> dict[str, float]:

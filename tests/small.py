@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, experiment_from
+from dmdlab.device.precision import supports
 from dmdlab.experiments import load
 from dmdlab.group import Group
 from dmdlab.lab.plan import plan
@@ -22,6 +24,7 @@ from dmdlab.training.cycle import NUMBERS
 from dmdlab.training.distill import Distillation, distillation_from
 
 CPU = torch.device("cpu")
+NEEDS_BF16 = pytest.mark.skipif(not supports(CPU, "bf16"), reason="this CPU has no bfloat16 products")
 
 
 def experiment(**settings: object) -> Experiment:

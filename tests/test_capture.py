@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from recorder import Recording, pretend, tensors
-from small import CPU, cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
+from small import NEEDS_BF16, cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
 from test_laws import INSTANCES
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmdlab.config import Experiment
 from dmdlab.device.capture import WARM_UP, Replayed
-from dmdlab.device.precision import supports
 from dmdlab.laws import Law
 from dmdlab.networks import ensemble, make_denoiser
 from dmdlab.networks.ensemble import aligned_product, product
@@ -40,8 +39,7 @@ CASES: dict[str, dict[str, object]] = {
     "the paper's network, tight clipping": {"network__kind": "mlp", "student__clip": 0.01, "fake_score__updates": 1},
     "bfloat16": {"network__precision": "bf16"},
 }
-NO_BF16 = pytest.mark.skipif(not supports(CPU, "bf16"), reason="this CPU has no bfloat16 products")
-ON_CPU = [pytest.param(case, marks=NO_BF16 if case == "bfloat16" else []) for case in CASES]
+ON_CPU = [pytest.param(case, marks=NEEDS_BF16 if case == "bfloat16" else []) for case in CASES]
 
 
 def members(**settings: object) -> list[Experiment]:

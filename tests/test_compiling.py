@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from small import CPU, TINY, cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
-from test_capture import CASES, NO_BF16, ON_CPU, members
+from small import CPU, NEEDS_BF16, TINY, cycle, distillation, experiment, group_of, law_of, parameters, start_denoiser
+from test_capture import CASES, ON_CPU, members
 from test_laziness import CONVOLUTIONAL
 from torch import Tensor
 
@@ -77,7 +77,7 @@ def agree(es: list[Experiment], cycles: int, rtol: float, atol: float) -> None:
     ("case", "teacher"),
     # not bfloat16 with a network: teacher and fake score start as one, and their difference is rounding alone
     [
-        pytest.param(case, teacher, marks=NO_BF16 if case == "bfloat16" else [])
+        pytest.param(case, teacher, marks=NEEDS_BF16 if case == "bfloat16" else [])
         for case in CASES
         for teacher in ("exact", "network")
         if (case, teacher) != ("bfloat16", "network")

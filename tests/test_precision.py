@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small import CPU, cycle, distillation, experiment, law_of, parameters, start_denoiser
+from small import CPU, NEEDS_BF16, cycle, distillation, experiment, law_of, parameters, start_denoiser
 
 from dmdlab.config import InputError
 from dmdlab.device import precision as module
@@ -14,7 +14,6 @@ from dmdlab.training.student import Student
 from dmdlab.training.turn import Turn
 
 GPU = torch.device("cuda")
-needs_bf16 = pytest.mark.skipif(not supports(CPU, "bf16"), reason="this CPU has no bfloat16 products")
 
 
 def fake_gpu(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
@@ -84,7 +83,7 @@ def test_a_network_on_a_gpu_has_torch_convolve_in_full_precision(monkeypatch: py
     assert not torch.backends.cudnn.allow_tf32
 
 
-@needs_bf16
+@NEEDS_BF16
 @pytest.mark.parametrize("kind", ["residual", "mlp"])
 def test_a_bf16_cycle_is_a_float32_one_to_bf16s_rounding(kind: str) -> None:
     settings = {"network__kind": kind, "network__width": 64, "student__warmup": 0}
@@ -99,7 +98,7 @@ def test_a_bf16_cycle_is_a_float32_one_to_bf16s_rounding(kind: str) -> None:
         assert torch.cosine_similarity(*moves, dim=0) > 0.8  # the first step of Adam is a step of signs
 
 
-@needs_bf16
+@NEEDS_BF16
 def test_laws_run_in_full_whatever_surrounds_them() -> None:
     law, x = law_of(experiment()), torch.randn(2, 9, 4)
     with arithmetic("bf16", CPU):
@@ -107,7 +106,7 @@ def test_laws_run_in_full_whatever_surrounds_them() -> None:
     assert torch.equal(found, law.denoise(x, 0.5))
 
 
-@needs_bf16
+@NEEDS_BF16
 def test_the_noise_is_turned_in_full_and_measured_outputs_are_float32() -> None:
     seen: list[torch.Tensor] = []
     student = Student(start_denoiser([experiment()]), [80.0], Turn([0], [True], 4))

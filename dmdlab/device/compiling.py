@@ -43,13 +43,18 @@ def plain_way(device: torch.device) -> Way:
     return "graph" if device.type == "cuda" else "eager"
 
 
-def way_on(device: torch.device, updates: int, wanted: Way | None = None, gains: bool = True) -> Way:
-    """How a training of so many updates runs on `device`: as wanted, else by the rule where code can be compiled.
+def by_rule(updates: int, gains: bool = True) -> bool:
+    """Whether a training of so many updates is compiled where nobody says how. gains: whether its networks gain by it
+    (`Ensemble.gains_by_compiling`)."""
+    return gains and updates >= COMPILE_FROM
 
-    gains: whether its networks gain by it (`Ensemble.gains_by_compiling`). Warns when the rule asks for what cannot be.
-    Raises `InputError` when 'compiled' is wanted and cannot be.
+
+def way_on(device: torch.device, updates: int, wanted: Way | None = None, gains: bool = True) -> Way:
+    """How a training runs on `device`: as wanted, else by the rule (`by_rule`) where code can be compiled.
+
+    Warns when the rule asks for what cannot be. Raises `InputError` when 'compiled' is wanted and cannot be.
     """
-    if wanted is None and (updates < COMPILE_FROM or not gains):
+    if wanted is None and not by_rule(updates, gains):
         return plain_way(device)
     if wanted not in (None, "compiled"):
         return wanted

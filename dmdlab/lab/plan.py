@@ -16,7 +16,7 @@ from itertools import pairwise
 import torch
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.device.compiling import COMPILE_FROM, Way, cache_folder, plain_way, way_on, why_not_compiled
+from dmdlab.device.compiling import COMPILE_FROM, Way, by_rule, cache_folder, plain_way, way_on, why_not_compiled
 from dmdlab.device.limits import COMPILING, process_bytes, size_text, threads_each
 from dmdlab.device.limits import memory as spare_memory
 from dmdlab.device.precision import precision_on
@@ -203,11 +203,13 @@ def _part(group: Group, each: int, own: int, device: torch.device, workers: int)
 
 def _compiling(groups: Sequence[Group], device: torch.device, way: Way | None) -> tuple[Way | None, list[str], int]:
     """How all train, a sentence on what will be compiled, if anything is, and the bytes that it takes of a process."""
-    gaining = [g for g in groups if way or NETWORKS[g.shared.network.kind].gains_by_compiling]
-    lengths = [max(updates(g), g.shared.teacher.iterations) for g in gaining]
-    if way is None and max(lengths, default=0) >= COMPILE_FROM and (why := why_not_compiled(device)):
+    trained = [
+        (max(updates(g), g.shared.teacher.iterations), NETWORKS[g.shared.network.kind].gains_by_compiling)
+        for g in groups
+    ]
+    if way is None and any(by_rule(*each) for each in trained) and (why := why_not_compiled(device)):
         return plain_way(device), [f"Nothing is compiled, so long trainings are slower: {why}."], 0
-    count = sum(way_on(device, length, way) == "compiled" for length in lengths)
+    count = sum(way_on(device, length, way, gains) == "compiled" for length, gains in trained)
     if not count:
         return way, [], 0
     why = "as asked" if way else f"having {COMPILE_FROM} updates or more"
