@@ -237,8 +237,9 @@ def cells_page(found: dict[str, list[Record]]) -> str:
         "# First answers: every cell",
         "",
         "Made by `figures/answers.py` from figures/answers-*.json; what it means: [answers.md](answers.md). Mean ± "
-        "half the 95 % interval over seeds; of delta_e both ends, as it is made on a logarithmic scale. (poor): the "
-        "student's law can be told from that of the teacher's flow at this n. Lambda = -ln cos(angle).",
+        "half the 95 % interval over seeds; of delta_e both ends, as it is made on a logarithmic scale, and none where "
+        "half of the seeds or more read 0. (poor): the student's law can be told from that of the teacher's flow at "
+        "this n. Lambda = -ln cos(angle).",
     ]
     for name, row in EXPERIMENTS.items():
         lines += ["", f"## {name} (experiment {row})", ""]

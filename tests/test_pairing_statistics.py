@@ -47,9 +47,18 @@ def test_the_logarithmic_interval_is_that_of_the_means_logarithm():
     factor = math.exp((plain.high - plain.mean) / plain.mean)
     assert (interval.mean, interval.n) == (18.0, 4)
     assert (interval.low, interval.high) == (pytest.approx(18 / factor), pytest.approx(18 * factor))
-    assert mean_interval([0.0, 0.0, 0.3], method="log").low > 0
     none = mean_interval([0.0, 0.0, math.nan], method="log")
     assert (none.mean, none.low, none.high, none.missing) == (0.0, 0.0, 0.0, 1)
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.3], [0.0, 0.0, 0.3], [math.nan, 0.0, 0.0, 1.0, 7.0], [0.0] * 5 + [1, 2, 3]])
+def test_zeros_in_half_of_the_values_leave_no_logarithmic_interval(values):
+    found, plain = mean_interval(values, method="log"), mean_interval(values)
+    assert found.mean == plain.mean > 0
+    assert (found.n, found.missing) == (plain.n, plain.missing)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert mean_interval([*values, *[0.4] * 6], method="log").low > 0
 
 
 def test_the_bootstrap_is_reproducible_and_follows_a_given_stream():

@@ -69,11 +69,12 @@ def _head(kept: Kept) -> list[str]:
         f"Made by {made}: {len(kept.all)} runs, {number(round(minutes))} minutes of one worker in all. "
         + captions.made_on(kept.all),
         "",
-        f"Mean ± half the 95 % interval over seeds; of delta_e both ends. The lines between copy and re-pairing were "
-        f"drawn before the runs: delta_e {LINE:g}; {HALF:g} degrees of calibrated angle; the local_cosine that the "
-        "teacher itself reads after a planted turn by that angle. (poor): the student's law can be told from its "
-        "teacher's at this n, so no claim should rest on that cell alone; teacher!: a teacher failed its own check. A "
-        "verdict made of such students says so.",
+        "Mean ± half the 95 % interval over seeds; of delta_e both ends, and none where half of the seeds or more read "
+        "0. The lines between copy and re-pairing were drawn before the runs: delta_e "
+        f"{LINE:g}; {HALF:g} degrees of calibrated angle; the local_cosine that the teacher itself reads after a "
+        "planted turn by that angle. (poor): the student's law can be told from its teacher's at this n, so no claim "
+        "should rest on that cell alone; teacher!: a teacher failed its own check. A verdict made of such students "
+        "says so.",
     ]
 
 
