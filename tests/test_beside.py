@@ -19,7 +19,7 @@ from dmdlab.lab.calibrate import calibration_id, stored_calibrated
 from dmdlab.lab.plan import plan
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Work
-from dmdlab.records.leases import Leases
+from dmdlab.records.leases import Leases, of_kind
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_killed_in_the_middle_of_it_the_run_makes_it(tmp_path: Path, how: signal
     store = Store(tmp_path)
     with beside(Group((e,)), store):
         end = time.monotonic() + 60
-        while Leases(store.out).free([calibration_id(e)]):
+        while Leases(store.out).free([of_kind("calibration", calibration_id(e))]):
             assert time.monotonic() < end
             time.sleep(0.02)
         (process,) = multiprocessing.active_children()

@@ -2,24 +2,26 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small import CPU, cut, do, experiments, group_of, law_of, outputs, results
+from small import CPU, cut, do, experiments, group_of, law_of, outputs, results, start_denoiser
 from torch import Tensor
 
-from dmdlab.config import InputError
+from dmdlab.config import Experiment, InputError, experiment_from
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.group import Group
 from dmdlab.lab import run as running
 from dmdlab.lab.evaluate import check_teacher, excess_risks
 from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Progress, run_group
 from dmdlab.lab.store import RunResult, Store
+from dmdlab.lab.sweep import Work
 from dmdlab.networks import EDMDenoiser, denoiser_of
-from dmdlab.records.leases import Leases
+from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import SHARED
 from dmdlab.training.turn import Turn
 
@@ -187,7 +189,7 @@ def test_pairs_that_another_sweep_makes_are_waited_for(tmp_path: Path, monkeypat
         return plain(*given)  # type: ignore[arg-type]
 
     other = ExitStack()
-    other.enter_context(Leases(tmp_path).held([store.pairs_id(e) for e in wanted]))
+    other.enter_context(Leases(tmp_path).held([of_kind("pairs", store.pairs_id(e)) for e in wanted]))
     monkeypatch.setattr("dmdlab.lab.once.time.sleep", look)
     monkeypatch.setattr(running, "teacher_pairs", counted)
     said = list[str]()
@@ -198,6 +200,36 @@ def test_pairs_that_another_sweep_makes_are_waited_for(tmp_path: Path, monkeypat
             break
     assert said.count("another sweep makes these pairs") == 2
     assert len(made) == 1
+
+
+SHORT = {"teacher.iterations": 2, "network.width": 4, "network.depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "shared"),
+    [
+        (SHORT, lambda e: e.teacher_id),
+        (SHORT | {"student.init": "regressed", "student.pairs": 8, "student.regression": 2}, lambda e: e.fit_id),
+        ({"law.dim": 2, "measure.samples": 8, "seed": 3}, lambda e: Store(Path()).pairs_id(e)),
+    ],
+    ids=["its network", "its start", "its pairs"],
+)
+def test_a_run_that_has_the_id_of_what_it_shares_does_not_wait_for_itself(
+    settings: dict[str, object], shared: Callable[[Experiment], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all have of which no setting of the student is given."""
+    e, store, said = experiment_from(settings), Store(tmp_path), list[str]()
+    assert shared(e) == e.id
+    if "teacher.iterations" not in settings:
+        store.keep_start(e, start_denoiser([e]).network.flat[0].detach().clone())
+    monkeypatch.setattr("dmdlab.lab.once.time.sleep", lambda seconds: pytest.fail("waits for itself"))
+    for event in Work(store, CPU)(group_of(e)):
+        if isinstance(event, Progress):
+            said.append(event.stage)
+            if event.stage == DISTILLING:
+                break
+    assert said[-1] == DISTILLING
+    assert store.checkpoint(group_of(e), CPU).path != store.networks_checkpoint([e.id], CPU).path
 
 
 def flipped(path: Path) -> None:

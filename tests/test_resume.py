@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CPU, TINY, distillation, experiments, law_of, parameters, results, start_denoiser
+from small import CPU, TINY, distillation, experiments, group_of, law_of, parameters, results, start_denoiser
 from store_made import published
 from torch import Tensor
 
-from dmdlab.config import Experiment, InputError
+from dmdlab.config import Experiment, InputError, experiment_from
 from dmdlab.device import stopping
 from dmdlab.experiments import load
 from dmdlab.group import Group
 from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.store import Store
-from dmdlab.records.leases import Leases
+from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.moving import unneeded
 from dmdlab.training.distill import Distillation
 from dmdlab.training.draws import Foreign
@@ -181,7 +181,7 @@ def test_a_start_network_that_another_trains_is_waited_for(tmp_path: Path, monke
             held.close()
 
     def holding() -> Iterator[None]:
-        with Leases(tmp_path).held([SEEDS[0].teacher_id, SEEDS[1].teacher_id]):
+        with Leases(tmp_path).held([of_kind("network", e.teacher_id) for e in SEEDS[:2]]):
             yield
 
     held = holding()
@@ -218,6 +218,19 @@ def test_what_is_kept_of_a_finished_network_is_left_over_and_of_an_unfinished_on
     found, _ = unneeded(tmp_path)
     (path,) = [one.path for one in found]
     assert path == Store(tmp_path).networks_checkpoint([e.teacher_id], CPU).path
+
+
+def test_what_is_kept_of_a_run_that_has_its_networks_id_is_not_left_over(tmp_path: Path) -> None:
+    """Nor does its network's end remove it."""
+    e, store = experiment_from({"network.width": 4, "network.depth": 1}), Store(tmp_path)
+    assert e.id == e.teacher_id
+    published(tmp_path, "seed=0")
+    store.keep_start(e, start_denoiser([e]).network.flat[0].detach().clone())
+    kept = store.checkpoint(group_of(e), CPU)
+    kept.save({"place": torch.zeros(1, 2)})
+    store.networks_checkpoint([e.teacher_id], CPU).clear()
+    assert kept.load() is not None
+    assert kept.path not in [one.path for one in unneeded(tmp_path)[0]]
 
 
 # --- signals

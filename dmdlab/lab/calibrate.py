@@ -187,7 +187,7 @@ def calibrating(store: Store, experiment: Experiment, device: torch.device) -> G
         store.keep_calibration(experiment, own, found)
         yield from ()
 
-    return (yield from made_once(store, [own], lambda _: store.calibrated(experiment, own), make))[own]
+    return (yield from made_once(store, "calibration", [own], lambda _: store.calibrated(experiment, own), make))[own]
 
 
 def check_calibrations(store: Store, experiments: Sequence[Experiment]) -> None:

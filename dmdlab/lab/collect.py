@@ -26,7 +26,7 @@ from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Elsewhere, Event, Finished, Work
 from dmdlab.records.checksums import Damaged, check_files, check_shared, kept_in_npz, read_checksums
-from dmdlab.records.leases import Leases
+from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import load_record
 from dmdlab.records.verify import SHARED
 from dmdlab.records.writing import replacing_in
@@ -218,7 +218,7 @@ def _files(store: Store, experiments: Sequence[Experiment]) -> Files:
 
 def _checkpoints(store: Store, group: Group) -> Files:
     """Those of this group's trainings, of its start networks and fits, too, that are small enough to travel."""
-    networks = [e.teacher_id for e in group.networks] + [e.fit_id for e in group.fits]
+    networks = [of_kind("network", id) for id in _networks(group)]
     paths = [path for path in files_of(store.out, {*group.ids, *networks}) if path.stat().st_size <= MOST]
     return {path.relative_to(store.out).as_posix(): path.read_bytes() for path in paths}
 
@@ -234,4 +234,9 @@ def _receive_kept(store: Store, kept: Kept) -> bool:
 def _clear(store: Store, group: Group, device: torch.device) -> None:
     """Remove the checkpoints of this group that are needed no more."""
     store.checkpoint(group, device).clear()
-    store.networks_checkpoint([e.teacher_id for e in group.networks] + [e.fit_id for e in group.fits], device).clear()
+    store.networks_checkpoint(_networks(group), device).clear()
+
+
+def _networks(group: Group) -> list[str]:
+    """The ids of its start networks and of its starts that are fitted."""
+    return [e.teacher_id for e in group.networks] + [e.fit_id for e in group.fits]

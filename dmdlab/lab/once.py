@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TypeVar
 
 from dmdlab.lab.store import Store
-from dmdlab.records.leases import Leases
+from dmdlab.records.leases import Kind, Leases, of_kind
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -17,21 +17,25 @@ LOOK_SECONDS = 0.5
 
 def made_once(
     store: Store,
+    kind: Kind,
     ids: Sequence[str],
     kept: Callable[[str], K | None],
     make: Callable[[Sequence[str]], Iterator[T]],
 ) -> Generator[T | None, None, dict[str, K]]:
-    """What the store holds by these ids, by `kept`; what it lacks is made and kept there by `make`, or waited for where
-    another sweep is at it. Yields what `make` does, None while it waits."""
+    """What the store holds of a kind by these ids, by `kept`; what it lacks is made and kept there by `make`, or waited
+    for where another sweep is at it. Yields what `make` does, None while it waits."""
     found, leases = dict[str, K](), Leases(store.out)
+    names = {id: of_kind(kind, id) for id in ids}
     while True:
         found |= {id: held for id in ids if id not in found and (held := kept(id)) is not None}
         lacking = [id for id in ids if id not in found]
         if not lacking:
             return found
-        if leases.free(lacking):
-            with leases.held(lacking) as ours:
-                todo = [id for id in ours if kept(id) is None]  # which another may have kept before this lease
+        wanted = [names[id] for id in lacking]
+        if leases.free(wanted):
+            with leases.held(wanted) as ours:
+                free = [id for id in lacking if names[id] in ours]
+                todo = [id for id in free if kept(id) is None]  # which another may have kept before this lease
                 if todo:
                     yield from make(todo)
         else:

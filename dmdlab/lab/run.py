@@ -263,7 +263,7 @@ def _pairs(
         yield from ()
 
     found: list[dict[str, dict[str, np.ndarray]]] = []
-    for _ in _ending(made_once(store, list(own), lambda id: store.pairs(own[id]), make), found.append):
+    for _ in _ending(made_once(store, "pairs", list(own), lambda id: store.pairs(own[id]), make), found.append):
         yield Progress(PAIRING, 0, 1, "another sweep makes these pairs")
     known = {name: np.stack([found[0][store.pairs_id(e)][name] for e in group.origins]) for name in names}
     return teacher_pairs(group, law, denoiser, device, known)

@@ -30,7 +30,7 @@ def train_starts(
     def train(ids: Sequence[str]) -> Iterator[TeacherStep]:
         yield from _train([own[id] for id in ids], law, store, device, way)
 
-    found = yield from made_once(store, list(own), lambda id: store.start(own[id]), train)
+    found = yield from made_once(store, "network", list(own), lambda id: store.start(own[id]), train)
     return [found[e.teacher_id] for e in group.networks]
 
 

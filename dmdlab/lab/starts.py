@@ -53,7 +53,7 @@ def fit_starts(
                 store.keep_fit(e, row.clone())
             checkpoint.clear()
 
-    found = yield from made_once(store, list(fits), lambda id: store.fit(fits[id]), make)
+    found = yield from made_once(store, "network", list(fits), lambda id: store.fit(fits[id]), make)
     for i, e in enumerate(group.members):
         if e.fit_id in found:
             begins[i] = found[e.fit_id]

@@ -33,6 +33,7 @@ from dmdlab.group import Group
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.records.checksums import KEY, Damaged, check_weights, kept_in_npz, of_weights, save_npz, write_checksums
 from dmdlab.records.kept_arrays import npz_opens, read_npz
+from dmdlab.records.leases import of_kind
 from dmdlab.records.record import (
     FORMAT,
     Calibrated,
@@ -103,9 +104,9 @@ class Store:
         """The ids of all runs that stand here."""
         return {path.parent.name.rpartition("-")[2] for path in (self.out / "runs").glob("[!.]*/summary.json")}
 
-    def network_ids(self) -> set[str]:
-        """The ids of all start networks and fitted starts that are kept here."""
-        return {path.stem for path in (self.out / "teachers").glob("[!.]*.safetensors")}
+    def _networks(self) -> set[str]:
+        """The names of all start networks and fitted starts that are kept here."""
+        return {of_kind("network", path.stem) for path in (self.out / "teachers").glob("[!.]*.safetensors")}
 
     def record(self, experiment: Experiment) -> Record:
         """A finished run, read back. Raises `InputError` where it is not."""
@@ -269,7 +270,7 @@ class Store:
 
     def networks_checkpoint(self, ids: Sequence[str], device: torch.device) -> Checkpoint:
         """The same of start networks or fits of these ids."""
-        return Checkpoint(self.out, ids, device, self.network_ids)
+        return Checkpoint(self.out, [of_kind("network", id) for id in ids], device, self._networks)
 
     def has_checkpoints(self) -> bool:
         """Whether something goes on from a checkpoint here."""

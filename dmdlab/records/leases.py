@@ -2,7 +2,8 @@
 
     OUT/leases/<owner>.<beat>.lease   a lease: somebody is at a group of runs; the number grows while they are
     OUT/leases/<owner>.broken         a lease that was taken away
-    OUT/leases/<run>.<turn>.claim     the run is the one's whose lease it names; the highest turn counts
+    OUT/leases/<run>.<turn>.claim     the run is the one's whose lease it names; the highest turn counts. Of what runs
+                                      share, <kind>-<id> (`of_kind`)
 
 Only the creation of files that must not be there yet, and renames: each succeeds for one. A heartbeat renames the
 lease to the next number, and breaking it renames it, too, so that exactly one of the two happens. A lease is broken
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Literal
 
 from dmdlab.records.kept_json import read_json
 from dmdlab.trouble import writing
@@ -41,6 +43,16 @@ _LEASE = re.compile(r"([\w-]{1,80})\.(\d{1,12})\.lease")
 _BROKEN = re.compile(r"([\w-]{1,80})\.broken")
 _CLAIM = re.compile(r"([\w-]{1,80})\.(\d{1,12})\.claim")
 _OWNER = re.compile(r"[\w-]{1,80}")
+
+
+Kind = Literal["network", "pairs", "calibration"]
+"""Of what runs share."""
+
+
+def of_kind(kind: Kind, id: str) -> str:
+    """What something that runs share is called where their own ids stand, too, in leases and in checkpoints: a run of
+    which only the law, the noise, the teacher, the network and the seed are set has the id of its own start network."""
+    return f"{kind}-{id}"
 
 
 class Leases:

@@ -16,7 +16,7 @@ from dmdlab.config import InputError
 from dmdlab.records.catalogue import Entry, runs_folder, scan
 from dmdlab.records.checksums import shared_of
 from dmdlab.records.kept_json import MOST_BYTES, check_depth, is_plain
-from dmdlab.records.leases import Leases
+from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import Record
 from dmdlab.records.writing import replacing, set_away
 from dmdlab.trouble import told, writing
@@ -102,7 +102,7 @@ def unneeded(store: Path) -> tuple[list[Unneeded], list[str]]:
     paths = [(path, f"no run needs these {kind}") for kind in kinds for path in _in(store / kind)]
     found = [(path, why) for path, why in paths if f"{path.parent.name}/{path.name}" not in needed]
     ids = {str(entry.row["id"]) for entry in entries if isinstance(entry, Record)}
-    ids |= {path.stem for path in _in(store / "teachers")}
+    ids |= {of_kind("network", path.stem) for path in _in(store / "teachers")}
     found += [(p, "all its runs are finished") for p in _in(store / "checkpoints") if _over(p, ids)]
     found += [(path, "left by somebody who was killed in writing") for path in _half_written(store)]
     found += [(path, "a lease that is over") for path in _in(store / "leases")]
