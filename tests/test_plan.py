@@ -20,10 +20,11 @@ from dmdlab.device import limits
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab import plan
 from dmdlab.lab.schedule import Bound, makespan, schedule
+from dmdlab.lab.stages import flow_calls
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Taken, sweep
 from dmdlab.lab.timing import Speed
-from dmdlab.lab.trial import TURNING, _host_bytes, flow_calls, tried
+from dmdlab.lab.trial import TURNING, _host_bytes, tried
 from dmdlab.lab.turns import turn_flows
 
 Command = Callable[..., tuple[int, str, str]]

@@ -23,13 +23,10 @@ from dmdlab.config import Experiment
 from dmdlab.device.allocator import tune_allocator
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import calibrated_once, calibration_id, calibration_rows, stored_calibrated
-from dmdlab.lab.counting import Operations
 from dmdlab.lab.engines import leave_with_parent
-from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.once import LOOK_SECONDS
 from dmdlab.lab.store import Store
-from dmdlab.laws import make_law
-from dmdlab.networks import classes_told, make_denoiser
+from dmdlab.lab.trial import tried
 
 WORTH = 4e11
 """Operations of a group's calibrations from which on they get a process (ours: some ten seconds of a core; that process
@@ -46,18 +43,8 @@ def worth(group: Group, training: int) -> bool:
     """Whether the calibrations of these runs, whose training takes so many operations, are work enough for a process of
     their own: by operations, never by a timing."""
     first = group.shared
-    own = len(calibrated_once(group.members)) * calibration_rows(first) * _operations(first)
-    return own >= max(WORTH, SHARE * training)
-
-
-def _operations(e: Experiment) -> int:
-    """Of Phi_K at one noise, as torch counts them."""
-    law = make_law(e.law.model_dump())
-    denoiser = law.denoise if e.teacher.kind == "exact" else make_denoiser(1, law, e.network, CPU, classes_told(e, law))
-    label = noise_labels(e, law, [0], 1, "operations")
-    with torch.no_grad(), Operations() as seen:
-        flow_map(e, denoiser)(torch.zeros(1, 1, law.dim), label)
-    return seen.count
+    flows = len(calibrated_once(group.members)) * calibration_rows(first) / first.measure.samples
+    return flows * tried(group).flow_flops >= max(WORTH, SHARE * training)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
@@ -17,8 +16,13 @@ DEVICE = torch.ops.prim.device.default
 class Watching(TorchDispatchMode):
     """Within it, `saw` is told of every operation but autograd's questions for devices."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: torch would import its compiler, which takes a second or two, only to keep it from these few lines."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is DEVICE and isinstance(args[0], FakeTensor):
+        if func is DEVICE and hasattr(args[0], "fake_device"):
             return args[0].fake_device
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
@@ -68,7 +72,7 @@ class Placed(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for leaf in tree_leaves((args, kwargs)):
-            if isinstance(leaf, FakeTensor) and leaf.fake_device.type == "meta":
+            if hasattr(leaf, "fake_device") and leaf.fake_device.type == "meta":
                 leaf.fake_device = torch.device("cpu")
         return func(*args, **(kwargs or {}))
 

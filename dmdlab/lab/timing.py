@@ -13,7 +13,8 @@ from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import told
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.trial import class_labels, flow_calls, fresh_networks, tried, with_teacher
+from dmdlab.lab.stages import class_labels, flow_calls, fresh_networks, with_teacher
+from dmdlab.lab.trial import tried
 from dmdlab.lab.turns import turn_flows
 from dmdlab.laws import make_law
 from dmdlab.networks import classes_told, denoiser_of

@@ -1,39 +1,44 @@
-"""What a run costs, by trying it: its arithmetic and its memory on tensors without numbers, its speed on real ones.
+"""What a run costs, by trying it: its arithmetic and its memory.
 
-`tried` runs every stage of a group once, with its own code, under torch's fake tensors, which have shapes and no
-numbers: `Operations` counts by torch's own formulas (matrix products and convolutions, two for a multiply-add; an exact
-law's own among them) and `LiveBytes` the bytes that are held at a time. So no formula here knows a network or a law.
-What a stage takes grows linearly with the members, so it is tried with one and with several. Trying a network of many
-layers takes a minute even so: where no GPU is, one trial of it, alone, stands for all shapes that have it (`LARGEST`).
+`tried` runs every stage of a group once, with its own code: `Operations` counts by torch's own formulas (matrix
+products and convolutions, two for a multiply-add; an exact law's own among them) and `LiveBytes` the bytes that are
+held at a time. So no formula here knows a network or a law. What is little work is tried as it is. More is tried on
+torch's fake tensors, which have shapes and no numbers and give the same counts: there an operator takes a fraction of
+a millisecond, whatever its size. What a stage takes grows linearly with the members, so it is tried with one and with
+several. Trying a network of many layers takes a minute even so: where no GPU is, one trial of it, alone, stands for all
+shapes that have it (`LARGEST`).
 """
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import FITTED, TURNED, Experiment
-from dmdlab.diffusion import Denoiser
-from dmdlab.diffusion.applied import BLOCK_NUMBERS, applied
-from dmdlab.diffusion.jacobian import antisymmetric_share
+from dmdlab.diffusion import told
+from dmdlab.diffusion.applied import BLOCK_NUMBERS
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations, Placed
-from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
-from dmdlab.lab.local import covariance_rows
+from dmdlab.lab.evaluate import ASYMMETRY_POINTS
+from dmdlab.lab.stages import (
+    STAGES,
+    Stage,
+    class_labels,
+    distilling,
+    flow_calls,
+    fresh_networks,
+    probing,
+)
 from dmdlab.lab.steps import REDRAWS
 from dmdlab.lab.turns import turn_rows
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.law import Part
-from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
-from dmdlab.training.distill import distillation_from
-from dmdlab.training.teacher import train_teacher
 from dmdlab.transport.solve import DENSE_LIMIT
 
 SPARE = {"cuda": 1.1, "cpu": 1.4}
@@ -42,9 +47,6 @@ than CUDA's allocator: processes were measured to take up to 1.4 times what is c
 
 FLOAT = 4
 """Bytes of a float32 number."""
-
-RESTING = 3
-"""Copies of a member's parameters that are there while runs are measured: start network, student, and one to spare."""
 
 TURNING = 12
 """Arrays of the rows that a turn is fitted to, while one member's is (ours: its teacher's outputs, in float64, too)."""
@@ -62,9 +64,12 @@ LARGEST = 5e6
 """Parameters of a network from which on, where no GPU is, one trial stands for all shapes of runs that have it (ours:
 the paper's U-Net, of 3.1e7, takes most of a minute, by tens of thousands of operations without numbers)."""
 
-Stage = Callable[[Group, Law], Iterator[object]]
-"""What a run does at one time, in two steps: what it needs first, and what its operations are counted for. The second
-yields all that is still held at its end."""
+LITTLE = 2e11
+"""Operations of a trial up to which it is made with numbers (ours: some seconds of a core, which a trial without them
+takes, too)."""
+
+FEW_NUMBERS = 2**26
+"""Numbers of all noise of a calibration up to which it is (ours: a quarter of a GiB)."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +143,15 @@ def tried(group: Group) -> Tried:
 
 def large(group: Group) -> bool:
     """Whether this group's network is so large that one trial stands for all shapes that have it."""
-    key = (group.shared.network.model_dump_json(), group.shared.law.dim)
+    return not torch.cuda.is_available() and _parameters(group.shared) >= LARGEST
+
+
+def _parameters(e: Experiment) -> int:
+    """Of one network: the width of the parameters of none."""
+    key = (e.network.model_dump_json(), e.law.dim)
     if key not in _PARAMETERS:
-        law = make_law(group.shared.law.model_dump())
-        with torch.device("meta"):
-            _PARAMETERS[key] = fresh_networks(1, law, group.shared, "meta").network.flat.shape[1]
-    return not torch.cuda.is_available() and _PARAMETERS[key] >= LARGEST
+        _PARAMETERS[key] = fresh_networks(0, make_law(e.law.model_dump()), e).network.flat.shape[1]
+    return _PARAMETERS[key]
 
 
 _PARAMETERS: dict[tuple[str, int], int] = {}
@@ -161,8 +169,22 @@ def _calibrations_peak(peak: int, e: Experiment) -> int:
     return math.ceil(peak * min(rows, most) / min(own, most)) + 2 * FLOAT * rows * e.law.dim
 
 
+def little(e: Experiment, members: int) -> bool:
+    """Whether the trial of so many members, and of one, is little work: by the operations of a denoiser's call at one
+    row, and by the rows of all stages."""
+    if _parameters(e) >= LARGEST or fresh_multiple(e) * e.measure.samples * e.law.dim > FEW_NUMBERS:
+        return False
+    law = make_law(e.law.model_dump())
+    row = torch.zeros(1, 1, law.dim)
+    with torch.no_grad(), Operations() as each:
+        told(fresh_networks(1, law, e), class_labels(e, row))(row, e.noise.sigma_max)
+    flow = flow_calls(e, 2) * e.measure.samples
+    training = 2 * 3 * e.teacher.batch + (5 + 4 * e.fake_score.updates) * e.student.steps * e.student.batch
+    return each.count * ((fresh_multiple(e) - 1) * flow + (1 + members) * (flow + training)) <= LITTLE
+
+
 def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
-    law = _drawing_for_real(make_law(e.law.model_dump()))
+    law, numbers = _drawing_for_real(make_law(e.law.model_dump())), little(e, most)
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
     members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(most))
     one, several = Group(members[:1]), Group(members)
@@ -171,21 +193,21 @@ def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
         if name == "calibrating" and large(one):
             stages[name] = (_calibrations_peak(costs["pairing"].peak, e), 0)
             continue
-        costs[name] = _cost(stage, one, law)
+        costs[name] = _cost(stage, one, law, numbers)
         peak = costs[name].peak
-        each = max(0, _cost(stage, several, law).peak - peak) // (most - 1) if most > 1 else peak
+        each = max(0, _cost(stage, several, law, numbers).peak - peak) // (most - 1) if most > 1 else peak
         stages[name] = (each, max(0, peak - each))
     pairs = e.student.pairs if fitted else 0
     each, once = stages["teaching"]
     stages |= {"fitting": (each + 2 * FLOAT * pairs * law.dim, once)} if fitted else {}
     calls, two = flow_calls(e, e.teacher.steps), flow_calls(e, 2)
-    probing = _cost(_probing, one, law, Placed()).peak
-    stages["probing"] = (probing + max(0, e.teacher.steps - 1) * _state(one, law), 0)
+    jacobian = _cost(probing, one, law, numbers).peak
+    stages["probing"] = (jacobian + max(0, e.teacher.steps - 1) * _state(one, law), 0)
     cycle = costs["distilling"]
 
     @cache
     def replayed() -> int:
-        captured = _cost(partial(_distilling, in_place=False), one, law)
+        captured = _cost(partial(distilling, in_place=False), one, law, numbers)
         return 2 * captured.peak - captured.held - cycle.peak
 
     return Tried(
@@ -213,113 +235,26 @@ def _drawing_for_real(law: Law) -> Law:
     return law
 
 
-def fresh_networks(members: int, law: Law, e: Experiment, device: torch.device | str = "cpu") -> EDMDenoiser:
-    """Uninitialised networks as this experiment's."""
-    return make_denoiser(members, law, e.network, device, classes_told(e, law))
-
-
-def class_labels(e: Experiment, z: Tensor) -> Tensor | None:
-    """Class labels for the rows of z (e, n, d), where this experiment's networks are told some."""
-    return torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device) if e.teacher.condition else None
-
-
-def _cost(stage: Stage, group: Group, law: Law, mended: AbstractContextManager[object] | None = None) -> Cost:
-    """Run a stage on fake tensors, `mended` where they need it."""
-    with FakeTensorMode(allow_non_fake_inputs=True), mended or nullcontext(), LiveBytes() as seen:
+def _cost(stage: Stage, group: Group, law: Law, numbers: bool) -> Cost:
+    """Run a stage, with numbers or on fake tensors."""
+    with ExitStack() as held:
+        if not numbers:
+            held.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            held.enter_context(Placed() if stage is probing else nullcontext())
+        seen = held.enter_context(LiveBytes())
         steps = stage(group, law)
         next(steps)
         with Operations() as done:
             kept = next(steps)
-        held = seen.live
+        left = seen.live
     del kept
-    return Cost(done.count, seen.peak, held)
-
-
-def flow_calls(e: Experiment, steps: int) -> int:
-    """Denoiser calls of a flow of so many steps."""
-    return 2 * steps - 1 if e.teacher.solver == "heun" else steps
-
-
-def _teaching(group: Group, law: Law) -> Iterator[object]:
-    """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
-    start, fresh = (fresh_networks(len(group.seeds), law, group.shared) for _ in range(2))
-    two = with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
-    training = train_teacher(two, group.seeds, law, fresh, report_every=1, way="eager")
-    yield next(training)
-    yield start, fresh, next(training), training
-
-
-def _pairing(group: Group, law: Law) -> Iterator[object]:
-    """Samples of the law, and two steps of the flow."""
-    e, start = group.shared, fresh_networks(len(group.seeds), law, group.shared)
-    z = torch.empty(len(group.seeds), e.measure.samples, law.dim)
-    yield torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
-    yield start, z, applied(_phi(e, law, start, 2), z, "cpu", class_labels(e, z))
-
-
-def _distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[object]:
-    """All that a distillation holds, and one cycle; in_place: as on a CPU, and not as a captured one does."""
-    start = fresh_networks(len(group.seeds), law, group.shared)
-    rows = start.network.flat[torch.tensor(group.place)]
-    loop = distillation_from(group, law, rows, way="eager")
-    for optimiser in loop.optimisers.values():
-        optimiser.in_place = in_place
-    yield loop
-    loop.cycle()
-    yield start, rows, loop
-
-
-def _calibrating(group: Group, law: Law) -> Iterator[object]:
-    """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
-    e, one = group.shared, fresh_networks(1, law, group.shared)
-    rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
-    z = torch.empty(1, (fresh_multiple(e) - 1) * e.measure.samples, law.dim)
-    yield z
-    yield rest, z, applied(_phi(e, law, one, 2), z, "cpu", class_labels(e, z))
-
-
-def _sampling(group: Group, law: Law) -> Iterator[object]:
-    """The sample that a law's covariance is taken from, and beside it the runs' arrays."""
-    one = fresh_networks(1, law, group.shared)
-    rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
-    yield rest
-    yield rest, law.sample(covariance_rows(law), torch.Generator())
-
-
-def _phi(e: Experiment, law: Law, network: EDMDenoiser, steps: int) -> Callable[..., Tensor]:
-    """This experiment's flow, cut to so many steps."""
-    return flow_map(with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else network)
-
-
-def _probing(group: Group, law: Law) -> Iterator[object]:
-    """The Jacobian of a flow's first step, the dearest, along one direction: others follow one after the other."""
-    e, network = group.shared, fresh_networks(len(group.seeds), law, group.shared)
-    z = torch.empty(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
-    teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
-    maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[:1]
-    yield z, network
-    with torch.no_grad():
-        yield antisymmetric_share(maps, z, torch.empty(1, *z.shape))
+    return Cost(done.count, seen.peak, left)
 
 
 def _state(group: Group, law: Law) -> int:
     """Bytes of a flow's state where its Jacobian is probed: a further step keeps no more."""
     e = group.shared
     return len(group.seeds) * min(ASYMMETRY_POINTS, e.measure.samples) * law.dim * FLOAT
-
-
-def with_teacher(e: Experiment, **settings: int) -> Experiment:
-    """The same with these settings of its teacher."""
-    return e.model_copy(update={"teacher": e.teacher.model_copy(update=settings)})
-
-
-STAGES: dict[str, Stage] = {
-    "teaching": _teaching,
-    "pairing": _pairing,
-    "distilling": _distilling,
-    "calibrating": _calibrating,
-    "sampling": _sampling,
-}
 
 
 def _host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:

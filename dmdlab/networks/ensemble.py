@@ -124,15 +124,13 @@ class Ensemble(nn.Module):
 
     def flatten_parameters(self) -> None:
         """Move all parameters into one (e, P) matrix, of which they become views."""
-        parameters = list(self.parameters())
-        members = parameters[0].shape[0]
-        self._adopt(torch.cat([p.detach().reshape(members, -1) for p in parameters], dim=1))
+        self._adopt(torch.cat([p.detach().flatten(1) for p in self.parameters()], dim=1))
 
     def _adopt(self, values: Tensor) -> None:
         flat = self.flat = zero_rows(values).copy_(values)
         start = 0
         for p in self.parameters():
-            stop = start + p[0].numel()
+            stop = start + p.shape[1:].numel()
             p.data = flat[:, start:stop].view(p.shape)
             start = stop
 
