@@ -1,23 +1,17 @@
 """`dmdlab reproduce`: what it refuses, what it trains and trains no more, what it draws, and what the page says."""
 
-import io
 import json
 import re
-import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dmdlab.cli.reproduce import Pictures, pictures_of, sweep_of
-from dmdlab.cli.run import Means
 from dmdlab.config import Experiment, InputError, flatten
-from dmdlab.group import Group
-from dmdlab.lab import costs
-from dmdlab.lab.plan import Part, Plan
+from dmdlab.lab.plan import Plan
 from dmdlab.pairing import Interval
 from dmdlab.paper.catalogue import CLAIMED, FIGURES, SCALES, TARGETS, experiment_file, experiments_of, targets
 from dmdlab.paper.claims import CLAIMS
@@ -56,19 +50,6 @@ def seeds(*angles: float, **settings: Any) -> list[Record]:
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans that take an hour an ensemble, without timing anything."""
     monkeypatch.setattr(Plan, "seconds", lambda self: [3600.0 for _ in self.parts])
-
-
-@pytest.fixture
-def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plans of an hour a run, without trying anything."""
-
-    def plan(means: object, todo: Sequence[Experiment]) -> Plan:
-        return Plan([Part(Group((e,)), 0, 1) for e in todo], torch.device("cpu"), 2, 0, [])
-
-    monkeypatch.setattr(Means, "plan", plan)
-    monkeypatch.setattr(Plan, "seconds", lambda planned: [3600.0 for _ in planned.parts])
-    monkeypatch.setattr(Plan, "how_timed", lambda planned: "Times are scaled.")
-    monkeypatch.setattr(costs, "measuring_seconds", lambda planned, store, times: [0.0 for _ in times])
 
 
 # --- what is asked for
@@ -133,22 +114,6 @@ def test_bad_input_is_one_sentence(dmdlab: Command, tmp_path: Path, words: list[
     assert code == 2
     assert said in err
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.usefixtures("unplanned")
-def test_the_papers_settings_on_a_cpu_ask_first(
-    dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ("reproduce", "fig2", "--scale", "paper", *TOYS, "seed=0", "--device", "cpu", "--out", tmp_path / "out")
-    monkeypatch.setattr(sys, "stdin", io.StringIO())  # where nobody can be asked
-    code, out, err = dmdlab(*words)
-    assert code == 2
-    assert "--yes" in err
-    assert "chessboard d=4: 1 run, about 60 min" in out
-    assert "Times are scaled." in out
-    assert "about 60 min on" in err
-    assert not (tmp_path / "out").exists()
-    assert dmdlab(*words, "--dry-run")[0] == 0
 
 
 # --- what is trained and drawn

@@ -51,8 +51,8 @@ def plan(
     means = Means(device, 1 if gpus else workers, memory, eager, compile_)
     planned = means.plan(experiments, gpus)
     times = planned.seconds()
-    lanes = gpus or (planned.workers if planned.device.type == "cpu" else max(1, len(planned.gpus)))
-    found = schedule(times, lanes)  # training takes turns on a GPU
+    lanes = gpus or planned.lanes
+    found = schedule(times, lanes)
     total = found.makespan
     rows = [_row(part, seconds) for part, seconds in zip(planned.parts, times, strict=True)]
     if as_json:

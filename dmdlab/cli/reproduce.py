@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmdlab.cli import show
+from dmdlab.cli.engine import named
 from dmdlab.cli.follow import follow
 from dmdlab.cli.means import Means
 from dmdlab.cli.run import Device, DryRun, Memory, Workers, exit_on_failures
@@ -19,6 +20,7 @@ from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
     from dmdlab.experiments import Sweep
+    from dmdlab.group import Group
     from dmdlab.lab.store import Store
     from dmdlab.paper.catalogue import Scale as PaperScale
     from dmdlab.records.record import Record
@@ -86,11 +88,13 @@ def reproduce(
     held = {name: sweep.experiments() for name, sweep in sweeps.items()}
     experiments = list({e.id: e for own in held.values() for e in own}.values())
     store = Store(out)
-    _train(experiments, store, Means(device, workers, memory, False, None), scale, dry_run, yes)
+    failed = _train(experiments, store, Means(device, workers, memory, False, None), scale, dry_run, yes)
     if dry_run:
         return
     _keep_further(experiments, store, device)
-    found = {name: [store.record(e) for e in own] for name, own in held.items()}
+    lost = {own for group, _ in failed for own in group.ids}
+    records = {e.id: store.record(e) for e in experiments if e.id not in lost or store.finished(e)}
+    found = {name: [records[e.id] for e in own if e.id in records] for name, own in held.items()}
     command = shlex.join(["dmdlab", "reproduce", *_said(what or ["all"], scale, data, labels)])
     for name in names:
         if name != TABLE:
@@ -98,7 +102,9 @@ def reproduce(
             _draw(name, own, out / "figures", f"Made by `{command}`; {pictures.said}.")
     if TABLE in names:
         _write_page(found, out, command)
-    exit_on_failures([record for own in found.values() for record in own])
+    if failed:
+        named(failed, out)
+    exit_on_failures(list(records.values()), bool(failed))
 
 
 def pictures_of(data: Path | None, labels: Path | None, scale: str) -> Pictures:
@@ -152,20 +158,22 @@ def sweep_of(name: str, scale: "PaperScale", pictures: Pictures, words: Sequence
 
 def _train(
     experiments: Sequence[Experiment], store: "Store", means: Means, scale: str, dry_run: bool, yes: bool
-) -> None:
-    """Say what the missing runs cost, and train them, unless nobody agrees."""
+) -> "list[tuple[Group, Exception]]":
+    """Say what the missing runs cost, and train them, unless nobody agrees; returns the ensembles that ended in an
+    error, but raises that of an only one."""
     from dmdlab.device.environment import hardware
     from dmdlab.device.limits import size_text
     from dmdlab.lab.costs import measuring_seconds
     from dmdlab.lab.plan import TooLarge
     from dmdlab.lab.schedule import makespan
+    from dmdlab.lab.sweep import EnsemblesFailed
     from dmdlab.records.writing import prepare
 
     todo = store.missing(experiments)
     runs = counted(len(experiments), "run")
     show.err().print(f"{runs}, {len(experiments) - len(todo)} already in {store.out}, {len(todo)} to do")
     if not todo:
-        return
+        return []
     patience = "a minute or two" if scale == "paper" else "a second or two for each shape of runs"
     show.err().print(f"Working out what that costs; {patience}.")
     lacking: InputError | None = None
@@ -175,9 +183,8 @@ def _train(
         planned, lacking = replace(means, workers=1, memory=UNLIMITED).plan(todo), error
     training = planned.seconds()
     times = [a + b for a, b in zip(training, measuring_seconds(planned, store, training), strict=True)]
-    on_cpu = planned.device.type == "cpu"
-    took = makespan(times, planned.workers if on_cpu else 1)
-    said = f"about {show.duration(took)} on {hardware(planned.device)} with {counted(planned.workers, 'worker')}"
+    took = makespan(times, planned.lanes)
+    said = f"about {show.duration(took)} on {hardware(planned.device)} with {counted(planned.processes, 'worker')}"
     said += "" if lacking else f", and up to {size_text(planned.bytes)} of memory"
     for part, seconds in zip(planned.parts, times, strict=True):
         e = part.group.shared
@@ -188,11 +195,15 @@ def _train(
     if lacking:
         raise lacking
     if dry_run:
-        return
-    if scale == "paper" and on_cpu and not yes:
+        return []
+    if scale == "paper" and planned.device.type == "cpu" and not yes:
         _ask(said)
     prepare(store.out)
-    follow(planned, store, experiments)
+    try:
+        follow(planned, store, experiments)
+    except EnsemblesFailed as error:
+        return error.failed
+    return []
 
 
 def _keep_further(experiments: Sequence[Experiment], store: "Store", device: str) -> None:

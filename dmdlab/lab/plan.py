@@ -83,6 +83,11 @@ class Plan:
         return self.workers * max(1, len(self.gpus))
 
     @property
+    def lanes(self) -> int:
+        """How many train at a time: workers of a CPU, or GPUs, on each of which training takes turns."""
+        return self.workers if self.device.type == "cpu" else max(1, len(self.gpus))
+
+    @property
     def runs(self) -> int:
         """How many will be trained."""
         return sum(len(part.group) for part in self.parts)
