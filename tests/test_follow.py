@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from small import CPU, experiments
 
-from dmdlab.cli.follow import LOG_SECONDS, Board
+from dmdlab.cli.follow import LOG_SECONDS, Board, Ensemble
 from dmdlab.cli.show import duration, throughput
 from dmdlab.group import Group
 from dmdlab.lab import sweep
 from dmdlab.lab.plan import Plan, flops, plan, work_by_stage
-from dmdlab.lab.run import DISTILLING, PAIRING, START_NETWORKS, Progress, run_group
+from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Progress, run_group
 from dmdlab.lab.store import Store
 
 WANTED = experiments("seed={ stop = 4 }", "student.iterations=1000")
@@ -127,6 +127,15 @@ def test_a_distillation_that_starts_at_the_beginning_is_no_checkpoint() -> None:
     work = work_by_stage(watched.group)
     assert watched.bars.tasks[0].total == pytest.approx(sum(work.values()))
     assert watched.bars.tasks[0].completed == pytest.approx(work[START_NETWORKS] + 0.005 * work[DISTILLING])
+
+
+def test_a_checkpoint_is_no_speed_where_turns_are_fitted_after_the_distillation() -> None:
+    work = work_by_stage(Group(tuple(experiments("measure.turns=true"))))
+    assert list(work) == [START_NETWORKS, DISTILLING, MEASURING]
+    ensemble = Ensemble("mixture", None, 4, work)
+    assert ensemble.heard(DISTILLING, 0.8) == (0.0, work[START_NETWORKS] + 0.8 * work[DISTILLING])
+    ensemble.heard(DISTILLING, 1.0)
+    assert ensemble.heard(MEASURING, 1.0) == (work[MEASURING], 0.0)
 
 
 def test_work_that_is_done_again_after_a_split_is_added() -> None:

@@ -210,6 +210,8 @@ class Ensemble:
 
     def heard(self, stage: str, share: float) -> tuple[float, float]:
         """`share` of `stage` is done: the operations done since the last news, and those that were done already."""
+        from dmdlab.lab.run import DISTILLING
+
         if stage not in self.work:
             return 0.0, 0.0
         stages, skipped = list(self.work), 0.0
@@ -217,7 +219,7 @@ class Ensemble:
             skipped += self.work[before] if self.shares.setdefault(before, -1.0) < 0 else 0.0
             self.shares[before] = 1.0
         known = self.shares.get(stage)
-        if known is None and share > RESUMED and stage == stages[-1]:
+        if known is None and share > RESUMED and stage == DISTILLING:
             skipped, known = skipped + share * self.work[stage], share
         self.shares[stage] = share
         return (share - (known or 0.0)) * self.work[stage], skipped
