@@ -1,5 +1,6 @@
 """What a store keeps of a teacher after a sweep, for single figures: what the teacher and its training set say."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from dmdlab.config import InputError
 from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.further import keep_further
 from dmdlab.lab.store import Store
+from dmdlab.laws import make_law
 from dmdlab.pairing.analysis import memorisation, memorised, neighbours
+from dmdlab.randomness import generator
 from dmdlab.records.further import further, further_path
+from dmdlab.records.record import Record
 
 
 def test_distances_to_data_are_those_of_a_loop_and_give_the_memorisation_ratios() -> None:
@@ -49,3 +53,28 @@ def test_arrays_of_a_teacher_are_made_once_after_a_sweep_and_read_beside_its_run
     shutil.rmtree(out / "teachers")
     with pytest.raises(InputError, match="lacks its pairs or its teacher"):
         list(keep_further(Store(out), wanted, CPU))
+
+
+def place(record: Record, device: str, ways: dict[str, str]) -> None:
+    """Let a run have been made there."""
+    path = record.folder / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"device": device, "ways": ways}))
+
+
+def test_a_training_set_is_drawn_again_where_the_teacher_drew_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = experiments("teacher.train_samples=12", "seed=[0]", "teacher.kind=network",
+                         "student.init=[\"teacher\", \"rotated\"]")  # fmt: skip
+    first, second = do(wanted, tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    place(first, "cuda:0", {"teacher": "graph"})
+    place(second, "cpu", {"distillation": "eager"})  # took its teacher from the store
+    with pytest.raises(InputError, match=r"teacher\.train_samples.* a GPU .*this torch"):
+        list(keep_further(Store(tmp_path), wanted, CPU))
+    place(first, "cpu", {"teacher": "eager"})
+    place(second, "cuda:0", {"distillation": "graph"})
+    list(keep_further(Store(tmp_path), wanted, CPU))
+    points = make_law(wanted[0].law.model_dump()).training_set(12, generator(0, "teacher", "data"))[0].numpy()
+    expected = neighbours(first.arrays()["teacher"], points)
+    np.testing.assert_allclose(further(first)["training"], expected, rtol=1e-6)

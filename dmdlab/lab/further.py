@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.device.environment import why_no_gpu
 from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.store import Store
 from dmdlab.laws import Empirical, Law, make_law
@@ -25,23 +26,28 @@ from dmdlab.records.writing import replacing_in
 def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.device) -> Iterator[tuple[int, int]]:
     """Make what is missing for these experiments' finished runs; yields how many are there of how many, from the start.
 
-    Raises `InputError` for a store that lacks a trained teacher of a finished run.
+    Raises `InputError` for a store that lacks a trained teacher of a finished run, and for a training set that a GPU
+    drew where there is none.
     """
     owners = {}
     for experiment in experiments:
         if store.finished(experiment) and (record := store.record(experiment)).done:
-            owners[further_path(record)] = experiment
-    for done, (path, experiment) in enumerate(owners.items()):
+            path = further_path(record)
+            if path not in owners or "teacher" in record.environment.get("ways", {}):  # the run that trained it says where
+                owners[path] = experiment, record.environment.get("device", "cpu")
+    for done, (path, (experiment, trained_on)) in enumerate(owners.items()):
         yield done, len(owners)
         if not path.is_file():
-            arrays = further_arrays(store, experiment, device)
+            arrays = further_arrays(store, experiment, device, torch.device(trained_on))
             with replacing_in(path) as partial:
                 save_npz(partial, arrays)
     yield len(owners), len(owners)
 
 
-def further_arrays(store: Store, experiment: Experiment, device: torch.device) -> dict[str, np.ndarray]:
-    """Those arrays of one teacher and seed, float32."""
+def further_arrays(
+    store: Store, experiment: Experiment, device: torch.device, trained_on: torch.device
+) -> dict[str, np.ndarray]:
+    """Those arrays of one teacher and seed, float32, made on `device`; the teacher was trained on another, maybe."""
     pairs = store.pairs(experiment)
     row = store.start(experiment) if experiment.teacher.kind == "network" else None
     if pairs is None or (row is None and experiment.teacher.kind == "network"):
@@ -51,16 +57,26 @@ def further_arrays(store: Store, experiment: Experiment, device: torch.device) -
     rows = slice(FIRST_ROWS)
     told = (pairs["noise"][rows], *([pairs["label"][rows]] if "label" in pairs else []))
     found = {"phi_32": phi(*told)}
-    if (points := training_points(make_law(experiment.law.model_dump()), experiment)) is not None:
+    if (points := training_points(make_law(experiment.law.model_dump()), experiment, trained_on)) is not None:
         found["training"] = neighbours(pairs["teacher"], points)
         found["training_of_data"] = neighbours(pairs["data"], points)
     return {name: array.astype(np.float32) for name, array in found.items()}
 
 
-def training_points(law: Law, experiment: Experiment) -> np.ndarray | None:
-    """The points (m, d) that the teacher was trained on; None where the law never runs out of fresh ones."""
+def training_points(law: Law, experiment: Experiment, trained_on: torch.device) -> np.ndarray | None:
+    """The points (m, d) that the teacher was trained on; None where the law never runs out of fresh ones.
+
+    Those of `teacher.train_samples` are drawn again on the kind of device that drew them, as streams of CPU and GPU
+    differ. Raises `InputError` where there is none.
+    """
     if size := experiment.teacher.train_samples:
-        return law.training_set(size, generator(experiment.seed, "teacher", "data"))[0].numpy()
+        if trained_on.type == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                "the training set of a teacher with teacher.train_samples that was trained on a GPU can only be drawn "
+                f"again on one, and {why_no_gpu()}: give the same command on a machine with a GPU"
+            )
+        drawing = generator(experiment.seed, "teacher", "data", device=trained_on.type)
+        return law.to(trained_on.type).training_set(size, drawing)[0].cpu().numpy()
     if (atoms := law if isinstance(law, Empirical) else getattr(law, "atoms", None)) is not None:
         return np.asarray(atoms.points, np.float32)
     size = law.available("train") or 0
