@@ -55,6 +55,33 @@ def test_the_verdict_on_adam_tells_the_ranges_of_the_table() -> None:
         assert [int(end) for end in told.groups()] == [round(min(ends)), round(max(ends))]
 
 
+def test_the_verdicts_on_gradient_descent_tell_what_the_kept_runs_say() -> None:
+    """P1: Lambda over eta / b; P2: what three times the fake-score rate and four times the length do."""
+    lines = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8").splitlines()
+    p1, p2 = (next(line for line in lines if line.startswith(head)) for head in ("| P1 | With", "| P2 | From"))
+    names = ("student.learning_rate", "student.batch", "student.iterations", "fake_score.learning_rate", "law.dim")
+
+    def losses(name: str, init: str) -> dict[tuple[Any, ...], float]:
+        found = [cell for cell in cells(answers.stored()[name]) if cell.init == init]
+        return {tuple(map(cell.value, names)): answers_numbers.share_lost(cell).mean for cell in found}
+
+    exact = {(eta / b, d): lost for (eta, b, t, _, d), lost in losses("linear-exact", "teacher").items() if t == 12000}
+    per = {d: [lost / x for (x, own), lost in sorted(exact.items()) if own == d] for d in (8, 32)}
+    assert max(abs(value / per[8][0] - 1) for value in per[8]) == pytest.approx(0.13, abs=0.005)
+    assert (
+        ", ".join(f"{value / per[32][0]:.2f}" for value in per[32][1:3]) + f" and {per[32][3] / per[32][0]:.2f}" in p1
+    )
+    own = losses("linear-trained", "regressed")
+    at = [(eta, t) for t in (12500, 50000) for eta in (0.01, 0.04)]
+    more = {d: [100 * own[eta, 64, t, 0.06, d] / own[eta, 64, t, 0.02, d] - 100 for eta, t in at] for d in (2, 8)}
+    assert f"{min(more[8]):.0f} to {max(more[8]):.0f} % more at d = 8" in p2
+    assert "{:.0f}, {:.0f}, {:.0f} and {:.0f} % at d = 2".format(*more[2]) in p2
+    of = [(eta, fake) for eta in (0.01, 0.04) for fake in (0.02, 0.06)]
+    power = {d: [math.log(own[e, 64, 50000, f, d] / own[e, 64, 12500, f, d], 4) for e, f in of] for d in (2, 8)}
+    assert f"{min(power[8]):.2f} to {max(power[8]):.2f} at d = 8" in p2
+    assert "{:.2f}, {:.2f}, {:.2f} and {:.2f} at d = 2".format(*power[2]) in p2
+
+
 def test_kept_summaries_are_read_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "answers-own.json"
     path.write_text(answers_kept.kept([run(10.0), run(None, 1, student__batch=3)]), encoding="utf-8")
