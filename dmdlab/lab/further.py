@@ -33,7 +33,8 @@ def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.
     for experiment in experiments:
         if store.finished(experiment) and (record := store.record(experiment)).done:
             path = further_path(record)
-            if path not in owners or "teacher" in record.environment.get("ways", {}):  # the run that trained it says where
+            trained = "teacher" in record.environment.get("ways", {})  # and not taken from the store
+            if trained or path not in owners:
                 owners[path] = experiment, record.environment.get("device", "cpu")
     for done, (path, (experiment, trained_on)) in enumerate(owners.items()):
         yield done, len(owners)
