@@ -237,6 +237,7 @@ REFUSED = {
     "equal sigmas": ({"noise.sigma_min": 1.0, "noise.sigma_max": 1.0}, ["sigma_min = 1.0", "below"]),
     "negative seed": ({"seed": -1}, ["seed", "greater than or equal to 0", "-1"]),
     "no samples": ({"measure.samples": 1}, ["measure.samples", "greater than or equal to 2"]),
+    "one moment": ({"measure.keep": 1}, ["measure.keep", "start and end are two", "0, or 2 and more", "got 1"]),
     "unknown precision": ({"network.precision": "fp8"}, ["network.precision", "'tf32' or 'bf16'", "'fp8'"]),
     "levels in the wrong order": ({"student.levels": [0.9, 0.1]}, ["student.levels", "the first level must be below"]),
     "level above 1": ({"fake_score.levels": [0.0, 1.1]}, ["fake_score.levels", "less than or equal to 1", "1.1"]),

@@ -3,7 +3,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dmdlab.config.settings import MEMBER_OWN, Count, Levels, OpenSection, Positive, Scalar, Section, StepLevels, Value
 
@@ -226,5 +226,12 @@ class MeasureConfig(Section):
         ge=0,
         le=100,
         description="moments of training, start and end among them, whose student and fake score are kept (ours); 0: "
-        "the student at its end",
+        "the student at its end alone; never 1",
     )
+
+    @field_validator("keep")
+    @classmethod
+    def _both_ends(cls, keep: int) -> int:
+        if keep == 1:
+            raise ValueError("start and end are two moments: expected 0, or 2 and more")
+        return keep
