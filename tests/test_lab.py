@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from dmdlab.diffusion import flow, karras_grid
 from dmdlab.group import Group
 from dmdlab.lab import run as running
 from dmdlab.lab.evaluate import check_teacher, excess_risks
-from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Progress, run_group
+from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Clock, Progress, run_group
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.sweep import Work
 from dmdlab.networks import EDMDenoiser, denoiser_of
@@ -43,6 +44,21 @@ def noise_of(result: RunResult, store: Store) -> Tensor:
 
 
 # --- one run's results
+
+
+def test_members_seconds_add_up_to_those_of_their_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock of which every reading takes a second: what is done for all is shared, each is measured on its own."""
+    readings = itertools.count()
+    monkeypatch.setattr(running, "time", SimpleNamespace(perf_counter=lambda: next(readings)))
+    wanted = experiments("seed=[0, 1, 2]", *STILL)
+    shares = list[dict[str, float]]()
+    clock = Clock()
+    for event in run_group(group_of(*wanted), Store(tmp_path), CPU, clock=clock):
+        if isinstance(event, RunResult):
+            shares.append(clock.share(len(wanted)))
+    assert list(shares[0]) == ["teacher", "flow", "distillation", "measures"]
+    assert shares[0] == shares[1] == shares[2]
+    assert sum(sum(share.values()) for share in shares) == pytest.approx(next(readings) - 1)
 
 
 def test_members_of_any_init_and_rate_get_what_they_get_alone(tmp_path: Path) -> None:

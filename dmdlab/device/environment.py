@@ -153,9 +153,10 @@ def environment(
     precision: str | None = None,
     ways: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What environment.json holds. `seconds` are of the whole ensemble, divided by its members; precision: that of the
-    networks' products, resolved; ways: how each training ran (`dmdlab.device.compiling`), one that came from the store
-    not among them. The peak memory is the process's so far, other ensembles' included."""
+    """What environment.json holds. `seconds` are this member's part of what its ensemble took since this process took
+    it up, and what was spent on it alone; precision: that of the networks' products, resolved; ways: how each training
+    ran (`dmdlab.device.compiling`), one that came from the store not among them. The peak memory is the process's so
+    far, other ensembles' included."""
     return {
         "versions": versions(),
         "commit": commit(),

@@ -75,22 +75,29 @@ class Progress:
 
 
 class Clock:
-    """Seconds by stage; `lap` books the time since the last lap. `ways`: how each was trained."""
+    """Seconds by stage since it was made; `lap` books the time since the last lap, for all members together or as one's
+    own. `ways`: how each was trained."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.own: dict[str, float] = {}
         self.ways: dict[str, str] = {}
         self.last = time.perf_counter()
 
-    def lap(self, stage: str) -> None:
-        """Book the time since the last lap under `stage`."""
+    def lap(self, stage: str, own: bool = False) -> None:
+        """Book the time since the last lap under `stage`. own: for the member that it was spent on, alone."""
         now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
+        if own:
+            self.own = {stage: now - self.last}
+        else:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.last
         self.last = now
 
     def share(self, members: int) -> dict[str, float]:
-        """Seconds by stage per member."""
-        return {stage: s / members for stage, s in self.seconds.items()}
+        """Seconds by stage of the last member: its part of what so many spent together, and what was spent on it
+        alone."""
+        stages = dict.fromkeys([*self.seconds, *self.own])
+        return {stage: self.seconds.get(stage, 0.0) / members + self.own.get(stage, 0.0) for stage in stages}
 
 
 def run_group(
@@ -156,6 +163,7 @@ def run_group(
         trained = None if exact else start.network.flat.detach().cpu()
         maps = [teacher_map(e, device, None if trained is None else trained[i]) for i, e in enumerate(group.origins)]
         turned[:] = turn_readings(group, student, maps, pairs["noise"], device, own_later)
+    clock.lap("measures")
     for i, experiment in enumerate(group.members):
         if i:
             yield Progress(MEASURING, i, len(group))
@@ -183,7 +191,7 @@ def run_group(
         result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)
         if reading.measurable:
             result = replace(result, moments=moments.of(i, student.network))
-        clock.lap("measures")
+        clock.lap("measures", own=True)
         yield result
 
 
