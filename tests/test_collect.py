@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from small import CPU, experiments
+from small import CPU, cut, experiments
 from store_made import put
 
 from dmdlab.device import stopping
 from dmdlab.group import Group
-from dmdlab.lab.collect import Away, Kept, Packed, collecting
-from dmdlab.lab.engines import At
+from dmdlab.lab.collect import Away, Kept, Packed, collecting, receive
+from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Event, Finished, Work
@@ -89,6 +89,34 @@ def test_a_training_that_is_stopped_comes_home_and_goes_on(tmp_path: Path, monke
     assert cycles[0] == 4
     assert not list((home.out / "checkpoints").iterdir())
     assert outputs(home) == outputs(straight)
+
+
+def test_pairs_that_were_cut_short_are_made_anew_elsewhere(tmp_path: Path) -> None:
+    """As at home; they come back with the run."""
+    group, home = Group(tuple(experiments("measure.samples=16", "measure.checkpoints=1"))), Store(tmp_path)
+    assert sweep(Work(home, CPU, "eager"), [group])[1] is None
+    before, (pairs,) = outputs(home), (tmp_path / "pairs").iterdir()
+    cut(pairs, 200)
+    assert len(home.missing(group.members)) == 1
+    events, _ = sweep(Work(home, CPU, "eager"), [group])
+    assert len([event for event in events if isinstance(event, Finished)]) == 1
+    assert not [event for event in events if isinstance(event, Lost | Raised)]
+    assert outputs(home) == before
+    assert verify(tmp_path).sound
+
+
+def test_a_run_that_another_published_meanwhile_was_made_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (e,) = experiments()
+    home, away = Store(tmp_path / "home"), Store(tmp_path / "away")
+    assert put(away.out, e)
+    shared = {
+        path.relative_to(away.out).as_posix(): path.read_bytes() for path in away.shared_paths(e) if path.is_file()
+    }
+    files = {path.name: path.read_bytes() for path in away.folder(e).iterdir()}
+    monkeypatch.setattr("dmdlab.lab.collect._is", lambda folder, own: put(home.out, own))  # just before the rename
+    assert not receive(home, Packed(e, "done", files, shared)).ours
 
 
 def outputs(store: Store) -> list[object]:

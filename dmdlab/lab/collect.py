@@ -7,6 +7,7 @@ run, checked by the checksums that came with them, and renamed. Of pairs the fir
 against others is made again. Where somebody wishes to stop, checkpoints come back, too.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Elsewhere, Event, Finished, Work
 from dmdlab.records.checksums import Damaged, check_files, check_shared, kept_in_npz, read_checksums
+from dmdlab.records.kept_arrays import npz_opens
 from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import load_record
 from dmdlab.records.verify import SHARED
@@ -168,6 +170,7 @@ def receive(store: Store, packed: Packed) -> Finished:
         return Finished(e, folder, packed.status, ours=False)
     with replacing_in(folder, lambda old: store.finished(e)) as partial:
         partial.mkdir()
+        made = partial.stat()
         for name, content in packed.folder.items():
             (partial / _plain(name)).write_bytes(content)
         wrong = check_files(partial)
@@ -175,7 +178,7 @@ def receive(store: Store, packed: Packed) -> Finished:
             raise Damaged(f"came back damaged ({'; '.join(wrong) or 'another run'})")
         for name, sha in read_checksums(partial)[1].items():
             _receive_shared(store, name, sha, packed.shared.get(name))
-    return Finished(e, folder, packed.status)
+    return Finished(e, folder, packed.status, ours=os.path.samestat(made, folder.stat()))
 
 
 def _is(folder: Path, experiment: Experiment) -> bool:
@@ -191,14 +194,20 @@ def _receive_shared(store: Store, name: str, sha: str | None, content: bytes | N
     if kind not in SHARED:
         raise Damaged(f"shares a file of an unknown kind ({name})")
     path = store.out / kind / _plain(own)
-    if content is not None and not path.is_file():
-        with replacing_in(path, lambda old: True) as partial:
+
+    if content is not None and not _stands(path):
+        with replacing_in(path, _stands) as partial:
             partial.write_bytes(content)
             check_shared(partial)
     if not path.is_file():
         raise Damaged(f"{name} did not come with it")
     if kind == "pairs" and sha is not None and kept_in_npz(path) != sha:
         raise Damaged("measured against other pairs than stand here")
+
+
+def _stands(path: Path) -> bool:
+    """Whether a file that runs share is there; pairs that were cut short are as good as lost, and made anew."""
+    return path.is_file() and (path.parent.name != "pairs" or npz_opens(path, ()))
 
 
 def _plain(name: str) -> str:
@@ -212,7 +221,7 @@ def _files(store: Store, experiments: Sequence[Experiment]) -> Files:
     """What the store has that these runs share, and go on from."""
     paths = {path for e in experiments for path in store.shared_paths(e)}
     paths |= {store.calibration_path(e, calibration_id(e)) for e in experiments}
-    shared = {path.relative_to(store.out).as_posix(): path.read_bytes() for path in sorted(paths) if path.is_file()}
+    shared = {path.relative_to(store.out).as_posix(): path.read_bytes() for path in sorted(paths) if _stands(path)}
     return shared | _checkpoints(store, Group(tuple(experiments)))
 
 
