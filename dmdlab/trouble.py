@@ -96,5 +96,5 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def counted(number: int, noun: str) -> str:
-    """'1 run', '2 runs'."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    """'1 run', '2 runs', '2 processes'."""
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")

@@ -23,7 +23,7 @@ from dmdlab.group import Group
 from dmdlab.lab import engines
 from dmdlab.pages import measurement
 from dmdlab.records.writing import prepare, replacing, write_text
-from dmdlab.trouble import ADVICE, Unwritable
+from dmdlab.trouble import ADVICE, Unwritable, counted
 
 Command = Callable[..., tuple[int, str, str]]
 CODE = "from dmdlab.cli import main; main()"
@@ -257,3 +257,8 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_right_advice(
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     with pytest.raises(InputError, match="cannot write there: the disk is full"):
         prepare(tmp_path)
+
+
+def test_numbers_of_things_read_well() -> None:
+    told = [counted(n, noun) for n, noun in ((1, "run"), (0, "run"), (2, "core"), (1, "process"), (2, "process"))]
+    assert told == ["1 run", "0 runs", "2 cores", "1 process", "2 processes"]

@@ -9,6 +9,7 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
 from dmdlab.config import Experiment, InputError
+from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
     from dmdlab.device.doctor import Examination, Machine
@@ -89,9 +90,8 @@ def _tell_machine(machine: "Machine") -> None:
     _fact("threads", f"torch uses {threads.torch} (OMP_NUM_THREADS {asked})")
     sharing = threads.sweep_workers > 1 and (machine.device or "cpu") != "cpu"
     why = ", so that one trains on the GPU while others measure on the CPU" if sharing else ""
-    _fact(
-        "a sweep starts", f"{count(threads.sweep_workers, 'process')} of {count(threads.worker_threads, 'thread')}{why}"
-    )
+    started = f"{counted(threads.sweep_workers, 'process')} of {counted(threads.worker_threads, 'thread')}"
+    _fact("a sweep starts", started + why)
     limit = "no limit set" if machine.ram_limit_bytes is None else f"limited to {size_text(machine.ram_limit_bytes)}"
     total = "" if machine.ram_bytes is None else f" of {size_text(machine.ram_bytes)}"
     _fact("memory", f"{size_text(machine.ram_available_bytes)}{total} available, {limit}")
@@ -131,7 +131,7 @@ def profile(
     folder = prepare(out)
     work = (teaching if teacher else distilling)(group, where)
     unit = "iteration" if teacher else "cycle"
-    show.err().print(f"Profiling {count(cycles or work.block, unit)} of {_described(group.shared, work)} on {where}.")
+    show.err().print(f"Profiling {counted(cycles or work.block, unit)} of {_described(group.shared, work)} on {where}.")
     found = profiled(work, cycles, folder)
     if as_json:
         show.print_json({"what": "teacher iteration" if teacher else "cycle", **asdict(found)})
@@ -145,7 +145,7 @@ def _described(shared: Experiment, work: "Work") -> str:
 
     settings = "".join(f"{key} {value}, " for key, value in network_settings(shared.network))
     shape = f"{shared.network.kind} network, {settings}batch {shared.student.batch}, d = {shared.law.dim}"
-    return f"{count(work.members, 'member')} ({shape}) in {work.precision}"
+    return f"{counted(work.members, 'member')} ({shape}) in {work.precision}"
 
 
 def _tell_profile(found: "Profile", unit: str, block: int) -> None:
@@ -175,7 +175,7 @@ def _sentences(found: "Profile", unit: str, block: int) -> list[str]:
         f"Distance to the limit: its matrix products are {found.flops / 1e9:.3g} GFLOP per {unit}, so "
         f"{rate_text(found.rate)} over the whole {unit}; a large {found.precision} product reached "
         f"{rate_text(found.limit)} before or after: {100 * found.rate / found.limit:.0f} % of the limit.",
-        f"Shares are those of {count(found.cycles, unit)} under the profiler, which took "
+        f"Shares are those of {counted(found.cycles, unit)} under the profiler, which took "
         f"{found.watched_ms / found.cycle_ms:.2g} times as long; times are these shares of the undisturbed {unit}.",
     ]
     if multiplying:
@@ -205,8 +205,3 @@ def wrapped(name: str, text: str) -> str:
 def rate_text(rate: float) -> str:
     """'104 GFLOP/s', '0.5 TFLOP/s' from 1000 on."""
     return f"{rate / 1e12:.3g} TFLOP/s" if rate >= 1e12 else f"{rate / 1e9:.3g} GFLOP/s"
-
-
-def count(n: int, noun: str) -> str:
-    """'1 thread', '2 processes'."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -28,6 +28,7 @@ from dmdlab.device.environment import (
 )
 from dmdlab.device.limits import allowed_cores, available, default_workers, threads_each, total_memory
 from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, precision_on, supports
+from dmdlab.trouble import counted
 
 MODULES = {"POT": "ot", "lapx": "lap"}
 """The module of a package that is not called like it."""
@@ -216,7 +217,7 @@ def advice(machine: Machine) -> Iterator[Finding]:
     asked = (threads.omp_num_threads or "").strip()
     if asked.isdigit() and int(asked) > threads.allowed_cores:
         yield Finding(
-            f"OMP_NUM_THREADS is {asked} where this process may use {_count(threads.allowed_cores, 'core')}, so "
+            f"OMP_NUM_THREADS is {asked} where this process may use {counted(threads.allowed_cores, 'core')}, so "
             f"threads would wait for each other: export OMP_NUM_THREADS={threads.allowed_cores}."
         )
     if share is not None and share < threads.allowed_cores:
@@ -247,7 +248,3 @@ def advice(machine: Machine) -> Iterator[Finding]:
                 f"Less than half of the memory of cuda:{index} is free: another process uses it (nvidia-smi says "
                 "which), and ensembles will be smaller and slower."
             )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
