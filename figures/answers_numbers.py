@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
-from dmdlab.networks.linear import paces
+from dmdlab.networks.mlp import Fourier
 from dmdlab.pairing import Interval, mean_interval
 from dmdlab.pairing.law import CONVENTION
 from dmdlab.records.cells import Cell
@@ -170,6 +171,14 @@ def _fit_above(runs: Sequence[Record], dims: Sequence[int]) -> np.ndarray:
 
 
 # --- theory
+
+
+def paces(time_features: int, c_noise: float) -> tuple[float, float]:
+    """How much faster the map W of a linear network moves than each of the parameters that make it, at one level: under
+    gradient descent, where their steps add up weighted by the features (|f|^2), and under Adam, where they are of one
+    size (sum of abs f)."""
+    f = Fourier(time_features)(torch.tensor(c_noise).reshape(1, 1, 1))
+    return 1 + time_features / 2, 1 + float(f.abs().sum())
 
 
 def predicted(record: Record) -> float:

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dmdlab.config import Experiment, flatten
+from dmdlab.networks.linear import LinearSettings
+from dmdlab.networks.mlp import Fourier
 from dmdlab.records.cells import cells
 from dmdlab.records.record import Record
 
@@ -210,3 +213,10 @@ def test_lines_go_between_the_markers_of_a_page() -> None:
     text = "a\n<!-- t -->\nold\n<!-- end of t -->\nb"
     assert tables.replaced(text, "t", ["new"]) == "a\n<!-- t -->\nnew\n<!-- end of t -->\nb"
     assert tables.table(["a", "b"], [["1", "2"]]) == ["| a | b |", "|---|---|", "| 1 | 2 |"]
+
+
+def test_the_map_moves_faster_than_the_parameters_that_make_it() -> None:
+    features, c_noise = LinearSettings().time_features, 1.1
+    f = torch.cat([torch.ones(1), Fourier(features)(torch.tensor(c_noise).reshape(1, 1, 1)).flatten()])
+    expected = float(f.square().sum()), float(f.abs().sum())
+    assert answers_numbers.paces(features, c_noise) == pytest.approx(expected, rel=1e-5)

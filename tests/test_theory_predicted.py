@@ -3,10 +3,7 @@
 import math
 
 import pytest
-import torch
 
-from dmdlab.networks.linear import LinearSettings, paces
-from dmdlab.networks.mlp import Fourier
 from dmdlab.theory import expected_loss
 
 
@@ -38,12 +35,6 @@ def test_under_adam_the_batch_does_not_enter() -> None:
     for batch in (1, 512):
         own = expected_loss(8, "adamw", 1e-3, batch=batch, steps=1000, updates=1)
         assert own == pytest.approx(7 / 4 * 1000 * 1e-6)
-
-
-def test_the_map_moves_faster_than_the_parameters_that_make_it() -> None:
-    features, c_noise = LinearSettings().time_features, 1.1
-    f = torch.cat([torch.ones(1), Fourier(features)(torch.tensor(c_noise).reshape(1, 1, 1)).flatten()])
-    assert paces(features, c_noise) == pytest.approx((float(f.square().sum()), float(f.abs().sum())), rel=1e-5)
 
 
 def test_an_estimated_score_loses_less_than_a_trained_one_and_less_with_each_of_its_batches() -> None:

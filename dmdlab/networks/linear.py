@@ -29,13 +29,6 @@ class LinearSettings(Section):
     bias: bool = Field(True, description="whether b is there: affine, for laws whose mean is not 0 (ours)")
 
 
-def paces(time_features: int, c_noise: float) -> tuple[float, float]:
-    """How much faster W moves than each of the parameters that make it, at one level: under gradient descent, where
-    their steps add up weighted by the features (|f|^2), and under Adam, where they are of one size (sum of abs f)."""
-    f = Fourier(time_features)(torch.tensor(c_noise).reshape(1, 1, 1))
-    return 1 + time_features / 2, 1 + float(f.abs().sum())
-
-
 class LinearNetwork(Ensemble):
     """x (e, n, d), c_noise (e, n or 1, 1) -> A(c_noise) x + b(c_noise), (e, n, d)."""
 

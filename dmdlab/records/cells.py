@@ -12,7 +12,7 @@ from dmdlab.pairing import METRICS, POOR_FIDELITY, Interval, mean_interval, pair
 from dmdlab.pairing.glossary import LOW_FIDELITY
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.words import ends, interval, number
-from dmdlab.records.record import INITS, Record, ordered
+from dmdlab.records.record import Record, ordered
 
 CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
 """The measures that every table shows."""
@@ -250,12 +250,6 @@ def laws_of(found: Iterable[Cell]) -> list[str]:
 def dims_of(found: Iterable[Cell]) -> list[int]:
     """The dimensions present, ascending."""
     return sorted({cell.dim for cell in found})
-
-
-def inits_of(found: Iterable[Cell]) -> list[str]:
-    """The starts present, in the order of `INITS`."""
-    present = {cell.init for cell in found}
-    return [init for init in INITS if init in present]
 
 
 def legend(cells: Sequence[Cell]) -> list[str]:
