@@ -9,10 +9,10 @@ import torch
 from small import CPU, do, experiments, group_of, law_of
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.lab import calibrate as lab
 from dmdlab.lab.calibrate import (
     calibrate_experiment,
     calibrated_once,
+    calibrating,
     calibration_id,
     stored_calibrated,
     teacher_map,
@@ -21,6 +21,7 @@ from dmdlab.lab.calibrate import (
 from dmdlab.lab.evaluate import teacher_pairs
 from dmdlab.lab.store import Store
 from dmdlab.pairing import measure
+from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import load_calibrated
 
 
@@ -54,7 +55,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_a_trained_teacher_is_the_one_that_the_sweep_trained(
     trained: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lab, "train_row", lambda *_: pytest.fail("the stored teacher was trained again"))
+    trains = "dmdlab.lab.start_networks.train_teacher"
+    monkeypatch.setattr(trains, lambda *_, **how: pytest.fail("the stored teacher was trained again"))
     e, row = experiments(*TRAINED)[0], trained.start(experiments(*TRAINED)[0])
     assert row is not None
     arrays = trained.record(e).arrays()
@@ -64,6 +66,16 @@ def test_a_trained_teacher_is_the_one_that_the_sweep_trained(
     found, swept = stored_calibrated(store, e, CPU), trained.calibrated(e, calibration_id(e))
     assert swept is not None
     np.testing.assert_allclose(found.found.curve("delta_e"), swept.found.curve("delta_e"), rtol=1e-3)
+
+
+def test_a_teacher_that_a_sweep_trains_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    e, store = experiments(*TRAINED)[0], Store(tmp_path)
+    monkeypatch.setattr("dmdlab.lab.once.time.sleep", lambda seconds: None)
+    with Leases(tmp_path).held([of_kind("network", e.teacher_id)]):
+        steps = calibrating(store, e, CPU)
+        assert [next(steps) for _ in range(3)] == [None] * 3
+        assert store.start(e) is None
+        steps.close()
 
 
 def test_a_missing_trained_teacher_is_trained_as_the_sweep_does_and_kept(trained: Store, tmp_path: Path) -> None:
@@ -131,7 +143,7 @@ def test_every_seed_of_a_trained_teacher_has_its_own() -> None:
 def test_a_calibration_is_made_once_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     e, rotated, store = one("law.dim=3"), one("law.dim=3", "student.init=rotated", "seed=7"), Store(tmp_path)
     first = stored_calibrated(store, e, CPU).found
-    monkeypatch.setattr(lab, "calibrate_experiment", lambda *_: pytest.fail("it was made again"))
+    monkeypatch.setattr("dmdlab.lab.calibrate.calibrate_experiment", lambda *_: pytest.fail("it was made again"))
     again = stored_calibrated(store, rotated, CPU).found
     kept = again.to_arrays()
     for key, array in first.to_arrays().items():

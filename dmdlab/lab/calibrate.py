@@ -18,8 +18,10 @@ from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, told
 from dmdlab.diffusion.applied import applied
 from dmdlab.experiments import spelled_out
+from dmdlab.group import Group
 from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.once import made_once
+from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import classes_told, denoiser_of, make_denoiser
@@ -163,7 +165,7 @@ def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:
 def stored_calibrated(store: Store, experiment: Experiment, device: torch.device) -> Calibrated:
     """The experiment's calibration in the store, made and kept there when it is missing, with what determines it.
 
-    A trained teacher is the one that the store has; when that is missing, it is trained and kept.
+    A trained teacher is the one that the store has; when that is missing, it is trained and kept as a sweep does it.
 
     Raises:
         InputError: as `calibrate_experiment`, or a damaged file.
@@ -177,15 +179,18 @@ def stored_calibrated(store: Store, experiment: Experiment, device: torch.device
             return found
 
 
-def calibrating(store: Store, experiment: Experiment, device: torch.device) -> Generator[None, None, Calibrated]:
-    """The same, which yields while another process makes it."""
+def calibrating(store: Store, experiment: Experiment, device: torch.device) -> Generator[object, None, Calibrated]:
+    """The same, which yields while another process makes it, and while its teacher is trained."""
     own = calibration_id(experiment)
 
-    def make(_: Sequence[str]) -> Iterator[None]:
-        row = _teacher_row(store, experiment, device) if experiment.teacher.kind == "network" else None
+    def make(_: Sequence[str]) -> Iterator[object]:
+        row = None
+        if experiment.teacher.kind == "network":
+            plain = experiment.model_copy(update={"student": experiment.student.model_copy(update={"init": "teacher"})})
+            law = make_law(experiment.law.model_dump()).to(device)
+            (row,) = yield from train_starts(Group((plain,)), law, store, device)
         found = Calibrated(about(experiment, device), calibrate_experiment(experiment, device, row))
         store.keep_calibration(experiment, own, found)
-        yield from ()
 
     return (yield from made_once(store, "calibration", [own], lambda _: store.calibrated(experiment, own), make))[own]
 
@@ -199,12 +204,3 @@ def check_calibrations(store: Store, experiments: Sequence[Experiment]) -> None:
 def calibrated_once(experiments: Sequence[Experiment]) -> list[Experiment]:
     """One experiment for each calibration that these need, in order of first appearance."""
     return list({calibration_id(e): e for e in reversed(experiments)}.values())[::-1]
-
-
-def _teacher_row(store: Store, experiment: Experiment, device: torch.device) -> Tensor:
-    """The trained teacher's parameters (P,) from the store, trained and kept there when missing."""
-    row = store.start(experiment)
-    if row is None:
-        row = train_row(experiment, make_law(experiment.law.model_dump()).to(device), device)
-        store.keep_start(experiment, row)
-    return row
