@@ -18,6 +18,7 @@ from dmdlab.pairing.coverage import LAW_ROWS, Reach
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation
+from dmdlab.training.draws import going_on
 from dmdlab.training.lag import LEVELS, score_excess
 from dmdlab.training.student import Student
 
@@ -112,18 +113,19 @@ class Curves:
         return found.cpu().numpy()
 
     def state(self) -> dict[str, Tensor]:
-        """All rows so far, each column (e, rows), for a checkpoint."""
-        names = list(self.rows[0]) if self.rows else []
-        table = {f"curve.{n}": torch.from_numpy(np.stack([row[n] for row in self.rows], axis=1)) for n in names}
-        return table | {"curve before": torch.from_numpy(self.before)}
+        """All rows so far, one at least, each column (e, rows), for a checkpoint."""
+        columns = {f"curve.{name}": np.stack([row[name] for row in self.rows], axis=1) for name in self.rows[0]}
+        return {name: torch.from_numpy(column) for name, column in columns.items()} | {
+            "curve before": torch.from_numpy(self.before)
+        }
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Go on from where `state` was taken."""
-        columns = {name: state[f"curve.{name}"].numpy() for name in self.columns_of_all if f"curve.{name}" in state}
-        if (before := state.get("curve before")) is not None:  # which checkpoints of 0.1 lack
-            self.before = before.numpy()
-        length = min((c.shape[1] for c in columns.values()), default=0)
-        self.rows = [{name: column[:, j] for name, column in columns.items()} for j in range(length)]
+        """Go on from where `state` was taken. Raises `Foreign` where it is another training's."""
+        with going_on():
+            self.before = state["curve before"].numpy()
+            columns = {name: state[f"curve.{name}"].numpy() for name in self.columns_of_all}
+            rows = range(columns["iteration"].shape[1])
+            self.rows = [{name: column[:, j] for name, column in columns.items()} for j in rows]
 
     def columns(self, i: int) -> dict[str, list[float]]:
         """Member i's curve by column."""
