@@ -19,7 +19,7 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.lab.store import Store
 from dmdlab.records import checksums, kept_json
 from dmdlab.records.catalogue import Filter, chosen, scan
-from dmdlab.records.checksums import Damaged
+from dmdlab.records.checksums import Damaged, save_npz
 from dmdlab.records.kept_arrays import read_npz
 from dmdlab.records.record import FORMAT, load_record, load_records
 from dmdlab.records.verify import verify
@@ -215,9 +215,17 @@ def test_one_run_is_shown_by_the_first_letters_of_its_id(dmdlab: Command, tmp_pa
 # --- out of a store
 
 
+def keep_further(store: Path) -> None:
+    """Beside every file of pairs what figures need beyond it, as `dmdlab reproduce` keeps it."""
+    (store / "further").mkdir()
+    for path in (store / "pairs").iterdir():
+        save_npz(store / "further" / path.name, {"phi_32": np.zeros((2, 3), np.float32)})
+
+
 @pytest.mark.parametrize("name", ["new", "new.zip", "new.tar.gz"])
 def test_exported_runs_are_a_store_of_their_own(name: str, dmdlab: Command, tmp_path: Path) -> None:
     wanted, to = published(tmp_path / "s", *FOUR), tmp_path / name
+    keep_further(tmp_path / "s")
     assert dmdlab("runs", "export", tmp_path / "s", to, "seed=1", "student.init=rotated")[0] == 0
     if name.endswith("zip"):
         zipfile.ZipFile(to).extractall(tmp_path / "new")
@@ -225,7 +233,8 @@ def test_exported_runs_are_a_store_of_their_own(name: str, dmdlab: Command, tmp_
         with tarfile.open(to) as packed:
             packed.extractall(tmp_path / "new", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     assert [Store(tmp_path / "new").finished(e) for e in wanted] == [e.id == wanted[-1].id for e in wanted]
-    assert (verify(tmp_path / "new").sound, len(list((tmp_path / "new" / "teachers").iterdir()))) == (True, 1)
+    assert verify(tmp_path / "new").sound
+    assert [len(list((tmp_path / "new" / kind).iterdir())) for kind in ("teachers", "pairs", "further")] == [1, 1, 1]
     assert "there already" in dmdlab("runs", "export", tmp_path / "s", to)[2]
 
 
@@ -252,6 +261,7 @@ def test_nothing_leads_out_of_a_store(dmdlab: Command, tmp_path: Path) -> None:
 
 def test_rm_asks_and_gc_removes_what_is_left_over(dmdlab: Command, tmp_path: Path) -> None:
     wanted = published(tmp_path, *FOUR)
+    keep_further(tmp_path)
     code, _, err = dmdlab("runs", "rm", tmp_path, "seed=1")
     assert (code, "give --yes" in err) == (2, True)
     assert "expected filters" in dmdlab("runs", "rm", tmp_path, "--yes")[2]
@@ -261,9 +271,9 @@ def test_rm_asks_and_gc_removes_what_is_left_over(dmdlab: Command, tmp_path: Pat
     (tmp_path / "runs" / ".half.12-abc").mkdir()
     code, out, err = dmdlab("runs", "gc", tmp_path)
     assert (code, "give --yes" in err) == (2, True)
-    assert [line.split("/")[0] for line in out.splitlines()] == ["pairs", "teachers", "runs"]
+    assert [line.split("/")[0] for line in out.splitlines()] == ["pairs", "further", "teachers", "runs"]
     assert dmdlab("runs", "gc", tmp_path, "--yes")[0] == 0
-    assert [len(list((tmp_path / kind).iterdir())) for kind in ("runs", "pairs", "teachers")] == [2, 1, 1]
+    assert [len(list((tmp_path / kind).iterdir())) for kind in ("runs", "pairs", "further", "teachers")] == [2, 1, 1, 1]
     assert verify(tmp_path).sound
     assert Store(tmp_path).missing(wanted[:1]) == []
 

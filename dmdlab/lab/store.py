@@ -2,6 +2,7 @@
 
     OUT/runs/<law>-d<dim>-<init>-s<seed>-<id>/              finished runs (`dmdlab.records.record`)
     OUT/pairs/<law>-d<dim>-n<samples>-s<seed>-<id>.npz      what the students of one teacher are measured against
+    OUT/further/<as of pairs>.npz                           what some figures need beyond them (`dmdlab.lab.further`)
     OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz        what every measure reads on a teacher under known remaps
     OUT/teachers/<id>.safetensors                           trained start networks, and starts that were fitted
     OUT/checkpoints/<hash of the ids>.safetensors           ensembles in mid-training (`dmdlab.lab.checkpoint`)

@@ -18,6 +18,7 @@ from dmdlab.records.checksums import shared_of
 from dmdlab.records.kept_json import MOST_BYTES, check_depth, is_plain
 from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import Record
+from dmdlab.records.verify import SHARED
 from dmdlab.records.writing import replacing, set_away
 from dmdlab.trouble import told, writing
 
@@ -91,14 +92,14 @@ def unneeded(store: Path) -> tuple[list[Unneeded], list[str]]:
         if isinstance(entry, Record):
             kept = shared_of(entry.folder)
             untold = untold or kept is None
-            needed |= {*(kept or ()), f"pairs/{entry.summary.get('pairs')}"}
+            needed |= {*(kept or ()), *(f"{kind}/{entry.summary.get('pairs')}" for kind in ("pairs", "further"))}
             needed.add(f"calibration/{entry.summary.get('calibration')}")
     said = []
     if broken:
         said.append(f"{len(broken)} folders cannot be read as runs; what they need is not known, so shared files stay.")
     elif untold:
         said.append("Some runs are of a version that did not note their start networks, so these stay.")
-    kinds = [] if broken else ["pairs", "calibration"] if untold else ["pairs", "calibration", "teachers"]
+    kinds = [] if broken else [kind for kind in SHARED if kind != "teachers" or not untold]
     paths = [(path, f"no run needs these {kind}") for kind in kinds for path in _in(store / kind)]
     found = [(path, why) for path, why in paths if f"{path.parent.name}/{path.name}" not in needed]
     ids = {str(entry.row["id"]) for entry in entries if isinstance(entry, Record)}
@@ -125,7 +126,8 @@ def _files(store: Path, entry: Entry) -> Iterator[str]:
     for path in sorted(entry.folder.iterdir()):
         yield _plain(store, f"runs/{entry.folder.name}/{path.name}")
     names = shared_of(entry.folder) or []
-    names += [f"pairs/{entry.summary['pairs']}"] if entry.done and entry.summary["format"] > 1 else []
+    own = [entry.summary["pairs"]] if entry.done and entry.summary["format"] > 1 else []
+    names += [f"{kind}/{name}" for name in own for kind in ("pairs", "further")]
     names += [f"calibration/{name}" for name in [entry.summary.get("calibration")] if name]
     for name in dict.fromkeys(names):
         if name.startswith("pairs/") or (store / name).exists():  # others can be made anew
@@ -157,7 +159,7 @@ def _in(folder: Path) -> list[Path]:
 
 def _half_written(store: Path) -> list[Path]:
     """What has the name of something that is being made, here where nobody is at work."""
-    folders = [store / kind for kind in ("runs", "pairs", "calibration", "teachers", "checkpoints")]
+    folders = [store / kind for kind in ("runs", *SHARED, "checkpoints")]
     return sorted(path for folder in folders for path in folder.glob(".?*.?*-?*"))
 
 

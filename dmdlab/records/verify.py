@@ -18,7 +18,7 @@ from dmdlab.records.checksums import Damaged
 from dmdlab.records.record import ASIDE, Record, load_record
 from dmdlab.trouble import writing
 
-SHARED = ("pairs", "calibration", "teachers")
+SHARED = ("pairs", "further", "calibration", "teachers")
 """Folders of a store that hold what runs share."""
 
 DRAWN = (".pdf", ".png", ".txt")
@@ -98,7 +98,7 @@ def _check_shared(path: Path) -> Checked:
         return Checked(path, checksums.check_shared(path))
     except Damaged as error:
         again = "; runs that were measured against it are repeated" if path.parent.name == "pairs" else ""
-        return Checked(path, "damaged", [f"{error}{again or '; a sweep that needs it makes it anew'}"])
+        return Checked(path, "damaged", [f"{error}{again or '; what needs it makes it anew'}"])
 
 
 def _check_run(store: Path, folder: Path, shared: dict[str, Checked]) -> Checked:
