@@ -328,7 +328,7 @@ def test_a_regressed_start_is_fitted_at_the_students_first_level() -> None:
     )
     denoiser, z = start_denoiser([e]), 5 * torch.randn(1, 30, 4, generator=generator(0, "z"))
     pairs = FitPairs(z, 0.1 * z)
-    before, *_, last = (step.error for step in fit(e, [0], denoiser, pairs, report_every=1))
+    before, *_, last = (step.loss for step in fit(e, [0], denoiser, pairs, report_every=1))
     assert last < 0.3 * before
     student = Student(denoiser, levels_of(e), sigma_max=5.0)
     error = (student(z) - 0.1 * z).square().mean() / denoiser.sigma_data**2

@@ -24,7 +24,8 @@ from dmdlab.pairing import pair_cosine_of
 from dmdlab.randomness import generator
 from dmdlab.records.record import INITS, load_record
 from dmdlab.training.distill import distillation_from
-from dmdlab.training.regression import FitPairs, FitStep
+from dmdlab.training.regression import FitPairs
+from dmdlab.training.supervised import Step
 from dmdlab.transport import DENSE_LIMIT
 
 ALL, NEW = (f"student.init={list(inits)!r}".replace("'", '"') for inits in (INITS, ("other", *FITTED)))
@@ -89,11 +90,11 @@ def test_fits_come_nearer_to_their_pairs_and_leave_the_others_alone(
     assert torch.equal(kept[1], begins)
 
 
-def begun(group: Group, out: Path, rows: Tensor) -> tuple[list[FitStep], Tensor]:
+def begun(group: Group, out: Path, rows: Tensor) -> tuple[list[Step], Tensor]:
     """What is told of the fits of a group's starts, and where its students start."""
     ends: list[Tensor] = []
 
-    def steps() -> Iterator[FitStep]:
+    def steps() -> Iterator[Step]:
         ends.append((yield from fit_starts(group, law_of(group.shared), rows, Store(out), CPU)))
 
     return list(steps()), ends[0]

@@ -244,7 +244,7 @@ def _train_starts(
     for fitted in _ending(fit_starts(group, law, torch.stack(rows), store, device, way), begins.append):
         if fitted is not None:
             clock.ways["regression"] = fitted.way
-            text = f"regression error {fitted.error.mean():.3f}"
+            text = f"regression error {fitted.loss.mean():.3f}"
             yield Progress(START_NETWORKS, last + fitted.iteration, last + to_fit, text)
         else:
             yield Progress(START_NETWORKS, last, last + to_fit, waiting)

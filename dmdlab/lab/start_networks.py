@@ -17,26 +17,25 @@ from dmdlab.lab.once import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
 from dmdlab.networks import classes_told, make_denoiser
-from dmdlab.training.teacher import TeacherStep, train_teacher
+from dmdlab.training.supervised import Step
+from dmdlab.training.teacher import train_teacher
 
 
 def train_starts(
     group: Group, law: Law, store: Store, device: torch.device, way: Way | None = None
-) -> Generator[TeacherStep | None, None, list[Tensor]]:
+) -> Generator[Step | None, None, list[Tensor]]:
     """The parameters (P,), on the CPU, of each of `group.networks`; those that the store lacks are trained and kept
     there. Yields progress, None while another sweep trains one of them."""
     own = {e.teacher_id: e for e in group.networks}
 
-    def train(ids: Sequence[str]) -> Iterator[TeacherStep]:
+    def train(ids: Sequence[str]) -> Iterator[Step]:
         yield from _train([own[id] for id in ids], law, store, device, way)
 
     found = yield from made_once(store, "network", list(own), lambda id: store.start(own[id]), train)
     return [found[e.teacher_id] for e in group.networks]
 
 
-def _train(
-    own: Sequence[Experiment], law: Law, store: Store, device: torch.device, way: Way | None
-) -> Iterator[TeacherStep]:
+def _train(own: Sequence[Experiment], law: Law, store: Store, device: torch.device, way: Way | None) -> Iterator[Step]:
     """Train and keep these networks, all ages of a seed from one training."""
     first, seeds, ages = own[0], sorted({e.seed for e in own}), sorted({e.teacher.age for e in own})
     oldest = {e.seed: e for e in sorted(own, key=lambda e: e.teacher.age)}

@@ -24,13 +24,14 @@ from dmdlab.lab.store import Store
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of
 from dmdlab.randomness import generator, latents
-from dmdlab.training.regression import FitPairs, FitStep, fit
+from dmdlab.training.regression import FitPairs, fit
+from dmdlab.training.supervised import Step
 from dmdlab.transport import assignment
 
 
 def fit_starts(
     group: Group, law: Law, rows: Tensor, store: Store, device: torch.device, way: Way | None = None
-) -> Generator[FitStep | None, None, Tensor]:
+) -> Generator[Step | None, None, Tensor]:
     """The parameters (e, P), on the CPU, that every member's student starts at (a random one draws its own).
 
     rows: those of `group.networks`, (networks, P). Starts that are fitted come from the store where it has them, else
@@ -39,7 +40,7 @@ def fit_starts(
     begins = rows.cpu()[group.begins]
     first, fits = group.shared, {e.fit_id: e for e in group.fits}
 
-    def make(ids: Sequence[str]) -> Iterator[FitStep]:
+    def make(ids: Sequence[str]) -> Iterator[Step]:
         missing, checkpoint = [fits[id] for id in ids], store.networks_checkpoint(ids, device)
         own = begins[[group.members.index(e) for e in missing]]
         fresh = denoiser_of(own, law, first.network, device, classes_told(first, law))

@@ -8,24 +8,21 @@ or the first step of a student that starts at another level, by AdamW. What it a
 pairs that no map makes leave a start that has shrunk.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.device import stopping
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
-from dmdlab.device.repeated import Repeated
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.draws import Draws, block_steps, going_on, picked
+from dmdlab.training.draws import Draws, block_steps, picked
 from dmdlab.training.levels import levels_of, scaled
-from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
+from dmdlab.training.optimiser import EnsembleAdamW, gradient
+from dmdlab.training.supervised import Learning, Step, supervised
 from dmdlab.training.teacher import denoising_loss
 
 
@@ -37,17 +34,6 @@ class FitPairs(NamedTuple):
     label: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class FitStep:
-    """After `iteration` iterations: each member's error (e,), averaged since the last report; how they were run; the
-    state to go on from, as of `TeacherStep`."""
-
-    iteration: int
-    error: Tensor
-    way: Way
-    state: Callable[[], dict[str, Tensor]]
-
-
 def fit(
     experiment: Experiment,
     seeds: Sequence[int],
@@ -56,50 +42,29 @@ def fit(
     report_every: int = 200,
     way: Way | None = None,
     kept: Mapping[str, Tensor] | None = None,
-) -> Iterator[FitStep]:
+) -> Iterator[Step]:
     """Fit `denoiser` in place from where it stands, member i on its own pairs, a batch of them drawn by the stream of
-    seeds[i] at a time; yields progress, and at the end, in between which its parameters are those of the last progress.
+    seeds[i] at a time; yields progress as `supervised` does.
 
     Everything but seeds and pairs comes from `experiment`. Device: that of denoiser and pairs. way: as for
-    `Distillation`. kept: the `FitStep.state` to go on from; raises `Foreign` as there.
+    `Distillation`. kept: the `Step.state` to go on from; raises `Foreign` as there.
     """
     config, total, network = experiment.teacher, experiment.student.regression, denoiser.network
     device = network.flat.device
     optimiser = EnsembleAdamW(
         network, [config.learning_rate] * len(seeds), total=total, clip=1.0, warmup=config.warmup, decay="cosine"
     )
-    step = FitUpdate(denoiser, levels_of(experiment)[0], experiment.noise.sigma_max, optimiser)
-    way = way_on(device, total, way, network.gains_by_compiling)
-    optimiser.in_place = way == "eager" and device.type == "cpu"
-    start = FitState(optimiser.start(), torch.zeros(len(seeds), device=device))
-    repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
-    draws = _batches(pairs, config.batch, [generator(s, "regression", device=device) for s in seeds])
-    reported = 0
-    if kept is not None:
-        with going_on():
-            repeated.put(FitState(Trained.of("network", kept), kept["total"]))
-            reported = draws.put(kept, total)
-    for i in range(reported + 1, total + 1):
-        repeated((*next(draws), optimiser.sizes(i - 1, 1)))
-        if i % report_every == 0 or i == total or stopping.asked():
-            now, size = repeated.state, network.flat.shape[1]
-            network.load_rows(now.trained.parameters)
-            error, reported = now.total / (i - reported), i
-            now.total.zero_()
-            yield FitStep(i, error, repeated.way, partial(_kept, repeated, draws, i, size))
-
-
-def _kept(repeated: "Repeated[FitState]", draws: Draws, done: int, size: int) -> dict[str, Tensor]:
-    """The state after `done` iterations of networks of `size` parameters."""
-    now = repeated.state
-    return {"total": now.total} | now.trained.rows("network", size) | draws.kept(done)
-
-
-class FitState(NamedTuple):
-    """Networks in training and the sum of their errors (e,) since the last report."""
-
-    trained: Trained
-    total: Tensor
+    yield from supervised(
+        denoiser,
+        FitUpdate(denoiser, levels_of(experiment)[0], experiment.noise.sigma_max, optimiser),
+        optimiser,
+        _batches(pairs, config.batch, [generator(s, "regression", device=device) for s in seeds]),
+        total,
+        way_on(device, total, way, network.gains_by_compiling),
+        precision_on(device, experiment.network.precision),
+        report_every,
+        kept=kept,
+    )
 
 
 class FitUpdate:
@@ -110,7 +75,7 @@ class FitUpdate:
         self.denoiser, self.level, self.sigma_max, self.optimiser = denoiser, level, sigma_max, optimiser
         self.weight = denoiser.sigma_data**-2
 
-    def __call__(self, state: FitState, fixed: object, numbers: tuple[Tensor, ...]) -> FitState:
+    def __call__(self, state: Learning, fixed: object, numbers: tuple[Tensor, ...]) -> Learning:
         """The state after a step."""
         z, x, *labels, size = numbers
         level = z.new_full((len(z), 1, 1), self.level)
@@ -119,7 +84,7 @@ class FitUpdate:
             error = denoising_loss(self.denoiser, z, x, level, self.weight, labels[0] if labels else None)
             g = gradient(error, leaves)
         trained, _ = self.optimiser.step(state.trained, g, size[:, 0])
-        return FitState(trained, state.total + error.detach())
+        return Learning(trained, state.total + error.detach())
 
 
 def _batches(pairs: FitPairs, batch: int, generators: Sequence[torch.Generator]) -> Draws:

@@ -8,41 +8,23 @@ with y = x0, or y = the law's exact E[x0 | x_sigma], which has the same minimise
 network is told the class of every x0, which is drawn with it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment, TeacherConfig
-from dmdlab.device import stopping
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
-from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser, told
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.draws import Draws, Source, block_steps, going_on
-from dmdlab.training.optimiser import EnsembleAdamW, Trained, aligned, gradient
+from dmdlab.training.draws import Draws, Source, block_steps
+from dmdlab.training.optimiser import EnsembleAdamW, Trained, gradient
 from dmdlab.training.points import points
-
-
-@dataclass(frozen=True)
-class TeacherStep:
-    """After `iteration` iterations: each member's loss (e,), averaged since the last report; how they were run.
-
-    state: all that a later call needs to go on to the same end (`kept`), each tensor with the members first; the next
-    iteration may change them.
-    """
-
-    iteration: int
-    loss: Tensor
-    way: Way
-    state: Callable[[], dict[str, Tensor]]
+from dmdlab.training.supervised import Learning, Step, supervised
 
 
 def denoising_loss(
@@ -62,15 +44,14 @@ def train_teacher(
     way: Way | None = None,
     ages: Sequence[int] = (),
     kept: Mapping[str, Tensor] | None = None,
-) -> Iterator[TeacherStep]:
-    """Train `denoiser` in place, member i with the streams of seeds[i]; yields progress, at each of `ages` and at the
-    last of them, or of all iterations, too, and wherever somebody wishes to stop (`dmdlab.device.stopping`). In between
-    its parameters are those of the last progress: the trained ones, or with `teacher.ema` their running average.
+) -> Iterator[Step]:
+    """Train `denoiser` in place, member i with the streams of seeds[i], to the last of `ages`, or for all iterations;
+    yields progress as `supervised` does, at each of `ages`, too. With `teacher.ema` its parameters are the average.
 
     Everything but the seed comes from `experiment` (sections law, noise, teacher, network). The networks are
     initialised here, each from its own seed. Device: that of the law and the denoiser. way: as for `Distillation`. A
     teacher of some age is one that a training of `teacher.iterations` passed: its learning rate had not come down yet.
-    kept: the `TeacherStep.state` to go on from. Raises `Foreign` where that is of another training.
+    kept: the `Step.state` to go on from. Raises `Foreign` where that is of another training.
     """
     config, network = experiment.teacher, denoiser.network
     device = network.flat.device
@@ -83,44 +64,20 @@ def train_teacher(
         warmup=config.warmup,
         decay=config.decay,
     )
-    step = TeacherUpdate(denoiser, law, optimiser, config)
-    trained = optimiser.start()
-    average = (trained.parameters.clone(),) if config.ema else ()
-    start = TeacherState(trained, torch.zeros(len(seeds), device=device), average)
-    way = way_on(device, config.iterations, way, denoiser.network.gains_by_compiling)
-    optimiser.in_place = way == "eager" and device.type == "cpu"
-    repeated = Repeated(step, start, (), way, precision_on(device, experiment.network.precision))
-    draws = _draws(experiment, seeds, law, device)
-    last, reported = max(ages, default=config.iterations), 0
-    if kept is not None:
-        with going_on():
-            averages = tuple(aligned(kept["average"]) for _ in start.average)
-            repeated.put(TeacherState(Trained.of("network", kept), kept["total"], averages))
-            reported = draws.put(kept, last)
-    for i in range(reported + 1, last + 1):
-        repeated((*next(draws), optimiser.sizes(i - 1, 1)))
-        if i % report_every == 0 or i == last or i in ages or stopping.asked():
-            now, size = repeated.state, network.flat.shape[1]
-            network.load_rows(now.average[0] if config.ema else now.trained.parameters)
-            loss, reported = now.total / (i - reported), i
-            now.total.zero_()
-            yield TeacherStep(i, loss, repeated.way, partial(_kept, repeated, draws, i, size))
-
-
-def _kept(repeated: "Repeated[TeacherState]", draws: Draws, done: int, size: int) -> dict[str, Tensor]:
-    """The state after `done` iterations of networks of `size` parameters."""
-    now = repeated.state
-    averages = [("average", average[:, :size]) for average in now.average]
-    return {"total": now.total} | dict(averages) | now.trained.rows("network", size) | draws.kept(done)
-
-
-class TeacherState(NamedTuple):
-    """Networks in training, the sum of their losses (e,) since the last report, and, where it is asked for, the running
-    average of their parameters."""
-
-    trained: Trained
-    total: Tensor
-    average: tuple[Tensor, ...]
+    way = way_on(device, config.iterations, way, network.gains_by_compiling)
+    yield from supervised(
+        denoiser,
+        TeacherUpdate(denoiser, law, optimiser, config),
+        optimiser,
+        _draws(experiment, seeds, law, device),
+        max(ages, default=config.iterations),
+        way,
+        precision_on(device, experiment.network.precision),
+        report_every,
+        stops=ages,
+        averaged=bool(config.ema),
+        kept=kept,
+    )
 
 
 class TeacherUpdate:
@@ -130,7 +87,7 @@ class TeacherUpdate:
     def __init__(self, denoiser: EDMDenoiser, law: Law, optimiser: EnsembleAdamW, config: TeacherConfig) -> None:
         self.denoiser, self.law, self.optimiser, self.config = denoiser, law, optimiser, config
 
-    def __call__(self, state: TeacherState, fixed: object, numbers: tuple[Tensor, ...]) -> TeacherState:
+    def __call__(self, state: Learning, fixed: object, numbers: tuple[Tensor, ...]) -> Learning:
         """The state after a step."""
         x, *labels, level, eps, size = numbers
         label = labels[0] if labels else None
@@ -142,7 +99,7 @@ class TeacherUpdate:
             loss = denoising_loss(self.denoiser, x_sigma, target, level, weight, label)
             g = gradient(loss, leaves)
         trained, _ = self.optimiser.step(state.trained, g, size[:, 0])
-        return TeacherState(trained, state.total + loss.detach(), self._averaged(state.average, trained))
+        return Learning(trained, state.total + loss.detach(), self._averaged(state.average, trained))
 
     def _averaged(self, before: tuple[Tensor, ...], trained: Trained) -> tuple[Tensor, ...]:
         """The running average one step on: the plain mean of what came so far, until that forgets more slowly than
