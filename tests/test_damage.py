@@ -73,7 +73,7 @@ def test_sweeps_that_finish_the_same_run_at_once_leave_one_whole_folder(tmp_path
 
     def publish(worker: int) -> None:
         for _ in range(10):
-            store.publish(result, {})
+            store.put(result, {})
             store.keep_start(result.experiment, row)
             store.keep_pairs(result.experiment, pairs)
 
@@ -99,8 +99,9 @@ def test_folders_put_in_one_place_at_once_leave_one_of_them_whole(tmp_path: Path
 
 def test_a_run_that_another_sweep_finished_stays(tmp_path: Path) -> None:
     store, result = finished(tmp_path)
-    folder = store.publish(result, {"commit": "theirs"})
-    store.publish(result, {"commit": "ours"})
+    store.put(result, {"commit": "theirs"})
+    folder = store.folder(result.experiment)
+    store.put(result, {"commit": "ours"})
     assert json.loads((folder / "environment.json").read_text())["commit"] == "theirs"
 
 

@@ -180,7 +180,7 @@ def test_a_run_is_measured_against_the_pairs_in_the_store(tmp_path: Path) -> Non
     assert not store.keep_pairs(first, {name: array + 1 for name, array in marked.items()})  # the first ones stay
     for wanted in (experiments("student.init=rotated"), experiments("student.iterations=10", "seed=[0, 1]")):
         for result in results(wanted, store):
-            store.publish(result, {})
+            store.put(result, {})
         arrays = store.record(wanted[0]).arrays()
         for name, array in marked.items():
             np.testing.assert_array_equal(arrays[name], array)
@@ -292,7 +292,7 @@ def test_a_diverging_member_is_recorded_and_the_others_go_on(tmp_path: Path) -> 
     wanted = experiments("student.learning_rate=[1e-3, 1e30]", "student.iterations=50")
     store = Store(tmp_path)
     for result in results(wanted, store):
-        store.publish(result, {})
+        store.put(result, {})
     good, bad = (store.record(e) for e in wanted)
     assert (good.summary["status"], good.summary["failed_at"]) == ("done", None)
     assert bad.summary["status"] == "failed"

@@ -22,7 +22,7 @@ from dmdlab.lab.store import RunResult, Store
 from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of
 from dmdlab.pairing import pair_cosine_of
 from dmdlab.randomness import generator
-from dmdlab.records.record import INITS, load_record
+from dmdlab.records.record import INITS
 from dmdlab.training.distill import distillation_from
 from dmdlab.training.regression import FitPairs
 from dmdlab.training.supervised import Step
@@ -199,7 +199,8 @@ def test_runs_of_every_start_come_to_their_end_and_say_what_they_kept(world: str
             assert own["angle"] == summary["metrics"]["remap_angle"]
         if init in ("transport", "random"):
             assert own["pair_cosine_start"]["value"] == pytest.approx(1)
-        row = load_record(store.publish(result, {})).row
+        store.put(result, {})
+        row = store.record(result.experiment).row
         for key in ("pair_cosine", "angle", "pair_cosine_start"):
             assert row[f"own_{key}"] == own[key]["value"]
         assert -1 <= row["own_pair_cosine"] <= 1

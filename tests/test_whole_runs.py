@@ -29,7 +29,7 @@ def test_a_folder_that_cannot_be_written_whole_is_not_there(error: BaseException
     store, result = an_unfinished(tmp_path)
     broken = RunResult(result.experiment, result.summary, {"iteration": half()}, result.student, {})  # type: ignore[dict-item]
     with pytest.raises(type(error)):
-        store.publish(broken, {})
+        store.put(broken, {})
     assert list((tmp_path / "runs").iterdir()) == []
     with pytest.raises(InputError, match="no finished run"):
         load_records(tmp_path)
@@ -39,22 +39,24 @@ def test_a_folder_that_cannot_be_written_whole_is_not_there(error: BaseException
 def test_what_a_killed_process_left_is_taken_for_no_run(tmp_path: Path) -> None:
     """Under the name that a folder has while it is written."""
     store, result = an_unfinished(tmp_path)
-    folder = store.publish(result, {})
+    store.put(result, {})
+    folder = store.folder(result.experiment)
     folder.rename(folder.with_name(f".{folder.name}.123-abc"))
     assert not store.finished(result.experiment)
     with pytest.raises(InputError, match="no finished run"):
         load_records(tmp_path)
-    store.publish(result, {})
+    store.put(result, {})
     assert [r.summary["id"] for r in load_records(tmp_path)] == [result.experiment.id]
 
 
 def test_a_folder_without_its_summary_is_replaced_whole(tmp_path: Path) -> None:
     store, result = an_unfinished(tmp_path)
-    folder = store.publish(result, {})
+    store.put(result, {})
+    folder = store.folder(result.experiment)
     (folder / "summary.json").unlink()
     (folder / "left.txt").write_text("of an older run")
     assert store.missing([result.experiment]) == [result.experiment]
-    assert store.publish(result, {}) == folder
+    store.put(result, {})
     assert not (folder / "left.txt").exists()
     assert store.finished(result.experiment)
     assert store.record(result.experiment).summary["pairs"] in {p.name for p in (tmp_path / "pairs").iterdir()}
@@ -62,19 +64,19 @@ def test_a_folder_without_its_summary_is_replaced_whole(tmp_path: Path) -> None:
 
 def test_a_run_whose_pairs_are_lost_is_made_anew(tmp_path: Path) -> None:
     store, result = an_unfinished(tmp_path)
-    store.publish(result, {})
+    store.put(result, {})
     (path,) = (tmp_path / "pairs").iterdir()
     path.unlink()
     assert store.missing([result.experiment]) == [result.experiment]
     for again in results([result.experiment], store):
-        store.publish(again, {})
+        store.put(again, {})
     assert store.missing([result.experiment]) == []
 
 
 @pytest.mark.parametrize("file", ["runs/*/student.npy", "pairs/*.npz"])
 def test_a_run_whose_arrays_are_cut_short_is_made_anew(file: str, tmp_path: Path) -> None:
     store, result = an_unfinished(tmp_path)
-    store.publish(result, {})
+    store.put(result, {})
     before = store.record(result.experiment).arrays()
     (path,) = tmp_path.glob(file)
     whole = path.read_bytes()
@@ -84,7 +86,7 @@ def test_a_run_whose_arrays_are_cut_short_is_made_anew(file: str, tmp_path: Path
         cut(path, keep)
         assert store.missing([result.experiment]) == [result.experiment]
     for again in results([result.experiment], store):
-        store.publish(again, {})
+        store.put(again, {})
     assert store.missing([result.experiment]) == []
     for name, array in store.record(result.experiment).arrays().items():
         np.testing.assert_allclose(array, before[name], rtol=1e-4, atol=1e-5)

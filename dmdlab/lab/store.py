@@ -113,18 +113,13 @@ class Store:
         """A finished run, read back. Raises `InputError` where it is not."""
         return load_record(self.folder(experiment))
 
-    def publish(self, result: RunResult, environment: Mapping[str, Any]) -> Path:
-        """Write one run's folder, whole or not at all; returns it.
-
-        Where another sweep has finished the same run in the meantime, that one stays. Raises `Unwritable` where the
-        system refuses, as a full disk does.
-        """
-        self.put(result, environment)
-        return self.folder(result.experiment)
-
     def put(self, result: RunResult, environment: Mapping[str, Any]) -> bool:
-        """`publish`; returns whether this result is the one that stands, and not another sweep's. Raises `InputError`
-        where the pairs that it was measured against are gone, as when the store has vanished."""
+        """Write one run's folder, whole or not at all; returns whether it is the one that stands.
+
+        Where another sweep has finished the same run in the meantime, that one stays. Raises `InputError` where the
+        pairs that it was measured against are gone, as when the store has vanished; `Unwritable` where the system
+        refuses, as a full disk does.
+        """
         folder, pairs = self.folder(result.experiment), self._pairs(result.experiment)
         if self.finished(result.experiment):
             return False
