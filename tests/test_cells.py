@@ -9,7 +9,18 @@ from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.records.catalogue import chosen
-from dmdlab.records.cells import cell_row, cell_value, cells, cells_of_starts, logarithmic, paired, short, told, varying
+from dmdlab.records.cells import (
+    cell_row,
+    cell_value,
+    cells,
+    cells_of_starts,
+    legend,
+    logarithmic,
+    paired,
+    short,
+    told,
+    varying,
+)
 from dmdlab.records.record import load_record
 
 
@@ -43,6 +54,12 @@ def test_a_run_from_before_a_key_has_its_default(tmp_path: Path) -> None:
     (folder / "experiment.json").write_text(json.dumps(config))
     found = load_record(folder).config
     assert (found["teacher.snapshot"], found["teacher.condition"], found["measure.bases"]) == (30, False, 4)
+
+
+def test_a_legend_says_which_cells_have_no_interval() -> None:
+    for values, without in (((0.0, 0.0, 0.4), True), ((0.0, 0.2, 0.4), False), ((0.0, 0.0, 0.0), False)):
+        found = cells([made("ring", 2, seed=seed, delta_e=value) for seed, value in enumerate(values)])
+        assert any("no interval on that scale" in sentence for sentence in legend(found)) == without
 
 
 def test_cells_average_over_seeds_and_count_what_is_missing() -> None:

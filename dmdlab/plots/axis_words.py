@@ -11,7 +11,7 @@ from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, TOGETHER
 from dmdlab.plots.axis_panels import DASHED, Shown
 from dmdlab.plots.calibration import LEVELLED, levels_in_words
-from dmdlab.records.cells import STARTS, Cell, laws_of, parts, records_of, short, told, varying
+from dmdlab.records.cells import STARTS, Cell, endless, laws_of, parts, records_of, short, told, varying
 from dmdlab.records.layout import NO_AXES, distinct, usual
 
 
@@ -69,7 +69,8 @@ def caption(shown: Shown, told_beside: str) -> str:
         else ""
     )
     linear = any(metric.scale == "zero_log" for metric in shown.metrics)
-    on_a_log_scale = " (of delta_e that of its logarithm, which cannot reach 0)" if "delta_e" in keys else ""
+    without = "; none where half of the seeds or more read 0" if endless(groups) else ""
+    on_a_log_scale = f" (of delta_e that of its logarithm, which cannot reach 0{without})" if "delta_e" in keys else ""
     linear_part = f"The {'delta_e' if keys & {'delta_e'} else 'ceiling'} axis is linear below {LINEAR_BELOW:g}. "
     bound = "remap_angle" in keys and any(cell.bounded("remap_angle") for cell in groups)
     planted = bool(shown.calibrations) and bool(keys & set(LEVELLED))

@@ -252,12 +252,20 @@ def dims_of(found: Iterable[Cell]) -> list[int]:
     return sorted({cell.dim for cell in found})
 
 
+def endless(cells: Iterable[Cell]) -> bool:
+    """Whether one of several seeds has no interval of delta_e, since half of them or more read 0 (`mean_interval`)."""
+    found = (cell.interval("delta_e") for cell in cells)
+    return any(i.n > 1 and math.isnan(i.low) for i in found)
+
+
 def legend(cells: Sequence[Cell]) -> list[str]:
     """How to read a table of these cells, in sentences."""
     told = [
         "Mean ± half the 95 % interval over seeds; of delta_e and its ceiling (the delta_e of a student that pairs at "
         "random) both ends, as these are made on a logarithmic scale, which ends above 0."
     ]
+    if endless(cells):
+        told.append("A delta_e of which half of the seeds or more read 0, but not all, has no interval on that scale.")
     if any(cell.poor for cell in cells):
         told.append(
             "(poor): the student's law can be told from that of the teacher's flow at this n, by fidelity or by the "
