@@ -9,7 +9,7 @@ import pytest
 import torch
 from least import least
 from recorder import pretend
-from small import CPU, experiment, group_of
+from small import CPU, experiment, group_of, law_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from dmdlab.config import experiment_from
@@ -100,7 +100,7 @@ def test_a_trial_without_numbers_finds_what_one_with_numbers_finds(shape: str, m
     for most in (trial.LITTLE, 0):
         monkeypatch.setattr(trial, "LITTLE", most)
         monkeypatch.setattr(trial, "_KNOWN", {})
-        assert little(group.shared, members) == (most > 0)
+        assert little(group.shared, law_of(group.shared), members) == (most > 0)
         one = tried(group)
         found.append((replace(one, replayed=len), one.replayed()))
     (own, replayed), (fake, fake_replayed) = found
@@ -116,8 +116,9 @@ def test_a_trial_without_numbers_finds_what_one_with_numbers_finds(shape: str, m
 def test_much_work_is_tried_without_numbers(more: dict[str, object]) -> None:
     """Which takes no memory to find out, either."""
     with LiveBytes() as seen:
-        assert little(experiment(**BRIEF), 1)
-        assert not little(experiment(**BRIEF | more), 1)
+        for own in ({}, more):
+            e = experiment(**BRIEF | own)
+            assert little(e, law_of(e), 1) == (not own)
     assert seen.peak < 2**24
 
 

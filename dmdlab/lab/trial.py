@@ -20,21 +20,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import FITTED, TURNED, Experiment
-from dmdlab.diffusion import told
+from dmdlab.diffusion import Denoiser, told
 from dmdlab.diffusion.applied import BLOCK_NUMBERS
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations, Placed
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS
-from dmdlab.lab.stages import (
-    STAGES,
-    Stage,
-    class_labels,
-    distilling,
-    flow_calls,
-    fresh_networks,
-    probing,
-)
+from dmdlab.lab.stages import STAGES, Stage, class_labels, distilling, flow_calls, fresh_networks, probing
 from dmdlab.lab.steps import REDRAWS
 from dmdlab.lab.turns import turn_rows
 from dmdlab.laws import Law, make_law
@@ -68,8 +60,8 @@ LITTLE = 2e11
 """Operations of a trial up to which it is made with numbers (ours: some seconds of a core, which a trial without them
 takes, too)."""
 
-FEW_NUMBERS = 2**26
-"""Numbers of all noise of a calibration up to which it is (ours: a quarter of a GiB)."""
+LITTLE_BYTES = 2**29
+"""Bytes up to which it is: of a calibration's noise, and of the networks' or the law's answers to a block of rows."""
 
 
 @dataclass(frozen=True)
@@ -169,22 +161,38 @@ def _calibrations_peak(peak: int, e: Experiment) -> int:
     return math.ceil(peak * min(rows, most) / min(own, most)) + 2 * FLOAT * rows * e.law.dim
 
 
-def little(e: Experiment, members: int) -> bool:
-    """Whether the trial of so many members, and of one, is little work: by the operations of a denoiser's call at one
-    row, and by the rows of all stages."""
-    if _parameters(e) >= LARGEST or fresh_multiple(e) * e.measure.samples * e.law.dim > FEW_NUMBERS:
+def little(e: Experiment, law: Law, members: int) -> bool:
+    """Whether the trial of so many members, and of one, is little work: by what denoisers take for one row more, and by
+    the rows of all stages."""
+    fresh, block = (fresh_multiple(e) - 1) * e.measure.samples, max(1, BLOCK_NUMBERS // e.law.dim)
+    noise = FLOAT * (fresh + e.measure.samples) * e.law.dim
+    if _parameters(e) >= LARGEST or noise > LITTLE_BYTES:
         return False
-    law = make_law(e.law.model_dump())
-    row = torch.zeros(1, 1, law.dim)
-    with torch.no_grad(), Operations() as each:
-        told(fresh_networks(1, law, e), class_labels(e, row))(row, e.noise.sigma_max)
+    operations, bytes_ = _each_row(e, law)
     flow = flow_calls(e, 2) * e.measure.samples
     training = 2 * 3 * e.teacher.batch + (5 + 4 * e.fake_score.updates) * e.student.steps * e.student.batch
-    return each.count * ((fresh_multiple(e) - 1) * flow + (1 + members) * (flow + training)) <= LITTLE
+    work = operations * (flow_calls(e, 2) * fresh + (1 + members) * (flow + training))
+    return work <= LITTLE and noise + bytes_ * min(fresh, block) <= LITTLE_BYTES
+
+
+def _each_row(e: Experiment, law: Law) -> tuple[int, int]:
+    """Operations, and bytes at the peak, of one row more for this experiment's network and an exact teacher."""
+    found: list[tuple[int, int]] = []
+    asked: list[Denoiser] = [fresh_networks(1, law, e)]
+    asked += [law.denoise] if e.teacher.kind == "exact" else []
+    for rows in (1, 2):
+        z = torch.zeros(1, rows, law.dim)
+        with torch.no_grad(), LiveBytes() as seen, Operations() as done:
+            for denoiser in asked:
+                told(denoiser, class_labels(e, z))(z, e.noise.sigma_max)
+        found.append((done.count, seen.peak))
+    (one, own), (two, both) = found
+    return two - one, both - own
 
 
 def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
-    law, numbers = _drawing_for_real(make_law(e.law.model_dump())), little(e, most)
+    law = _drawing_for_real(make_law(e.law.model_dump()))
+    numbers = little(e, law, most)
     student = e.student.model_copy(update={"init": "rotated" if rotated else "teacher"})
     members = tuple(e.model_copy(update={"seed": seed, "student": student}) for seed in range(most))
     one, several = Group(members[:1]), Group(members)
