@@ -15,7 +15,7 @@ from dmdlab.plots.boundary import draw_boundaries
 from dmdlab.plots.calibration import by_dimension, calibration_figure, draw_levels, drift, once, panels
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps, leaf_order
-from dmdlab.plots.ranks import draw_ranks, partner_ranks
+from dmdlab.plots.ranks import BINS, draw_ranks
 from dmdlab.plots.samples import Sample
 from dmdlab.plots.style import PAPER, SLIDE, new_figure, save
 from dmdlab.records.record import Calibrated
@@ -67,14 +67,42 @@ def test_the_order_keeps_clusters_together() -> None:
 # --- ranks
 
 
-def test_ranks_are_those_of_a_slow_count_their_mean_is_pair_auc_and_ties_count_half() -> None:
+def line_of(n: int, copied: bool) -> Sample:
+    """n teacher outputs on a line; the student copies them, or says one end always, so that every rank occurs once."""
+    teacher = np.arange(n, dtype=float)[:, None]
+    return Sample(Pairs.of(teacher, teacher if copied else np.full((n, 1), -1.0)), "a student", "black")
+
+
+def shares(sample: Sample) -> np.ndarray:
+    """The bars of its histogram."""
+    (step,) = drawn(draw_ranks([sample], "").figure, "histogram")
+    return np.asarray(step.get_data().values)
+
+
+def test_the_left_bars_hold_the_nearest_partners_and_uniform_ranks_are_flat_at_any_size() -> None:
+    for n, filled in ((10, [0.5, 0.5]), (20, [1.0, 0.0]), (30, [1.0, 0.0]), (400, [1.0, 0.0])):
+        np.testing.assert_allclose(shares(line_of(n, True))[:2], filled, atol=1e-12)
+    for n in (7, 20, 30, 100):
+        np.testing.assert_allclose(shares(line_of(n, False)), 1 / BINS, atol=1e-12)
+
+
+def test_the_curve_is_a_slow_count_of_ranks_and_its_ends_and_area_are_the_measures() -> None:
     given = sample(n=40, noise=2.0)
-    P, G, ranks = given.pairs.teacher, given.pairs.student, partner_ranks(given)
+    P, G = given.pairs.teacher, given.pairs.student
     slow = [1 + sum(np.linalg.norm(P[j] - G[i]) < np.linalg.norm(P[i] - G[i]) for j in range(40)) for i in range(40)]
-    np.testing.assert_array_equal(ranks, slow)
-    assert 1 - (ranks.mean() - 1) / 39 == pytest.approx(measure(P, G).values()["pair_auc"])
-    constant = Sample(Pairs.of(np.eye(10), np.zeros((10, 10))), "constant", "black")
-    np.testing.assert_allclose(partner_ranks(constant), 5.5)
+    (line,) = drawn(draw_ranks([given], "").figure, "cumulative")
+    np.testing.assert_allclose(line.get_ydata(), [(np.array(slow) <= k).mean() for k in line.get_xdata()])
+    assert line.get_ydata()[:-1].mean() == pytest.approx(measure(P, G).values()["pair_auc"])
+    np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 41))
+
+
+def test_a_partner_among_equals_is_found_as_often_as_chance_finds_it() -> None:
+    twice = np.repeat(np.arange(100.0), 2)[:, None]
+    copy = Sample(Pairs.of(twice, twice), "a copy", "black")
+    (line,) = drawn(draw_ranks([copy], "").figure, "cumulative")
+    assert line.get_ydata()[:2].tolist() == [0.5, 1.0]
+    assert measure(twice, twice).values()["recall_at_1"] == 0.5
+    np.testing.assert_allclose(shares(Sample(Pairs.of(np.eye(10), np.zeros((10, 10))), "constant", "black")), 1 / BINS)
 
 
 def test_the_histogram_holds_every_output_and_the_curve_ends_at_one() -> None:

@@ -24,22 +24,16 @@ def draw_ranks(samples: Sequence[Sample], source: str, scale: Size = PAPER) -> D
     with new_figure(scale.double, min(scale.height, 0.42 * scale.double), scale) as figure:
         left, right = figure.subplots(1, 2)
         for sample, line in zip(samples, _LINES, strict=False):
-            ranks, style = partner_ranks(sample), {"color": sample.colour, "ls": line, "lw": scale.line}
-            counts, edges = np.histogram(np.clip(ranks / len(ranks), 0.0, 1.0), bins=BINS, range=(0.0, 1.0))
-            left.stairs(counts / len(ranks), edges, label=sample.name, gid="histogram", **style)
-            at = np.unique(np.round(np.geomspace(1, len(ranks), 200)))
-            found = np.searchsorted(np.sort(ranks), at, side="right") / len(ranks)
-            right.plot(at, found, gid="cumulative", **style)
+            n, style = sample.pairs.n, {"color": sample.colour, "ls": line, "lw": scale.line}
+            ranks, edges = Ranks.of(sample.pairs.teacher, sample.pairs.student), np.linspace(0.0, 1.0, BINS + 1)
+            # Rank r fills the places from (r - 1) / n to r / n, so bars are differences of (b), between whole k too.
+            bars = np.diff([ranks.recall(k) for k in n * edges])
+            left.stairs(bars, edges, label=sample.name, gid="histogram", **style)
+            at = np.unique(np.round(np.geomspace(1, n, 200)))
+            right.plot(at, [ranks.recall(k) for k in at], gid="cumulative", **style)
         _finish(left, right, max(sample.pairs.n for sample in samples), scale)
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return Drawing(figure, _caption(samples, source))
-
-
-def partner_ranks(sample: Sample) -> np.ndarray:
-    """(n,) rank of G_i's own partner among all teacher outputs, 1 to n; ties count half, as in pair_auc."""
-    P, G = sample.pairs.teacher, sample.pairs.student
-    ranks = Ranks.of(P, G)
-    return 1.0 + ranks.nearer + 0.5 * ranks.tied
 
 
 def _finish(left: Axes, right: Axes, n: int, scale: Size) -> None:
@@ -61,7 +55,8 @@ def _caption(samples: Sequence[Sample], source: str) -> str:
     sizes = ", ".join(str(n) for n in dict.fromkeys(sample.pairs.n for sample in samples))
     return (
         "Rank of the true partner: for each student output the teacher outputs are ordered by distance, and the rank "
-        f"is the place of the one from the same noise (1 = nearest, n = {sizes}; ties count half). (a) Histogram in "
-        f"{BINS} bins; a student without memory of the pairing is flat. (b) Share of outputs whose partner is among "
-        f"the k nearest: recall_at_1 at the left end; the area under it on a linear axis is pair_auc. {source}"
+        f"is the place of the one from the same noise (1 = nearest, n = {sizes}; ties are shared out evenly). (a) "
+        f"Histogram in {BINS} bins; a student without memory of the pairing is flat. (b) Share of outputs whose "
+        "partner is among the k nearest: recall_at_1 at the left end; the area under it on a linear axis is pair_auc. "
+        f"{source}"
     )
