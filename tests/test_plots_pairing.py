@@ -130,6 +130,21 @@ def test_displacement_draws_both_distances_and_needs_the_one_step_outputs() -> N
         draw_displacements([Sample(Pairs.of(np.eye(4), np.eye(4)), "a student", "black")], "")
 
 
+def test_displacement_draws_every_row_and_counts_every_one_outside() -> None:
+    given = sample(n=2600)
+    P, one_step = given.pairs.teacher, given.pairs.one_step
+    assert one_step is not None
+    student = P.copy()
+    student[-2:] += 1000.0  # rows far down, one in a thousand
+    drawing = draw_displacements([replace(given, pairs=Pairs.of(P, student, one_step=one_step))], "")
+    (dots,) = drawn(drawing.figure, "pairs")
+    assert len(dots.get_xydata()) == 2600
+    top = drawing.figure.axes[0].get_xlim()[1]
+    outside = int((dots.get_xydata() > top).any(axis=1).sum())
+    assert outside >= 2
+    assert f"a student: {outside} of 2600" in drawing.caption
+
+
 # --- calibration
 
 
@@ -213,3 +228,10 @@ def test_the_boundary_figure_shows_the_analysis_and_what_a_perfect_copy_shows() 
     np.testing.assert_array_equal(copy.delta, -copy.start)
     with pytest.raises(InputError, match="needs one_step"):
         draw_boundaries([given], "")
+
+
+def test_the_boundary_figure_draws_every_row() -> None:
+    given = sample(n=2600)
+    far = replace(given.pairs, data=np.random.default_rng(1).normal(size=(20, 3)))
+    (points,) = drawn(draw_boundaries([replace(given, pairs=far)], "").figure, "pairs")
+    assert len(points.get_xydata()) == 2600

@@ -14,7 +14,6 @@ from dmdlab.pairing.analysis import Boundary, boundary
 from dmdlab.plots.samples import Sample, squares
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size
 
-_POINTS = 2000
 ACROSS, UP = "distance to the data, $D(z)$", r"$\|G - P\| - \|P_1 - P\|$"
 
 
@@ -36,7 +35,7 @@ def draw_boundaries(samples: Sequence[Sample], source: str, scale: Size = PAPER)
 
 def draw_boundary(axes: Axes, found: Boundary, colour: str, scale: Size, name: str = "pairs") -> None:
     """The scatter of one sample, the line of no change, and the line of least squares. name: of its artists."""
-    x, y = found.distance[:_POINTS], found.delta[:_POINTS]
+    x, y = found.distance, found.delta
     dots: dict[str, Any] = {"color": colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
     axes.plot(x, y, ".", gid=name, rasterized=True, **dots)
     axes.axhline(0.0, color=GREY, lw=0.6 * scale.line, zorder=1, gid="equal")

@@ -1,6 +1,8 @@
 """The sentences under a figure that say what was run: they come from the records, never from a caller's memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from dmdlab.records.cells import Cell
 from dmdlab.records.record import Calibrated, Record
@@ -36,6 +38,13 @@ def flagged(records: Iterable[Record]) -> str:
     """A warning where a teacher failed its own check, else nothing."""
     count = sum(not record.teacher_ok for record in records)
     return f"The teacher failed its own check in {count} of these runs. " if count else ""
+
+
+def outside(points: Mapping[str, np.ndarray], why: str) -> str:
+    """How many points each panel leaves out, where one does; points: by its name whether each lies outside, (n,)."""
+    told = "; ".join(f"{name}: {own.sum()} of {len(own)}" for name, own in points.items() if own.any())
+    told = told.replace("\n", ", ").replace("$", "")  # names are titles, too
+    return f"Points outside of the panels, {why}: {told}. " if told else ""
 
 
 def seeds(groups: Sequence[Cell]) -> str:

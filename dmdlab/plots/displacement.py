@@ -14,10 +14,9 @@ from matplotlib.patheffects import withStroke
 
 from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
+from dmdlab.plots import captions
 from dmdlab.plots.samples import Sample, squares
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size
-
-_POINTS = 2000
 
 SHOWN = 0.999
 """The quantile of the distances up to which the axes go, so that one far point leaves room for the others (ours)."""
@@ -31,18 +30,17 @@ def draw_displacements(samples: Sequence[Sample], source: str, scale: Size = PAP
     return Drawing(figure, _caption(outside, source))
 
 
-def _draw(axes: Axes, sample: Sample, scale: Size) -> int:
-    """The scatter of one sample with its two lines; how many of its points lie outside."""
+def _draw(axes: Axes, sample: Sample, scale: Size) -> np.ndarray:
+    """The scatter of one sample with its two lines; which of its points lie outside."""
     nearer = draw_displacement(axes, [sample], scale)[0]
     axes.set_title(f"{sample.name}\n{100 * nearer:.0f} % came nearer")
     return points_outside(axes)
 
 
-def points_outside(axes: Axes) -> int:
-    """How many points of a scatter of displacements lie beyond its axes, which end at the `SHOWN` quantile."""
-    top = axes.get_xlim()[1]
-    drawn = [line.get_xydata() for line in axes.lines if line.get_gid() == "pairs"]
-    return sum(int((np.asarray(points) > top).any(axis=1).sum()) for points in drawn)
+def points_outside(axes: Axes) -> np.ndarray:
+    """Which points of a scatter of displacements lie beyond its axes, which end at the `SHOWN` quantile, (points,)."""
+    drawn = [np.asarray(line.get_xydata()) for line in axes.lines if line.get_gid() == "pairs"]
+    return np.asarray((np.concatenate(drawn or [np.empty((0, 2))]) > axes.get_xlim()[1]).any(axis=1))
 
 
 def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> list[float]:
@@ -51,7 +49,7 @@ def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> lis
     found, random = [_distances(sample) for sample in samples], 0.0
     for sample, (before, after) in zip(samples, found, strict=True):
         dots: dict[str, Any] = {"color": sample.colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
-        axes.plot(before[:_POINTS], after[:_POINTS], ".", gid="pairs", rasterized=True, **dots)
+        axes.plot(before, after, ".", gid="pairs", rasterized=True, **dots)
         costs = RowMoments.of(sample.pairs.teacher, sample.pairs.student).total()
         random = random or float(np.sqrt(costs.e_independent))
     tops = [float(np.quantile(distances, SHOWN)) for own in found for distances in own]
@@ -75,17 +73,12 @@ def _distances(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     return before, after
 
 
-def outside_in_words(outside: Mapping[str, int]) -> str:
-    """How many points of each panel, by its name, lie outside, where some do."""
-    told = [f"{name.replace(chr(10), ' ')}: {count}" for name, count in outside.items() if count]
-    return (
-        f"Points outside of the panels, whose distances are beyond the {SHOWN:g} quantile: {'; '.join(told)}. "
-        if told
-        else ""
-    )
+def outside_in_words(outside: Mapping[str, np.ndarray]) -> str:
+    """How many points of each panel lie outside, as of `points_outside`."""
+    return captions.outside(outside, f"whose distances are beyond the {SHOWN:g} quantile")
 
 
-def _caption(outside: Mapping[str, int], source: str) -> str:
+def _caption(outside: Mapping[str, np.ndarray], source: str) -> str:
     return (
         "Displacement by training: distance of the teacher's one-step output P1 (where the student started) from the "
         "teacher's output P at the same noise, against the distance of the student's output G from P. Below the line "
