@@ -176,6 +176,23 @@ def test_a_line_for_every_dimension_and_measure(calibrated: list[Calibrated], tm
     assert panels({8: [replace(calibrated[0].found, planted=planted)]})[-2:] == ["recall_at_1", "identity_fraction"]
 
 
+def test_a_measure_that_one_calibration_lacks_is_drawn_of_the_others_and_the_caption_says_so(
+    calibrated: list[Calibrated],
+) -> None:
+    planted = {key: value for key, value in calibrated[0].found.planted.items() if key != "local_cosine"}
+    older = Calibrated(calibrated[0].row, replace(calibrated[0].found, planted=planted))
+    drawing = calibration_figure([older, *calibrated[1:]])
+    local = drawing.figure.axes[4]
+    assert {line.get_gid() for line in local.lines} >= {"d = 2", "d = 3"}
+    assert not [line for line in local.lines if line.get_gid() == "d = 8"]
+    assert "No line of local_cosine for d = 8, whose calibration lacks it." in drawing.caption
+    assert "No line" not in calibration_figure(calibrated).caption
+    both = drift("local_cosine", by_dimension(once(calibrated[1:])))
+    assert drift("local_cosine", by_dimension(once([older, *calibrated[1:]]))) == both
+    assert np.isnan(drift("local_cosine", by_dimension(once([older, calibrated[1]]))))
+    assert calibration_figure([older, calibrated[1]]).figure.axes[4].get_title("left") == "(e) drift over $d$: unknown"
+
+
 def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Calibrated]) -> None:
     alone = {8: [calibrated[0].found]}
     assert drift("pair_cosine", alone) == 0.0

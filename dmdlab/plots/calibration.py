@@ -33,7 +33,7 @@ DRIFT_DEGREES = 90.0
 """The drift is taken up to here; beyond a right angle nothing of the pairing is left to measure."""
 
 PANELS = ("delta_e", "copy_index", "pair_cosine", "pair_auc", "local_cosine", "recall_at_1", "identity_fraction")
-"""The first six of these that the calibrations hold are shown: older ones know nothing of local_cosine."""
+"""The first six of these that a calibration holds are shown: older ones know nothing of local_cosine."""
 
 
 def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAPER) -> Drawing:
@@ -52,7 +52,9 @@ def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAP
         grid = figure.subplots(2, 3, sharex=True)
         for axes, key, letter in zip(grid.flat, panels(found), "abcdef", strict=True):
             _draw(axes, METRICS[key], found, scale)
-            axes.set_title(f"({letter}) drift over $d$: {100 * drift(key, found):.0f} %", loc="left")
+            share = drift(key, found)
+            told = "unknown" if np.isnan(share) else f"{100 * share:.0f} %"
+            axes.set_title(f"({letter}) drift over $d$: {told}", loc="left")
         for axes in grid[-1]:
             axes.set_xlabel(r"planted angle $\theta$ (degrees)")
         handles = [Line2D([], [], color=colour, label=f"$d = {d}$") for d, colour in _colours(found).items()]
@@ -121,8 +123,9 @@ def by_dimension(calibrated: Sequence[Calibrated]) -> dict[int, list[Calibration
 
 
 def curve(key: str, calibrations: Sequence[Calibration]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A measure's lowest, mean and highest value over bases and teachers at each planted angle, each (a,)."""
-    values = np.concatenate([c.planted[key] for c in calibrations], axis=1)  # (a, bases of all teachers)
+    """A measure's lowest, mean and highest value over bases and teachers at each planted angle, each (a,), of those
+    that hold it, one or more."""
+    values = np.concatenate([c.planted[key] for c in calibrations if key in c.planted], axis=1)  # (a, bases of all)
     return values.min(axis=1), values.mean(axis=1), values.max(axis=1)
 
 
@@ -134,11 +137,19 @@ def panels(found: Mapping[int, Sequence[Calibration]]) -> list[str]:
 
 def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
     """How far a measure depends on d at the same remapping: its largest spread over d at one angle up to 90 degrees,
-    as a share of its range over these angles at all d."""
-    angles = next(iter(found.values()))[0].angles_degrees
-    means = np.array([curve(key, c)[1][angles <= DRIFT_DEGREES] for c in found.values()])  # (dims, angles)
+    as a share of its range over these angles at all d; NaN where only one of several holds it."""
+    held = [own for own in found.values() if not _lacks(key, own)]
+    if len(held) < min(2, len(found)):
+        return float("nan")
+    angles = held[0][0].angles_degrees
+    means = np.array([curve(key, c)[1][angles <= DRIFT_DEGREES] for c in held])  # (dims, angles)
     whole = np.nanmax(means) - np.nanmin(means)
     return float(np.nanmax(np.nanmax(means, axis=0) - np.nanmin(means, axis=0)) / whole) if whole > 0 else 0.0
+
+
+def _lacks(key: str, calibrations: Sequence[Calibration]) -> bool:
+    """Whether none of them holds the measure."""
+    return all(key not in c.planted for c in calibrations)
 
 
 def _same_setting(records: Sequence[Calibrated]) -> None:
@@ -165,6 +176,8 @@ def _draw(axes: Axes, metric: Metric, found: Mapping[int, Sequence[Calibration]]
     largest = 0.0
     for d, colour in _colours(found).items():
         angles = found[d][0].angles_degrees
+        if _lacks(metric.key, found[d]):
+            continue
         low, mean, high = curve(metric.key, found[d])
         axes.fill_between(angles, low, high, color=colour, alpha=0.2, linewidth=0, gid="bases")
         axes.plot(angles, mean, color=colour, gid=f"d = {d}")
@@ -178,6 +191,12 @@ def _draw(axes: Axes, metric: Metric, found: Mapping[int, Sequence[Calibration]]
 
 
 def _caption(records: Sequence[Calibrated], found: Mapping[int, Sequence[Calibration]]) -> str:
+    lacking = {key: [str(d) for d, own in found.items() if _lacks(key, own)] for key in panels(found)}
+    without = "".join(
+        f"No line of {key} for d = {', '.join(dims)}, whose calibration lacks it. "
+        for key, dims in lacking.items()
+        if dims
+    )
     bases = sum(c.planted["delta_e"].shape[1] for c in next(iter(found.values())))
     return (
         f"Calibration by planted remaps, law {captions.shared(records, 'law.name')}, no student trained: the student "
@@ -186,6 +205,6 @@ def _caption(records: Sequence[Calibrated], found: Mapping[int, Sequence[Calibra
         f"between dimensions at one angle up to {DRIFT_DEGREES:.0f} degrees, as a share of the measure's range; 0 % "
         "means that the measure says the same at every dimension. remap_angle reads the angle off the curve of "
         "pair_cosine at the run's own d, so it has no drift. The delta_e axis is linear below "
-        f"{LINEAR_BELOW:g}. {captions.setting(records)} {captions.made_on(records)} Calibrations: "
+        f"{LINEAR_BELOW:g}. {without}{captions.setting(records)} {captions.made_on(records)} Calibrations: "
         f"{' '.join(str(r.row['calibration']) for r in records)}."
     )
