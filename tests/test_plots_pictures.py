@@ -37,6 +37,7 @@ def test_columns_are_drawn_by_the_seed_and_each_setting_has_a_block() -> None:
     assert len(set(chosen_rows(pictures(), 500))) == COLUMNS
     assert (chosen_rows(pictures(), 500) == chosen_rows(pictures(student__clip=1.0), 500)).all()
     assert (chosen_rows(pictures(), 500) != chosen_rows(pictures(seed=1), 500)).any()
+    assert len(set(chosen_rows(pictures(), 500, 7))) == 7
     assert chosen_rows(pictures(), 5).tolist() == [0, 1, 2, 3, 4]
     five = [pictures(init=init, student__clip=clip, result_version=v) for v, (init, clip) in enumerate(
         [("teacher", 1.0), ("rotated", 1.0), ("teacher", 2.0), ("rotated", 2.0), ("random", 1.0)], 1)]  # fmt: skip

@@ -62,9 +62,9 @@ def picture_shape(row: Mapping[str, Any]) -> tuple[int, int, int] | None:
     return (int(channels), int(side), int(side)) if side else None
 
 
-def chosen_rows(record: Record, n: int) -> np.ndarray:
+def chosen_rows(record: Record, n: int, columns: int = COLUMNS) -> np.ndarray:
     """Which of a run's n rows are shown, (columns,), ascending: drawn by its seed, so that no one picks them."""
-    drawn = np.random.default_rng(int(record.config["seed"])).choice(n, size=min(COLUMNS, n), replace=False)
+    drawn = np.random.default_rng(int(record.config["seed"])).choice(n, size=min(columns, n), replace=False)
     return np.sort(drawn)
 
 

@@ -7,10 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from dmdlab.paper.figures.chosen import Runs, blank
-from dmdlab.plots.pictures import gap, mosaic, picture_shape
+from dmdlab.plots.pictures import chosen_rows, gap, mosaic, picture_shape
 from dmdlab.plots.style import GREY, VERMILLION, Size
 from dmdlab.records.further import FIRST_ROWS, further
-from dmdlab.records.record import Record
 
 ROTATED = "rotated $G$"
 
@@ -49,7 +48,7 @@ class Pictures:
 
     def chosen(self, columns: int) -> np.ndarray:
         """Which of the first rows are shown, ascending, drawn by the run's seed."""
-        return drawn_rows(self.record, self.n, columns)
+        return chosen_rows(self.record, self.n, columns)
 
     def height(self, width: float) -> float:
         """Inches of the block where it is so many wide, in `COLUMNS` columns."""
@@ -88,12 +87,6 @@ class Pictures:
             axes.get_yticklabels()[1].set_color(VERMILLION)
         axes.set_title(title, loc="left")
         return None
-
-
-def drawn_rows(record: Record, n: int, columns: int) -> np.ndarray:
-    """So many of n rows, ascending, drawn by the run's seed, so that no one picks them."""
-    drawn = np.random.default_rng(int(record.config["seed"])).choice(n, size=min(columns, n), replace=False)
-    return np.sort(drawn)
 
 
 def rows_in_words(blocks: Sequence[Pictures], columns: int = COLUMNS) -> str:
