@@ -102,6 +102,27 @@ def test_what_is_missing_is_told_and_the_rest_is_drawn(name: str, kept: Any, tol
     assert count == (5 if name == "fig7" else 1)
 
 
+class Far(Made):
+    """A run whose student's outputs are far from all others."""
+
+    def student(self) -> np.ndarray:
+        return super().student() + 1000.0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return super().arrays() | {"student": super().arrays()["student"] + 1000.0}
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("fig1", "(d) student: 20 of 20; (e) rotated student: 20 of 20."),
+    ("fig2", "(d) student: 40 of 40; (e) rotated student: 40 of 40."),
+    ("fig9", "(g) manifold: student: 20 of 20; (h) manifold: rotated student: 20 of 20."),
+])  # fmt: skip
+def test_students_outside_of_their_clouds_panels_are_counted(name: str, told: str) -> None:
+    far = [Far(r.folder, r.summary, r.config, r.environment) for r in RECORDS[name]]
+    assert told in drawing(name, far).caption
+    assert "outside of the panels" not in figure(name).caption
+
+
 @pytest.mark.parametrize("name", ["fig4", "fig11"])
 def test_legend_and_caption_name_the_control_only_where_one_is_drawn(name: str) -> None:
     alone = drawing(name, [record for record in RECORDS[name] if record.config["student.init"] == "teacher"])

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import PLOTS, draw, save, save_plot
-from dmdlab.plots.clouds import noise_colours
+from dmdlab.plots.clouds import WIDEST, noise_colours
 from dmdlab.plots.components import correlations, noise_directions, principal_frame
 from dmdlab.plots.panels import has_plane
 from dmdlab.plots.style import SIZES
@@ -111,6 +111,45 @@ def test_panels_show_the_lowest_seed_of_each_row_on_the_teachers_scale() -> None
     assert teacher.get_xlim() == student.get_xlim()
     assert one_step.get_xlim()[1] < 0.1 * teacher.get_xlim()[1]
     assert "magnified" in one_step.get_xlabel()
+
+
+class Elsewhere(Made):
+    """A run whose student's outputs are so many times as wide, and moved."""
+
+    wide, moved = 1.0, 0.0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        arrays = super().arrays()
+        return arrays | {"student": self.wide * arrays["teacher"] + self.moved}
+
+
+def elsewhere(wide: float, moved: float, dim: int = 2) -> Elsewhere:
+    record = made("mixture", dim)
+    found = Elsewhere(record.folder, record.summary, record.config, record.environment)
+    found.wide, found.moved = wide, moved
+    return found
+
+
+@pytest.mark.parametrize(("wide", "moved"), [(2.5, 0.0), (1.0, 3.0)])
+def test_a_student_wider_or_elsewhere_than_its_teacher_is_seen_on_one_scale(wide: float, moved: float) -> None:
+    drawing = draw("panels", [elsewhere(wide, moved)])
+    _, teacher, _, student = drawing.figure.axes
+    (points,) = marks(drawing.figure, "points")[3]
+    assert teacher.get_xlim() == student.get_xlim()
+    assert (np.abs(points.get_offsets()) < student.get_xlim()[1]).all()
+    assert "student:" not in drawing.caption
+
+
+@pytest.mark.parametrize("name", ["panels", "components"])
+def test_points_outside_of_their_panels_are_counted(name: str) -> None:
+    """A student so far away leaves the teacher a third of its panel, and is told."""
+    figures = [draw(name, [elsewhere(1.0, moved, dim=3)]) for moved in (0.0, 1000.0)]
+    for drawing, outside in zip(figures, (0, 1), strict=True):
+        teacher, student = (drawing.figure.axes[place] for place in (1, 3))
+        assert teacher.get_xlim() == student.get_xlim()
+        assert ("student: 20 of 20" in drawing.caption) == bool(outside)
+    near, far = (drawing.figure.axes[1].get_xlim()[1] for drawing in figures)
+    assert far == pytest.approx(WIDEST * near)
 
 
 def test_the_view_is_the_plane_where_there_is_one_and_principal_components_elsewhere() -> None:

@@ -13,6 +13,15 @@ from matplotlib.axes import Axes
 from dmdlab.plots.components import FIT, SHOWN, correlations, noise_directions, principal_frame
 from dmdlab.plots.style import Size
 
+WIDEST = 3.0
+"""How many times wider than the teacher's outputs need a student's may make the panels: theirs stay legible (ours)."""
+
+OUTSIDE = (
+    "which hold all but a thousandth of the coordinates of teacher and students on one scale, at most "
+    f"{WIDEST:g} times as wide as the teacher's own"
+)
+"""Why, for `captions.outside`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clouds:
@@ -44,20 +53,31 @@ class Clouds:
         shown = slice(None) if plane else SHOWN
         noise, flat = (arrays["noise"] @ directions)[shown], {key: points[shown] for key, points in flat.items()}
         flat["one_step"] = flat["one_step"] - flat["one_step"].mean(axis=0)  # its place is lost in the magnification
-        reach, small = (1.08 * float(np.quantile(np.abs(flat[key]), 0.999)) for key in ("teacher", "one_step"))
+        wide = {key: 1.08 * float(np.quantile(np.abs(points), 0.999)) for key, points in flat.items()}
+        reach = min(max(wide[key] for key in ("teacher", *names)), WIDEST * wide["teacher"])
+        small = wide["one_step"]
         zoom = reach / small if 0 < small < 0.5 * reach else 1.0
         tells = None if plane else correlations(noise, flat["teacher"])
         return Clouds(noise, flat, noise_colours(noise), reach, zoom, tells)
 
     def draw(self, axes: Axes, name: str, scale: Size) -> None:
         """One cloud into a square panel without ticks: 'noise', or one of `points`."""
-        points = self.noise if name == "noise" else self.points[name]
-        wide = 1.08 * float(np.abs(points).max()) if name == "noise" else self.reach
-        limit = wide / self.zoom if name == "one_step" else wide
+        points, limit = self._in_panel(name)
         dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True}
         axes.scatter(points[:, 0], points[:, 1], c=self.colours, gid="points", **dots)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
+
+    def outside(self, name: str) -> np.ndarray:
+        """Whether each of its points lies outside of its panel, (m,)."""
+        points, limit = self._in_panel(name)
+        return (np.abs(points) > limit).any(axis=1)
+
+    def _in_panel(self, name: str) -> tuple[np.ndarray, float]:
+        """The points of a panel, (m, 2), and half its width."""
+        if name == "noise":
+            return self.noise, 1.08 * float(np.abs(self.noise).max())
+        return self.points[name], self.reach / self.zoom if name == "one_step" else self.reach
 
 
 def noise_colours(noise: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from dmdlab.config import InputError
 from dmdlab.plots import captions
 from dmdlab.plots.blocks import first_cells, name_block, name_width
-from dmdlab.plots.clouds import Clouds
+from dmdlab.plots.clouds import OUTSIDE, Clouds
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.style import PAPER, VERMILLION, Drawing, Size, new_figure
 from dmdlab.records.cells import Cell, finished
@@ -23,6 +23,8 @@ from dmdlab.records.record import Record
 
 PLANAR = ("ring", "chessboard", "moons", "spiral")
 """Laws whose first two coordinates are their plane when `law.embedding` is 'axes'."""
+
+SHOWN = ("noise", "teacher", "one_step", "student")
 
 MOST, MOST_SLIDE = 4, 2
 """Rows of panels."""
@@ -56,22 +58,25 @@ def _figure(cells: Sequence[Cell], planes: Sequence[bool], rest: str, scale: Siz
     titles = "noise $z$", rf"teacher $\Phi_{{{steps}}}(z)$", r"one step $\Phi_1(z)$", "student $G(z)$"
     side = (scale.double - name_width(cells, scale)) / 4 - 0.6 * scale.font / 72
     height = min(scale.height, len(first) * (side + 4.1 * scale.font / 72) + 2.4 * scale.font / 72)
+    outside: dict[str, np.ndarray] = {}
     with new_figure(scale.double, height, scale) as figure:
         grid = figure.subplots(len(first), 4, squeeze=False)
-        for row, cell, plane in zip(grid, cells, planes, strict=True):
-            _draw_row(row, cell, plane, scale)
+        for place, (row, cell, plane) in enumerate(zip(grid, cells, planes, strict=True), 1):
+            clouds = _draw_row(row, cell, plane, scale)
+            outside |= {f"row {place}, {name.replace('_', ' ')}": clouds.outside(name) for name in SHOWN}
             name_block(row[0], cell, side, scale)
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title)
-    return Drawing(figure, _caption(first, "" if all(planes) else IN_WORDS, rest))
+    said = ("" if all(planes) else IN_WORDS) + captions.outside(outside, OUTSIDE)
+    return Drawing(figure, _caption(first, said, rest))
 
 
-def _draw_row(row: Sequence[Axes], cell: Cell, plane: bool, scale: Size) -> None:
-    """The four panels of one cell's first run, teacher outputs and student on one scale."""
+def _draw_row(row: Sequence[Axes], cell: Cell, plane: bool, scale: Size) -> Clouds:
+    """The four panels of one cell's first run, teacher outputs and student on one scale; what they show."""
     record = cell.records[0]
     arrays, values = record.arrays(), record.row
     clouds = Clouds.of(arrays, plane)
-    for axes, name in zip(row, ("noise", "teacher", "one_step", "student"), strict=True):
+    for axes, name in zip(row, SHOWN, strict=True):
         clouds.draw(axes, name, scale)
     beyond = "first two coordinates" if arrays["teacher"].shape[1] > 2 else ""
     row[0].set_xlabel(beyond if clouds.tells is None else _told(clouds.tells))
@@ -81,6 +86,7 @@ def _draw_row(row: Sequence[Axes], cell: Cell, plane: bool, scale: Size) -> None
         row[1].set_xlabel("failed its own check", color=VERMILLION)
     row[2].set_xlabel(f"magnified {clouds.zoom:.0f} times" if clouds.zoom > 1 else "")
     row[3].set_xlabel(_reading(values), fontsize=0.9 * scale.font)
+    return clouds
 
 
 def _told(r: np.ndarray) -> str:
@@ -90,15 +96,14 @@ def _told(r: np.ndarray) -> str:
 
 def _reading(row: Mapping[str, Any]) -> str:
     """The measures that belong under the student's panel."""
+    keys = ("delta_e", "delta_e_ceiling", "pair_cosine", "fidelity")
+    delta, ceiling, cosine, fidelity = (rounded(row.get(key)) for key in keys)
+    return rf"$\Delta_E$ {delta}, ceiling {ceiling}" + f"\npair cosine {cosine}, fidelity {fidelity}"
 
-    def text(key: str) -> str:
-        value = row.get(key)
-        return "unresolved" if value is None else f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
-    return (
-        rf"$\Delta_E$ {text('delta_e')}, ceiling {text('delta_e_ceiling')}" + "\n"
-        f"pair cosine {text('pair_cosine')}, fidelity {text('fidelity')}"
-    )
+def rounded(value: float | None) -> str:
+    """A measure under a panel, in two digits or whole."""
+    return "unresolved" if value is None else f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def has_plane(row: Mapping[str, Any]) -> bool:

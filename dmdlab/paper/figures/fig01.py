@@ -6,6 +6,7 @@ from dmdlab.paper.figures.chosen import CONTROL, Runs
 from dmdlab.paper.figures.rows import Pictures, rows_in_words
 from dmdlab.paper.figures.scatter import CLOUDS, COLOURED, draw_clouds
 from dmdlab.plots import captions
+from dmdlab.plots.clouds import OUTSIDE
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
@@ -22,12 +23,13 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         grid = figure.add_gridspec(2, len(CLOUDS), height_ratios=[above, below])
         pictures.draw(figure.add_subplot(grid[0, :]), f"(a) rows: one noise in each column, {law}", scale)
         row = [figure.add_subplot(grid[1, place]) for place in range(len(CLOUDS))]
-        draw_clouds(row, CLOUDS, runs, law, "bcde", scale)
+        outside = draw_clouds(row, CLOUDS, runs, law, "bcde", scale)
     return Drawing(
         figure,
         f"What noise becomes (law {law}, teacher of age {age}). (a) The teacher's one step (the student's start), its "
         "flow, the flow in 32 steps, the student, and beyond the paper's rows "
         f"{CONTROL}. {rows_in_words([pictures])}"
-        f"(b to e) The same maps on two principal components. {COLOURED}{IN_WORDS}Shown: seed "
+        f"(b to e) The same maps on two principal components. {COLOURED}{IN_WORDS}"
+        f"{captions.outside(outside, OUTSIDE)}Shown: seed "
         f"{captions.shared([pictures.record], 'seed')}. {runs.in_words()}",
     )

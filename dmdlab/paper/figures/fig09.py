@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dmdlab.paper.figures.chosen import CONTROL, Runs
 from dmdlab.paper.figures.planes import LETTERS
 from dmdlab.paper.figures.scatter import CLOUDS, COLOURED, draw_clouds
 from dmdlab.plots import captions
+from dmdlab.plots.clouds import OUTSIDE
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
@@ -15,14 +18,17 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """A row of four clouds for each law. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     laws, wide, line = runs.laws(), len(CLOUDS), scale.font / 72
+    outside: dict[str, np.ndarray] = {}
     with new_figure(scale.double, len(laws) * (scale.double / wide + 3.0 * line), scale) as figure:
         grid = figure.subplots(len(laws), wide, squeeze=False)
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
-            draw_clouds(row, CLOUDS, runs, law, LETTERS[place * wide : (place + 1) * wide], scale, f"{law}: ")
+            outside |= draw_clouds(
+                row, CLOUDS, runs, law, LETTERS[place * wide : (place + 1) * wide], scale, f"{law}: "
+            )
     seed = captions.shared([record for law in laws if (record := runs.first("teacher", law))], "seed")
     return Drawing(
         figure,
         f"Conditional data ({', '.join(laws)}) on two principal components: the teacher's one step (the student's "
         f"start), its flow, the student, and beyond the paper's panels {CONTROL}. {COLOURED}{IN_WORDS}"
-        f"Shown: seed {seed}. {runs.in_words()}",
+        f"{captions.outside(outside, OUTSIDE)}Shown: seed {seed}. {runs.in_words()}",
     )

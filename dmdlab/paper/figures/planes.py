@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dmdlab.paper.figures.chosen import CONTROL, Runs
 from dmdlab.paper.figures.scatter import COLOURED, NAMES, draw_clouds
 from dmdlab.plots import captions
+from dmdlab.plots.clouds import OUTSIDE
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.panels import has_plane
 from dmdlab.plots.style import Drawing, Size, new_figure
@@ -21,16 +24,18 @@ def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -
     runs = Runs(records)
     laws = sorted(runs.laws())
     side, line = scale.double / len(NAMES), scale.font / 72
+    outside: dict[str, np.ndarray] = {}
     with new_figure(scale.double, len(laws) * (side + 3.3 * line), scale) as figure:
         grid = figure.subplots(len(laws), len(NAMES), squeeze=False)
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             letters = LETTERS[place * len(NAMES) : (place + 1) * len(NAMES)]
-            draw_clouds(row, list(NAMES), runs, law, letters, scale, f"{law}: " if named else "")
+            outside |= draw_clouds(row, list(NAMES), runs, law, letters, scale, f"{law}: " if named else "")
     seed = captions.shared([record for law in laws if (record := runs.first("teacher", law))], "seed")
     view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
     return Drawing(
         figure,
         f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.shared(runs.used, 'law.dim')}, first two "
         "coordinates): noise, the teacher's flow, its one step (the student's start), the student, and beyond the "
-        f"paper's panels {CONTROL}. {COLOURED}{view}Shown: seed {seed}. {runs.in_words()}",
+        f"paper's panels {CONTROL}. {COLOURED}{view}"
+        f"{captions.outside(outside, OUTSIDE)}Shown: seed {seed}. {runs.in_words()}",
     )

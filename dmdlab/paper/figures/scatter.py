@@ -1,12 +1,14 @@
 """Figures 2, 7, 1 and 9 in part: clouds of noise, teacher, one step and students in the colours of their noise."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from dmdlab.paper.figures.chosen import Runs, blank
 from dmdlab.plots.clouds import Clouds
-from dmdlab.plots.panels import has_plane
+from dmdlab.plots.panels import has_plane, rounded
 from dmdlab.plots.style import GREY, VERMILLION, Size
 
 ROTATED = "rotated student"
@@ -22,26 +24,29 @@ SYMBOLS = {"noise": "$z$", "one_step": r"$\Phi_1(z)$", "student": "$G(z)$", "rot
 
 def draw_clouds(
     row: Sequence[Axes], names: Sequence[str], runs: Runs, law: str, letters: str, scale: Size, prefix: str = ""
-) -> None:
+) -> dict[str, np.ndarray]:
     """A panel for each of `names` in a row: those of the first teacher start, and the student of the rotated start of
-    the same seed; prefix: of the titles. A law without a finished teacher start keeps its place."""
+    the same seed; prefix: of the titles. A law without a finished teacher start keeps its place. Returns by panel
+    whether each of its points lies outside."""
     age = runs.oldest(law)
     if (record := runs.first("teacher", law, age)) is None:
         for axes, name, letter in zip(row, names, letters, strict=True):
             blank(axes, f"({letter}) {prefix}{NAMES[name]}", "no finished run", scale)
-        return
+        return {}
     control = runs.control(record, law, age)
     arrays, shown = record.arrays(), ("student", *(["rotated"] if control else []))
     if control:
         arrays |= {"rotated": control.student()}
     clouds = Clouds.of(arrays, has_plane(record.row), shown)
     symbols = SYMBOLS | {"teacher": rf"$\Phi_{{{record.config['teacher.steps']}}}(z)$"}
+    outside: dict[str, np.ndarray] = {}
     for axes, name, letter in zip(row, names, letters, strict=True):
         title = f"({letter}) {prefix}{NAMES[name]}"
         if name == "rotated" and not control:
             blank(axes, title, "no finished run", scale)
             continue
         clouds.draw(axes, name, scale)
+        outside[title] = clouds.outside(name)
         axes.set_title(title, loc="left")
         about = f"{symbols[name]}, magnified {clouds.zoom:.0f} times" if name == "one_step" and clouds.zoom > 1 else ""
         axes.set_xlabel(about or symbols[name], color=GREY)
@@ -50,19 +55,14 @@ def draw_clouds(
         reads = {"student": record, "rotated": control}.get(name)
         if reads:
             axes.set_xlabel(_reading(reads.row), color=GREY)
+    return outside
 
 
-def _reading(row: dict[str, object]) -> str:
+def _reading(row: dict[str, Any]) -> str:
     """Of one student: what delta_e reads, its ceiling, and the angle."""
     delta, ceiling, angle = (row.get(key) for key in ("delta_e", "delta_e_ceiling", "remap_angle"))
-    text = rf"$\Delta_E$ {_number(delta)} (ceiling {_number(ceiling)})"
+    text = rf"$\Delta_E$ {rounded(delta)} (ceiling {rounded(ceiling)})"
     return text if angle is None else f"{text}, {angle:.0f}°"
-
-
-def _number(value: object) -> str:
-    if not isinstance(value, int | float):
-        return "unresolved"
-    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 COLOURED = (
