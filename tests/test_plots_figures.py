@@ -220,6 +220,30 @@ def test_curves_of_students_without_a_score_say_that_there_is_no_loss() -> None:
     assert [("there is none" in texts) for texts in said] == [True, True, False, False]
 
 
+class Older(Made):
+    """A run whose curve holds these columns alone."""
+
+    columns: tuple[str, ...] = ("iteration", "dm_loss")
+
+    def curve(self) -> dict[str, np.ndarray]:
+        return {key: values for key, values in super().curve().items() if key in self.columns}
+
+
+def test_a_curve_without_some_columns_leaves_their_lines_out_and_the_caption_says_so() -> None:
+    runs = sweep((2,), seeds=2)
+    older = [Older(run.folder, run.summary, run.config, run.environment) for run in runs]
+    drawing = draw("curve", older)
+    assert counts(drawing.figure, "teacher line") == [1, 0, 0, 0]
+    assert "Not in the curves of 4 runs, and so not drawn: score_loss, variance_ratio, pair_cosine." in drawing.caption
+    said = [[text.get_text() for text in axes.texts] for axes in drawing.figure.axes]
+    assert [("not kept" in texts) for texts in said] == [False, True, True, True]
+    drawing = draw("curve", [older[0], *runs[1:]])
+    assert counts(drawing.figure, "teacher line") == [1] * 4
+    np.testing.assert_allclose(marks(drawing.figure, "teacher line")[3][0].get_ydata(), [2.0, 11.0, 101.0])
+    assert "Not in the curves of 1 run, and so not drawn: " in drawing.caption
+    assert "so not drawn" not in draw("curve", runs).caption
+
+
 def test_the_same_figure_gives_the_same_bytes_with_true_type_fonts_in_a_folder_that_is_made(tmp_path: Path) -> None:
     paths = save_plot("panels", sweep((2,)), tmp_path / "new" / "figure.pdf")
     assert [path.name for path in paths] == ["figure.pdf", "figure.png", "figure.txt"]

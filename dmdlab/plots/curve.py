@@ -36,6 +36,9 @@ from dmdlab.records.layout import Layout, distinct, layout_of
 from dmdlab.records.record import Record
 
 ROWS = ("dm_loss", "score_loss", "variance_ratio", "pair_cosine")
+_READ = {"remap_angle": ("pair_cosine", "variance_ratio")}
+"""The columns of a curve that a quantity is read from, where it is not one itself."""
+
 LABELS = {"dm_loss": "DM loss", "score_loss": "fake-score loss"}
 MOST = 6
 """Columns that stay legible on a page."""
@@ -133,13 +136,16 @@ def _draw(
     calibrations: Mapping[str, Calibration],
     scale: Size,
 ) -> None:
-    """One quantity in one column: mean and range over the seeds of each line."""
+    """One quantity in one column: mean and range over the seeds of each line, of those whose curves hold it."""
     for value, cell in groups.items():
         colour, line = styles[value].colour, styles[value].line
-        tables = [record.curve() for record in cell.records]
+        held = [(record, table) for record in cell.records if not _lacking(table := record.curve(), [key])]
+        if not held:
+            continue
+        tables = [table for _, table in held]
         iterations = tables[0]["iteration"]
         if key == "remap_angle":
-            own = [calibrations.get(str(record.row["calibration"])) for record in cell.records]
+            own = [calibrations.get(str(record.row["calibration"])) for record, _ in held]
             curves = np.array([_angles(c, t["pair_cosine"]) for c, t in zip(own, tables, strict=True)])
             faint: dict[str, Any] = {"color": colour, "ls": line, "alpha": 0.35, "lw": 0.7 * scale.line}
             axes.plot(iterations, curves.mean(axis=0), gid=f"{value} collapsed", **faint)
@@ -154,14 +160,26 @@ def _draw(
     axes.set_xscale("log")
     if key == "remap_angle":
         degree_axis(axes)
-    if key in METRICS:
+    if not axes.lines:
+        _say(axes, "not kept")
+    elif key in METRICS:
         axes.set_ymargin(0.18)  # room for the names of guides
         guide_lines(axes, METRICS[key], scale)
     elif any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
         axes.set_yscale("log")
     else:
-        axes.set_yticks([])
-        axes.annotate("there is none", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=GREY)
+        _say(axes, "there is none")
+
+
+def _say(axes: Axes, why: str) -> None:
+    """Why a panel holds no line."""
+    axes.set_yticks([])
+    axes.annotate(why, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center", color=GREY)
+
+
+def _lacking(table: Collection[str], rows: Sequence[str]) -> list[str]:
+    """Those of the quantities for which this table, by its columns, has not what they are read from."""
+    return [key for key in rows if any(column not in table for column in _READ.get(key, (key,)))]
 
 
 def _angles(calibration: Calibration | None, cosines: np.ndarray) -> np.ndarray:
@@ -175,6 +193,10 @@ def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str
     records = records_of(groups)
     shown = ", ".join(LABELS.get(key) or METRICS[key].key for key in rows)
     fixed = [told(key, groups[0].value(key)) for key in ("law.dim", "student.init") if key not in layout.keys]
+    lacking = [own for record in records if (own := _lacking(record.curve(), rows))]
+    names = [key for key in rows if any(key in own for own in lacking)]
+    runs = f"{len(lacking)} run{'s' if len(lacking) > 1 else ''}"
+    without = f"Not in the curves of {runs}, and so not drawn: {', '.join(names)}. " if lacking else ""
     angle = (
         "The remap angle reads pair_cosine by the run's own calibration: 90 stands for 90 or more, a gap for a value "
         f"that it cannot resolve. Thin and pale: a seed's student is collapsed (variance ratio below "
@@ -185,6 +207,6 @@ def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str
         f"Lines: mean over {captions.seeds(groups)}; bands: "
         "from the lowest to the highest seed. Losses are averages since the checkpoint before. The DM loss rises "
         "while the fake score leaves the teacher's and catches up with the student, and falls after; it does not "
-        f"measure quality. {angle if 'remap_angle' in rows else ''}{captions.flagged(records)}"
+        f"measure quality. {without}{angle if 'remap_angle' in rows else ''}{captions.flagged(records)}"
         f"{captions.setting(records)} {captions.provenance(records)}"
     )
