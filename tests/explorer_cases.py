@@ -1,6 +1,7 @@
 """What the explorer's scripts compute, with Python's answers: the file that tests/js/python.test.mjs reads."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from dmdlab.laws import make_law
 from dmdlab.laws.plane import in_the_plane
 from dmdlab.networks import NETWORKS, make_denoiser
 from dmdlab.pages.explorer.shared import calibration_section
-from dmdlab.pairing import measure, remap_angle
+from dmdlab.pairing import measure, remap_angle, words
 from dmdlab.plots.clouds import noise_colours
 from dmdlab.randomness import generator
 from dmdlab.records.record import load_records
-from dmdlab.training.direction import dmd_direction
 
 LAWS: dict[str, dict[str, Any]] = {
     "gaussian": {"spectrum": "power", "basis": "random"},
@@ -35,6 +35,7 @@ LEVELS = (0.02, 0.7, 30.0)
 def cases(store: Path, payload: dict[str, Any]) -> str:
     """All of them as JSON; store: of runs with a calibration; payload: of the same."""
     found = {"laws": _law_cases(), "networks": _network_cases(), "pairings": _pairing_cases(), "payload": payload}
+    found["words"] = _word_cases()
     return json.dumps(found | _further_cases(store), default=_plain)
 
 
@@ -82,6 +83,19 @@ def _pairing_cases() -> list[dict[str, Any]]:
     return found
 
 
+def _word_cases() -> dict[str, list[list[str]]]:
+    """Numbers of all sizes, those at the edges of the rules and those halfway between two that they could be."""
+    rng = np.random.default_rng(2)
+    sizes = 10 ** rng.uniform(-9, 11, 2000) * rng.choice([-1, 1], 2000)
+    edges = [1 - 10.0**-k for k in range(1, 12)] + [10.0**k for k in range(-9, 11)] + [0.99949, 0.9951, 0.9949, 0.997]
+    edges += [0.9996, 0.0994, 0.0995, 0.0996, 9.996e-5, 99.96, 0.456, 0.0, math.inf, -math.inf, math.nan]
+    halves = [k / 2**n for n in range(12) for k in (1, 3, 5, 7, 9, 11, 25, 201)] + [k / 80 for k in range(80)]
+    values = [*sizes.tolist(), *rng.uniform(0, 1, 2000).tolist(), *edges, *halves]
+    angles = [90 * value for value in values if 0 <= value < 1]
+    ways = {"number": (words.number, values), "percent": (words.percent, values), "degrees": (words.degrees, angles)}
+    return {name: [[str(v).replace("inf", "Infinity"), way(v)] for v in own] for name, (way, own) in ways.items()}
+
+
 def _further_cases(store: Path) -> dict[str, Any]:
     noise, law, other = NoiseConfig(), make_law({"name": "ring", "dim": 2}), make_law({"name": "cube", "dim": 2})
     grid, g = karras_grid(5, noise), generator(0, "z")
@@ -97,17 +111,15 @@ def _further_cases(store: Path) -> dict[str, Any]:
     degrees = [{"value": a.value, "beyond": a.reason is not None} for a in angles]
     points = np.random.default_rng(1).normal(size=(9, 2))
     points *= 3.0 / np.sqrt(np.square(points).mean())
-    x0 = law.sample(10, g).double()
-    noised = x0 + 0.5 * torch.randn(10, 2, generator=g, dtype=torch.float64)
-    own, fake = law.denoise(noised, 0.5), other.denoise(noised, 0.5)
-    direction = dmd_direction(x0[None], own[None], fake[None], "sample")[0]
-    step = {"teacher": in_the_plane(law), "fake": in_the_plane(other), "x0": x0, "noised": noised, "sigma": 0.5}
+    noised = law.sample(10, g).double() + 0.5 * torch.randn(10, 2, generator=g, dtype=torch.float64)
+    between = (law.denoise(noised, 0.5) - other.denoise(noised, 0.5)) / 0.5**2
+    arrow = {"teacher": in_the_plane(law), "fake": in_the_plane(other), "noised": noised, "sigma": 0.5}
     return {
         "grid": {"steps": 5, "noise": noise.model_dump(), "levels": grid},
         "flow": flows,
         "angles": {"calibration": calibration_section(calibration), "cosines": cosines, "degrees": degrees},
         "colours": {"points": points, "sigma": 3.0, "rgb": 255 * noise_colours(points)},
-        "step": step | {"direction": direction},
+        "arrow": arrow | {"answer": between},
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dmdlab.pairing import METRICS, Calibration, calibrate, measure
 from dmdlab.pairing.measured import jsonable
+from dmdlab.records.cells import short
 
 Array = np.ndarray
 SPREAD, WIDTH, STEPS = 1.5, 0.25, 12
@@ -79,6 +80,11 @@ def pair(text: str | None) -> list[float]:
     return [float(part) for part in (text or "").split(",")]
 
 
+def axis(key: str, label: str, values: list[Any]) -> dict[str, Any]:
+    """A setting that varies, as the payload holds it."""
+    return {"key": key, "label": label, "values": values, "words": ["none" if v is None else short(v) for v in values]}
+
+
 class Made:
     """The payload and the arrays behind it."""
 
@@ -103,7 +109,7 @@ class Made:
             reference = teacher(fresh[:n])
             pairs[f"ring-{d}"] = self._pairs(d, reference)
             for init in ("teacher", "rotated", "random") if d == 2 else ("teacher", "rotated"):
-                for rate in (0.001, 0.0001) if d == 2 and init == "teacher" else (0.001,):
+                for rate in (0.001, 0.00025) if d == 2 and init == "teacher" else (0.001,):
                     runs.append(self._run(d, init, rate, reference, HOSTILE if hostile else ""))
         self.payload = {
             "format": 1,
@@ -113,9 +119,9 @@ class Made:
             "left_out": [f"Nothing {HOSTILE}" if hostile else "Nothing of note."],
             "glossary": {key: self._word(key) for key in METRICS},
             "axes": [
-                {"key": "student.init", "label": "start", "values": ["teacher", "rotated", "random"]},
-                {"key": "student.learning_rate", "label": "learning rate", "values": [0.001, 0.0001]},
-                {"key": "law.dim", "label": "dimension", "values": list(dims)},
+                axis("student.init", "start", ["teacher", "rotated", "random"]),
+                axis("student.learning_rate", "learning rate", [0.001, 0.00025]),
+                axis("law.dim", "dimension", list(dims)),
             ],
             "opening": runs[0]["id"],
             "laws": {f"ring-{d}": self._law(d) for d in dims},
@@ -160,7 +166,7 @@ class Made:
         shuffled = np.linalg.norm(student - np.roll(self.teacher[d], 1, axis=0), axis=1)
         edges = np.linspace(0, max(apart.max(), shuffled.max()), 21)
         curve = {"iteration": [100 * k for k, _ in moments], "dm_loss": [0.1, 0.9, 0.5, 0.3, 0.2]}
-        curve |= {"fake_loss": [1.0] * 5, "variance_ratio": [share**2 for _, share in moments]}
+        curve |= {"score_loss": [1.0] * 5, "variance_ratio": [share**2 for _, share in moments]}
         curve |= {"pair_cosine": [values["pair_cosine"]] * 5, "remap_angle": [jsonable(values["remap_angle"])] * 5}
         return {
             "id": run_id,

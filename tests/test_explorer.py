@@ -21,7 +21,7 @@ from dmdlab.config import InputError
 from dmdlab.lab.for_pages import maps_for
 from dmdlab.pages.explorer.assemble import page, page_bytes
 from dmdlab.pages.explorer.packing import greys, packed
-from dmdlab.pages.explorer.payload import Wanted, payload, short
+from dmdlab.pages.explorer.payload import Wanted, payload
 from dmdlab.records.record import load_records
 
 ROOT = Path(__file__).parents[1]
@@ -80,15 +80,47 @@ def test_a_payload_names_what_varies_and_opens_in_the_plane(known: dict[str, Any
     assert known["left_out"] == []
     assert opening["label"] == "teacher start, d = 2"
     assert opening["asks_for_pairs"] is False
-    assert [short(value) for value in (80.0, 0.0005, 2e-6, 3, True, "sgd")] == [
-        "80",
-        "5e-4",
-        "2e-6",
-        "3",
-        "True",
-        "sgd",
-    ]
     assert known["laws"][opening["law"]]["words"] == "a mixture of 16 Gaussians in 2 dimensions"
+
+
+def test_a_setting_that_some_runs_lack_is_a_cause_like_any_other(tmp_path: Path) -> None:
+    explored(tmp_path, "law.dim=2", "seed=[0, 1]", calibrated=False)
+    for weight in ("0.003", "0.00025"):
+        explored(tmp_path, "law.dim=2", f"terms.gan.weight={weight}", calibrated=False)
+    records = load_records(tmp_path)
+    found = payload(Wanted(records, maps_for))
+    axes = {axis["key"]: axis for axis in found["axes"]}
+    assert axes.keys() == {"terms.gan.weight", "seed"}
+    assert axes["terms.gan.weight"]["values"] == [None, 0.00025, 0.003]
+    assert axes["terms.gan.weight"]["words"] == ["none", "2.5e-4", "0.003"]
+    assert {run["label"]: run["settings"]["terms.gan.weight"] for run in found["runs"]} == {
+        "teacher start, seed 0, d = 2": None,
+        "teacher start, seed 1, d = 2": None,
+        "teacher start, seed 0, gan weight 0.003, d = 2": 0.003,
+        "teacher start, seed 0, gan weight 2.5e-4, d = 2": 0.00025,
+    }
+    assert all(key in run["settings"] for run in found["runs"] for key in axes)
+    few = payload(Wanted(records, maps_for, most=found["bytes"]["payload"] + 10_000 - _bytes_of_moments(found)))
+    assert len(few["runs"]) < 4
+    for axis in few["axes"]:  # what is left is what its runs have
+        assert {run["settings"][axis["key"]] for run in few["runs"]} == set(axis["values"])
+        assert len(axis["words"]) == len(axis["values"])
+
+
+def test_labels_leave_out_what_follows_from_the_law_or_the_networks_kind(tmp_path: Path) -> None:
+    explored(tmp_path, "law.dim=2", "student.learning_rate=[0.0005, 0.001]", calibrated=False)
+    mlp = ("network.kind=mlp", "network.depth=3", "network.time_features=16")
+    explored(tmp_path, "law.name=ring", "law.dim=2", "student.learning_rate=0.001", *mlp, calibrated=False)
+    explored(tmp_path, "law.name=ring", "law.dim=2", "law.radius=3.0", *mlp, calibrated=False)
+    found = payload(Wanted(load_records(tmp_path), maps_for))
+    assert {run["label"] for run in found["runs"]} == {
+        "teacher start, law mixture, network kind residual, rate 5e-4, d = 2",
+        "teacher start, law mixture, network kind residual, rate 0.001, d = 2",
+        "teacher start, law ring, network kind mlp, rate 0.001, law radius 2, d = 2",
+        "teacher start, law ring, network kind mlp, rate 5e-4, law radius 3, d = 2",
+    }
+    keys = ["law.name", "network.kind", "student.learning_rate", "law.radius"]
+    assert [axis["key"] for axis in found["axes"]] == keys
 
 
 def test_no_measure_travels_without_its_floor_and_ceiling(known: dict[str, Any]) -> None:
@@ -125,6 +157,13 @@ def test_what_does_not_fit_is_left_out_and_said(store: Path, known: dict[str, An
         assert found["bytes"]["payload"] <= limit
     with pytest.raises(InputError, match="one run alone"):
         payload(Wanted(records, maps_for, most=25_000))
+
+
+def _bytes_of_moments(found: dict[str, Any]) -> int:
+    """Of all networks but students at their end, which are left out first."""
+    early = [moment for run in found["runs"] for moment in run["moments"][:-1]]
+    late = [run["moments"][-1]["fake"] for run in found["runs"]]
+    return len(json.dumps([early, late]))
 
 
 def _networks(found: dict[str, Any]) -> int:

@@ -1,5 +1,7 @@
 """Scrubbing through a training, its fields and its causes, in a browser against Python."""
 
+import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import page_made
 import pytest
 from browser import Open, Tab
 
+from dmdlab.diagnosis.columns import COLUMNS
 from dmdlab.pages.explorer import assemble
 from dmdlab.pairing import measure
 
@@ -76,6 +79,35 @@ def test_the_fields_are_those_of_the_denoisers(tab: Tab, made: page_made.Made) -
     assert tab.read("fields", "sigma") == [0.002]
 
 
+def test_the_csv_has_the_curve_of_a_run_under_its_own_names(tab: Tab) -> None:
+    with tab.page.expect_download() as saved:
+        tab.page.locator("#training").get_by_text("CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(saved.value.path()).read_text(encoding="utf-8"))))
+    assert len(rows) == 5
+    assert all(value for row in rows for value in row.values())
+    assert rows[0].keys() <= COLUMNS.keys() | {"pair_cosine", "remap_angle"}
+
+
+def test_a_setting_that_the_opening_run_lacks_is_a_cause(visit: Open, tmp_path: Path) -> None:
+    made, key = page_made.Made(n=40, dims=(2,)), "terms.gan.weight"
+    made.payload["axes"].append(page_made.axis(key, key, [None, 0.00025, 0.003]))
+    weights = {"rotated-2-0.001": 0.00025, "random-2-0.001": 0.003}
+    for run in made.payload["runs"]:
+        run["settings"][key] = weights.get(run["id"])
+    (path := tmp_path / "gan.html").write_text(assemble.page(made.payload), encoding="utf-8")
+    tab = visit("#init=teacher&terms.gan.weight=null", path=path)
+    assert not tab.page.locator("[data-problems]").inner_text()
+    cause = tab.page.locator("#cause")
+    shown = "teacher-2-0.001"
+    for name, other in (("none", shown), ("2.5e-4", "rotated-2-0.001"), ("none", shown)):
+        radio = cause.get_by_role("group", name=key).get_by_role("radio", name=name, exact=True)
+        radio.check()
+        tab.settle()
+        assert radio.is_checked()
+        assert cause.locator(".readout").get_attribute("data-run") == other
+        assert "no run with just these" not in cause.locator(".readout").inner_text()
+
+
 def test_another_cause_another_pairing(tab: Tab, made: page_made.Made) -> None:
     for init in ("rotated", "random", "teacher"):
         tab.page.locator("#cause").get_by_role("radio", name=init).check()
@@ -84,10 +116,10 @@ def test_another_cause_another_pairing(tab: Tab, made: page_made.Made) -> None:
         report = measure(made.teacher[2], made.student[f"{init}-2-0.001"])
         ruler = tab.page.locator('#cause [data-metric="pair_cosine"]')
         assert float(ruler.get_attribute("data-value")) == pytest.approx(report.metrics["pair_cosine"].value)
-    tab.page.locator("#cause").get_by_label("1e-4").focus()
+    tab.page.locator("#cause").get_by_label("2.5e-4", exact=True).focus()
     tab.page.keyboard.press("Space")
     tab.settle()
-    assert tab.page.locator("#cause .readout").get_attribute("data-run") == "teacher-2-0.0001"
+    assert tab.page.locator("#cause .readout").get_attribute("data-run") == "teacher-2-0.00025"
     tab.page.locator("#cause").get_by_role("radio", name="rotated").check()
     tab.settle()
     assert tab.state("rate") == "0.001"  # there is no other run from that start

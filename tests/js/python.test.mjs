@@ -5,7 +5,8 @@ import test from "node:test";
 
 const room = new URL("../../dmdlab/pages/explorer/numerics/", import.meta.url);
 for (const name of readdirSync(room).sort()) if (name.endsWith(".js")) await import(new URL(name, room));
-const { numerics } = globalThis.dmdlab;
+await import(new URL("../page/words.js", room));
+const { numerics, page } = globalThis.dmdlab;
 const path = process.env.DMDLAB_CASES;
 const cases = path ? JSON.parse(readFileSync(path, "utf-8")) : null;
 const skip = cases ? false : "no file of cases: run by pytest tests/test_explorer.py";
@@ -45,8 +46,15 @@ test("measures of a pairing", { skip }, () => {
   }
 });
 
-test("grids, flows, angles, colours and the direction of DMD2", { skip }, () => {
-  const { grid, flow, angles, colours, step } = cases;
+test("numbers, shares and angles in words", { skip }, () => {
+  for (const [name, said] of Object.entries(cases.words)) {
+    assert.ok(said.length > 1000);
+    for (const [value, text] of said) assert.equal(page.words[name](Number(value)), text, `${name} of ${value}`);
+  }
+});
+
+test("grids, flows, angles, colours and the arrow between two scores", { skip }, () => {
+  const { grid, flow, angles, colours, arrow } = cases;
   alike(numerics.karrasGrid(grid.steps, grid.noise), grid.levels, 1e-12, "the grid");
   for (const { solver, exact, z, states } of flow) {
     const found = numerics.path(numerics.exactDenoiser(exact), flat(z), numerics.karrasGrid(grid.steps, grid.noise), solver);
@@ -60,13 +68,11 @@ test("grids, flows, angles, colours and the direction of DMD2", { skip }, () => 
     assert.equal(beyond, degrees[i].beyond);
   });
   colours.points.forEach(([x, y], i) => alike(numerics.noiseColour(x, y, colours.sigma), colours.rgb[i], 0.51, "a colour"));
-  const { teacher, fake, x0, noised, sigma, direction } = step;
+  const { teacher, fake, noised, sigma, answer } = arrow;
   const [own, other] = [teacher, fake].map((exact) => numerics.exactDenoiser(exact));
-  const moved = numerics.dmdStep(own, other, flat(x0), flat(noised), sigma);
-  alike(moved.map((value) => -value), direction, 1e-5, "the direction");
-  const arrow = numerics.dmdArrow(own, other, flat(noised), sigma);
+  alike(numerics.dmdArrow(own, other, flat(noised), sigma), answer, 1e-5, "the arrow");
   const scores = [own, other].map((denoise) => numerics.score(denoise, flat(noised), sigma));
-  alike(arrow, scores[0].map((value, i) => value - scores[1][i]), 1e-9, "the arrow");
+  alike(scores[0].map((value, i) => value - scores[1][i]), answer, 1e-5, "the scores");
 });
 
 test("a payload's runs are what PyTorch made them, whatever start they stand behind", { skip }, () => {

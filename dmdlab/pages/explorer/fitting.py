@@ -1,5 +1,6 @@
 """A payload within its bytes: what does not fit is left out, the least wanted first, and said."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -108,7 +109,8 @@ def _drop_runs(found: dict[str, Any], over: int) -> list[str]:
                 over -= len(json.dumps(found[part].pop(run[key])))
     used = {json.dumps(value) for run in found["runs"] for value in run["settings"].items()}
     for axis in found["axes"]:
-        axis["values"] = [value for value in axis["values"] if json.dumps((axis["key"], value)) in used]
+        kept = [json.dumps((axis["key"], value)) in used for value in axis["values"]]
+        axis |= {part: list(itertools.compress(axis[part], kept)) for part in ("values", "words")}
     found["axes"] = [axis for axis in found["axes"] if len(axis["values"]) > 1]
     return dropped
 

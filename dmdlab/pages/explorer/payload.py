@@ -14,7 +14,7 @@ from dmdlab.pages.explorer.runs import Maps, row_of, run_section, unknown_maps
 from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
 from dmdlab.pages.templates import embedded
 from dmdlab.pairing.measured import jsonable
-from dmdlab.records.cells import varying
+from dmdlab.records.cells import setting, short, varying
 from dmdlab.records.layout import NO_AXES, distinct
 from dmdlab.records.record import Record, ordered
 
@@ -49,8 +49,8 @@ LAWS = {
 }
 """Laws in plain words; others have their names."""
 
-SHORT = {"student.learning_rate": "rate", "noise.sigma_max": "sigma_max"}
-"""Of axes in labels of runs."""
+SHORT = {"law.name": "law", "student.learning_rate": "rate", "noise.sigma_max": "sigma_max"}
+"""Of axes in labels of runs; others have the last two parts of their keys."""
 
 LABELS = {
     "student.init": "Start",
@@ -106,15 +106,11 @@ def payload(wanted: Wanted) -> dict[str, Any]:
             skipped.setdefault(str(error).removeprefix(f"{record.folder}: "), []).append(record.folder.name)
     if not kept:
         raise InputError(f"no run to show: {_told(skipped)}")
-    axes = [key for key in varying(kept) if key not in NO_AXES or key == "seed"]
-    axes = [key for key in axes if not key.startswith("measure.")]
-    found["axes"] = [
-        {"key": key, "label": LABELS.get(key, key), "values": distinct(_value(r.settings.get(key)) for r in kept)}
-        for key in axes
-    ]
-    for run in found["runs"]:
-        run["label"] = _label(run, axes)
-        run["settings"] = {key: own for key, own in run["settings"].items() if key in axes or key in ALWAYS}
+    axes = _axes(kept)
+    found["axes"] = [_axis(key, kept) for key in axes]
+    for run, record in zip(found["runs"], kept, strict=True):
+        run["settings"] = {key: setting(record, key) for key in dict.fromkeys((*axes, *ALWAYS))}
+        run["label"] = _label(run["settings"], axes)
     found["opening"] = _opening(found["runs"], axes)["id"]
     said += [f"Left out: {sentence}" for sentence in _sentences(skipped)][:MOST_SAID]
     found = jsonable(found)
@@ -178,25 +174,36 @@ def _law_words(record: Record) -> str:
     return f"{words} in {own['dim']} dimensions"
 
 
-def _label(run: Mapping[str, Any], axes: Sequence[str]) -> str:
-    settings = run["settings"]
-    others = [key for key in axes if key not in ("student.init", "law.dim")]
-    told = [f"{SHORT.get(key, key.rpartition('.')[2])} {short(settings.get(key))}" for key in others]
+def _axes(records: Sequence[Record]) -> list[str]:
+    """The settings in which the runs differ, but those of measuring and those that follow from others."""
+    keys = [key for key in varying(records) if key not in NO_AXES or key == "seed"]
+    return [key for key in keys if not key.startswith("measure.") and not _follows(key, records)]
+
+
+def _follows(key: str, records: Sequence[Record]) -> bool:
+    """Whether the name or kind in its own section decides a setting, as a law's parameters; never the dimension."""
+    heads = [f"{key.partition('.')[0]}.{head}" for head in ("name", "kind")]
+    found = {(repr([setting(r, head) for head in heads]), repr(setting(r, key))) for r in records}
+    return key not in (*heads, "law.dim") and len(found) == len(dict(found))
+
+
+def _axis(key: str, records: Sequence[Record]) -> dict[str, Any]:
+    """An axis with its values, None first where a run has no such setting, and these in words."""
+    held = [setting(record, key) for record in records]
+    values = [None] * (None in held) + distinct(value for value in held if value is not None)
+    words = ["none" if value is None else short(value) for value in values]
+    return {"key": key, "label": LABELS.get(key, key), "values": values, "words": words}
+
+
+def _label(settings: Mapping[str, Any], axes: Sequence[str]) -> str:
+    """A run by its start, what it has of the other axes, and its dimension."""
+    others = {key: settings[key] for key in axes if key not in ("student.init", "law.dim")}
+    told = [
+        f"{SHORT.get(key, ' '.join(key.split('.')[-2:]))} {short(value)}"
+        for key, value in others.items()
+        if value is not None
+    ]
     return ", ".join([f"{settings['student.init']} start", *told, f"d = {settings['law.dim']}"])
-
-
-def short(value: Any) -> str:
-    """A setting in a label: 80 and 5e-4, not 80.0 and 0.0005."""
-    if isinstance(value, bool) or not isinstance(value, float):
-        return str(value)
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        return f"{value:g}"
-    mantissa, _, exponent = f"{value:.3e}".partition("e")
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _opening(runs: Sequence[dict[str, Any]], axes: Sequence[str]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def unknown_maps(record: Record, why: str) -> Maps:
 def run_section(
     record: Record, arrays: Mapping[str, np.ndarray], view: View, maps: Maps, calibration: Calibration | None, rows: int
 ) -> dict[str, Any]:
-    """Everything of one run but what it shares and its label; `moments` in full."""
+    """Everything of one run but what it shares, its settings and its label; `moments` in full."""
     config, summary = record.config, record.summary
     curve = record.curve()
     if "pair_cosine" in curve:  # those of version 0.1 lack it
@@ -40,7 +40,6 @@ def run_section(
     found = {
         "id": summary["id"],
         "name": record.folder.name,
-        "settings": dict(record.settings),
         "noise": {key: config[f"noise.{key}"] for key in ("sigma_min", "sigma_max", "rho")},
         "flow": {"steps": config["teacher.steps"], "solver": config["teacher.solver"]},
         "metrics": readings(record, calibration),

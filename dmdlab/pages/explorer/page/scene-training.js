@@ -226,7 +226,7 @@
         run().curve.iteration.map((iteration, i) => ({
           iteration,
           ...Object.fromEntries(
-            ["dm_loss", "fake_loss", "variance_ratio", "pair_cosine", "remap_angle"].map((key) => [
+            ["dm_loss", "score_loss", "variance_ratio", "pair_cosine", "remap_angle"].map((key) => [
               key,
               run().curve[key]?.[i] ?? null,
             ]),

@@ -8,29 +8,48 @@
     if (value === null || value === undefined || Number.isNaN(value)) return "–";
     if (!Number.isFinite(value)) return value > 0 ? "infinite" : "-infinite";
     const size = Math.abs(value);
-    if (size >= 100 && size < 1e9) return value.toFixed(0);
-    if (size !== 0 && (size < 1e-4 || size >= 1e9)) {
-      const [digits, power] = value.toExponential(2).split("e");
-      return `${String(Number(digits))}e${power[0]}${power.slice(1).padStart(2, "0")}`;
+    if (size >= 100 && size < 1e9) return String(whole(value));
+    const near = rounded(value, 3);
+    if (near !== 0 && (Math.abs(near) < 1e-4 || size >= 1e9)) {
+      const [digits, power] = near.toExponential().split("e");
+      return `${digits}e${power[0]}${power.slice(1).padStart(2, "0")}`;
     }
-    return String(Number(value.toPrecision(3)));
+    return String(near);
+  }
+
+  /** The nearest whole number, as Python rounds: of two that are equally near, the even one. */
+  function whole(value) {
+    const up = Math.round(value);
+    return up - value === 0.5 && up % 2 !== 0 ? up - 1 : up;
+  }
+
+  /** The nearest number of so many digits (two or more), likewise. */
+  function rounded(value, digits) {
+    const exact = value.toExponential(40).split("e")[0];
+    const head = exact.slice(0, exact.indexOf(".") + digits);
+    const halfway = /[02468]$/.test(head) && /^50*$/.test(exact.slice(head.length));
+    return halfway ? Number(value.toExponential(40).replace(exact, head)) : Number(value.toPrecision(digits));
   }
 
   /** '1 degree', '30 degrees'. */
   function degrees(angle, beyond = false) {
     if (beyond) return "90 degrees or more";
     if (angle > 0 && angle <= 0.5) return "less than half a degree";
-    const whole = Math.round(angle);
-    return `${whole} degree${whole === 1 ? "" : "s"}`;
+    const near = whole(angle);
+    return `${near} degree${near === 1 ? "" : "s"}`;
   }
 
   /** '30°', '90° or more': a calibrated angle ends there. */
-  const shortDegrees = (angle) => (angle >= 90 ? "90° or more" : `${Math.round(angle)}°`);
+  const shortDegrees = (angle) => (angle >= 90 ? "90° or more" : `${whole(angle)}°`);
 
-  /** A share in percent: whole from ten percent on, two digits below, '–' for none. */
+  /** A share in percent: whole from ten percent on, two digits below, '–' for none; 100 % and 0 % only if it is so. */
   function percent(share) {
-    if (!Number.isFinite(share)) return number(share);
-    return `${Math.abs(share) >= 0.0995 ? Math.round(100 * share) : Number((100 * share).toPrecision(2))} %`;
+    if (share === null || share === undefined || Number.isNaN(share)) return "–";
+    if (!Number.isFinite(share)) return `${number(share)} %`;
+    if (share > 0 && share < 1e-6) return "less than 0.0001 %";
+    if (Math.abs(share) < 1e-6) return "0 %";
+    if (share >= 0.995 && share < 1) return `${Math.min(99.99, Math.floor(1e4 * share) / 100)} %`;
+    return `${Math.abs(share) >= 0.0995 ? whole(100 * share) : rounded(100 * share, 2)} %`;
   }
 
   /** A place of the plane: '(0.42, -1.1)'. */
@@ -41,17 +60,8 @@
     return items.length < 2 ? items.join("") : `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
   }
 
-  /** The value of a setting, short. */
-  function setting(value) {
-    return typeof value === "number"
-      ? value !== 0 && Math.abs(value) < 0.01
-        ? value.toExponential(0).replace("e-", "e-")
-        : String(value)
-      : String(value);
-  }
-
   /** A value beside what a student without memory reads, which is no bound: a turned one can read more. */
   const ruled = (value, ceiling) => `${number(value)} (${number(ceiling)}: no memory)`;
 
-  page.words = { number, degrees, shortDegrees, percent, place, listed, setting, ruled };
+  page.words = { number, degrees, shortDegrees, percent, place, listed, ruled };
 })((globalThis.dmdlab ??= {}));
