@@ -27,10 +27,6 @@ class PlaneVariances(NamedTuple):
     latents: Tensor
     noise: Tensor
 
-    def per_step(self, batch: int) -> Tensor:
-        """Of a step with so many latents, per eta^2, (d, d)."""
-        return self.score + (self.latents + self.noise) / batch
-
 
 def sample_gradients(w: Tensor, fake: Tensor, teacher: Tensor, z: Tensor, eps: Tensor, sigma: float) -> Tensor:
     """Eq. 5 for every row of z, eps (n, d), with denoisers' matrices fake, teacher (d, d): (n, d, d)."""

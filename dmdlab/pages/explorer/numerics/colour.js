@@ -8,14 +8,10 @@
     [0.0557, -0.204, 1.057],
   ];
 
-  function noiseAngle(x, y) {
-    return Math.atan2(y, x);
-  }
-
   /** [r, g, b] in 0 ... 255 of a point of the noise's plane, whose coordinates have standard deviation sigmaMax. */
   function noiseColour(x, y, sigmaMax) {
     const radius = Math.hypot(x, y) / sigmaMax;
-    const angle = noiseAngle(x, y);
+    const angle = Math.atan2(y, x);
     const lightness = 38 + 40 * (1 - Math.exp(-0.5 * radius * radius));
     return fromLab(lightness, 42 * Math.cos(angle), 42 * Math.sin(angle));
   }
@@ -33,5 +29,5 @@
     });
   }
 
-  Object.assign(numerics, { noiseAngle, noiseColour });
+  Object.assign(numerics, { noiseColour });
 })((globalThis.dmdlab ??= {}));

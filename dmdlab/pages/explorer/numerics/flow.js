@@ -52,18 +52,5 @@
     return teacher(x, sigma).map((clean, i) => (clean - own[i]) / (sigma * sigma));
   }
 
-  /** The step of DMD2 for outputs x0 whose noised points are xSigma: (D_teacher - D_fake) / mean |x0 - D_teacher|. */
-  function dmdStep(teacher, fake, x0, xSigma, sigma, d = 2) {
-    const target = teacher(xSigma, sigma);
-    const own = fake(xSigma, sigma);
-    const found = new Float64Array(x0.length);
-    for (let i = 0; i < x0.length; i += d) {
-      let size = 0;
-      for (let j = i; j < i + d; j += 1) size += Math.abs(x0[j] - target[j]) / d;
-      for (let j = i; j < i + d; j += 1) found[j] = (target[j] - own[j]) / size;
-    }
-    return found;
-  }
-
-  Object.assign(numerics, { karrasGrid, path, flow, score, dmdArrow, dmdStep });
+  Object.assign(numerics, { karrasGrid, path, flow, score, dmdArrow });
 })((globalThis.dmdlab ??= {}));

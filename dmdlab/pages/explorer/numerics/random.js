@@ -30,15 +30,5 @@
     return { uniform, normal, normals };
   }
 
-  /** A random order of 0 ... count - 1, from a generator. */
-  function permutation(count, random) {
-    const order = Int32Array.from({ length: count }, (_, i) => i);
-    for (let i = count - 1; i > 0; i -= 1) {
-      const j = Math.floor(random.uniform() * (i + 1));
-      [order[i], order[j]] = [order[j], order[i]];
-    }
-    return order;
-  }
-
-  Object.assign(numerics, { generator, permutation });
+  Object.assign(numerics, { generator });
 })((globalThis.dmdlab ??= {}));
