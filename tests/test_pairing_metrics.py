@@ -12,6 +12,7 @@ from near import correlated
 from scipy.spatial.distance import cdist
 
 from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS, measure
+from dmdlab.transport import assignment
 
 OF_INDEPENDENT_SAMPLES = ("fidelity", "debiased_cost")
 
@@ -250,3 +251,40 @@ def test_a_reference_of_another_size_has_no_unit(scale):
     Q = np.random.default_rng(22).normal(size=(40, 2))
     values = [measure(s * P, s * (P + E), reference=s * Q).values() for s in (1.0, scale)]
     assert values[1]["fidelity"] == pytest.approx(values[0]["fidelity"], rel=1e-9)
+
+
+@pytest.mark.parametrize("order", range(5))
+def test_copies_of_a_row_are_interchangeable_in_the_identity_fraction(order):
+    """Few atoms, many copies: which copy a solver hands to whom is chance, and says nothing of the pairing."""
+    rng = np.random.default_rng(order)
+    P = np.repeat(np.random.default_rng(0).normal(size=(10, 3)), 50, axis=0)
+    G = P + 0.01 * rng.normal(size=P.shape)
+    G[[0, 60]] = G[[60, 0]]
+    rows = rng.permutation(500)
+    for T, S in ((P, G), (G, P)):
+        assert measure(T[rows], S[rows]).metrics["identity_fraction"].value == 498 / 500
+    signs = np.sign(rng.normal(size=(300, 1)))
+    assert measure(signs, signs + 0.01 * rng.normal(size=(300, 1))).metrics["identity_fraction"].value == 1.0
+    assert measure(signs, -signs).metrics["identity_fraction"].value == pytest.approx(abs(signs.mean()))
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(small_clouds())
+def test_the_identity_fraction_is_the_largest_that_exchanging_copies_gives(clouds):
+    P, G, _ = clouds
+    report = measure(P, G)
+
+    def matched(order):
+        return sorted(zip(G.tolist(), P[list(order)].tolist(), strict=True))
+
+    if (kept := report.metrics["identity_fraction"]).resolved:
+        alike = [o for o in best_orders(P, G)[1] if matched(o) == matched(report.transport["e_ot"].permutation)]
+        assert kept.value == max(sum(i == j for i, j in enumerate(o)) for o in alike) / len(P)
+
+
+def test_without_copies_the_identity_fraction_is_that_of_the_pairing_found():
+    P, E = np.random.default_rng(3).normal(size=(2, 300, 2))
+    G = P + 0.3 * E
+    kept = float((assignment(P, G).permutation == np.arange(300)).mean())
+    assert measure(P, G).metrics["identity_fraction"].value == kept
+    assert 0.1 < kept < 0.9

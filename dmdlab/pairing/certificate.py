@@ -6,12 +6,14 @@ thousand (`dmdlab.transport.certified`). Each measure therefore carries the boun
 """
 
 import math
+from collections import Counter
 
 import numpy as np
 
+from dmdlab.pairing.independence import row_hashes
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments
-from dmdlab.transport import Transport
+from dmdlab.transport import Frame, Transport
 
 # A saving of the best pairing over a random one below this share of the spread is rounding.
 _NO_SAVING = 1e-12
@@ -19,12 +21,13 @@ WORTH_A_NOTE = 1e-6
 """Relative width of an interval below which it is rounding."""
 
 
-def transported(total: Moments, best: Transport) -> dict[str, Measured]:
+def transported(frame: Frame, total: Moments, best: Transport) -> dict[str, Measured]:
     """e_ot, delta_e with its ceiling, copy_index and identity_fraction.
 
     Differences of costs are taken about the means: a shift of one cloud is in all of them alike.
 
     Args:
+        frame: of teacher and student.
         total: of the pairs.
         best: their optimal pairing.
     """
@@ -33,13 +36,12 @@ def transported(total: Moments, best: Transport) -> dict[str, Measured]:
     wasted = np.maximum(float(total.within) - inside, 0.0)  # e_dt - e_ot
     gain = float(total.gain)  # e_independent - e_dt
     costs = np.array([best.lower, best.upper])
-    kept = float((best.permutation == np.arange(total.n)).mean())
     return {
         "e_ot": _between(best, costs),
         "delta_e": _excess(best, wasted, costs),
         "delta_e_ceiling": _excess(best, np.maximum(wasted + gain, 0.0), costs),
         "copy_index": _copy_index(best, gain, gain + wasted, float(total.within) + gain),
-        "identity_fraction": Measured(kept, certain=best.kept),
+        "identity_fraction": Measured(_in_place(frame, best.permutation), certain=best.kept),
         "remap_angle": Measured.unresolved("it needs a calibration of the teacher under planted rotations"),
     }
 
@@ -69,6 +71,18 @@ def gaps(transport: dict[str, Transport]) -> list[str]:
             f"{100 * kept[1]:.3g} % of the rows in place."
         )
     return notes
+
+
+def _in_place(frame: Frame, permutation: np.ndarray) -> float:
+    """The share of rows that a pairing leaves in place, once copies of a row have exchanged their partners, at no cost,
+    so that as many as can stay: it is arbitrary otherwise which copy a solver hands to whom."""
+    n = len(permutation)
+    moved = np.flatnonzero(permutation != np.arange(n))
+    teacher, student = (row_hashes(x.points[moved], x.points.dtype).tolist() for x in (frame.P, frame.G))
+    partners = np.searchsorted(moved, permutation[moved])
+    own = Counter(zip(student, teacher, strict=True))
+    found = Counter((s, teacher[j]) for s, j in zip(student, partners, strict=True))
+    return (n - len(moved) + (own & found).total()) / n
 
 
 def _ends(low: float, high: float) -> str:

@@ -171,7 +171,7 @@ METRICS: dict[str, Metric] = {
         _up_to_one(
             "identity_fraction",
             "identity fraction",
-            "share of i that the optimal assignment leaves in place",
+            "share of i that the optimal assignment leaves in place, copies of a row being interchangeable",
             "how many pairs the best pairing keeps; chance is 1/n",
             chance_rows=(1, 3),
         ),

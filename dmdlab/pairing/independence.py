@@ -49,7 +49,7 @@ class Overlap:
         """Of arrays (n, d) and (m, d), of which one or both were `stored` in these types: in the direction in which
         they have more in common than is natural."""
         dtype = min(a.dtype, b.dtype, *stored, key=lambda kind: kind.itemsize)
-        one, other = _hashes(a, dtype), _hashes(b, dtype)
+        one, other = row_hashes(a, dtype), row_hashes(b, dtype)
         same = np.array_equal(one, other)
         return max(_held(one, other, same), _held(other, one, same), key=lambda found: found.share - found.allowed)
 
@@ -125,7 +125,7 @@ def notes_on(pairs: Pairs, overlaps: dict[tuple[str, str], Overlap], near: dict[
     notes = []
     for name in ("reference", "data"):
         array = getattr(pairs, name)
-        if array is not None and (repeats := _repeats(_hashes(array, array.dtype))):
+        if array is not None and (repeats := _repeats(row_hashes(array, array.dtype))):
             notes.append(f"{name}: {told(repeats)} of its {len(array)} rows repeat another row.")
     for (one, other), overlap in overlaps.items():
         if not overlap.too_large:
@@ -169,7 +169,7 @@ def _near(a: np.ndarray, b: np.ndarray, direction: np.ndarray, limit: float, ste
     return float(close.mean())
 
 
-def _hashes(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def row_hashes(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A hash of each row (n,), of its bytes in `dtype`; -0 is 0."""
     zero = dtype.type(0)
     with np.errstate(over="ignore"):  # what is infinite in `dtype` is in no array that was stored in it

@@ -109,7 +109,7 @@ def measure_pairs(
     if pairs.reference is not None:
         transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
         transport["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
-    measured = _smooth(moments) | _recognition(ranks) | transported(moments.total(), transport["e_ot"])
+    measured = _smooth(moments) | _recognition(ranks) | transported(frame, moments.total(), transport["e_ot"])
     overlaps, near = ({}, {}) if planted else (dependent(pairs), nearly_dependent(pairs))
     shared = why_dependent(overlaps, "reference") or why_nearly_dependent(near)
     measured |= _of_the_law(pairs, transport, shared, planted) | unasked() | _of_more_arrays(pairs)
