@@ -201,6 +201,27 @@ def test_a_training_that_broke_is_said_to_have(tmp_path: Path) -> None:
     assert found.reasons == ("from iteration 10 on its numbers are not finite, or ran away.",)
 
 
+@pytest.mark.parametrize("loss", ["dm_loss", "score_loss", "variance_ratio"])
+@pytest.mark.parametrize(
+    ("end", "broke"),
+    [("3,", None), ("3,\n4,", None), ("3,nan", 3.0), ("3,\n4,inf", 4.0), ("3,nan\n4,", 3.0), ("3,nan\n4,1", None)],
+)
+def test_an_empty_cell_is_no_divergence_and_nan_or_inf_is(
+    loss: str, end: str, broke: float | None, tmp_path: Path
+) -> None:
+    rows = end.replace("\n", ",1\n") + ",1"
+    log = written(tmp_path / "log.csv", f"iteration,{loss},fidelity\n1,1,1\n2,1,1\n{rows}\n")
+    assert read_csv(log).broke == broke
+
+
+def test_a_healthy_curve_whose_last_loss_was_not_measured_is_healthy(tmp_path: Path) -> None:
+    row = "{},{},1.0,1.05,0.93,0,0.05,-0.02\n"
+    head = "iteration,dm_loss,variance_ratio,fidelity,coverage,lost,student_step,score_excess\n"
+    text = head + row.format(1, 0.5) + row.format(10, 0.4) + row.format(20, "{}")
+    assert diagnose(read_csv(written(tmp_path / "a.csv", text.format("")))).verdict == "healthy"
+    assert diagnose(read_csv(written(tmp_path / "b.csv", text.format("nan")))).verdict == "learning-rate"
+
+
 def test_folders_that_hold_no_curve_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         curve_of(tmp_path / "none.csv")

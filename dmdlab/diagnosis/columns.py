@@ -36,7 +36,8 @@ COLUMNS = {
 """The columns that a diagnosis knows, and what they mean; a run's own curve.csv has them under these names."""
 
 LOSSES = ("dm_loss", "score_loss", "variance_ratio")
-"""Columns whose values that are not finite mean a training that broke; elsewhere they mean not measured."""
+"""Columns where a nan or inf that is written out means a training that broke; elsewhere it means not measured, as does
+an empty cell everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +107,8 @@ def read_csv(path: Path, mapping: Mapping[str, str] | None = None) -> Curve:
     names = [name.strip() for name in rows[0]]
     given = _named(path, names, mapping or {})
     columns = {known: _numbers(path, rows[1:], names.index(own), own) for known, own in given.items()}
-    return _checked(str(path), columns, None)
+    empty = {known: np.array([not _cell(row, names.index(own)) for row in rows[1:]]) for known, own in given.items()}
+    return _checked(str(path), columns, None, empty)
 
 
 def _named(path: Path, names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
@@ -138,7 +140,7 @@ def _numbers(path: Path, rows: Sequence[Sequence[str]], at: int, name: str) -> n
     """One column (rows,); an empty cell is NaN."""
     found = np.full(len(rows), math.nan)
     for i, row in enumerate(rows):
-        cell = row[at].strip() if at < len(row) else ""
+        cell = _cell(row, at)
         try:
             found[i] = float(cell) if cell else math.nan
         except ValueError:
@@ -149,7 +151,14 @@ def _numbers(path: Path, rows: Sequence[Sequence[str]], at: int, name: str) -> n
     return found
 
 
-def _checked(source: str, columns: dict[str, np.ndarray], broke: float | None) -> Curve:
+def _cell(row: Sequence[str], at: int) -> str:
+    return row[at].strip() if at < len(row) else ""
+
+
+def _checked(
+    source: str, columns: dict[str, np.ndarray], broke: float | None, empty: Mapping[str, np.ndarray] | None = None
+) -> Curve:
+    """The curve of these columns. empty: column -> (rows,), which of its cells hold nothing; none where not given."""
     iteration = columns["iteration"]
     if not np.isfinite(iteration).all():
         raise InputError(f"{source}: column 'iteration' holds values that are no finite numbers; every row needs one")
@@ -163,13 +172,15 @@ def _checked(source: str, columns: dict[str, np.ndarray], broke: float | None) -
     known = {name: columns[name] for name in COLUMNS if name in columns}
     if not any(np.isfinite(values).any() for name, values in known.items() if name != "iteration"):
         raise InputError(f"{source}: no finite number in any known column; nothing was measured there")
-    return Curve(source, known, _broken(known) if broke is None else broke)
+    return Curve(source, known, _broken(known, empty or {}) if broke is None else broke)
 
 
-def _broken(columns: Mapping[str, np.ndarray]) -> float | None:
-    """The first iteration from which a loss is not finite to the end, where it was finite before."""
+def _broken(columns: Mapping[str, np.ndarray], empty: Mapping[str, np.ndarray]) -> float | None:
+    """The first iteration from which a loss, where it has a cell, is not finite to the end, but was finite before."""
     found = []
-    for name in LOSSES:
-        if name in columns and (fine := np.flatnonzero(np.isfinite(columns[name]))).size:
-            found += [columns["iteration"][fine[-1] + 1]] if fine[-1] + 1 < len(columns[name]) else []
+    for name in [name for name in LOSSES if name in columns]:
+        written = ~empty.get(name, np.zeros(len(columns[name]), bool))
+        iteration, values = columns["iteration"][written], columns[name][written]
+        if (fine := np.flatnonzero(np.isfinite(values))).size and fine[-1] + 1 < len(values):
+            found.append(iteration[fine[-1] + 1])
     return float(min(found)) if found else None
