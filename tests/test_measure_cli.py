@@ -12,10 +12,11 @@ import pytest
 from made import made, write_run
 
 from dmdlab.pages import measurement
-from dmdlab.pairing import METRICS, calibrate, local_from_differences, measure
+from dmdlab.pairing import METRICS, calibrate, local_from_differences, measure, metrics
 from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.transport import solve
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -241,3 +242,27 @@ def test_resolve_simulates_a_window_for_every_measure(dmdlab: Command) -> None:
     for key in ("delta_e", "pair_cosine", "pair_auc", "r2"):
         assert re.search(rf"│ {key}\b", out)
     assert dmdlab("resolve", "--n", 40, "--dim", 3, "--draws", 3)[1] == out  # nothing here depends on the day
+
+
+@pytest.mark.parametrize(("n", "tried"), [(2, False), (5, False), (6, True)])
+def test_how_long_it_takes_is_tried_only_where_a_third_of_the_rows_can_be_measured(
+    n: int, tried: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement, "TRIED", 1.0)
+    P, G, Q = np.random.default_rng(0).normal(size=(3, n, 4))
+    assert (measurement.effort(Pairs.of(P, G, reference=Q)).seconds > 0) == tried
+
+
+def test_a_large_reference_of_another_size_is_refused_before_anything_is_solved(
+    dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solve, "UNEQUAL_LIMIT", 50**2)
+    P, G, Q = np.random.default_rng(0).normal(size=(3, 60, 4))
+    for rows, code in ((60, 0), (59, 2), (40, 0)):
+        np.savez(tmp_path / "p.npz", teacher=P, student=G, reference=Q[:rows])
+        monkeypatch.setattr(metrics, "solved", solve.solved if code == 0 else lambda *_, **__: pytest.fail("solved"))
+        found = dmdlab("measure", tmp_path / "p.npz", "--quick")
+        assert found[0] == code
+    assert "Traceback" not in found[2]
+    np.savez(tmp_path / "p.npz", teacher=P, student=G, reference=Q[:59])
+    assert "give one of as many rows" in " ".join(dmdlab("measure", tmp_path / "p.npz")[2].split())

@@ -240,3 +240,10 @@ def test_the_room_is_imported_without_torch_or_solvers():
     code = "import sys, dmdlab.pairing; print([m for m in ('torch', 'ot', 'lap', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_unequal_sizes_beyond_the_dense_limit_are_refused_in_words():
+    for n, m in ((30_000, 29_999), (20_000, 5_001)):
+        with pytest.raises(InputError, match="give one of as many rows"):
+            transport_cost(np.zeros((n, 2)), np.zeros((m, 2)))
+    assert transport_cost(np.zeros((30_000, 2)), np.ones((3, 2))).cost == 2.0

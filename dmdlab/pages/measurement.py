@@ -119,8 +119,8 @@ def effort(pairs: Pairs, quick: bool = False) -> Effort:
     gaps = 2 if not slow(pairs) and pairs.noise is not None and pairs.noise.shape == pairs.teacher.shape else 0
     halves = RESAMPLES if intervals else 0
     seconds = 0.0
-    if pairs.n**2 * pairs.d > TRIED:
-        rows = min(ROWS, pairs.n // 3)
+    rows = min(ROWS, pairs.n // 3)
+    if pairs.n**2 * pairs.d > TRIED and rows >= 2:
         measure_pairs(_first(pairs, min(rows, 10)))  # imports the solvers
         started = time.perf_counter()
         measure_pairs(_first(pairs, rows))

@@ -26,7 +26,7 @@ from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.report import PairingReport
 from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
-from dmdlab.transport import DENSE_LIMIT, Engine, Frame, Transport, solved, transport_cost
+from dmdlab.transport import DENSE_LIMIT, Engine, Frame, Transport, check_sizes, solved, transport_cost
 
 
 def measure(
@@ -95,11 +95,13 @@ def measure_pairs(
             (debiased_cost is unresolved), which would double the price of a calibration.
 
     Raises:
-        InputError: a calibration of another dimension.
+        InputError: a calibration of another dimension, a reference of another size that is too large (`check_sizes`).
         TransportError: an assignment solver failed.
     """
     if calibration is not None and calibration.d != pairs.d:
         raise InputError(f"the calibration is for d = {calibration.d}, the arrays have d = {pairs.d}.")
+    if pairs.reference is not None:
+        check_sizes(len(pairs.reference), pairs.n)  # before anything is solved
     P, G = pairs.teacher, pairs.student
     frame = Frame.of(P, G)
     moments = RowMoments.within(frame)

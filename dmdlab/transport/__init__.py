@@ -4,7 +4,7 @@ from dmdlab.transport.distances import distance_blocks, matched_distances, neare
 from dmdlab.transport.engine import Engine
 from dmdlab.transport.frame import Frame
 from dmdlab.transport.solution import Transport, TransportError
-from dmdlab.transport.solve import DENSE_LIMIT, assignment, solved, transport_cost
+from dmdlab.transport.solve import DENSE_LIMIT, assignment, check_sizes, solved, transport_cost
 
 __all__ = [
     "DENSE_LIMIT",
@@ -13,6 +13,7 @@ __all__ = [
     "Transport",
     "TransportError",
     "assignment",
+    "check_sizes",
     "distance_blocks",
     "matched_distances",
     "nearest",

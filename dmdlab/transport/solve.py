@@ -18,6 +18,8 @@ from dmdlab.transport.weighted import repeated_points, unequal_sizes
 
 # Above this n the full matrix (400 MB in float32) is not stored any more.
 DENSE_LIMIT = 10_000
+# Clouds of different sizes have no other way than all their distances, in float64: 800 MB of them.
+UNEQUAL_LIMIT = DENSE_LIMIT**2
 
 
 def assignment(P: np.ndarray, G: np.ndarray, *, relative_gap: float = 1e-3, engine: Engine | None = None) -> Transport:
@@ -70,9 +72,20 @@ def transport_cost(a: np.ndarray, b: np.ndarray, *, engine: Engine | None = None
     """The exact transport cost between two uniform clouds (n, d) and (m, d); n and m may differ.
 
     Raises:
-        InputError: unequal dimension.
+        InputError: unequal dimension, or as `check_sizes`.
         TransportError: the solver did not converge.
     """
     if a.shape[1] != b.shape[1]:
         raise InputError(f"transport_cost needs equal dimensions, got clouds of shape {a.shape} and {b.shape}.")
+    check_sizes(len(a), len(b))
     return assignment(a, b, engine=engine) if len(a) == len(b) else unequal_sizes(Frame.of(a, b))
+
+
+def check_sizes(n: int, m: int) -> None:
+    """Raises `InputError` where clouds of n and m rows differ in size and are too large for all their distances."""
+    if n != m and n * m > UNEQUAL_LIMIT:
+        raise InputError(
+            f"a reference of {n:,} rows against {m:,} outputs: at different sizes all their {n * m:,} distances are "
+            f"needed at once ({8 * n * m / 2**30:.3g} GiB), and that is tried up to {UNEQUAL_LIMIT:,}; give one of "
+            f"as many rows, or of at most {UNEQUAL_LIMIT // m:,}"
+        )
