@@ -34,6 +34,14 @@ def npz(tmp_path: Path, arrays: dict[str, np.ndarray]) -> Path:
     return tmp_path / "pairs.npz"
 
 
+@pytest.fixture(scope="module")
+def calibration() -> dict[str, np.ndarray]:
+    """The arrays of a small one of eight dimensions."""
+    rng = np.random.default_rng(1)
+    made_of = {"noise": rng.normal(size=(20, 8)), "fresh_noise": rng.normal(size=(40, 8))}
+    return calibrate(np.tanh, **made_of, rng=rng, bases=2).to_arrays()
+
+
 def told(dmdlab: Command, *words: str | Path) -> dict[str, Any]:
     """What `measure --json` says, and nothing but that."""
     code, out, err = dmdlab("measure", *words, "--json")
@@ -266,3 +274,63 @@ def test_a_large_reference_of_another_size_is_refused_before_anything_is_solved(
     assert "Traceback" not in found[2]
     np.savez(tmp_path / "p.npz", teacher=P, student=G, reference=Q[:59])
     assert "give one of as many rows" in " ".join(dmdlab("measure", tmp_path / "p.npz")[2].split())
+
+
+def _without(name: str) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
+    return lambda arrays: {key: value for key, value in arrays.items() if key != name}
+
+
+def _cut(arrays: dict[str, np.ndarray], rows: slice) -> dict[str, np.ndarray]:
+    return arrays | {k: v[rows] for k, v in arrays.items() if k == "angles_degrees" or k.startswith("planted/")}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda a: _cut(a, slice(4)), "rising angles with 0 and 90 among them"),
+        (lambda a: _cut(a, slice(1, None)), "rising angles with 0 and 90 among them"),
+        (lambda a: _cut(a, slice(None, None, -1)), "rising angles with 0 and 90 among them"),
+        (lambda a: a | {"angles_degrees": a["angles_degrees"] * np.nan}, "rising angles"),
+        (lambda a: a | {"angles_degrees": np.array(90.0)}, "angles_degrees has shape ()"),
+        (lambda a: a | {"angles_degrees": a["angles_degrees"].astype(str)}, "expected real numbers"),
+        (lambda a: a | {"planted/pair_cosine": a["planted/pair_cosine"].astype(str)}, "expected a row of real numbers"),
+        (lambda a: a | {"planted/pair_cosine": a["planted/pair_cosine"] + 0j}, "type complex128"),
+        (lambda a: a | {"planted/pair_cosine": a["planted/pair_cosine"][:, :0]}, "shape (11, 0)"),
+        (lambda a: a | {"planted/delta_e": a["planted/delta_e"][:-1]}, "shape (10, 2)"),
+        (lambda a: a | {"independent/e_ot": np.ones(3)}, "a row and a column of real numbers for each sample"),
+        (lambda a: a | {"independent/debiased_cost": np.ones((3, 2))}, "a row and a column of real numbers"),
+        (lambda a: a | {"independent/spread": np.ones((3, 3))}, "real numbers with 1 axes"),
+        (lambda a: a | {"collapsed/r2": np.ones(2)}, "real numbers with 0 axes"),
+        (lambda a: a | {"n": np.array("many")}, "n has shape () and type <U4, expected whole numbers"),
+        (lambda a: a | {"d": np.array(np.inf)}, "expected whole numbers"),
+        (_without("floor"), "this is no calibration: floor missing"),
+    ],
+)
+def test_a_calibration_that_cannot_be_inverted_is_refused(
+    dmdlab: Command,
+    npz: Path,
+    calibration: dict[str, np.ndarray],
+    change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+    said: str,
+    tmp_path: Path,
+) -> None:
+    np.savez(tmp_path / "c.npz", **change(calibration))
+    code, out, err = dmdlab("measure", npz, "--quick", "--calibration", tmp_path / "c.npz")
+    assert (code, out) == (2, "")
+    assert f"{tmp_path / 'c.npz'}: " in err
+    assert said in " ".join(err.split())
+    assert "make it anew" in err
+
+
+def test_a_calibration_without_a_usable_cosine_leaves_the_angle_unresolved(
+    dmdlab: Command, npz: Path, calibration: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    flat = calibrate(np.zeros_like, rng.normal(size=(20, 8)), fresh_noise=rng.normal(size=(40, 8)), rng=rng, shares=())
+    holed = calibration | {"planted/pair_cosine": calibration["planted/pair_cosine"].copy()}
+    holed["planted/pair_cosine"][3, 1] = np.nan
+    for arrays in (flat.to_arrays(), holed):
+        np.savez(tmp_path / "c.npz", **arrays)
+        found = told(dmdlab, npz, "--quick", "--calibration", tmp_path / "c.npz")["metrics"]["remap_angle"]
+        assert found["value"] is None
+        assert "the calibration's own pair_cosine is not known at every angle" in found["reason"]

@@ -18,6 +18,9 @@ from dmdlab.pairing.statistics import quotient_limits, ratio_limits, student_qua
 
 # Beyond a right angle the curve flattens or turns back (two planes turned by 180 degrees are a point reflection).
 _RIGHT_ANGLE = METRICS["remap_angle"].highest
+# The axes of its arrays. Mixtures of no shares have one only, and nothing reads them.
+_AXES = {"n": 0, "d": 0, "floor": 0, "collapsed": 0, "angles_degrees": 1, "shares": 1, "null": 1}
+_AXES |= {"planted": 2, "independent": 2}
 FINE_ANGLES = np.linspace(0.0, _RIGHT_ANGLE, 1801)
 
 
@@ -80,10 +83,20 @@ class Calibration:
         """The inverse of `to_arrays`, also from an opened npz file.
 
         Raises:
-            InputError: a missing key.
+            InputError: a missing key, an array of another kind or shape, angles that cannot be inverted.
         """
         if missing := {"n", "d", "floor", "angles_degrees", "shares", "planted/pair_cosine"} - set(arrays):
             raise InputError(f"this is no calibration: {', '.join(sorted(missing))} missing; make it anew.")
+        angles = np.asarray(arrays["angles_degrees"])
+        for name in ("angles_degrees", *arrays):  # that one first: it says how many rows others have
+            if wrong := _unlike(name, np.asarray(arrays[name]), angles):
+                raise InputError(f"damaged: {name} {wrong}; delete it, and make it anew")
+        if not ({0.0, _RIGHT_ANGLE} <= set(angles.tolist()) and (np.diff(angles.astype(float)) > 0).all()):
+            held = ", ".join(f"{angle:g}" for angle in angles)
+            raise InputError(
+                f"damaged: angles_degrees is {held}, expected rising angles with 0 and {_RIGHT_ANGLE:g} among them, "
+                "without which no remap angle can be read; delete it, and make it anew"
+            )
         planted, mixture, null, collapsed, independent = (
             {name.removeprefix(group): np.asarray(arrays[name]) for name in arrays if name.startswith(group)}
             for group in ("planted/", "mixture/", "null/", "collapsed/", "independent/")
@@ -91,7 +104,7 @@ class Calibration:
         return Calibration(
             n=int(arrays["n"]),
             d=int(arrays["d"]),
-            angles_degrees=np.asarray(arrays["angles_degrees"]),
+            angles_degrees=angles,
             shares=np.asarray(arrays["shares"]),
             planted=planted,
             mixture=mixture,
@@ -106,6 +119,20 @@ class Calibration:
         return jsonable(self.to_arrays())
 
 
+def _unlike(name: str, array: np.ndarray, angles: np.ndarray) -> str:
+    """What an array of a calibration is and what was expected; empty where it is that, or nothing that is read."""
+    group, kind = name.partition("/")[0], "whole numbers" if name in ("n", "d") else "real numbers"
+    axes = 1 if name == "independent/spread" else _AXES.get(group, array.ndim)
+    fits, expected = array.ndim == axes, f"{kind} with {axes} axes"
+    if group == "planted":
+        fits = fits and len(array) == len(angles) and array.size > 0
+        expected = f"a row of {kind} for each of {len(angles)} angles, one a basis"
+    elif group == "independent" and axes == 2:
+        fits, expected = fits and len(array) == len(array.T), f"a row and a column of {kind} for each sample"
+    fits = fits and array.dtype.kind in ("iu" if kind == "whole numbers" else "iuf")
+    return "" if fits or group not in _AXES else f"has shape {array.shape} and type {array.dtype}, expected {expected}"
+
+
 def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Measured:
     """The planted angle, in degrees, that lowers pair_cosine as much as this student did.
 
@@ -116,7 +143,7 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
     Returns:
         A Measured in 0..90. Its interval joins the spread over the random bases (95 %, Student) with the sampling
         interval of pair_cosine. 90 with a reason means "90 or more". NaN with a reason where the curve cannot tell 0
-        from 90 degrees, as in one dimension, where there is no plane to turn.
+        from 90 degrees, as in one dimension, where there is no plane to turn, or is itself unresolved.
     """
     given = pair_cosine if isinstance(pair_cosine, Measured) else Measured(float(pair_cosine))
     if not given.resolved:
@@ -124,6 +151,11 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
     low = given.value if given.low is None else given.low
     high = given.value if given.high is None else given.high
     curve, spread = monotone_curve(calibration)
+    if not np.isfinite(curve).all():
+        return Measured.unresolved(
+            "the calibration's own pair_cosine is not known at every angle up to 90 degrees, as where all outputs of "
+            "its teacher are the same; make it anew, of this teacher"
+        )
     if curve[0] - curve[-1] <= 2.0 * (spread.max() + 0.5 * (high - low)):
         return Measured.unresolved(
             f"turning the noise by 90 degrees lowers pair_cosine only from {curve[0]:.2f} to {curve[-1]:.2f} at "
@@ -139,12 +171,15 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
 
 
 def monotone_curve(calibration: Calibration) -> tuple[np.ndarray, np.ndarray]:
-    """pair_cosine and its half-width over bases on `FINE_ANGLES`, 0..90 degrees, made non-increasing."""
+    """pair_cosine and its half-width over bases on `FINE_ANGLES`, 0..90 degrees, made non-increasing; NaN where a basis
+    left it unresolved."""
     from scipy.interpolate import PchipInterpolator
 
-    inside = calibration.angles_degrees <= _RIGHT_ANGLE
+    inside = (calibration.angles_degrees >= 0) & (calibration.angles_degrees <= _RIGHT_ANGLE)
     angles = calibration.angles_degrees[inside]
     values = calibration.planted["pair_cosine"][inside]  # (a, bases)
+    if not np.isfinite(values).all():
+        return np.full(len(FINE_ANGLES), math.nan), np.full(len(FINE_ANGLES), math.nan)
     bases = values.shape[1]
     error = values.std(axis=1, ddof=1) / np.sqrt(bases) if bases > 1 else np.zeros(len(angles))
     half = student_quantile(0.975, bases - 1) * error if bases > 1 else error
