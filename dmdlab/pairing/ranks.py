@@ -80,8 +80,9 @@ class Ranks:
         """The ranks alone."""
         return replace(self, cost=None)
 
-    def recall(self, k: int) -> float:
-        """Share of i whose partner is among the k nearest, ties broken at random (in expectation)."""
+    def recall(self, k: float) -> float:
+        """Share of i whose partner is among the k nearest, ties broken at random (in expectation); between whole k on a
+        straight line."""
         return float(np.clip((k - self.nearer) / (1.0 + self.tied), 0.0, 1.0).mean())
 
     def auc(self) -> tuple[float, np.ndarray]:
