@@ -198,3 +198,10 @@ def test_an_unfinished_teacher_is_an_error_not_a_number() -> None:
     e = one("law.dim=2", "teacher.kind=network")
     with pytest.raises(InputError, match="NaN or infinite"):
         calibrate_experiment(e, CPU, torch.full_like(train_row(e, law_of(e), CPU), math.nan))
+
+
+def test_a_teacher_that_diverged_is_named(tmp_path: Path) -> None:
+    e, store = one(*TRAINED), Store(tmp_path)
+    store.keep_start(e, torch.full((3,), math.nan))
+    with pytest.raises(InputError, match=r"mixture, d = 2, seed 0: its trained teacher is not finite"):
+        stored_calibrated(store, e, CPU)

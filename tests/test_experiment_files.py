@@ -348,3 +348,25 @@ def test_who_names_another_law_or_network_leaves_behind_what_only_the_one_before
     assert load(file).experiments()[0].law.parameters == {"scale": 2.0}
     same = load(None, "quickstart", ["law.name=mixture", "law.components=4"]).experiments()[0]
     assert same.law.parameters == {"components": 4}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"student.iterations" = 20\n[student]\niterations = 30\n', '[sweep]\n"law.dim" = [2]\n[sweep.law]\ndim = [3]\n'],
+    ids=["a setting", "an axis"],
+)
+def test_a_key_that_is_set_twice_is_refused(text: str, tmp_path: Path) -> None:
+    """TOML itself takes a dotted key in quotes and the section's for two."""
+    path = tmp_path / "twice.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="set twice"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "word", ["noise.rho=1e8", "noise.rho=0.001", "measure.checkpoints=100000000", "student.iterations=1000000000000"]
+)
+def test_what_no_training_can_be_is_refused(word: str) -> None:
+    """Float32 has no levels at such a rho; the others would be counted out before anything is said."""
+    with pytest.raises(InputError, match=re.escape(word.partition("=")[0])):
+        load(None, "smoke", [word]).experiments()

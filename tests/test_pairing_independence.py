@@ -129,3 +129,11 @@ def test_a_calibration_refuses_fresh_noise_that_is_not_fresh():
     z, fresh = rng.normal(size=(40, 2)), rng.normal(size=(80, 2))
     with pytest.raises(InputError, match=r"25 % of the rows of noise and fresh_noise.*another seed"):
         calibrate(lambda x: x, z, fresh_noise=np.concatenate([fresh[:70], z[:10]]), rng=rng)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 20])
+def test_a_reference_of_the_teachers_own_rows_is_refused_however_few(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    teacher, student = rng.normal(size=(2, 40, 3))
+    report = measure(teacher, student, reference=teacher[:rows])
+    assert not report.metrics["fidelity"].resolved

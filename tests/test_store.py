@@ -321,3 +321,14 @@ def test_what_a_terminal_would_obey_is_shown_escaped(dmdlab: Command, tmp_path: 
         assert not {"\x1b", "\x07", "\u202e"} & set(out + err)
         assert "\\x1b" in out + err
     assert printable("é ü\n", keep="\n") == "é ü\n"
+
+
+def test_a_summary_without_its_format_is_damaged_and_a_file_among_runs_is_none(dmdlab: Command, tmp_path: Path) -> None:
+    e, folder = one(tmp_path)
+    (tmp_path / "runs" / "notes").write_text("mine")
+    assert [entry.folder for entry in scan(tmp_path)] == [folder]
+    (folder / "summary.json").write_text("{}")
+    (found,) = [run for run in verify(tmp_path).runs if run.path == folder]
+    assert found.state == "damaged"
+    assert dmdlab("runs", "verify", tmp_path, "--repair")[0] == 3
+    assert Store(tmp_path).missing([e]) == [e]

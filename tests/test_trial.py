@@ -12,7 +12,7 @@ from recorder import pretend
 from small import CPU, experiment, group_of, law_of
 from torch.utils.flop_counter import FlopCounterMode
 
-from dmdlab.config import experiment_from
+from dmdlab.config import InputError, experiment_from
 from dmdlab.experiments import load, resolve
 from dmdlab.group import Group
 from dmdlab.lab import timing, trial
@@ -200,6 +200,11 @@ def test_live_bytes_counts_what_is_held_by_name_or_by_autograd() -> None:
         del z, x
         assert seen.live == 0
     assert 16_000 <= seen.peak <= 20_008
+
+
+def test_a_network_that_is_larger_than_the_memory_is_a_sentence() -> None:
+    with pytest.raises(InputError, match="parameters is too large to be tried here"):
+        tried(group_of(experiment(**BRIEF | {"network__width": 10**7, "network__depth": 2})))
 
 
 # --- time

@@ -5,7 +5,18 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from dmdlab.config.settings import MEMBER_OWN, Count, Levels, OpenSection, Positive, Scalar, Section, StepLevels, Value
+from dmdlab.config.settings import (
+    MEMBER_OWN,
+    Count,
+    Iterations,
+    Levels,
+    OpenSection,
+    Positive,
+    Scalar,
+    Section,
+    StepLevels,
+    Value,
+)
 
 TURNED = ("turned", "twisted", "rotated")
 """The values of `student.init` that start behind a turn of the noise."""
@@ -31,7 +42,9 @@ class NoiseConfig(Section):
 
     sigma_min: Positive = Field(0.002, description="smallest noise level (paper, EDM)")
     sigma_max: Positive = Field(80.0, description="largest noise level, the prior's standard deviation (paper, EDM)")
-    rho: Positive = Field(7.0, description="exponent of the Karras levels (paper, EDM)")
+    rho: float = Field(
+        7.0, ge=1, le=100, description="exponent of the Karras levels (paper, EDM); beyond 100 float32 loses the levels"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "NoiseConfig":
@@ -49,7 +62,7 @@ class TeacherConfig(Section):
     )
     steps: Count = Field(32, description="K, steps of the flow Phi_K that defines the pairing (paper: 8; ours: 32)")
     solver: Literal["heun", "euler"] = Field("heun", description="solver of the flow (paper, EDM: heun)")
-    iterations: Count = Field(4000, description="training iterations of the network (ours)")
+    iterations: Iterations = Field(4000, description="training iterations of the network (ours)")
     batch: Count = Field(256, description="batch size of that training (ours; paper toys: 512)")
     learning_rate: Positive = Field(2e-3, description="peak learning rate (ours)")
     warmup: int = Field(100, ge=0, description="iterations of linear warm-up (ours)")
@@ -124,7 +137,7 @@ class StudentConfig(Section):
         description=f"noise and data rows that a 'regressed' or 'transport' start is fitted to (ours); at most "
         f"{MOST_PAIRED} for transport",
     )
-    regression: Count = Field(
+    regression: Iterations = Field(
         2000,
         description="iterations of that fit (ours): AdamW with teacher.batch and teacher.learning_rate, cosine to 0",
     )
@@ -145,7 +158,7 @@ class StudentConfig(Section):
         "random", description="the step of the chain that a batch trains: drawn (DMD2), or always student.rollout_step"
     )
     rollout_step: int = Field(0, ge=0, description="a fixed rollout's step, from 1; 0: the last (ours)")
-    iterations: Count = Field(
+    iterations: Iterations = Field(
         10_000, description="fake-score updates; the student moves once per fake_score.updates (paper: 50 000)"
     )
     batch: Count = Field(256, description="batch size (paper toys: 512)")
@@ -217,7 +230,7 @@ class MeasureConfig(Section):
         ge=2,
         description="random bases of each planted turn in the calibration, the fewest for a useful interval (ours)",
     )
-    checkpoints: Count = Field(24, description="log-spaced points of the training curve (ours)")
+    checkpoints: Count = Field(24, le=10_000, description="log-spaced points of the training curve (ours)")
     turns: bool = Field(
         False, description="whether one turn of the noise is fitted, too (rotation_explained; not cheap)"
     )

@@ -47,6 +47,7 @@ def _falling(value: object) -> object:
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Iterations = Annotated[int, Field(ge=1, le=10**7)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Levels = Annotated[tuple[Unit, Unit], BeforeValidator(_levels)]
 StepLevels = Annotated[tuple[Positive, ...], BeforeValidator(_falling)]

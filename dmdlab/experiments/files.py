@@ -15,7 +15,7 @@ another law or kind of network leaves behind what only the one before knew.
 
 import itertools
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -147,14 +147,25 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
         raise InputError(f"{source}: question: expected a sentence, got {question!r}")
     if not isinstance(axes, dict):
         raise InputError(f"{source}: sweep: expected a table of axes, got {axes!r}")
-    given = dict(leaves(document))
+    given = _once(leaves(document), source)
     settings = _still_meant(sweep.settings, sweep.settings, given) | given
-    checked = {key: axis_values(key, value, source) for key, value in _dotted_axes(axes)}
+    once = _once(_dotted_axes(axes), f"{source}: sweep")
+    checked = {key: axis_values(key, value, source) for key, value in once.items()}
     base = {key: value for key, value in settings.items() if key not in checked}
     before = _still_meant(sweep.axes, sweep.settings, given)
     old = {key: value for key, value in before.items() if key not in settings or key in checked}
     check_keys([*base, *_swept(checked, source)], source)
     return Sweep(source, question, base, old | checked)
+
+
+def _once(given: Iterable[tuple[str, Any]], source: str) -> dict[str, Any]:
+    """The settings by key. Raises `InputError` where one comes twice, dotted and in its section: one would be lost."""
+    found: dict[str, Any] = {}
+    for key, value in given:
+        if key in found:
+            raise InputError(f"{source}: {key} is set twice, as a dotted key and in its section; leave one of them out")
+        found[key] = value
+    return found
 
 
 def _still_meant(old: Mapping[str, Any], settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

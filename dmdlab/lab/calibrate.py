@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.config import Experiment, fingerprint, map_keys, without_places
+from dmdlab.config import Experiment, InputError, fingerprint, map_keys, without_places
 from dmdlab.device.environment import commit, hardware
 from dmdlab.diffusion import Denoiser, told
 from dmdlab.diffusion.applied import applied
@@ -189,6 +189,11 @@ def calibrating(store: Store, experiment: Experiment, device: torch.device) -> G
             plain = experiment.model_copy(update={"student": experiment.student.model_copy(update={"init": "teacher"})})
             law = make_law(experiment.law.model_dump()).to(device)
             (row,) = yield from train_starts(Group((plain,)), law, store, device)
+        if row is not None and not row.isfinite().all():
+            raise InputError(
+                f"{experiment.law.name}, d = {experiment.law.dim}, seed {experiment.seed}: its trained teacher is not "
+                "finite, so nothing can be calibrated; lower teacher.learning_rate"
+            )
         found = Calibrated(about(experiment, device), calibrate_experiment(experiment, device, row))
         store.keep_calibration(experiment, own, found)
 

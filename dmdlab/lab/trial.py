@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
-from dmdlab.config import FITTED, TURNED, Experiment
+from dmdlab.config import FITTED, TURNED, Experiment, InputError
+from dmdlab.device.limits import out_of_memory
 from dmdlab.diffusion import Denoiser, told
 from dmdlab.diffusion.applied import BLOCK_NUMBERS
 from dmdlab.group import Group
@@ -121,7 +122,7 @@ _KNOWN: dict[tuple[object, ...], Tried] = {}
 
 def tried(group: Group) -> Tried:
     """What this group's shape takes; each shape is tried once in a process, of those that share a `large` network the
-    first that comes."""
+    first that comes. Raises `InputError` for a network that is larger than the memory."""
     inits = {e.student.init for e in group.members}
     rotated, fitted = not inits.isdisjoint(TURNED), not inits.isdisjoint(FITTED)
     shared = large(group)
@@ -129,7 +130,15 @@ def tried(group: Group) -> Tried:
     lone = shared or len(group) == 1
     key = (*shape, lone and (*shape, False) not in _KNOWN)  # a lone run needs no second trial
     if key not in _KNOWN:
-        _KNOWN[key] = _try(group.shared, rotated, fitted, 1 if key[-1] else SEVERAL)
+        try:
+            _KNOWN[key] = _try(group.shared, rotated, fitted, 1 if key[-1] else SEVERAL)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise InputError(
+                f"a network of {_parameters(group.shared):,} parameters is too large to be tried here, and to be "
+                "trained; choose a smaller one (network.*)"
+            ) from None
     return _KNOWN[key]
 
 

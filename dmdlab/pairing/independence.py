@@ -63,8 +63,9 @@ class Overlap:
 
     @property
     def too_large(self) -> bool:
-        """Whether these cannot be taken for independent: the same array twice, or more in common than is `allowed`."""
-        return self.same or self.share > self.allowed
+        """Whether these cannot be taken for independent: the same array twice, or more in common than is `allowed`; of
+        few rows, which that says nothing about, all in common where none repeats."""
+        return self.same or self.share > self.allowed or (self.share == 1 and self.natural == 0)
 
 
 def dependent(pairs: Pairs) -> dict[tuple[str, str], Overlap]:

@@ -60,7 +60,8 @@ class Moments:
     @property
     def pair_cosine(self) -> np.ndarray:
         """<p, g> / (|p| |g|), all entries as one vector."""
-        return np.clip(self.cross / np.sqrt(self.teacher * self.student), -1.0, 1.0)
+        with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as of one row that is left of two
+            return np.clip(self.cross / np.sqrt(self.teacher * self.student), -1.0, 1.0)
 
     @property
     def r2(self) -> np.ndarray:

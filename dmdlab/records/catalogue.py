@@ -46,8 +46,10 @@ def runs_folder(store: Path) -> Path:
 
 
 def scan(store: Path) -> list[Entry]:
-    """Every run, by the name of its folder; what is being written is none. Raises `InputError` for what is no store."""
-    names = sorted(name for name in os.listdir(runs_folder(store)) if not name.startswith("."))
+    """Every run, by the name of its folder; what is being written is none, nor is a file. Raises `InputError` for what
+    is no store."""
+    with os.scandir(runs_folder(store)) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     with uncollected():
         return [_read(store / "runs" / name) for name in names]
 

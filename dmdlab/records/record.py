@@ -215,6 +215,8 @@ def load_record(folder: Path) -> Record:
     if not all(isinstance(part, dict) for part in parts):
         raise InputError(f"{folder}: a JSON file in it holds no object; {again}")
     layout, version = parts[0].get("format"), parts[0].get("result_version")
+    if type(layout) is not int:
+        raise InputError(f"{folder}: damaged (summary.json says no format); {again}")
     if layout not in READABLE or version not in range(1, RESULT_VERSION + 1):
         raise InputError(
             f"{folder}: written by another version (format {layout}, results {version}; this one reads formats "
