@@ -102,8 +102,9 @@ def run(
     if as_json:
         show.print_json({**record.summary, "folder": str(record.folder), "config": record.config})
     else:
+        reasons = record.summary["teacher"].get("reasons", [])
         failure = [f"The run failed at iteration {record.summary['failed_at']}."]
-        failure += [f"Its teacher had failed before: {reason}." for reason in record.summary["teacher"].get("reasons", [])]
+        failure += [f"Its teacher had failed before: {reason}." for reason in reasons]
         for sentence in record.summary.get("in_words", failure):
             print(f"- {sentence}")
         print(f"Record: {record.folder}")
