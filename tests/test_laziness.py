@@ -1,5 +1,7 @@
 """Weight movement and kernel change against kernels written out; alone as among others, in blocks as at once."""
 
+import itertools
+
 import pytest
 import torch
 from small import experiment, group_of, law_of, start_denoiser
@@ -7,16 +9,19 @@ from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from dmdlab.config import Experiment, experiment_from
+from dmdlab.lab.counting import LiveBytes
 from dmdlab.pairing.context_in_words import laziness_in_words
-from dmdlab.training.laziness import PROBES, kernel_product, laziness
+from dmdlab.training.laziness import PROBES, kernel_products, laziness
 from dmdlab.training.student import Student, starting_student
 
 SHAPES: dict[str, dict[str, object]] = {
     "residual": {"network__width": 8},
     "rotated": {"network__width": 8, "student__init": "rotated"},
+    "steps": {"network__width": 8, "student__init": "rotated", "student__steps": 3, "student__sampler": "ode"},
 }
 CONVOLUTIONAL = {"law.name": "field", "law.side": 4, "law.dim": 16, "network.kind": "unet",
                  "network.channels": [4, 4], "network.depths": [1, 1], "network.attention": [2]}  # fmt: skip
+UNETS = {"unet": CONVOLUTIONAL, "unet steps": CONVOLUTIONAL | {"student.steps": 2, "student.sampler": "ode"}}
 
 
 def starts(*own: Experiment) -> list[Student]:
@@ -44,15 +49,23 @@ def kernel(student: Student, z: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("rows", [2, 5])
-@pytest.mark.parametrize("shape", [*SHAPES, "unet"])
+@pytest.mark.parametrize(("shape", "rows"), [*itertools.product([*SHAPES, "unet"], [2, 5]), ("unet steps", 2)])
 def test_a_kernels_products_are_those_of_the_kernel_written_out(shape: str, rows: int) -> None:
-    unet = [experiment_from(CONVOLUTIONAL)]
-    student = (starts(*unet) if shape == "unet" else students(0, 1, **SHAPES[shape]))[0]
-    z = noise(1, 16) if shape == "unet" else noise(2, 4)
+    student = (starts(experiment_from(UNETS[shape])) if shape in UNETS else students(0, 1, **SHAPES[shape]))[0]
+    z = noise(1, 16) if shape in UNETS else noise(2, 4)
     r = torch.randn(z.shape, generator=torch.Generator().manual_seed(2))
     expected = (kernel(student, z) @ r.flatten(1).unsqueeze(2)).view_as(z)
-    torch.testing.assert_close(kernel_product(student, z, r, None, rows), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(kernel_products(student, z, r[None], None, rows)[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_kernel_of_several_steps_holds_the_graph_of_one() -> None:
+    peaks = []
+    for steps in (1, 4):
+        student, z = students(0, student__steps=steps, student__sampler="ode", network__depth=4)[0], noise(1, 4, 256)
+        with LiveBytes() as seen:
+            kernel_products(student, z, z[None], None, 256)
+        peaks.append(seen.peak)
+    assert peaks[1] < 1.3 * peaks[0]  # 2.9 with the graphs of all
 
 
 def test_the_change_is_near_that_of_the_kernels_written_out() -> None:

@@ -151,7 +151,7 @@ def run_group(
     few_later = [part[:, : z.shape[1]].to(device) for part in later]
     student_shares = asymmetries(seeds, student.maps(few_later, few), z)
     begun = starting_student(group, law, begins, device)
-    at_once = max(1, first.student.batch // len(student.levels))  # which hold the graphs of all steps
+    at_once = first.student.batch  # as training, which holds the graph of one step, too
     lazy = laziness(seeds, begun, student, z, few, at_once, few_later)
     own = own_pairings(group, law, begins, begun, noise, teacher, device, own_label, later)
     del begun
