@@ -28,10 +28,12 @@ from answers_numbers import (
     share_lost,
     steps,
 )
+from answers_score import rate_contrasts, ratio_to_shared
 from tables import made_by, replaced, table
 
 from dmdlab.pairing import Interval
-from dmdlab.pairing.words import interval, number
+from dmdlab.pairing.words import ends as with_ends
+from dmdlab.pairing.words import interval, number, percent
 from dmdlab.plots.style import save
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells, short
 from dmdlab.records.record import Record, load_records
@@ -151,6 +153,24 @@ def growth_lines(found: dict[str, list[Cell]]) -> list[str]:
     return table([*head, "predicted"], rows)
 
 
+def score_lines(found: dict[str, list[Cell]]) -> list[str]:
+    """P2: how many times as much three times the fake score's rate loses, and where its condition holds."""
+    head = ["d", "start", "rate", "student updates", "fake-score rates", "batch's share", "below 10 %"]
+    head += ["times as much: measured", "Eqs. (10) to (12)", "shared matrices", "measured / shared matrices"]
+    rows = []
+    for c in rate_contrasts(found.get("linear-trained", ())):
+        if c.shares is None:
+            continue
+        own = [short(c.slow.value(key)) for key in ("law.dim", "student.init", "student.learning_rate")]
+        rates = ", ".join(short(cell.value("fake_score.learning_rate")) for cell in (c.slow, c.fast))
+        batch = [share.batch for share in c.shares]
+        values = [*own, str(steps(c.slow.records[0])), rates, ", ".join(map(percent, batch))]
+        values += ["yes" if max(batch) < 0.1 else "no", with_ends(*ends(c.times)), f"{c.said:.3f}", number(c.shared)]
+        at_law = c.slow.init == "regressed"
+        rows.append([*values, ", ".join(f"{ratio_to_shared(x):.2f}" for x in (c.slow, c.fast)) if at_law else "–"])
+    return table(head, rows)
+
+
 def contrast_lines(head: Sequence[str], found: Sequence[Contrast]) -> list[str]:
     """Paired differences in degrees with Holm's p of their family."""
     rows = [
@@ -215,6 +235,7 @@ def page(found: dict[str, list[Record]], text: str) -> str:
     if any(name.startswith("linear") for name in found):
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
+        blocks["fake-score rates"] = lambda: score_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
         found_here = [
             c for name in ("starts", "digits") if name in held for c in start_contrasts(held[name], name, inits)

@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from dmdlab.config import Experiment, flatten
-from dmdlab.networks.linear import LinearSettings
+from dmdlab.config import Experiment, NoiseConfig, flatten
+from dmdlab.diffusion import levels_in
+from dmdlab.laws import make_law
+from dmdlab.networks import EDMDenoiser
+from dmdlab.networks.linear import LinearNetwork, LinearSettings
 from dmdlab.networks.mlp import Fourier
 from dmdlab.records.cells import cells
 from dmdlab.records.record import Record
+from dmdlab.training.teacher import denoising_loss
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "figures"))
@@ -22,6 +26,7 @@ sys.path.insert(0, str(ROOT / "figures"))
 import answers  # noqa: E402
 import answers_kept  # noqa: E402
 import answers_numbers  # noqa: E402
+import answers_score  # noqa: E402
 import tables  # noqa: E402
 
 
@@ -83,6 +88,89 @@ def test_the_verdicts_on_gradient_descent_tell_what_the_kept_runs_say() -> None:
     power = {d: [math.log(own[e, 64, 50000, f, d] / own[e, 64, 12500, f, d], 4) for e, f in of] for d in (2, 8)}
     assert f"{min(power[8]):.2f} to {max(power[8]):.2f} at d = 8" in p2
     assert "{:.2f}, {:.2f}, {:.2f} and {:.2f} at d = 2".format(*power[2]) in p2
+
+
+def test_the_condition_of_p2_is_what_the_verdict_says_it_is() -> None:
+    """The batch's share is below 10 % in every contrast of fake-score rates, and their effects are as told."""
+    lines = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8").splitlines()
+    p2 = next(line for line in lines if line.startswith("| P2 | From"))
+    found = answers_score.rate_contrasts(cells(answers.stored()["linear-trained"]))
+    shares = [100 * share.batch for c in found if c.shares for share in c.shares]
+    assert (len(found), len(shares)) == (16, 32)
+    assert f"batch's share is {min(shares):.1f} to {max(shares):.1f} %" in p2
+    assert [c.said for c in found] == pytest.approx([1.02] * 16, abs=0.005)
+    largest = max((c for c in found if c.slow.init == "regressed"), key=lambda c: c.times.mean)
+    assert f"{100 * largest.times.low - 100:.0f} to {100 * largest.times.high - 100:.0f} %" in p2
+    more = {
+        d: [f"{100 * c.times.mean - 100:.0f}" for c in found if (c.slow.init, c.slow.dim) == ("teacher", d)]
+        for d in (2, 8)
+    }
+    assert "{}, {}, {} and {} % more at d = 2".format(*more[2]) in p2
+    assert f"{-max(map(int, more[8]))} to {-min(map(int, more[8]))} % less at d = 8" in p2
+
+
+def score_run(**own: Any) -> Record:
+    settings = {"network__kind": "linear", "network__time_features": 2, "network__bias": False, "law__name": "gaussian"}
+    settings |= {"student__optimiser": "sgd", "fake_score__optimiser": "sgd", "fake_score__updates": 1}
+    settings |= {"student__batch": 16, "student__init": "regressed", "fake_score__learning_rate": 0.02, "law__dim": 3}
+    return run(10.0, **settings | own)
+
+
+def test_a_rate_of_the_fake_score_is_that_of_its_matrix() -> None:
+    """A step of the lab's loss and network, against rate (K x_sigma - x) x_sigma^T."""
+    d, sigma, rate = 3, 0.7, 0.02
+    g = torch.Generator().manual_seed(0)
+    network = LinearNetwork(1, make_law({"name": "gaussian", "dim": d}), LinearSettings(time_features=2, bias=False))
+    network.flat.data.normal_(generator=g)
+    denoiser, x = EDMDenoiser(network, 1.0), torch.randn(1, 5, d, generator=g)
+    x_sigma = x + sigma * torch.randn(1, 5, d, generator=g)
+
+    def matrix() -> torch.Tensor:
+        return denoiser(torch.eye(d)[None], sigma)[0].T.detach()
+
+    before = matrix()
+    denoising_loss(denoiser, x_sigma, x, torch.full((1, 5, 1), sigma), 1 / sigma**2 + 1).sum().backward()
+    for p in network.parameters():
+        p.data -= rate * p.grad
+    expected = answers_score.score_rate(score_run(), sigma) * (x_sigma[0] @ before.T - x[0]).T @ x_sigma[0] / 5
+    assert torch.allclose(before - matrix(), expected, atol=1e-6)
+
+
+def test_a_batchs_share_is_what_theory_md_says_of_equal_variances_to_first_order() -> None:
+    """z and eps of Eq. (10) for one E[E_ij^2] = a var r / (2 b), over b, against Eq. (11), by hand at d = 3."""
+    record = score_run(fake_score__learning_rate=1e-4)
+    share = answers_score.batch_share(record)
+    u = (torch.arange(50).double() + 0.5) / 50
+    squares = levels_in(u, (0.02, 0.98), NoiseConfig()) ** 2
+    kappa = 4e-4 / 3 * squares / (1 + squares) ** 2 / (2 * 16)
+    expected = ((4 + 3 * squares) / 2 * kappa).mean() / (squares / (1 + squares) ** 2 / 2).mean()
+    assert share is not None
+    assert share.batch == pytest.approx(float(expected), rel=1e-3)
+    assert 0 < share.larger < 1e-3
+    for own in ({"student__optimiser": "adamw"}, {"fake_score__kind": "exact"}, {"network__kind": "mlp"}):
+        assert answers_score.batch_share(score_run(**own)) is None
+
+
+def test_a_walk_of_shared_matrices_is_the_recursion_of_its_moments_and_goes_to_its_projection() -> None:
+    """Against E[A A^T] and sums stepped one update at a time; and Eq. (11) projected, where T is long."""
+    record = score_run(student__iterations=40)
+    u = (torch.arange(4000).double() + 0.5) / 4000
+    own, its = (levels_in(u, bounds, NoiseConfig()) for bounds in ((0.02, 0.98), (0.0, 1.0)))
+    f, h = (answers_score.level_features(levels, 2) for levels in (its, own))
+    c, g = f.T @ f / 4000, (own / (1 + own**2)) @ h / 4000
+    a, eta, b = 2 * 0.02 / 3, 2 * record.config["student.learning_rate"], 16
+    forgets, both = torch.eye(3).double() - a * c, torch.zeros(4, 4).double()  # errors of an entry, and their sum
+    step = torch.zeros(4, 4).double()
+    step[:3, :3], step[3, :3], step[3, 3] = forgets, g, 1
+    for _ in range(40):
+        both = step @ both @ step.T
+        both[:3, :3] += a**2 * c / b
+    assert answers_score.shared_walk(record) == pytest.approx(2 / 4 * eta**2 * float(both[3, 3]), rel=1e-9)
+    long = score_run(student__iterations=3_000_000)
+    projected = 2 / 4 * eta**2 * 3_000_000 / b * float(g @ torch.linalg.solve(c, g))
+    assert answers_score.shared_walk(long) == pytest.approx(projected, rel=0.02)
+    with pytest.raises(ValueError, match="one update"):
+        answers_score.shared_walk(score_run(fake_score__updates=2))
 
 
 def test_kept_summaries_are_read_back_as_they_were(tmp_path: Path) -> None:
