@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -22,14 +23,21 @@ NETWORK = NetworkSpec(kind="mlp", width=8, depth=2, time_features=4)
 
 
 def test_warm_up_is_linear_then_constant_or_a_half_cosine_to_zero() -> None:
-    assert [warmup_then(i, 4, 100, "constant") for i in (0, 1, 3, 4, 99)] == [0.25, 0.5, 1.0, 1.0, 1.0]
-    assert warmup_then(0, 0, 100, "constant") == 1.0
-    assert [warmup_then(i, 4, 104, "cosine") for i in (0, 3, 4)] == [0.25, 1.0, 1.0]
-    assert warmup_then(54, 4, 104, "cosine") == pytest.approx(0.5)
-    assert warmup_then(29, 4, 104, "cosine") == pytest.approx((1 + math.sqrt(0.5)) / 2)
-    assert warmup_then(104, 4, 104, "cosine") == pytest.approx(0.0)
-    assert warmup_then(500, 4, 104, "cosine") == pytest.approx(0.0)
-    assert warmup_then(2, 10, 5, "cosine") == 0.3  # a run that ends before its warm-up does
+    assert warmup_then(np.array([0, 1, 3, 4, 99]), 4, 100, "constant").tolist() == [0.25, 0.5, 1.0, 1.0, 1.0]
+    assert warmup_then(np.array([0]), 0, 100, "constant").tolist() == [1.0]
+    falling = warmup_then(np.array([0, 3, 4, 29, 54, 104, 500]), 4, 104, "cosine")
+    assert falling.tolist()[:3] == [0.25, 1.0, 1.0]
+    np.testing.assert_allclose(falling[3:], [(1 + math.sqrt(0.5)) / 2, 0.5, 0, 0], atol=1e-12)
+    assert warmup_then(np.array([2]), 10, 5, "cosine").tolist() == [0.3]  # a run that ends before its warm-up does
+
+
+@pytest.mark.parametrize(("warmup", "total"), [(0, 1), (0, 997), (20, 1000), (50, 7), (3, 3)])
+def test_factors_are_those_of_one_step_at_a_time_to_the_bit(warmup: int, total: int) -> None:
+    ramp = [min(1.0, (i + 1) / warmup) if warmup else 1.0 for i in range(total)]
+    done = [min(1.0, max(0, i - warmup) / max(1, total - warmup)) for i in range(total)]
+    cosine = [r * 0.5 * (1 + math.cos(math.pi * d)) for r, d in zip(ramp, done, strict=True)]
+    assert warmup_then(np.arange(total), warmup, total, "constant").tolist() == ramp
+    assert warmup_then(np.arange(total), warmup, total, "cosine").tolist() == cosine
 
 
 # --- the optimiser
@@ -182,5 +190,5 @@ def test_the_sizes_of_many_steps_are_those_of_each_and_past_the_end_the_rate_is_
     assert many.shape == (4, 9, 4)
     for j in range(9):
         assert torch.equal(many[:, j], optimiser.sizes(4 + j, 1)[:, 0])
-        rates = [rate * warmup_then(min(4 + j, 8), 3, 9, "cosine") for rate in RATES]
-        torch.testing.assert_close(many[:, j, 0], torch.tensor(rates))
+        factor = warmup_then(np.array([min(4 + j, 8)]), 3, 9, "cosine").item()
+        torch.testing.assert_close(many[:, j, 0], torch.tensor([rate * factor for rate in RATES]))

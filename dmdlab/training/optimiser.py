@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -37,13 +38,18 @@ class Trained(NamedTuple):
         return Trained(parameters, mean, square, rows[f"{name}.counts"])
 
 
-def warmup_then(step: int, warmup: int, total: int, decay: str) -> float:
-    """Learning-rate factor at `step` (from 0): linear warm-up, then 'constant' or 'cosine' to 0 at `total`."""
-    ramp = min(1.0, (step + 1) / warmup) if warmup else 1.0
+def warmup_then(steps: np.ndarray, warmup: int, total: int, decay: str) -> np.ndarray:
+    """Learning-rate factors at `steps` (from 0), float64: linear warm-up, then 'constant' or 'cosine' to 0 at `total`.
+
+    The cosine is the C library's, number by number: numpy's and torch's own differ from it in the last digit, and
+    records would with them.
+    """
+    ramp = np.minimum(1.0, (steps + 1) / warmup) if warmup else np.ones(len(steps))
     if decay == "constant":
         return ramp
-    done = min(1.0, max(0, step - warmup) / max(1, total - warmup))
-    return ramp * 0.5 * (1 + math.cos(math.pi * done))
+    angles = math.pi * np.minimum(1.0, np.maximum(0, steps - warmup) / max(1, total - warmup))
+    cosines = np.fromiter(map(math.cos, angles.tolist()), np.float64, len(steps))
+    return np.asarray(ramp * 0.5 * (1 + cosines))
 
 
 class EnsembleOptimiser(ABC):
@@ -74,7 +80,7 @@ class EnsembleOptimiser(ABC):
         device, rates = network.flat.device, sorted(set(learning_rates))
         self.groups = [[i for i, own in enumerate(learning_rates) if own == rate] for rate in rates]
         self.group_of = torch.tensor([rates.index(own) for own in learning_rates], device=device)
-        factors = torch.tensor([warmup_then(i, warmup, total, decay) for i in range(total)], dtype=torch.float64)
+        factors = torch.tensor(warmup_then(np.arange(total), warmup, total, decay))
         self.rates = torch.tensor(rates, dtype=torch.float64)[:, None] * factors  # (rates, total)
         self.schedule = self._sizes(self.rates, 0).to(device)  # (rates, total, numbers)
 
