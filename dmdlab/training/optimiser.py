@@ -41,7 +41,7 @@ class Trained(NamedTuple):
 def warmup_then(steps: np.ndarray, warmup: int, total: int, decay: str) -> np.ndarray:
     """Learning-rate factors at `steps` (from 0), float64: linear warm-up, then 'constant' or 'cosine' to 0 at `total`.
 
-    The cosine is the C library's, number by number: numpy's and torch's own differ from it in the last digit, and
+    The cosine is the C library's, number by number: torch's own differs from it in the last digit, numpy's may, and
     records would with them.
     """
     ramp = np.minimum(1.0, (steps + 1) / warmup) if warmup else np.ones(len(steps))
