@@ -74,7 +74,7 @@ def told(error: BaseException, reading: bool = False) -> str:
     number = number_of(error)
     known = ADVICE | READING if reading else ADVICE
     own = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
-    return known.get(number, "") if number in known else own or type(error).__name__
+    return known[number] if number in known else own or type(error).__name__
 
 
 @contextmanager

@@ -11,6 +11,7 @@ targets at unit variance at every level:
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -18,18 +19,19 @@ from dmdlab.config import NoiseConfig
 
 LOGNORMAL_MEAN, LOGNORMAL_STD = -1.2, 1.2  # EDM table 1: ln sigma of the training levels
 
+Place = TypeVar("Place", float, Tensor)
 
-def karras_sigma(u: Tensor, noise: NoiseConfig) -> Tensor:
-    """Noise level at place u in [0, 1] of the Karras grid (ascending), any shape (EDM eq. 5)."""
+
+def karras_sigma(u: Place, noise: NoiseConfig) -> Place:
+    """Noise level at place u in [0, 1] of the Karras grid (ascending), a number or of any shape (EDM eq. 5)."""
     low, high = noise.sigma_min ** (1 / noise.rho), noise.sigma_max ** (1 / noise.rho)
     return (low + u * (high - low)) ** noise.rho
 
 
 def karras_grid(steps: int, noise: NoiseConfig) -> list[float]:
     """The K + 1 levels of a K-step sampler, sigma_max first, 0 last (EDM eq. 5). K = 1 is (sigma_max, 0)."""
-    low, high = noise.sigma_min ** (1 / noise.rho), noise.sigma_max ** (1 / noise.rho)
     places = [1 - i / (steps - 1) for i in range(steps)] if steps > 1 else [1.0]
-    return [(low + u * (high - low)) ** noise.rho for u in places] + [0.0]
+    return [karras_sigma(u, noise) for u in places] + [0.0]
 
 
 def levels_in(u: Tensor, bounds: tuple[float, float], noise: NoiseConfig) -> Tensor:

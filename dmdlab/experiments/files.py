@@ -14,6 +14,7 @@ another law or kind of network leaves behind what only the one before knew.
 """
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -56,9 +57,7 @@ class Sweep:
 
     def experiments(self) -> list[Experiment]:
         """Every experiment of the product of the axes, resolved and checked, without repeats."""
-        count = 1
-        for values in self.axes.values():
-            count *= len(values)
+        count = math.prod(map(len, self.axes.values()))
         if count > MAX_RUNS:
             raise InputError(f"{self.source}: [sweep] makes {count} runs; at most {MAX_RUNS} (shorten an axis)")
         found: dict[str, Experiment] = {}

@@ -28,6 +28,7 @@ from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Elsewhere, Event, Finished, Work
 from dmdlab.records.checksums import Damaged, check_files, check_shared, kept_in_npz, read_checksums
 from dmdlab.records.kept_arrays import npz_opens
+from dmdlab.records.kept_json import is_plain
 from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import load_record
 from dmdlab.records.verify import SHARED
@@ -194,7 +195,6 @@ def _receive_shared(store: Store, name: str, sha: str | None, content: bytes | N
     if kind not in SHARED:
         raise Damaged(f"shares a file of an unknown kind ({name})")
     path = store.out / kind / _plain(own)
-
     if content is not None and not _stands(path):
         with replacing_in(path, _stands) as partial:
             partial.write_bytes(content)
@@ -212,7 +212,7 @@ def _stands(path: Path) -> bool:
 
 def _plain(name: str) -> str:
     """A file's name. Raises `Damaged` for one that leads elsewhere."""
-    if not name or name in (".", "..") or "/" in name or "\\" in name or "\0" in name:
+    if not is_plain(name):
         raise Damaged(f"holds a file of the name {name!r}")
     return name
 

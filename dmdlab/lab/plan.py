@@ -23,8 +23,8 @@ from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.beside import worth
 from dmdlab.lab.run import DISTILLING, MEASURING, START_NETWORKS
-from dmdlab.lab.timing import FEW, Speed, scaled, timed
-from dmdlab.lab.trial import ENOUGH, MOST_MEMBERS, large, tried
+from dmdlab.lab.timing import ENOUGH, FEW, MOST_MEMBERS, Speed, scaled, timed
+from dmdlab.lab.trial import large, tried
 from dmdlab.lab.turns import turn_flows
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.distill import check_way, cycles, updates

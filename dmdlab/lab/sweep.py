@@ -106,9 +106,9 @@ def error_text(error: BaseException) -> str:
 def sweep(planned: Plan, store: Store, engine: Engine | None = None, retries: int = 0) -> Iterator[tuple[int, Event]]:
     """Run what is planned and publish each run as it is measured; yields (index of the part, what happened).
 
-    Start networks, pairs, calibrations and checkpoints of long trainings are kept in the
-    store, so that an interrupted sweep goes on where it was. engine: where; by default on this machine. retries: times
-    that all goes on after the system killed a worker of this machine.
+    Start networks, pairs, calibrations and checkpoints of long trainings are kept in the store, so that an interrupted
+    sweep goes on where it was. engine: where; by default on this machine. retries: times that all goes on after the
+    system killed a worker of this machine.
 
     Raises as `to_the_end`, and `InputError` when the system killed a worker once too often.
     """

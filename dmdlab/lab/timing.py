@@ -22,6 +22,12 @@ from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation, cycles, distillation_from
 from dmdlab.training.teacher import train_teacher
 
+ENOUGH = 2e10
+"""Operations of a cycle that is timed on a CPU, beyond which fewer members tell as much."""
+
+MOST_MEMBERS = 8
+"""Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
+
 FEW = 4
 """Rows of a batch that stand for a whole one, where that would take too long to be timed (ours)."""
 

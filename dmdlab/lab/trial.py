@@ -47,12 +47,6 @@ TURNING = 12
 SEVERAL = 4
 """Members of the second trial of a stage."""
 
-ENOUGH = 2e10
-"""Operations of a cycle that is timed on a CPU, beyond which fewer members tell as much."""
-
-MOST_MEMBERS = 8
-"""Members of the ensembles that are timed on a CPU, where the speed of larger ones hardly differs."""
-
 LARGEST = 5e6
 """Parameters of a network from which on, where no GPU is, one trial stands for all shapes of runs that have it (ours:
 the paper's U-Net, of 3.1e7, takes most of a minute, by tens of thousands of operations without numbers)."""

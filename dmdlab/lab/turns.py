@@ -27,9 +27,12 @@ ANGLES_DEGREES = (45.0, 90.0)
 
 def turn_rows(e: Experiment) -> int:
     """Rows of noise that a turn is fitted to; 0 where this run has none fitted."""
-    d = e.law.dim
-    wanted = e.measure.turns and not e.teacher.condition and ROWS_PER_DIMENSION * d * d <= NUMBERS
-    return ROWS_PER_DIMENSION * d if wanted else 0
+    return _rows(e.law.dim) if e.measure.turns and not e.teacher.condition else 0
+
+
+def _rows(d: int) -> int:
+    """Those of a turn in d dimensions; 0 where there are too many."""
+    return ROWS_PER_DIMENSION * d if ROWS_PER_DIMENSION * d * d <= NUMBERS else 0
 
 
 def turn_flows(group: Group) -> float:
@@ -66,15 +69,14 @@ def turn_readings(
     s, _, d = noise.shape
     if group.shared.teacher.condition:
         return [_missing("a turn is fitted to maps of the noise alone, and these are told a class")] * len(group)
-    if ROWS_PER_DIMENSION * d * d > NUMBERS:
+    rows = _rows(d)
+    if not rows:
         reason = (
             f"a turn in {d} dimensions needs {ROWS_PER_DIMENSION * d} rows for its fit, which is too many for a run"
         )
         return [_missing(reason)] * len(group)
     sigma_max, place = group.shared.noise.sigma_max, group.place
-    fit = torch.stack(
-        [latents(seed, ROWS_PER_DIMENSION * d, d, sigma_max, "turn latents") for seed in group.seeds]
-    )  # (s, 50 d, d)
+    fit = torch.stack([latents(seed, rows, d, sigma_max, "turn latents") for seed in group.seeds])  # (s, 50 d, d)
     held, fitted = (
         applied(student, z[place], device, None, later(z.shape[1], name)).numpy()
         for z, name in ((noise, LATER), (fit, f"turn {LATER}"))

@@ -76,10 +76,7 @@ def make_law(spec: Mapping[str, object]) -> Law:
 
 
 def _law(name: str) -> type[Law]:
-    known = {
-        **LAWS,
-        Registered.name: Registered,
-    }  # the last is no law of the catalogue: it is there in one process only
+    known = LAWS | {Registered.name: Registered}  # which is none of the catalogue: it is there in one process only
     if name not in known:
         raise InputError(f"law.name is {name!r}, which is not a law{nearest(name, LAWS)}")
     return known[name]

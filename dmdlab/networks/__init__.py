@@ -32,6 +32,7 @@ __all__ = [
     "make_denoiser",
     "make_network",
     "network_settings",
+    "teacher_of",
 ]
 
 

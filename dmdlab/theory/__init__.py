@@ -1,7 +1,7 @@
 """Closed forms that the lab is held against, in float64, derived in docs/theory.md: `gaussian` (a Gaussian teacher and
 the flow of its linear student), `flat` (the turns that a loss of laws cannot see), `noise` (how stochastic gradients
-move along them), `walk` (what that does to a pairing) and `predicted` (what a
-run's settings should lose by all this)."""
+move along them), `walk` (what that does to a pairing) and `predicted` (what a run's settings should lose by all
+this)."""
 
 from dmdlab.theory.flat import flat_part, polar, polar_drift, turned_degrees
 from dmdlab.theory.gaussian import (

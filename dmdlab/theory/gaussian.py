@@ -6,7 +6,7 @@ level sigma it is N(0, C + sigma^2 I), so its denoiser is linear (Wiener's filte
     D(x, sigma) = C (C + sigma^2)^-1 x                                                                 (1)
 
 A function f of a symmetric matrix acts on its eigenvalues; all of them here are functions of C and commute with it.
-Linear maps are written as in `metrics.md` of column vectors, W z; rows of an (n, d) array are mapped by `z @ W.mT`.
+Linear maps are written for column vectors, W z; rows of an (n, d) array are mapped by `z @ W.mT`.
 """
 
 import math

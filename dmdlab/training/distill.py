@@ -15,12 +15,12 @@ from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.group import Group
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, teacher_of
+from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of
 from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
 from dmdlab.training.draws import Draw, Draws, Source, block_steps, going_on, streams
 from dmdlab.training.exact_score import score_of
 from dmdlab.training.levels import trained_step
-from dmdlab.training.optimiser import OPTIMISERS, EnsembleOptimiser, Trained, aligned
+from dmdlab.training.optimiser import Trained, aligned, optimiser_of
 from dmdlab.training.student import Student, starting_student
 from dmdlab.training.terms import Around, make_terms
 
@@ -66,13 +66,12 @@ class Distillation:
         self._later = min(student.noises, len(student.levels) if fixed is None else fixed)  # of noises before them
         student_rates = [own.student.learning_rate for own in group.members]
         score_rates = [own.fake_score.learning_rate for own in group.members]
+        config, score = self.config, self.score
         self.optimisers = {
-            "student": self._optimiser(
-                self.config.optimiser, student.network, student_rates, self.cycles, -(-self.config.warmup // k)
+            "student": optimiser_of(
+                config.optimiser, student.network, student_rates, config, self.cycles, -(-config.warmup // k)
             ),
-            "fake": self._optimiser(
-                self.score.optimiser, fake.network, score_rates, self.cycles * k, self.config.warmup
-            ),
+            "fake": optimiser_of(score.optimiser, fake.network, score_rates, config, self.cycles * k, config.warmup),
         }
         own_score = score_of(first, student, fake)
         self.terms = make_terms(Around(group, law, teacher, student, fake, own_score, self.cycles * k, {}))
@@ -94,20 +93,6 @@ class Distillation:
         for optimiser in self.optimisers.values():
             optimiser.in_place = way == "eager" and self.device.type == "cpu"
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
-
-    def _optimiser(
-        self, kind: str, network: Ensemble, rates: list[float], total: int, warmup: int
-    ) -> EnsembleOptimiser:
-        config = self.config
-        return OPTIMISERS[kind](
-            network,
-            rates,
-            total=total,
-            warmup=warmup,
-            decay=config.decay,
-            weight_decay=config.weight_decay,
-            clip=config.clip,
-        )
 
     @property
     def way(self) -> Way:
@@ -138,16 +123,33 @@ class Distillation:
 
     def run(self, stops: Sequence[int]) -> Iterator[int]:
         """Train to the end. Yields the iteration at the first cycle that reaches each of `stops`, at the end, and
-        wherever somebody wishes to stop (`dmdlab.device.stopping`)."""
+        wherever somebody wishes to stop (`dmdlab.device.stopping`). Once nothing finite is left, cycles are counted and
+        no longer run: they would take as long as others, and report the same."""
         k = self.score.updates
         due = sorted({min(self.cycles, max(1, -(-stop // k))) for stop in stops} | {self.cycles})
+        lost: Tensor | None = None
         for stop in due:
             if stop > self.done:
+                if lost is not None:
+                    self.done = stop
+                    self.repeated.state.sums.copy_(lost)
                 while self.done < stop:
                     self.cycle()
                     if stopping.asked() and self.done < stop:
                         yield self.done * k
+                lost = self._lost()
                 yield self.done * k
+
+    def _lost(self) -> Tensor | None:
+        """What cycles add to `sums` from now on, NaN or 0, where every member has failed and no network that is trained
+        has a finite parameter left; otherwise None."""
+        now = self.repeated.state
+        if (now.failed_at < 0).any() or not (now.sums.isnan() | (now.sums == 0)).all():
+            return None
+        sizes = {name: own.network.flat.shape[1] for name, own in self.optimisers.items()}
+        if any(own.parameters[:, : sizes[name]].isfinite().any() for name, own in now.trained.items()):
+            return None
+        return now.sums.clone()
 
     def cycle(self) -> None:
         """One student update, and `updates` of the fake score and of the terms' own networks."""

@@ -7,6 +7,7 @@ the data: with sigma_max = 80 they are 80; 80, 2.515; 80, 17.53, 2.515, 0.170 (D
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
+from dmdlab.diffusion import karras_sigma
 
 
 def levels_of(experiment: Experiment) -> list[float]:
@@ -15,9 +16,8 @@ def levels_of(experiment: Experiment) -> list[float]:
     if config.step_levels:
         return list(config.step_levels)
     first = config.start_level or noise.sigma_max
-    low, high = noise.sigma_min ** (1 / noise.rho), first ** (1 / noise.rho)
-    places = [1 - i / config.steps for i in range(1, config.steps)]
-    return [first, *((low + u * (high - low)) ** noise.rho for u in places)]
+    from_first = noise.model_copy(update={"sigma_max": first})
+    return [first, *(karras_sigma(1 - i / config.steps, from_first) for i in range(1, config.steps))]
 
 
 def scaled(z: Tensor, level: float, sigma_max: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from torch.optim.adamw import adamw
 
+from dmdlab.config import StudentConfig
 from dmdlab.networks import Ensemble
 from dmdlab.networks.ensemble import ALIGNED
 
@@ -189,6 +190,24 @@ class EnsembleSGD(EnsembleOptimiser):
 
 OPTIMISERS: dict[str, type[EnsembleOptimiser]] = {"adamw": EnsembleAdamW, "sgd": EnsembleSGD}
 """By the name that `student.optimiser` and `fake_score.optimiser` have for them."""
+
+
+def optimiser_of(
+    kind: str, network: Ensemble, rates: Sequence[float], config: StudentConfig, total: int, warmup: int
+) -> EnsembleOptimiser:
+    """That of a network in a distillation: all share the student's decay of the rate, its weight decay and its clip.
+
+    kind: of `OPTIMISERS`. rates: each member's own. total, warmup: steps of this network.
+    """
+    return OPTIMISERS[kind](
+        network,
+        rates,
+        total=total,
+        warmup=warmup,
+        decay=config.decay,
+        weight_decay=config.weight_decay,
+        clip=config.clip,
+    )
 
 
 def aligned(rows: Tensor) -> Tensor:

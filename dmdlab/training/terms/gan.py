@@ -13,7 +13,7 @@ from dmdlab.diffusion import levels_in
 from dmdlab.networks import NETWORKS, EDMDenoiser, Ensemble, Head
 from dmdlab.randomness import generator
 from dmdlab.training.draws import Source, streams
-from dmdlab.training.optimiser import OPTIMISERS
+from dmdlab.training.optimiser import optimiser_of
 from dmdlab.training.terms.numbers import data, noising
 from dmdlab.training.terms.term import Around, Batch, Term, TermSettings
 
@@ -75,17 +75,9 @@ class GAN(Term):
         self.source, device = source, around.fake.network.flat.device
         head = Head(len(group), source.network.feature_shape)
         self.head = head.initialise([generator(e.seed, "gan", "head") for e in group.members]).to_device(device)
-        self.optimisers = {
-            "head": OPTIMISERS[shared.fake_score.optimiser](
-                self.head,
-                [e.fake_score.learning_rate for e in group.members],
-                total=around.updates,
-                warmup=shared.student.warmup,
-                decay=shared.student.decay,
-                weight_decay=shared.student.weight_decay,
-                clip=shared.student.clip,
-            )
-        }
+        config, rates = shared.student, [e.fake_score.learning_rate for e in group.members]
+        kind, total = shared.fake_score.optimiser, around.updates
+        self.optimisers = {"head": optimiser_of(kind, self.head, rates, config, total, config.warmup)}
         # of u and eps, index 0 is the student's, 1 to k the generated ones' and k + 1 to 2 k the real ones'
         self.updates, self.sources = k, [*noising(around, "gan", 1 + 2 * k), data(around, "gan", k)]
         if settings.r1:
