@@ -80,12 +80,13 @@ def test_it_makes_the_calibration_that_the_run_finds(tmp_path: Path, monkeypatch
     with beside(Group((e,)), store):
         assert torch.get_num_threads() == 1
         end = time.monotonic() + 60
-        while store.calibrated(e, calibration_id(e)) is None:
+        while store.calibrated(e, calibration_id(e)) is None or store.nearby(e) is None:
             assert time.monotonic() < end
             time.sleep(0.1)
     assert torch.get_num_threads() == 2
     assert not multiprocessing.active_children()
     monkeypatch.setattr("dmdlab.lab.calibrate.calibrate_experiment", lambda *_: pytest.fail("it was made again"))
+    monkeypatch.setattr("dmdlab.lab.nearby.teacher_answers", lambda *_: pytest.fail("it was made again"))
     list(Work(store, CPU, "eager")(Group((e,))))
     one, other = (s.calibrated(e, calibration_id(e)) for s in (store, alone))
     assert one is not None

@@ -10,7 +10,7 @@ from torch import Tensor
 from dmdlab.config import InputError, NoiseConfig
 from dmdlab.diffusion import karras_grid, path
 from dmdlab.diffusion.jacobian import Map
-from dmdlab.diffusion.local import local_agreement
+from dmdlab.diffusion.local import answers, local_agreement
 from dmdlab.laws import Mixture
 from dmdlab.pairing import calibrate, local_from_differences, local_measures, measure, planted_local, planted_rotation
 from dmdlab.pairing.local import differences, random_directions
@@ -20,8 +20,13 @@ from dmdlab.randomness import generator, latents
 def read(student: Map, teacher: Map, z: Tensor, probes: int = 4) -> tuple[float, float]:
     """Both measures, for one member."""
     v = torch.randn(probes, *z.shape, generator=generator(0, "probes"), dtype=z.dtype)
-    found = local_measures(*(x[0].numpy() for x in local_agreement(student, teacher, z, v)))
+    found = local_measures(*(x[0].numpy() for x in agreement(student, teacher, z, v)))
     return found["local_cosine"].value, found["local_gain"].value
+
+
+def agreement(student: Map, teacher: Map, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Of two maps, (e, n, p) twice."""
+    return local_agreement(answers(student, z, v), answers(teacher, z, v))
 
 
 def phi(z: Tensor) -> Tensor:
@@ -67,7 +72,7 @@ def test_independent_maps_are_unrelated_on_average_and_gains_are_a_geometric_mea
 def test_members_have_numbers_each_and_leave_no_graph() -> None:
     z = latents(0, 30, 2, 1.0).double().expand(2, 30, 2)
     weights = torch.stack([torch.eye(2), torch.tensor([[0.0, 2.0], [-2.0, 0.0]])]).double().requires_grad_()
-    cosine, gain = local_agreement(lambda x: x @ weights, lambda x: x, z, torch.randn(3, 2, 30, 2).double())
+    cosine, gain = agreement(lambda x: x @ weights, lambda x: x, z, torch.randn(3, 2, 30, 2).double())
     assert cosine.shape == gain.shape == (2, 30, 3)
     assert not cosine.requires_grad
     np.testing.assert_allclose(cosine.mean(dim=(1, 2)), [1.0, 0.0], atol=1e-12)
@@ -83,17 +88,17 @@ def test_differences_of_float32_outputs_read_what_jacobians_read() -> None:
         return phi(torch.from_numpy(x)[None])[0].numpy()
 
     v = random_directions(*z.shape, rng)
-    answers = differences(numpy, z, v), differences(lambda x: numpy(x @ R.T), z, v)
+    both = differences(numpy, z, v), differences(lambda x: numpy(x @ R.T), z, v)
     R64 = torch.from_numpy(R).double()
-    exact = local_agreement(
+    exact = agreement(
         lambda x: phi(x @ R64.mT), phi, torch.from_numpy(z)[None].double(), torch.from_numpy(v)[None, None]
     )
     expected = local_measures(*(x[0].numpy() for x in exact))
-    found = local_from_differences(*answers)
+    found = local_from_differences(*both)
     for key in expected:
         assert found[key].value == pytest.approx(expected[key].value, abs=0.02), key
     outputs = numpy(z)
-    report = measure(outputs, outputs, teacher_differences=answers[0], student_differences=answers[1])
+    report = measure(outputs, outputs, teacher_differences=both[0], student_differences=both[1])
     assert {key: report.metrics[key] for key in found} == found
     assert any("local_cosine" in sentence for sentence in report.in_words())
 

@@ -11,7 +11,7 @@ from dmdlab.config import experiment_from
 from dmdlab.diffusion import flow, karras_grid
 from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.evaluate import flow_map, teacher_pairs
-from dmdlab.lab.local import gaussian_readings, local_readings
+from dmdlab.lab.local import gaussian_readings, local_readings, teacher_answers
 from dmdlab.lab.turns import turn_readings
 from dmdlab.randomness import latents
 
@@ -28,7 +28,8 @@ SIGNS = torch.tensor([1.0, -1.0, 0.5])[:, None, None]
 def test_each_member_is_compared_with_its_own_seeds_teacher() -> None:
     teacher = start_denoiser(GROUP.origins)  # another map for either seed
     phi = flow_map(GROUP.shared, teacher)
-    found = local_readings(GROUP, lambda z: SIGNS * phi(torch.stack([z[1], z[0]]))[PLACE], phi, NOISE)
+    answers = teacher_answers(GROUP.seeds, phi, NOISE)
+    found = local_readings(GROUP, lambda z: SIGNS * phi(torch.stack([z[1], z[0]]))[PLACE], answers, NOISE)
     read = [tuple(measured.value for measured in member.values()) for member in found]
     for values, expected in zip(read, [(1.0, 1.0), (-1.0, 1.0), (1.0, 0.5)], strict=True):
         assert values == pytest.approx(expected, abs=1e-5)

@@ -2,8 +2,9 @@
 
 A calibration needs a teacher and no student, and takes about as long as a quick student trains; small networks train no
 faster on two threads than on one. So a lone process gives half of its threads to another, which waits for the trained
-teachers of its runs in the store and calibrates them. It goes by the leases that everybody goes by: who comes to
-measure finds a calibration, waits for it, or makes it where nobody is at it.
+teachers of its runs in the store, calibrates them, and looks what their flows are like near the noise
+(`dmdlab.lab.nearby`). It goes by the leases that everybody goes by: who comes to measure finds these, waits for them,
+or makes them where nobody is at it.
 """
 
 import multiprocessing
@@ -24,6 +25,7 @@ from dmdlab.device.allocator import tune_allocator
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import calibrated_once, calibration_id, calibration_rows, stored_calibrated
 from dmdlab.lab.engines import leave_with_parent
+from dmdlab.lab.nearby import keep_nearby
 from dmdlab.lab.once import LOOK_SECONDS
 from dmdlab.lab.store import Store
 from dmdlab.lab.trial import tried
@@ -49,9 +51,9 @@ def worth(group: Group, training: int) -> bool:
 
 @contextmanager
 def beside(group: Group, store: Store) -> Iterator[None]:
-    """Within it another process makes the calibrations that these runs lack, with half the threads of this one, which
-    has the rest. It ends with this process, and with the context. Alone on a thread, or where the system starts no
-    process, this one makes them when it comes to them.
+    """Within it another process makes the calibrations that these runs lack, and what else they need of those
+    teachers, with half the threads of this one, which has the rest. It ends with this process, and with the context.
+    Alone on a thread, or where the system starts no process, this one makes them when it comes to them.
     """
     threads = torch.get_num_threads()
     lacking = [e for e in calibrated_once(group.members) if store.calibrated(e, calibration_id(e)) is None]
@@ -94,3 +96,4 @@ def _calibrate(out: Path, experiments: Sequence[Experiment], threads: int) -> No
             while e.teacher.kind == "network" and store.start(e) is None:
                 time.sleep(LOOK_SECONDS)
             stored_calibrated(store, e, CPU)
+            keep_nearby(store, e, CPU)

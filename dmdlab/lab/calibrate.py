@@ -1,9 +1,9 @@
 """From an experiment to its calibration: what every measure reads on this law, at this n and d, under known truth.
 
 No student is involved, so all runs that share law, noise, teacher, flow and n share one calibration, kept in the store
-together with what determines it. An exact teacher needs one per law, d and n; a trained teacher is
-another map for every seed and needs one for each. Where the teacher is told a class, a row keeps its class under every
-planted turn, and fresh noise has classes of its own.
+together with what determines it. An exact teacher needs one for each law, d and n; a trained teacher is another map for
+every seed and needs one for each. Where the teacher is told a class, a row keeps its class under every planted turn,
+and fresh noise has classes of its own.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -88,7 +88,7 @@ def calibrate_experiment(experiment: Experiment, device: torch.device, row: Tens
     n, d, sigma_max = experiment.measure.samples, experiment.law.dim, experiment.noise.sigma_max
     bases, fresh = experiment.measure.bases, fresh_multiple(experiment) * n
     law = make_law(experiment.law.model_dump()).to(device)
-    phi = flow_map(experiment, _denoiser(experiment, law, device, row))
+    phi = flow_map(experiment, own_denoiser(experiment, law, device, row))
     rows = {"labels": (n, "calibration labels"), "fresh_labels": (fresh, "fresh calibration labels")}
     labels = {key: noise_labels(experiment, law, [seed], *of) for key, of in rows.items()}
     return calibrate(
@@ -112,10 +112,10 @@ def teacher_map(experiment: Experiment, device: torch.device, row: Tensor | None
     `row` as in `calibrate_experiment`. Raises `InputError` for an unknown law.
     """
     law = make_law(experiment.law.model_dump()).to(device)
-    return numpy_map(flow_map(experiment, _denoiser(experiment, law, device, row)), device)
+    return numpy_map(flow_map(experiment, own_denoiser(experiment, law, device, row)), device)
 
 
-def _denoiser(experiment: Experiment, law: Law, device: torch.device, row: Tensor | None) -> Denoiser:
+def own_denoiser(experiment: Experiment, law: Law, device: torch.device, row: Tensor | None) -> Denoiser:
     """The teacher's; arguments as for `teacher_map`."""
     if experiment.teacher.kind == "exact":
         return law.denoise

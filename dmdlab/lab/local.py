@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.diffusion import told
-from dmdlab.diffusion.local import local_agreement
+from dmdlab.diffusion.local import answers, local_agreement
 from dmdlab.group import Group
 from dmdlab.laws import Gaussian, Law
 from dmdlab.pairing import local_measures, pair_cosine_gaussian
@@ -30,35 +30,40 @@ COVARIANCE_NUMBERS = 1 << 26
 def local_readings(
     group: Group,
     student: Callable[..., Tensor],
-    teacher: Callable[..., Tensor],
+    teacher: Tensor,
     noise: Tensor,
     label: Tensor | None = None,
     later: Sequence[Tensor] = (),
 ) -> list[dict[str, Measured]]:
     """local_cosine and local_gain of each member, at the first `POINTS` noise vectors of its seed.
 
-    student: takes (e, n, d), a member each. teacher: Phi_K, takes (s, n, d), a seed each. noise: (s, n, d), on their
-    device. label: its classes (s, n), which both maps are told as their `label`, or None. later: the student's later
-    noises, (e, n, d) each, told as its `later` and held fixed, if there are any. The directions are those of each
-    seed, so that members of one seed share points and directions.
+    student: takes (e, n, d), a member each, on noise's device. teacher: `teacher_answers` of the group's seeds. noise:
+    (s, n, d). label: its classes (s, n), which the student is told as its `label`, or None. later: the student's later
+    noises, (e, n, d) each, told as its `later` and held fixed, if there are any.
     """
-    z = noise[:, :POINTS]
-    own = [torch.randn(PROBES, *z.shape[1:], generator=generator(seed, "local")) for seed in group.seeds]
-    probes = torch.stack(own, dim=1).to(z)  # (p, s, n, d)
+    z, probes = _probed(group.seeds, noise)
     place = torch.tensor(group.place, device=z.device)
-    first = torch.tensor([group.place.index(s) for s in range(len(group.seeds))], device=z.device)
-
-    classes = None if label is None else label[:, :POINTS].to(z.device)
-    of_seeds = told(teacher, classes)
-
-    def of_members(x: Tensor) -> Tensor:  # (e, n, d): members of one seed see the same noise, so one of them is asked
-        return of_seeds(x[first])[place]
-
-    own_student = told(student, None if classes is None else classes[place])
+    own_student = told(student, None if label is None else label[place.cpu(), :POINTS].to(z.device))
     if later:
         own_student = partial(own_student, later=[part[:, :POINTS].to(z.device) for part in later])
-    found = local_agreement(own_student, of_members, z[place], probes[:, place])
+    found = local_agreement(answers(own_student, z[place], probes[:, place]), teacher.to(z.device)[:, place])
     return [local_measures(*member) for member in zip(*(x.cpu().numpy() for x in found), strict=True)]
+
+
+def teacher_answers(
+    seeds: Sequence[int], teacher: Callable[..., Tensor], noise: Tensor, label: Tensor | None = None
+) -> Tensor:
+    """J v of each seed's teacher at the first `POINTS` noise vectors, along directions that are the seed's: (p, s, n,
+    d), on noise's device. teacher: Phi_K, takes (s, n, d), a seed each. noise, label: as for `local_readings`."""
+    z, probes = _probed(seeds, noise)
+    return answers(told(teacher, None if label is None else label[:, :POINTS].to(z.device)), z, probes)
+
+
+def _probed(seeds: Sequence[int], noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (s, n, d) and directions (p, s, n, d), which members of one seed share."""
+    z = noise[:, :POINTS]
+    own = [torch.randn(PROBES, *z.shape[1:], generator=generator(seed, "local")) for seed in seeds]
+    return z, torch.stack(own, dim=1).to(z)
 
 
 def covariance_rows(law: Law) -> int:

@@ -27,14 +27,13 @@ from dmdlab.lab.evaluate import (
     Reading,
     asymmetries,
     excess_risks,
-    flow_map,
-    flow_steps,
     probed,
     result_of,
     teacher_pairs,
 )
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.moments import Moments, kept_iterations
+from dmdlab.lab.nearby import Nearby, teachers_nearby
 from dmdlab.lab.once import made_once
 from dmdlab.lab.own import own_pairings
 from dmdlab.lab.start_networks import train_starts
@@ -124,10 +123,8 @@ def run_group(
     yield Progress(PAIRING, 0, 1)
     map_denoiser: Denoiser = law.denoise if exact else start
     pairs = yield from _pairs(group, law, map_denoiser, store, device)
-    label, phi = pairs.get("label"), flow_map(first, map_denoiser)
+    label = pairs.get("label")
     own_label = None if label is None else label[place]
-    z, few = probed(pairs["noise"], label, device)
-    teacher_shares = asymmetries(group.seeds, flow_steps(first, map_denoiser, few), z)
     clock.lap("flow")
 
     rows = start.network.flat[place.to(device)]
@@ -155,7 +152,10 @@ def run_group(
     lazy = laziness(seeds, begun, student, z, few, at_once, few_later)
     own = own_pairings(group, law, begins, begun, noise, teacher, device, own_label, later)
     del begun
-    nearby = local_readings(group, student, phi, pairs["noise"].to(device), label, later)
+    nearby: list[Nearby] = []
+    for _ in _ending(teachers_nearby(group, map_denoiser, pairs["noise"], label, store, device), nearby.append):
+        yield Progress(MEASURING, 0, len(group), "another process looks at the teacher")
+    local = local_readings(group, student, nearby[0].answers, pairs["noise"].to(device), label, later)
     steps = step_outputs(student, seeds, noise, device, own_label)
     gaussian = gaussian_readings(group, law, pairs, device)
     turned: list[Turned | None] = [None] * len(group)
@@ -174,11 +174,11 @@ def run_group(
             failed_at=failed_at[i],
             teacher_risk=0.0 if exact else float(risks[at]),
             start_risk=float(risks[at]),
-            teacher_asymmetry=float(teacher_shares[at]),
+            teacher_asymmetry=float(nearby[0].asymmetry[at]),
             student_asymmetry=float(student_shares[i]),
             laziness={name: float(of_all[i]) for name, of_all in lazy.items()},
             own=own[i],
-            more=nearby[i] | gaussian[at],
+            more=local[i] | gaussian[at],
             turned=turned[i],
             steps=steps[i],
         )

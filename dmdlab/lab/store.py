@@ -2,6 +2,7 @@
 
     OUT/runs/<law>-d<dim>-<init>-s<seed>-<id>/              finished runs (`dmdlab.records.record`)
     OUT/pairs/<law>-d<dim>-n<samples>-s<seed>-<id>.npz      what the students of one teacher are measured against
+    OUT/nearby/<as of pairs>.npz                            what their teacher's flow is like near its noise
     OUT/further/<as of pairs>.npz                           what some figures need beyond them (`dmdlab.lab.further`)
     OUT/calibration/<law>-d<dim>-n<samples>-<id>.npz        what every measure reads on a teacher under known remaps
     OUT/teachers/<id>.safetensors                           trained start networks, and starts that were fitted
@@ -46,6 +47,9 @@ from dmdlab.records.record import (
 )
 from dmdlab.records.writing import replacing_in, write_json
 from dmdlab.trouble import writing
+
+NEARBY = ("asymmetry", "answers")
+"""Arrays of `dmdlab.lab.nearby`."""
 
 LOOKS = 3
 """Times that a finished run is looked at before it is said to be damaged (ours)."""
@@ -229,6 +233,16 @@ class Store:
             save_npz(partial, {name: arrays[name] for name in names})
             made = partial.stat()
         return os.path.samestat(made, path.stat())
+
+    def nearby(self, experiment: Experiment) -> dict[str, np.ndarray] | None:
+        """The arrays of `dmdlab.lab.nearby` of this experiment's teacher and seed; otherwise as `pairs`."""
+        path = self.out / "nearby" / self._pairs(experiment).name
+        return read_npz(path, NEARBY) if npz_opens(path, NEARBY) else None
+
+    def keep_nearby(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep those arrays."""
+        with replacing_in(self.out / "nearby" / self._pairs(experiment).name) as partial:
+            save_npz(partial, {name: arrays[name] for name in NEARBY})
 
     def pairs_id(self, experiment: Experiment) -> str:
         """What determines those pairs."""

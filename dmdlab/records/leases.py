@@ -45,7 +45,7 @@ _CLAIM = re.compile(r"([\w-]{1,80})\.(\d{1,12})\.claim")
 _OWNER = re.compile(r"[\w-]{1,80}")
 
 
-Kind = Literal["network", "pairs", "calibration"]
+Kind = Literal["network", "pairs", "nearby", "calibration"]
 """Of what runs share."""
 
 

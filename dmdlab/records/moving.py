@@ -18,7 +18,7 @@ from dmdlab.records.checksums import shared_of
 from dmdlab.records.kept_json import MOST_BYTES, check_depth, is_plain
 from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import Record
-from dmdlab.records.verify import SHARED
+from dmdlab.records.verify import OF_PAIRS, SHARED
 from dmdlab.records.writing import replacing, set_away
 from dmdlab.trouble import told, writing
 
@@ -92,7 +92,7 @@ def unneeded(store: Path) -> tuple[list[Unneeded], list[str]]:
         if isinstance(entry, Record):
             kept = shared_of(entry.folder)
             untold = untold or kept is None
-            needed |= {*(kept or ()), *(f"{kind}/{entry.summary.get('pairs')}" for kind in ("pairs", "further"))}
+            needed |= {*(kept or ()), *(f"{kind}/{entry.summary.get('pairs')}" for kind in OF_PAIRS)}
             needed.add(f"calibration/{entry.summary.get('calibration')}")
     said = []
     if broken:
@@ -127,7 +127,7 @@ def _files(store: Path, entry: Entry) -> Iterator[str]:
         yield _plain(store, f"runs/{entry.folder.name}/{path.name}")
     names = shared_of(entry.folder) or []
     own = [entry.summary["pairs"]] if entry.done and entry.summary["format"] > 1 else []
-    names += [f"{kind}/{name}" for name in own for kind in ("pairs", "further")]
+    names += [f"{kind}/{name}" for name in own for kind in OF_PAIRS]
     names += [f"calibration/{name}" for name in [entry.summary.get("calibration")] if name]
     for name in dict.fromkeys(names):
         if name.startswith("pairs/") or (store / name).exists():  # others can be made anew

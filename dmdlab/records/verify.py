@@ -18,7 +18,10 @@ from dmdlab.records.checksums import Damaged
 from dmdlab.records.record import ASIDE, Record, load_record
 from dmdlab.trouble import writing
 
-SHARED = ("pairs", "further", "calibration", "teachers")
+OF_PAIRS = ("pairs", "nearby", "further")
+"""Folders of a store whose files have the name of the pairs that runs were measured against."""
+
+SHARED = (*OF_PAIRS, "calibration", "teachers")
 """Folders of a store that hold what runs share."""
 
 DRAWN = (".pdf", ".png", ".txt")
