@@ -32,7 +32,7 @@ def found(group: Group, store: Store, teacher: Denoiser | None = None) -> Nearby
             return result
 
 
-def unwanted(x: Tensor, sigma: object, label: Tensor | None = None) -> Tensor:
+def unwanted(x_sigma: Tensor, sigma: Tensor | float, label: Tensor | None = None) -> Tensor:
     pytest.fail("the teacher was asked again")
 
 
