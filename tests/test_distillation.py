@@ -14,7 +14,7 @@ from dmdlab.config import Experiment
 from dmdlab.diffusion import levels_in
 from dmdlab.networks import EDMDenoiser, make_denoiser
 from dmdlab.training.cycle import NUMBERS
-from dmdlab.training.distill import Distillation
+from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.draws import block_steps
 from dmdlab.training.student import Student, starting_student
 from dmdlab.training.turn import Turn
@@ -179,7 +179,8 @@ OPTIONS: dict[str, dict[str, object]] = {
         "student__clip": 0.01,
         "student__warmup": 0,
     },
-    "other levels, the paper's network": {
+    "other levels, the paper's network, another scale": {
+        "law__scale": 2.0,
         "student__levels": [0.3, 0.7],
         "fake_score__levels": [0.1, 0.9],
         "student__weight_decay": 0.3,
@@ -249,9 +250,40 @@ def test_a_run_reports_means_at_the_first_cycle_past_each_point_and_at_the_end()
         assert state.failed_at.tolist() == [-1, -1]
 
 
+def diverged(*members: Experiment, spared: int | None = None) -> Distillation:
+    """The loop at a start network of NaN, but for one member's."""
+    rows = start_denoiser(members).network.flat.detach().clone()
+    rows[[i for i in range(len(members)) if i != spared]] = math.nan
+    return distillation_from(group_of(*members), law_of(members[0]), rows)
+
+
+@pytest.mark.parametrize("option", [{}, {"student__weight": 0.0, "terms__gan__weight": 1.0}])
+def test_cycles_of_nothing_finite_are_counted_and_not_run_and_report_the_same(option: dict[str, object]) -> None:
+    e = experiment(student__iterations=40, fake_score__updates=5, **option)
+    skipping, by_hand = (diverged(e, e) for _ in range(2))
+    found = [(at, skipping.report()) for at in skipping.run([5, 20])]
+    for at, report in found:
+        while by_hand.done * 5 < at:
+            by_hand.cycle()
+        expected = by_hand.report()
+        assert (report.iteration, report.failed_at.tolist()) == (expected.iteration, expected.failed_at.tolist())
+        torch.testing.assert_close(report.numbers, expected.numbers, rtol=0, atol=0, equal_nan=True)
+    assert [at for at, _ in found] == [5, 20, 40]
+    assert by_hand.trained["student"].counts.tolist() == [8, 8]
+    assert skipping.trained["student"].counts.tolist() == [1, 1]
+
+
+def test_one_member_that_is_well_keeps_all_going() -> None:
+    e = experiment(student__iterations=20)
+    loop = diverged(e, e, spared=1)
+    assert list(loop.run([])) == [20]
+    assert loop.failed_at.tolist() == [5, -1]
+    assert loop.trained["student"].counts.tolist() == [4, 4]
+
+
 def test_the_reported_numbers_are_what_they_say() -> None:
     """The first cycle of a student whose fake score is still at its start, recomputed."""
-    e = experiment(student__normaliser="none", student__reduction="mean", student__clip=0.0)
+    e = experiment(student__normaliser="none", student__reduction="mean", student__clip=0.0, law__scale=2.0)
     z, u, eps = (a[:, 0] for a in next(distillation([e]).draws))
     loop = distillation([e])
     x = loop.student(z)

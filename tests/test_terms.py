@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from recorder import pretend
-from small import start_denoiser
+from small import law_of, start_denoiser
 from terms import ALL, LINEAR, ON, PICTURES, after, alone, drawn, loop_of, member, members
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from dmdlab.device.capture import WARM_UP
 from dmdlab.laws import Law, Mixture
 from dmdlab.networks import NETWORKS, Head
 from dmdlab.networks.ensemble import Ensemble
+from dmdlab.randomness import generator
 from dmdlab.training.cycle import NUMBERS
 from dmdlab.training.terms import TERMS, Batch
 from dmdlab.training.terms.gan import GAN
@@ -221,10 +222,15 @@ def test_real_data_are_the_teachers_training_set_and_labels_the_datas() -> None:
     *_, real, label = next(loop.draws)
     assert real.shape == (2, 5, 16, 4)
     assert label.shape == (2, 5, 16)
-    for rows, own in zip(real, label, strict=True):
-        pairs = torch.cat([rows.flatten(0, 1), own.flatten()[:, None]], dim=1).unique(dim=0)
-        assert len(pairs) == len(pairs[:, :4].unique(dim=0)) == 7
-    assert not torch.equal(real[0], real[1])
+    law = law_of(member(**settings))
+    for seed, (rows, own) in enumerate(zip(real, label, strict=True)):
+        points, classes = law.training_set(7, generator(seed, "teacher", "data"))
+        assert classes is not None
+        seen, known = (
+            torch.cat([x, y[:, None]], dim=1).unique(dim=0)
+            for x, y in ((rows.flatten(0, 1), own.flatten()), (points, classes))
+        )
+        assert torch.equal(seen, known)
     assert after(loop, 2)[-1].isfinite().all()
 
 

@@ -198,9 +198,10 @@ def test_the_denoising_loss_is_the_weighted_mean_square_per_member() -> None:
 
 @pytest.mark.parametrize("slip", [0.0, 0.1])
 def test_the_excess_risk_of_a_scaled_denoiser(slip: float) -> None:
-    """D = (1 - slip) D*: slip^2 E|D*|^2 / E|x0 - D*|^2 = slip^2 s^2 / sigma^2 for a white Gaussian of variance s^2."""
-    law, sigma = Gaussian(dim=3, scale=2.0), torch.full((1, 20000, 1), 0.5)
+    """D = (1 - slip) D*: of a white Gaussian of variance s^2, w E|x0 - D*|^2 = 1 and w E|D*|^2 = s^2 / sigma^2 at each
+    level, so that the risk is slip^2 mean s^2 / sigma^2."""
+    law, sigma = Gaussian(dim=3, scale=2.0), torch.tensor([0.5, 2.0]).repeat(10000)[None, :, None]
     g = torch.Generator().manual_seed(0)
     x, eps = law.sample(20000, g)[None], torch.randn(1, 20000, 3, generator=g)
     risk = excess_risk(lambda y, s: (1 - slip) * law.denoise(y, s), law, x, sigma, eps)
-    assert risk.item() == pytest.approx(slip**2 * 4 / 0.25, rel=0.02)
+    assert risk.item() == pytest.approx(slip**2 * (16 + 1) / 2, rel=0.02)
