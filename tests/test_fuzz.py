@@ -108,6 +108,9 @@ def test_a_word_is_one_value() -> None:
     for word in ("1\nseed = 2", "9" * 5000, "2020-13-01"):
         assert word_value(word) == word
     assert word_value("[1, 2]") == [1, 2]
+    assert word_value("[teacher, rotated,]") == ["teacher", "rotated"]
+    assert word_value("[1e-4, x]") == [1e-4, "x"]
+    assert word_value("[[a], b]") == "[[a], b]"
 
 
 # --- nothing that is read can run code

@@ -1,5 +1,6 @@
 """Dotted keys: which there are, what they mean, and an experiment made of them."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -9,6 +10,9 @@ from pydantic.fields import FieldInfo
 
 from dmdlab.config.experiment import Experiment, flatten, nest
 from dmdlab.config.settings import MEMBER_OWN, OPEN, InputError, nearest, sentence
+
+_BARE_LIST = re.compile(r"""\[([^]["'{}]*)\]""")
+"""A flat list without quotes."""
 
 
 def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") -> Experiment:
@@ -55,11 +59,13 @@ def member_keys() -> frozenset[str]:
 
 
 def word_value(text: str) -> Any:
-    """What a value on the command line means: TOML's, and a bare word is a string. Raises `InputError`."""
+    """What a value on the command line means: TOML's, and a bare word is a string, in a list of such words, too, as a
+    shell takes their quotes away. Raises `InputError`."""
     try:
         found = tomllib.loads(f"value = {text}")
         return found["value"] if len(found) == 1 else text  # a line's end begins another key
     except ValueError:  # no TOML, or a number of thousands of digits
-        return text
+        bare = _BARE_LIST.fullmatch(text)
+        return [word_value(word) for part in bare[1].split(",") if (word := part.strip())] if bare else text
     except RecursionError:
         raise InputError("command line: brackets nested too deeply; expected a value or a list of values") from None
