@@ -24,7 +24,7 @@ from dmdlab.pairing import pair_cosine_of
 from dmdlab.randomness import generator
 from dmdlab.records.record import INITS
 from dmdlab.training.distill import distillation_from
-from dmdlab.training.regression import FitPairs
+from dmdlab.training.regression import FitPairs, fit
 from dmdlab.training.supervised import Step
 from dmdlab.transport import DENSE_LIMIT
 
@@ -88,6 +88,16 @@ def test_fits_come_nearer_to_their_pairs_and_leave_the_others_alone(
     kept = begun(group, tmp_path, rows)
     assert kept[0] == []  # from the store
     assert torch.equal(kept[1], begins)
+
+
+def test_the_error_that_a_fit_tells_is_a_share_of_the_datas_variance() -> None:
+    """Of its first step, with a pair that is the only one; sigma_data is 2."""
+    e = experiment(law__scale=2.0, student__regression=1)
+    own, g = start_denoiser([e]), torch.Generator().manual_seed(0)
+    pairs = FitPairs(80 * torch.randn(1, 1, 4, generator=g), torch.randn(1, 1, 4, generator=g))
+    before = errors(own.network.flat.clone(), e, pairs)
+    (step,) = fit(e, [0], own, pairs)
+    torch.testing.assert_close(step.loss, before / 4)
 
 
 def begun(group: Group, out: Path, rows: Tensor) -> tuple[list[Step], Tensor]:

@@ -182,6 +182,14 @@ def test_head_and_fake_score_are_one_optimiser() -> None:
     assert shares[1] == pytest.approx([1.0, 1.0], rel=1e-3)
 
 
+def test_each_members_head_learns_at_its_own_fake_scores_rate() -> None:
+    es = [member(seed, **ON["gan"], **{"fake_score.learning_rate": rate}) for seed, rate in enumerate((1e-3, 2e-3))]
+    optimisers = loop_of(es).optimisers
+    sizes = optimisers["gan.head"].sizes(0, 5)  # (e, steps, numbers)
+    assert torch.equal(sizes, optimisers["fake"].sizes(0, 5))
+    torch.testing.assert_close(2 * sizes[0, :, 0], sizes[1, :, 0])
+
+
 def test_the_heads_loss_moves_the_encoder_of_a_u_net_and_not_its_decoder() -> None:
     terms, around = alone(member(**PICTURES, **ON["gan"]))
     gan, net = terms["gan"], around.fake.network

@@ -214,7 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         _boundary,
     ),
 )
-"""In the order of the issue."""
+"""In the order in which the page tells them."""
 
 
 def age(cell: Cell) -> int:
