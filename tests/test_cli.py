@@ -142,6 +142,7 @@ def test_a_single_run_that_fails_says_at_which_iteration(dmdlab: Command, tmp_pa
     assert code == 3
     assert f"failed at iteration {at}" in out
     assert f"failed at iteration {at}" in err
+    assert "had diverged before" not in out + err
 
 
 # --- dry runs

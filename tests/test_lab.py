@@ -22,6 +22,7 @@ from dmdlab.lab.run import DISTILLING, MEASURING, PAIRING, START_NETWORKS, Clock
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.sweep import Work
 from dmdlab.networks import EDMDenoiser, denoiser_of
+from dmdlab.records.kept_summary import failure_in_words
 from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import SHARED
 from dmdlab.training.turn import Turn
@@ -322,6 +323,18 @@ def test_a_diverging_teacher_is_a_failed_run_and_the_other_seeds_go_on(tmp_path:
     assert good.summary["status"] == "done"
     assert bad.summary["status"] == "failed"
     assert bad.summary["teacher"]["ok"] is False
+
+
+def test_a_start_that_diverged_beside_an_exact_teacher_is_named(tmp_path: Path) -> None:
+    (wanted,) = experiments("student.iterations=50")
+    store = Store(tmp_path)
+    store.keep_start(wanted, start_denoiser([wanted]).network.flat[0].detach() * math.nan)
+    (bad,) = results([wanted], store)
+    assert (bad.summary["status"], bad.summary["failed_at"], bad.summary["start"]["ok"]) == ("failed", 5, False)
+    first, *_, last = failure_in_words(bad.summary)
+    assert first == "The run failed at iteration 5."
+    assert last.startswith("Its start network had diverged before: the student's outputs before its training are not")
+    assert "lower teacher.learning_rate" in last
 
 
 def test_the_teachers_check_passes_data_and_flags_what_is_not() -> None:

@@ -83,6 +83,17 @@ def test_progress_reports_the_mean_loss_since_the_last_report() -> None:
         torch.testing.assert_close(mean, torch.stack([loss for _, loss in every[start:stop]]).mean(0))
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_teacher_that_diverged_is_told_to_its_end_and_not_trained(ema: float) -> None:
+    e = experiment(teacher__learning_rate=1e30, teacher__ema=ema)
+    denoiser = make_denoiser(1, law := make_law(e.law.model_dump()), e.network)
+    steps = [(s.iteration, s.loss, s.state()) for s in train_teacher(e, [0], law, denoiser, report_every=10)]
+    assert [at for at, *_ in steps] == [10, 20, 30, 40]
+    assert all(loss.isnan().all() for _, loss, _ in steps)
+    assert [state["network.counts"].item() for *_, state in steps] == [10, 10, 10, 10]
+    assert denoiser.network.flat.isnan().all()
+
+
 def test_teachers_of_all_ages_come_from_one_training() -> None:
     """At 20 of 40 iterations a teacher is not one that was trained for 20: its learning rate has not come down."""
     e = experiment()

@@ -89,6 +89,7 @@ def run(
     """
     from dmdlab.experiments import load
     from dmdlab.plots.endings import figures_of_run
+    from dmdlab.records.kept_summary import failure_in_words
 
     path, overrides = split_words(words)
     found = load(path, preset, overrides)
@@ -102,10 +103,7 @@ def run(
     if as_json:
         show.print_json({**record.summary, "folder": str(record.folder), "config": record.config})
     else:
-        reasons = record.summary["teacher"].get("reasons", [])
-        failure = [f"The run failed at iteration {record.summary['failed_at']}."]
-        failure += [f"Its teacher had failed before: {reason}." for reason in reasons]
-        for sentence in record.summary.get("in_words", failure):
+        for sentence in record.summary.get("in_words") or failure_in_words(record.summary):
             print(f"- {sentence}")
         print(f"Record: {record.folder}")
         if record.summary["status"] == "done":
@@ -233,10 +231,13 @@ def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> Non
 
 def exit_on_failures(records: "Sequence[Record]", others: bool = False) -> None:
     """Name the runs that failed, and leave with status 3 where there are some, or others that are named already."""
+    from dmdlab.records.kept_summary import failure_in_words
+
     failed = [r for r in records if r.summary["status"] == "failed"]
     if failed:
         for r in failed:
-            show.err().print(f"failed at iteration {r.summary['failed_at']}: {r.folder}")
+            _, *before = failure_in_words(r.summary)
+            show.err().print(" ".join([f"failed at iteration {r.summary['failed_at']}: {r.folder}", *before]))
         show.err().print(f"{len(failed)} of {len(records)} runs failed; the others are kept")
     if failed or others:
         raise typer.Exit(3)

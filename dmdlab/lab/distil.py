@@ -94,10 +94,11 @@ def distil(
             pass
     record = store.record(experiment)
     if not record.done:
-        raise InputError(
-            f"the student diverged at iteration {record.summary['failed_at']} (its record: {record.folder}); lower "
-            "student.learning_rate or fake_score.learning_rate"
-        )
+        advice = "lower student.learning_rate or fake_score.learning_rate"
+        if not record.summary.get("start", {}).get("ok", True):
+            advice = "its start network had before: lower teacher.learning_rate"
+        at = record.summary["failed_at"]
+        raise InputError(f"the student diverged at iteration {at} (its record: {record.folder}); {advice}")
     return Distilled(_student(record, group, where), record)
 
 

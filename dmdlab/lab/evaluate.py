@@ -218,6 +218,18 @@ class Reading:
         return bool(self.failed_at < 0 and np.isfinite(self.student).all() and np.isfinite(self.pairs["teacher"]).all())
 
 
+def check_start(experiment: Experiment, reading: Reading) -> dict[str, Any]:
+    """The record's `start` section, of a run that failed: whether student and fake score started at something finite,
+    and the reasons why not; none where the teacher's own outputs say so."""
+    reasons = []
+    if np.isfinite(reading.pairs["teacher"]).all():
+        if not np.isfinite(reading.own.start).all():
+            reasons.append("the student's outputs before its training are not finite")
+        elif experiment.teacher.kind == "exact" and not math.isfinite(reading.start_risk):
+            reasons.append("its excess risk is not finite")
+    return {"ok": not reasons, "reasons": reasons}
+
+
 def law_facts(law: Law) -> dict[str, Any]:
     """The record's `law_facts` section: what building the law has shown of it.
 
@@ -252,7 +264,8 @@ def result_of(
     summary["start_excess_risk"] = reading.start_risk
     if not reading.measurable:
         at = reading.failed_at if reading.failed_at >= 0 else experiment.student.iterations
-        return RunResult(experiment, summary | {"status": "failed", "failed_at": at}, curve, None, {})
+        summary |= {"status": "failed", "failed_at": at, "start": check_start(experiment, reading)}
+        return RunResult(experiment, summary, curve, None, {})
     name, calibration = calibrated or (None, None)
     report = measure(pairs["teacher"], reading.student, reference=pairs["reference"], calibration=calibration)
     turns = reading.turned[1] if reading.turned else {}

@@ -5,7 +5,7 @@ from typing import Any
 from dmdlab.records.kept_json import is_plain
 
 _MEASURED = ("metrics", "own", "steps")
-_TABLES = ("teacher", "student", "law", "law_facts", "turns", "within_classes")
+_TABLES = ("teacher", "start", "student", "law", "law_facts", "turns", "within_classes")
 
 
 def lacking_parts(summary: dict[str, Any]) -> list[str]:
@@ -17,6 +17,17 @@ def lacking_parts(summary: dict[str, Any]) -> list[str]:
         lacking += ["pairs"] if summary["format"] > 1 and not isinstance(summary.get("pairs"), str) else []
     outside = [key for key in ("pairs", "calibration") if summary.get(key) and not is_plain(summary[key])]
     return lacking + [f"a plain name of a file as {key}" for key in outside]  # no path that leads out of the store
+
+
+def failure_in_words(summary: dict[str, Any]) -> list[str]:
+    """Of a failed run: when it failed, and what had failed before its training began."""
+    words = [f"The run failed at iteration {summary['failed_at']}."]
+    words += [f"Its teacher had failed before: {reason}." for reason in summary["teacher"].get("reasons", [])]
+    words += [
+        f"Its start network had diverged before: {reason}; lower teacher.learning_rate."
+        for reason in summary.get("start", {}).get("reasons", [])
+    ]
+    return words
 
 
 def odd_parts(summary: dict[str, Any]) -> list[str]:

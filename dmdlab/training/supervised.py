@@ -3,6 +3,7 @@
 A student and its fake score, which learn from each other, have a loop of their own (`dmdlab.training.distill`).
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -80,13 +81,18 @@ def supervised(
             averages = tuple(aligned(kept["average"]) for _ in averages)
             repeated.put(Learning(Trained.of("network", kept), kept["total"], averages))
             reported = draws.put(kept, last)
+    lost = False
     for i in range(reported + 1, last + 1):
-        repeated((*next(draws), optimiser.sizes(i - 1, 1)))
+        if not lost:
+            repeated((*next(draws), optimiser.sizes(i - 1, 1)))
         if i % report_every == 0 or i == last or i in stops or stopping.asked():
             now, size = repeated.state, network.flat.shape[1]
             network.load_rows(now.average[0] if averaged else now.trained.parameters)
+            lost = bool(now.total.isnan().all()) and not any(
+                rows[:, :size].isfinite().any() for rows in (now.trained.parameters, *now.average)
+            )
             loss, reported = now.total / (i - reported), i
-            now.total.zero_()
+            now.total.fill_(math.nan if lost else 0.0)  # nothing finite is left: no iteration would change that
             yield Step(i, loss, repeated.way, partial(_kept, repeated, draws, i, size))
 
 
