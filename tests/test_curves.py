@@ -12,6 +12,7 @@ from dmdlab.config import NoiseConfig
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.lab.curves import Curves
 from dmdlab.laws import Mixture
+from dmdlab.pairing import assignment
 from dmdlab.pairing.coverage import Reach, expected_coverage
 from dmdlab.training.lag import LEVELS, score_excess
 
@@ -65,6 +66,13 @@ def test_an_exact_score_has_no_excess_risk_and_a_wrong_one_has(dim: int) -> None
     assert not torch.isfinite(score_excess(law.denoise, law.denoise, x * torch.nan, eps, BOUNDS, NOISE, 1.0))
 
 
+def test_what_is_fitted_to_rows_is_counted_on_others() -> None:
+    """Of an exact score a correction that is fitted to few rows makes the risk of others larger, never smaller."""
+    law, other = Mixture(dim=2), Mixture(dim=2, seed=1)
+    x, eps = (part.unflatten(1, (64, -1))[0] for part in drawn(law))  # 64 members of 64 rows
+    assert score_excess(law.denoise, other.denoise, x, eps, BOUNDS, NOISE, 1.0).mean() < -0.05
+
+
 def test_the_excess_of_a_known_error_is_its_share_of_the_risk() -> None:
     """A constant error c at every level: c^2 on top of the risk of a Gaussian, sigma^2 / (1 + sigma^2)."""
     law = Mixture(dim=4, components=1, std=1.0)
@@ -80,11 +88,16 @@ def test_a_row_holds_them_and_a_step_follows_its_rate() -> None:
     members = [experiment(student__learning_rate=rate) for rate in (1e-4, 2e-4)]
     training, g = distillation(members), torch.Generator().manual_seed(0)
     noise, teacher, reference = torch.randn(3, 1, 64, 4, generator=g).expand(3, 2, 64, 4)
+    teacher = teacher + torch.arange(4)
     curves = Curves(training, [0, 0], 5 * noise, teacher, reference)
     curves.look(training)
     training.cycle()
     curves.add(training)
     slow, fast = curves.columns(0), curves.columns(1)
+    P, Q, G = teacher[0].numpy(), reference[0].numpy(), training.student(5 * noise)[0].detach().numpy()
+    assert slow["fidelity"][0] == pytest.approx(assignment(Q, G).cost / assignment(Q, P).cost)
+    moved = np.sqrt(((G - curves.before[0]) ** 2).mean() / P.var(axis=0).mean())
+    assert slow["student_step"][0] == pytest.approx(moved, rel=1e-4)
     assert fast["student_step"][0] == pytest.approx(2 * slow["student_step"][0], rel=0.02)
     assert (slow["iteration"], slow["student_updates"]) == ([5], [1])
     assert all(

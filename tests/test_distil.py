@@ -46,7 +46,8 @@ def test_it_gives_what_the_same_teacher_from_the_catalogue_gives(tmp_path: Path)
 
 def test_any_start_is_handed_out_trained(tmp_path: Path) -> None:
     for init in ("random", "rotated"):
-        found = distil(own, (4,), data=DATA, settings=TINY | {"student.init": init}, out=tmp_path)
+        found = distil(own, (4,), data=DATA, sigma_data=2.0, settings=TINY | {"student.init": init}, out=tmp_path)
+        assert found.record.row["law_sigma_data"] == 2.0
         arrays = found.record.arrays()
         outputs = found.student(torch.from_numpy(arrays["noise"]))
         torch.testing.assert_close(outputs, torch.from_numpy(arrays["student"]), rtol=0, atol=1e-6)

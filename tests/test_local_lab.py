@@ -14,6 +14,7 @@ from dmdlab.lab.evaluate import flow_map, teacher_pairs
 from dmdlab.lab.local import gaussian_readings, local_readings, teacher_answers
 from dmdlab.lab.turns import turn_readings
 from dmdlab.randomness import latents
+from dmdlab.training.student import LATER
 
 MEMBERS = [
     experiment(seed=seed, measure__samples=150, teacher__steps=6, student__learning_rate=rate)
@@ -58,7 +59,15 @@ def test_a_turned_student_is_explained_for_each_member() -> None:
     law, grid = law_of(GROUP.shared), karras_grid(6, GROUP.shared.noise)
     teachers = [teacher_map(e, CPU) for e in GROUP.origins]  # exact ones
     lost = torch.tensor([1.0, torch.nan, 1.0])[:, None, None]
-    found = turn_readings(GROUP, lambda z: lost * flow(law.denoise, z @ turn, grid), teachers, NOISE, CPU)
+    asked: list[tuple[int, str]] = []
+
+    def later(n: int, name: str) -> tuple[()]:
+        asked.append((n, name))
+        return ()
+
+    found = turn_readings(GROUP, lambda z: lost * flow(law.denoise, z @ turn, grid), teachers, NOISE, CPU, later)
+    assert asked == [(150, LATER), (200, asked[1][1])]
+    assert asked[1][1] != LATER  # rows of the fit have later noises of their own
     assert "not finite" in str(found[1][0].reason)
     for share, beside in (found[0], found[2]):
         assert share.value > 0.85
