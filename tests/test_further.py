@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from dmdlab.lab.store import Store
 from dmdlab.laws import make_law
 from dmdlab.pairing.analysis import memorisation, memorised, neighbours
 from dmdlab.randomness import generator
+from dmdlab.records.checksums import save_npz
 from dmdlab.records.further import further, further_path
+from dmdlab.records.kept_arrays import read_npz
 from dmdlab.records.record import Record
 
 
@@ -29,6 +32,26 @@ def test_distances_to_data_are_those_of_a_loop_and_give_the_memorisation_ratios(
     np.testing.assert_allclose(found, np.column_stack([slow[:, :2], slow.mean(axis=1)]), atol=1e-12)
     np.testing.assert_array_equal(memorised(found, 3).ratios, memorisation(outputs, data).ratios)
     assert memorised(found, 3).ratios[0] == 0
+
+
+def changed(path: Path, **changes: object) -> None:
+    """A file of ours in all but these entries."""
+    save_npz(path, {**read_npz(path), **{name: np.asarray(value) for name, value in changes.items()}})
+
+
+SPOILT: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "cut": ("cut short", lambda path: path.write_bytes(path.read_bytes()[:-40])),
+    "flipped": ("not what its checksum", lambda path: path.write_bytes(path.read_bytes().replace(b"\0", b"\1", 1))),
+    "older": ("older version", lambda path: np.savez(path, phi_32=read_npz(path)["phi_32"])),
+    "version": (r"another version \(1, expected 2", lambda path: changed(path, made_of=["1", "", ""])),
+    "silent": ("does not say which", lambda path: save_npz(path, {"phi_32": np.zeros((3, 4), np.float32)})),
+    "pairs": ("other pairs than the run's", lambda path: changed(path, made_of=["2", path.name, "0" * 64])),
+    "shape": (
+        r"training is float32 of shape \(3, 3\)",
+        lambda path: changed(path, training=np.ones((3, 3), np.float32)),
+    ),
+    "kind": ("phi_32 is float64", lambda path: changed(path, phi_32=np.zeros((40, 4)))),
+}
 
 
 def test_arrays_of_a_teacher_are_made_once_after_a_sweep_and_read_beside_its_runs(tmp_path: Path) -> None:
@@ -49,6 +72,14 @@ def test_arrays_of_a_teacher_are_made_once_after_a_sweep_and_read_beside_its_run
     written = further_path(records[0]).stat().st_mtime_ns
     assert list(keep_further(Store(out), wanted, torch.device("cpu"))) == [(0, 1), (1, 1)]
     assert further_path(records[0]).stat().st_mtime_ns == written
+    for name, (reason, spoil) in SPOILT.items():
+        whole = further_path(records[0]).read_bytes()
+        spoil(further_path(records[0]))
+        with pytest.raises(InputError, match=reason) as refused:
+            further(records[0])
+        assert "`dmdlab reproduce` again" in str(refused.value)
+        list(keep_further(Store(out), wanted, CPU))
+        assert further_path(records[0]).read_bytes() == whole, name
     shutil.rmtree(out / "further")
     shutil.rmtree(out / "teachers")
     with pytest.raises(InputError, match="lacks its pairs or its teacher"):

@@ -17,8 +17,7 @@ from dmdlab.paper.figures.chosen import Runs
 from dmdlab.paper.figures.rows import Pictures
 from dmdlab.plots.pictures import chosen_rows
 from dmdlab.plots.style import Drawing
-from dmdlab.records.checksums import save_npz
-from dmdlab.records.further import further
+from dmdlab.records.further import further, further_path, save_further
 
 AGES = (10, 20, 40)
 
@@ -181,9 +180,10 @@ def kept(tmp_path: Path) -> list[Kept]:
         near = np.random.default_rng([age, seed]).uniform(0.5, 1.0, (40, 3))
         near[:, 0] = (0.1 if age == AGES[-1] else 0.8) * near[:, 1]
         arrays = {"training": near, "training_of_data": np.ones((40, 3)), "phi_32": np.full((40, 16), 7.0)}
-        save_npz(tmp_path / "further" / f"a{age}s{seed}.npz", arrays)
-        pairs = {"pairs": f"a{age}s{seed}.npz"}
-        found.append(Kept(tmp_path / "runs" / "one", record.summary | pairs, record.config, record.environment))
+        summary, config = record.summary | {"pairs": f"a{age}s{seed}.npz"}, record.config | {"measure.samples": 40}
+        one = Kept(tmp_path / "runs" / "one", summary, config, record.environment)
+        save_further(further_path(one), one, {name: array.astype(np.float32) for name, array in arrays.items()})
+        found.append(one)
     return found
 
 

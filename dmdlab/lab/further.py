@@ -3,7 +3,8 @@
     OUT/further/<as of pairs>.npz    phi_32, and for laws that are data sets training and training_of_data
                                      (`dmdlab.records.further`)
 
-They are made after a sweep, from the networks and the noise that it kept; what is there already is left alone.
+They are made after a sweep, from the networks and the noise that it kept. What is there already is left alone, where it
+is whole and of these runs, and made anew where it is not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,13 +19,14 @@ from dmdlab.lab.store import Store
 from dmdlab.laws import Empirical, Law, make_law
 from dmdlab.pairing.analysis import neighbours
 from dmdlab.randomness import generator
-from dmdlab.records.checksums import save_npz
-from dmdlab.records.further import FIRST_ROWS, MANY_STEPS, further_path
+from dmdlab.records.further import FIRST_ROWS, MANY_STEPS, further, further_path, save_further
+from dmdlab.records.record import Record
 from dmdlab.records.writing import replacing_in
 
 
 def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.device) -> Iterator[tuple[int, int]]:
-    """Make what is missing for these experiments' finished runs; yields how many are there of how many, from the start.
+    """Make what is missing, damaged or another's for these experiments' finished runs; yields how many are there of how
+    many, from the start.
 
     Raises `InputError` for a store that lacks a trained teacher of a finished run, and for a training set that a GPU
     drew where there is none.
@@ -35,14 +37,23 @@ def keep_further(store: Store, experiments: Iterable[Experiment], device: torch.
             path = further_path(record)
             trained = "teacher" in record.environment.get("ways", {})  # and not taken from the store
             if trained or path not in owners:
-                owners[path] = experiment, record.environment.get("device", "cpu")
-    for done, (path, (experiment, trained_on)) in enumerate(owners.items()):
+                owners[path] = experiment, record
+    for done, (path, (experiment, record)) in enumerate(owners.items()):
         yield done, len(owners)
-        if not path.is_file():
-            arrays = further_arrays(store, experiment, device, torch.device(trained_on))
+        if not _there(record):
+            trained_on = torch.device(record.environment.get("device", "cpu"))
+            arrays = further_arrays(store, experiment, device, trained_on)
             with replacing_in(path) as partial:
-                save_npz(partial, arrays)
+                save_further(partial, record, arrays)
     yield len(owners), len(owners)
+
+
+def _there(record: Record) -> bool:
+    """Whether a run's are kept, and can be read."""
+    try:
+        return bool(further(record))
+    except InputError:
+        return False
 
 
 def further_arrays(
