@@ -6,11 +6,10 @@ thousand (`dmdlab.transport.certified`). Each measure therefore carries the boun
 """
 
 import math
-from collections import Counter
 
 import numpy as np
 
-from dmdlab.pairing.independence import row_hashes
+from dmdlab.pairing.in_place import in_place
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import Moments
 from dmdlab.transport import Frame, Transport
@@ -21,7 +20,7 @@ WORTH_A_NOTE = 1e-6
 """Relative width of an interval below which it is rounding."""
 
 
-def transported(frame: Frame, total: Moments, best: Transport) -> dict[str, Measured]:
+def transported(frame: Frame, total: Moments, best: Transport, cost: np.ndarray | None) -> dict[str, Measured]:
     """e_ot, delta_e with its ceiling, copy_index and identity_fraction.
 
     Differences of costs are taken about the means: a shift of one cloud is in all of them alike.
@@ -30,8 +29,8 @@ def transported(frame: Frame, total: Moments, best: Transport) -> dict[str, Meas
         frame: of teacher and student.
         total: of the pairs.
         best: their optimal pairing.
+        cost: the matrix that it was solved from, None where there was none.
     """
-    assert best.permutation is not None
     inside = np.array([best.best_within, best.within])  # (lower, upper)
     wasted = np.maximum(float(total.within) - inside, 0.0)  # e_dt - e_ot
     gain = float(total.gain)  # e_independent - e_dt
@@ -40,8 +39,8 @@ def transported(frame: Frame, total: Moments, best: Transport) -> dict[str, Meas
         "e_ot": _between(best, costs),
         "delta_e": _excess(best, wasted, costs),
         "delta_e_ceiling": _excess(best, np.maximum(wasted + gain, 0.0), costs),
-        "copy_index": _copy_index(best, gain, gain + wasted, float(total.within) + gain),
-        "identity_fraction": Measured(_in_place(frame, best.permutation), certain=best.kept),
+        "copy_index": _copy_index(best, gain, gain + wasted, float(total.within) + gain, float(total.shift)),
+        "identity_fraction": in_place(frame, best, cost),
         "remap_angle": Measured.unresolved("it needs a calibration of the teacher under planted rotations"),
     }
 
@@ -73,18 +72,6 @@ def gaps(transport: dict[str, Transport]) -> list[str]:
     return notes
 
 
-def _in_place(frame: Frame, permutation: np.ndarray) -> float:
-    """The share of rows that a pairing leaves in place, once copies of a row have exchanged their partners, at no cost,
-    so that as many as can stay: it is arbitrary otherwise which copy a solver hands to whom."""
-    n = len(permutation)
-    moved = np.flatnonzero(permutation != np.arange(n))
-    teacher, student = (row_hashes(x.points[moved], x.points.dtype).tolist() for x in (frame.P, frame.G))
-    partners = np.searchsorted(moved, permutation[moved])
-    own = Counter(zip(student, teacher, strict=True))
-    found = Counter((s, teacher[j]) for s, j in zip(student, partners, strict=True))
-    return (n - len(moved) + (own & found).total()) / n
-
-
 def _ends(low: float, high: float) -> str:
     """'40005.61 and 40005.65': both ends, six digits at least, with two of what lies between."""
     digits = 17 if low == high else 2 + math.floor(math.log10(high)) - math.floor(math.log10(high - low))
@@ -112,8 +99,9 @@ def _excess(best: Transport, above: np.ndarray, costs: np.ndarray) -> Measured:
     return Measured.unresolved("it is infinite: the student's outputs are the teacher's own points, so e_ot is 0")
 
 
-def _copy_index(best: Transport, gain: float, savings: np.ndarray, random: float) -> Measured:
-    """`gain` as a share of what the best pairing saves, at both ends of the interval."""
-    if savings[1] <= _NO_SAVING * random:
+def _copy_index(best: Transport, gain: float, savings: np.ndarray, random: float, shift: float) -> Measured:
+    """`gain` as a share of what the best pairing saves, at both ends of the interval; `shift`, the squared distance of
+    the means, is what rounding follows where they are far apart."""
+    if savings[1] <= _NO_SAVING * random + 8.0 * np.finfo(float).eps * math.sqrt(max(random, 0.0) * shift):
         return Measured.unresolved("no pairing of these points costs less than a random one")
     return _between(best, gain / savings)

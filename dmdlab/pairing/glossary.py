@@ -171,8 +171,9 @@ METRICS: dict[str, Metric] = {
         _up_to_one(
             "identity_fraction",
             "identity fraction",
-            "share of i that the optimal assignment leaves in place, copies of a row being interchangeable",
-            "how many pairs the best pairing keeps; chance is 1/n",
+            "share of i that the optimal assignment leaves in place; of several as cheap the one that keeps most",
+            "how many pairs the best pairing keeps; chance is 1/n, and more where rows repeat or lie on a lattice: "
+            "then the least that a pairing as cheap keeps is given, too, for up to 1500 rows",
             chance_rows=(1, 3),
         ),
         _up_to_one(

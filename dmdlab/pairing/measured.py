@@ -16,7 +16,8 @@ class Measured:
         value: the estimate, NaN where the sample cannot resolve it.
         low, high: 95 % interval over draws of the noise, None where none was computed.
         reason: why the value is NaN, or in which sense it is only a bound (a remap angle of 90 or more); else None.
-        certain: bounds of what an optimal pairing gives, where the solver knows its cost within an interval only.
+        certain: bounds of what an optimal pairing gives, where the solver knows its cost within an interval only, or
+            several pairings cost the same.
     """
 
     value: float
@@ -42,7 +43,7 @@ class Measured:
         return self.value if low is None else low, self.value if high is None else high
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: NaN and infinity become null; `certain` is there only where the solver left an interval."""
+        """JSON-ready: NaN and infinity become null; `certain` is there only where there is one."""
         known = {"value": self.value, "low": self.low, "high": self.high, "reason": self.reason}
         return jsonable(known | ({} if self.certain is None else {"certain": self.certain}))
 

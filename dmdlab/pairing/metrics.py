@@ -16,6 +16,7 @@ from dmdlab.pairing.baselines import pair_cosine_of
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.pairing.certificate import fidelity, gaps, transported
 from dmdlab.pairing.glossary import METRICS, unasked
+from dmdlab.pairing.in_place import note_on_ties
 from dmdlab.pairing.independence import dependent, nearly_dependent, notes_on, why_dependent, why_nearly_dependent
 from dmdlab.pairing.law import debiased_cost, law_agrees, spread
 from dmdlab.pairing.limits import notes_on_size, unresolved
@@ -107,11 +108,12 @@ def measure_pairs(
     moments = RowMoments.within(frame)
     ranks = Ranks.within(frame, keep_cost=pairs.n <= DENSE_LIMIT)
     transport = {"e_ot": solved(frame, ranks.cost, engine=engine)}
+    paired = transported(frame, moments.total(), transport["e_ot"], ranks.cost)
     ranks = ranks.without_cost()  # before the next matrix of this size
     if pairs.reference is not None:
         transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
         transport["e_ot_reference_teacher"] = floor or transport_cost(pairs.reference, P, engine=engine)
-    measured = _smooth(moments) | _recognition(ranks) | transported(frame, moments.total(), transport["e_ot"])
+    measured = _smooth(moments) | _recognition(ranks) | paired
     overlaps, near = ({}, {}) if planted else (dependent(pairs), nearly_dependent(pairs))
     shared = why_dependent(overlaps, "reference") or why_nearly_dependent(near)
     measured |= _of_the_law(pairs, transport, shared, planted) | unasked() | _of_more_arrays(pairs)
@@ -120,7 +122,8 @@ def measure_pairs(
     for key, reason in unresolved(moments).items():
         measured[key] = Measured.unresolved(reason)
     sizes = () if pairs.reference is None else (pairs.n, len(pairs.reference))
-    notes = (*notes_on_size(moments), *gaps(transport))
+    ties = note_on_ties(transport["e_ot"], measured["identity_fraction"])
+    notes = (*notes_on_size(moments), *gaps(transport), *ties)
     return PairingReport(
         metrics={key: measured[key] for key in METRICS},
         transport=transport,

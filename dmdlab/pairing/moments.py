@@ -55,7 +55,8 @@ class Moments:
     def e_independent(self) -> np.ndarray:
         """Mean of |P_j - G_i|^2 over i != j: all n^2 pairs, less the matched ones."""
         own = self.units[0] ** 2 * self.teacher + self.units[1] ** 2 * self.student
-        return own / self.n + self.gain / self.n + self.shift
+        # Of two rows it is the cost of exchanging them, which can be 0, and rounding would leave less.
+        return np.maximum(own / self.n + self.gain / self.n + self.shift, 0.0)
 
     @property
     def pair_cosine(self) -> np.ndarray:

@@ -69,7 +69,7 @@ def best_pairing(frame: Frame, cost: np.ndarray | None = None) -> tuple[np.ndarr
         cost = filled(frame.blocks(), len(G), len(P), cost_dtype(frame))
     permutation, solver = cost.argmin(axis=1), "argmin"
     if not is_permutation(permutation, len(cost)):
-        permutation, solver = _solve(cost), "lapjvr"
+        permutation, solver = optimal_columns(cost), "lapjvr"
     reached = float(cost[np.arange(len(cost)), permutation].mean(dtype=np.float64))
     slack = 0.0 if cost.dtype == np.float64 else _FLOAT32_GAP * reached
     lost = 2.0 * rounding(frame)
@@ -111,7 +111,7 @@ def _own_wins(frame: Frame, chosen: slice, d: int) -> bool:
     return True
 
 
-def _solve(cost: np.ndarray) -> np.ndarray:
+def optimal_columns(cost: np.ndarray) -> np.ndarray:
     """The optimal column of every row, (n,), by lapx; raises TransportError unless it is a permutation."""
     import lap
 
