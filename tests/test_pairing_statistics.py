@@ -69,6 +69,15 @@ def test_the_bootstrap_is_reproducible_and_follows_a_given_stream():
     assert other.low == pytest.approx(first.low, abs=0.05)
 
 
+@pytest.mark.parametrize(("level", "least"), [(0.5, 2), (0.9, 5), (0.95, 6)])
+def test_the_bootstrap_has_no_interval_of_values_whose_whole_range_is_too_narrow(level, least):
+    """Two values lie on both sides of their mean in one sample of two, five in fifteen of sixteen."""
+    values = np.random.default_rng(2).normal(size=least)
+    assert math.isfinite(mean_interval(values, level, method="bootstrap").low)
+    few = mean_interval(values[:-1], level, method="bootstrap")
+    assert (math.isnan(few.low), math.isnan(few.high), few.n) == (True, True, least - 1)
+
+
 @pytest.mark.parametrize("values", [[], [4.0], [math.nan], [4.0, math.nan]])
 def test_fewer_than_two_values_have_no_interval(values):
     interval = mean_interval(values)

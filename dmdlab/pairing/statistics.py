@@ -47,7 +47,8 @@ def mean_interval(
         level: confidence level in (0, 1).
         method: "t", Student's interval, exact for normal values; "bootstrap", the percentile interval with the levels
             widened so that it is as wide as Student's for normal values (Hesterberg, The American Statistician 69,
-            2015, section 5.3): plain percentiles are a third too narrow at five seeds; "log", for values that cannot
+            2015, section 5.3): plain percentiles are a third too narrow at five seeds. It ends within the range of the
+            values, itself too narrow of few: there is none of fewer than six at 95 %; "log", for values that cannot
             be below 0, as delta_e: Student's interval of the logarithm of the mean (its error by the delta method,
             that of the mean over the mean), so that it ends above 0. At 3 to 8 seeds it held the mean in 94 to 95
             samples of a hundred for log-normal values of spread 0.2, in 88 to 91 for spread 1, where Student's own held
@@ -111,6 +112,8 @@ def _bootstrap(present: np.ndarray, level: float, rng: np.random.Generator | Non
 
     rng = np.random.default_rng(0) if rng is None else rng
     n = len(present)
+    if 2.0 ** (1 - n) > 1.0 - level:  # the range of so few values holds their median less often than that
+        return math.nan, math.nan
     means = present[rng.integers(n, size=(_RESAMPLES, n))].mean(axis=1)
     tail = float(ndtr(-np.sqrt(n / (n - 1)) * student_quantile(0.5 * (1.0 + level), n - 1)))
     low, high = np.quantile(means, [tail, 1.0 - tail])
