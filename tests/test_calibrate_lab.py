@@ -200,6 +200,15 @@ def test_an_unfinished_teacher_is_an_error_not_a_number() -> None:
         calibrate_experiment(e, CPU, torch.full_like(train_row(e, law_of(e), CPU), math.nan))
 
 
+def test_fresh_noise_has_classes_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With those of the noise, equal laws would cost less to match than they do."""
+    given: dict[str, np.ndarray] = {}
+    monkeypatch.setattr("dmdlab.lab.calibrate.calibrate", lambda *_, **named: given.update(named))
+    calibrate_experiment(one("law.dim=2", "teacher.condition=true"), CPU)
+    labels, fresh = given["labels"], given["fresh_labels"]
+    assert (fresh[: len(labels)] == labels).mean() < 0.8
+
+
 def test_a_teacher_that_diverged_is_named(tmp_path: Path) -> None:
     e, store = one(*TRAINED), Store(tmp_path)
     store.keep_start(e, torch.full((3,), math.nan))
