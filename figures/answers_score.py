@@ -10,13 +10,11 @@ import torch
 from answers_numbers import paces, share_lost, steps
 from torch import Tensor
 
-from dmdlab.config import NoiseConfig
-from dmdlab.diffusion import levels_in
 from dmdlab.networks.mlp import Fourier
 from dmdlab.pairing import Interval, mean_interval
 from dmdlab.records.cells import Cell
 from dmdlab.records.record import Record
-from dmdlab.theory import expected_variances, trained_score_moments, trained_score_rates
+from dmdlab.theory import expected_variances, level_quadrature, trained_score_moments, trained_score_rates
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def _weighted_rate(record: Record) -> float:
 
 @cache
 def _batch_share(d: int, rate: float, b: int, k: int, bounds: tuple[float, float], sigma_max: float) -> Share:
-    s, levels = torch.ones(d).double(), _levels(bounds, sigma_max, 50)
+    s, levels = torch.ones(d).double(), level_quadrature(bounds, sigma_max, 50)
     walk = float(trained_score_rates(s, levels)[0, 1]) / (b * k)
     batch = larger = 0.0
     for sigma in levels.tolist():
@@ -98,9 +96,9 @@ def shared_walk(record: Record) -> float:
 
 
 @cache
-def _modes(features: int, bounds: tuple[float, ...], sigma_max: float) -> tuple[np.ndarray, np.ndarray]:
+def _modes(features: int, bounds: tuple[float, float, float, float], sigma_max: float) -> tuple[np.ndarray, np.ndarray]:
     """The values of C, and g on its axes; bounds: of the student's levels, then of the score's."""
-    own, its = _levels(bounds[:2], sigma_max, 4000), _levels(bounds[2:], sigma_max, 4000)
+    own, its = (level_quadrature(part, sigma_max, 4000) for part in (bounds[:2], bounds[2:]))
     f = level_features(its, features)
     values, axes = np.linalg.eigh((f.T @ f / len(f)).numpy())
     return values, ((own / (1 + own**2)).unsqueeze(1) * level_features(own, features)).mean(0).numpy() @ axes
@@ -178,9 +176,3 @@ def rate_contrasts(found: Sequence[Cell]) -> list[RateContrast]:
 def ratio_to_shared(cell: Cell) -> float:
     """Measured Lambda over `shared_walk`."""
     return share_lost(cell).mean / shared_walk(cell.records[0])
-
-
-def _levels(bounds: Sequence[float], sigma_max: float, points: int) -> Tensor:
-    """A quadrature of the levels in this part of the Karras index, (points,)."""
-    u = (torch.arange(points).double() + 0.5) / points
-    return levels_in(u, (bounds[0], bounds[1]), NoiseConfig(sigma_max=sigma_max))

@@ -25,7 +25,7 @@ from dmdlab.theory.noise import (
     trained_score_rates,
     wishart_moments,
 )
-from dmdlab.theory.predicted import expected_loss
+from dmdlab.theory.predicted import expected_loss, level_quadrature
 from dmdlab.theory.walk import (
     angle_degrees,
     mean_pair_cosine,
@@ -48,6 +48,7 @@ __all__ = [
     "flow_matrix",
     "frozen_variance",
     "gaussian_flow",
+    "level_quadrature",
     "mean_pair_cosine",
     "mean_turn",
     "noised_kl",

@@ -63,24 +63,24 @@ def expected_loss(
 
 @cache
 def _before(sigma_max: float, levels: tuple[float, float]) -> float:
-    return frozen_variance(sigma_max / (1 + sigma_max**2), 1.0, _drawn(sigma_max, levels))
+    return frozen_variance(sigma_max / (1 + sigma_max**2), 1.0, level_quadrature(levels, sigma_max))
 
 
 @cache
 def _after(sigma_max: float, levels: tuple[float, float]) -> float:
-    return float(trained_score_rates(torch.ones(2), _drawn(sigma_max, levels))[0, 1])
+    return float(trained_score_rates(torch.ones(2), level_quadrature(levels, sigma_max))[0, 1])
 
 
 @cache
 def _estimated(d: int, samples: int, sigma_max: float, levels: tuple[float, float]) -> float:
     found = []
-    for sigma in _drawn(sigma_max, levels).tolist():
+    for sigma in level_quadrature(levels, sigma_max).tolist():
         moments = wishart_moments(torch.ones(d), sigma, samples)
         of = expected_variances(torch.ones(d), moments, sigma, symmetric=True)
         found.append(float((of.latents + of.noise)[0, 1]))
     return sum(found) / len(found)
 
 
-def _drawn(sigma_max: float, levels: tuple[float, float]) -> Tensor:
-    """A quadrature of the levels that a student draws, (200,)."""
-    return levels_in((torch.arange(200).double() + 0.5) / 200, levels, NoiseConfig(sigma_max=sigma_max))
+def level_quadrature(levels: tuple[float, float], sigma_max: float, points: int = 200) -> Tensor:
+    """The levels that are drawn from this part of the Karras index, 0 to 1, as a midpoint rule: (points,), float64."""
+    return levels_in((torch.arange(points).double() + 0.5) / points, levels, NoiseConfig(sigma_max=sigma_max))
