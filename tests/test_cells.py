@@ -76,6 +76,7 @@ def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     assert [r.config["seed"] for r in two.records] == [0, 1, 2]
     assert (two.failed, two.flagged) == (1, 1)
     assert (four.failed, four.flagged) == (0, 0)
+    assert [any("teacher!" in sentence for sentence in legend([cell])) for cell in (two, four)] == [True, False]
     assert two.column("copy_index").tolist() == [1.0, 3.0]
     interval = four.interval("copy_index")
     assert (interval.mean, interval.n, interval.missing) == (5.0, 1, 1)

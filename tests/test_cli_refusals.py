@@ -41,6 +41,8 @@ WRONG = {
     "zero seeds": (["seed={ start = 0, stop = 0 }"], ["seed", "axis is empty"]),
     "negative sigma": (["noise.sigma_min=-1.0"], ["noise.sigma_min", "greater than 0"]),
     "no key=value": (["seed=1", "seed"], ["'seed': expected key=value"]),
+    "a key alone": (["law.dim"], ["law.dim: no such file", "or a setting with its value, as in law.dim=..."]),
+    "noise beyond float32": (["noise.sigma_max=1e308"], ["noise.sigma_max", "less than or equal to"]),
     "unknown preset": (["--preset", "smok"], ["unknown preset 'smok'", "did you mean 'smoke'"]),
     "no such file": (["nowhere.toml"], ["nowhere.toml: no such file"]),
     "no such device": (["--device", "gpu"], ["--device gpu", "auto, cpu, cuda or cuda:N"]),

@@ -214,6 +214,9 @@ def test_an_experiment_cannot_be_changed() -> None:
 def test_nearest_offers_a_close_name_or_all_of_them() -> None:
     assert nearest("copy_indx", ["delta_e", "copy_index"]) == "; did you mean 'copy_index'?"
     assert nearest("qqq", ["b", "a"]) == "; valid names: a, b"
+    assert nearest("LAW.DIM", ["law.dim", "law.name"]) == "; did you mean 'law.dim'?"
+    many = ["seed", *(f"{section}.{k}" for section in ("a", "b") for k in range(30))]
+    assert nearest("qqq", many) == "; valid names: a.*, b.*, seed"
 
 
 # --- bad input: the sentence names the key, what was expected, and the nearest name
@@ -256,7 +259,7 @@ REFUSED = {
     "unknown rollout": ({"student.rollout": "last"}, ["student.rollout", "'random' or 'fixed'", "'last'"]),
     "no step": ({"student.steps": 0}, ["student.steps", "greater than or equal to 1"]),
     "one pair": ({"student.pairs": 1}, ["student.pairs", "greater than or equal to 2"]),
-    "a section as a value": ({"student": 3}, ["student", "got 3"]),
+    "a section as a value": ({"student": 3}, ["student: expected settings of its own", "got 3"]),
     "a key below a key": ({"law.dim": 2, "law.dim.x": 3}, ["'law.dim.x'", "below 'law.dim'"]),
     "a key below a section that is a value": ({"law.dim": 2, "law": "ring"}, ["'law.dim'", "below 'law'"]),
     "a key below a value": ({"seed.x": 1}, ["seed", "unknown key"]),

@@ -59,6 +59,11 @@ def test_repeated_rows_and_constant_columns_are_measured_with_a_note():
     assert np.isfinite(report.values()["delta_e"])
 
 
+def test_rows_that_differ_in_the_sign_of_a_zero_repeat():
+    P = np.random.default_rng(0).normal(size=(20, 2))
+    assert any("student: 19 of 20 rows repeat another row" in note for note in Pairs.of(P, 0 * P).notes)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

@@ -184,3 +184,9 @@ def test_every_analysis_can_be_read_aloud(student):
     assert len(sentences) == 4
     for sentence in sentences:
         assert not UNSPEAKABLE.search(sentence), sentence
+    assert ("how the student correlates with it is unknown" in sentences[0]) == (student == "constant")
+
+
+def test_all_components_hold_all_of_the_variance():
+    P = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    assert "(100 % of its variance)" in analyses(Pairs.of(P, P))[1][0]

@@ -244,6 +244,7 @@ def test_the_curve_figure_reads_its_angles_by_the_calibration_and_follows_any_se
         (Choice(by="seed"), "--by seed: a figure averages over seeds"),
         (Choice(x="law.dim", rows="law.dim"), r"--x law\.dim: given twice"),
         (Choice(measures=("pair_cosin",)), "--measures pair_cosin: no measure.*did you mean 'pair_cosine'"),
+        (Choice(measures=()), "--measures: names no measure"),
         (Choice(measures=("hardware",)), "--measures hardware: no measure"),
         (Choice("law.dim", "student.init", "law.name"), "runs of mixture, d = 2, teacher init differ in "),
         (Choice(x="student.learning_rate", rows="law.dim", measures=tuple(METRICS)[:5]), "5 measures in 2 rows"),

@@ -180,6 +180,7 @@ def test_a_filter_that_makes_no_sense_is_a_sentence(dmdlab: Command, tmp_path: P
         "law.dmi>=3": "did you mean 'law.dim'",
         "law.dim>=many": "many is no number",
         "law.dim": "expected a filter",
+        "law.dim=>8": "expected a filter",
         ">=3": "expected a filter",
     }.items():
         code, out, err = dmdlab("runs", "ls", tmp_path, word)

@@ -162,7 +162,7 @@ def resolve(
 
     from dmdlab.pairing.resolution import CORRELATIONS, resolvable
 
-    if not theory:
+    if not theory and n >= 2 and dim >= 1 and draws >= 2:  # else it is refused
         show.err().print(f"Simulating {draws * (len(CORRELATIONS) + 1)} samples of {n} pairs; --theory leaves it out.")
     found = resolvable(n, dim, rng=None if theory else np.random.default_rng(0), draws=draws)
     if as_json:

@@ -34,7 +34,10 @@ def _chosen(directory: Path, filters: Sequence[str] | None) -> "list[Record]":
 
     with show.noted():
         records = load_records(directory)
-    return chosen(records, filters or ())
+    found = chosen(records, filters or ())
+    if records and not found:
+        show.err().print(f"None of the {len(records)} runs is chosen.")
+    return found
 
 
 @app.command()

@@ -41,7 +41,9 @@ class NoiseConfig(Section):
     """Variance-exploding noise on the Karras levels (EDM, eq. 5)."""
 
     sigma_min: Positive = Field(0.002, description="smallest noise level (paper, EDM)")
-    sigma_max: Positive = Field(80.0, description="largest noise level, the prior's standard deviation (paper, EDM)")
+    sigma_max: Positive = Field(
+        80.0, le=1e15, description="largest noise level, the prior's standard deviation (paper, EDM); at most 1e15"
+    )
     rho: float = Field(
         7.0, ge=1, le=100, description="exponent of the Karras levels (paper, EDM); beyond 100 float32 loses the levels"
     )

@@ -18,11 +18,19 @@ class InputError(ValueError):
     """Bad input from a user: a sentence that says what was wrong, what was expected and what to do."""
 
 
+MANY = 30
+"""Valid names from which on those with a dot are told by their sections: nobody reads a hundred."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A hint `; did you mean 'x'?` for a misspelt name, or the list of valid names when none is near."""
+    """A hint `; did you mean 'x'?` for a misspelt name, or the valid names when none is near: of many, sections."""
     valid = sorted(names)
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; valid names: {', '.join(valid) or 'none yet'}"
+    same = [own for own in valid if own.lower() == name.lower()]
+    if close := same or difflib.get_close_matches(name, valid, n=1, cutoff=0.5):
+        return f"; did you mean {close[0]!r}?"
+    if len(valid) > MANY:
+        valid = sorted({f"{own.partition('.')[0]}.*" if "." in own else own for own in valid})
+    return f"; valid names: {', '.join(valid) or 'none yet'}"
 
 
 class Section(BaseModel):
@@ -89,5 +97,7 @@ def sentence(error: ValidationError, known: Sequence[str], prefix: str = "") -> 
     if not prefix and key.startswith(OPEN) and len(first["loc"]) > 2:  # a parameter, then the type pydantic tried
         key = ".".join(str(part) for part in first["loc"][: 3 if key.startswith("terms.") else 2])
         message = "expected a finite number, a word, true or false"
+    if first["type"] in ("dict_type", "model_type"):
+        message = "expected settings of its own, as [section] or section.key = value sets them"
     shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}"
     return f"{prefix}{key}: {message}{shown}" if key else f"{message}"

@@ -122,7 +122,8 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         near = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
         hint = nearest(path.name, near) if near else ""
-        raise InputError(f"{path}: no such file; expected an experiment file (TOML){hint}") from None
+        asked = f", or a setting with its value, as in {path}=..." if str(path) in known_keys() else ""
+        raise InputError(f"{path}: no such file; expected an experiment file (TOML){asked}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         why = told(error, reading=True)
         raise InputError(f"{path}: cannot be read ({why}); expected an experiment file (TOML, UTF-8)") from None

@@ -47,14 +47,14 @@ def _components(pairs: Pairs) -> tuple[Any, str] | None:
     except InputError:  # a constant teacher has none
         return None
     told = ", ".join(spoken(c.value) for c in found.correlation)
+    known = not all(math.isnan(c.value) for c in found.correlation)
     count = len(found.correlation)
     which = "first principal component" if count == 1 else f"first {count} principal components"
     columns = zip(found.variance_share, found.correlation, found.amplitude, strict=True)
     record = [{"variance_share": v, "correlation": asdict(c), "amplitude": a} for v, c, a in columns]
-    return record, (
-        f"Along the teacher's {which} "
-        f"({percent(float(found.variance_share.sum()))} of its variance) the student correlates with it by {told}."
-    )
+    share = percent(round(float(found.variance_share.sum()), 9))  # all of them make 1 but for rounding
+    said = f"the student correlates with it by {told}" if known else "how the student correlates with it is unknown"
+    return record, f"Along the teacher's {which} ({share} of its variance) {said}."
 
 
 def _boundary(pairs: Pairs) -> tuple[Any, str] | None:

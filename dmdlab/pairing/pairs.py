@@ -208,7 +208,7 @@ def _peculiarities(teacher: np.ndarray, student: np.ndarray) -> list[str]:
     """Notes on repeated rows and constant coordinates: allowed, but they change how the measures read."""
     notes = []
     for name, array in (("teacher", teacher), ("student", student)):
-        distinct = len({hash(row.tobytes()) for row in array})
+        distinct = len({hash((row + 0.0).tobytes()) for row in array})  # -0 is 0
         if distinct < len(array):
             notes.append(f"{name}: {len(array) - distinct} of {len(array)} rows repeat another row.")
         constant = int((array.max(axis=0) == array.min(axis=0)).sum())

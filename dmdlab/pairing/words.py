@@ -185,7 +185,7 @@ def _optimality(value: Mapping[str, float], verdicts: Mapping[str, str], metrics
     else:
         limit = f"a student that pairs at random gets {spoken(ceiling)} at this n and d"
     if verdicts["delta_e"] == "saturated":
-        limit += ", but it is saturated: so faint a pairing already is the best one, and delta_e says no more"
+        limit += ", but it is saturated: a perfect copy would read the same, and delta_e says no more"
     elif ceiling < 1:
         limit += ", so a small value says little"
     sentences = [f"delta_e is {spoken(delta_e)}{_bounds(metrics['delta_e'])}; {limit}."]

@@ -63,9 +63,9 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
     range or the panel; dots beside them: the seeds. Hollow: another law, or unknown. Crossed out: a teacher that failed
     its own check. Failed runs and unresolved values are not drawn, and counted in a note.
 
-    Raises `InputError`: no finished run, an unknown setting or measure, more rows, lines or panels than fit, runs that
-    differ in more than these settings and the seed, or sample sizes that differ within a row (delta_e and its ceiling
-    depend on n).
+    Raises `InputError`: no finished run, no measure, an unknown one or an unknown setting, more rows, lines or panels
+    than fit, runs that differ in more than these settings and the seed, or sample sizes that differ within a row
+    (delta_e and its ceiling depend on n).
     """
     shown = _shown(records, scale, choice)
     failed = len({record.row["id"] for record in records if not record.done})
@@ -110,6 +110,8 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
 def _shown(records: Sequence[Record], scale: Size, choice: Choice) -> Shown:
     """What is drawn. Raises `InputError` as `axis_figure`, but for what does not fit."""
     done = finished(records)
+    if not choice.measures:
+        raise InputError("--measures: names no measure; expected keys with commas between, as in pair_cosine,fidelity")
     metrics = [_metric(key, done) for key in choice.measures]
     layout = layout_of(done, choice.x, choice.by, choice.rows)
     cells = cells_along(done, layout.keys)

@@ -94,7 +94,7 @@ class Filter:
     def of(word: str) -> "Filter":
         """Raises `InputError` for a word that is none."""
         found = _WORD.fullmatch(word)
-        if not found or not found[3].strip():
+        if not found or not found[3].strip() or found[3][0] in "=<>":  # as in law.dim=>2
             raise InputError(
                 f"{word!r}: expected a filter such as law.dim>=32, student.init=rotated or status!=failed (in quotes "
                 "where it holds < or >, which a shell reads otherwise)"

@@ -271,6 +271,8 @@ def legend(cells: Sequence[Cell]) -> list[str]:
             "(poor): the student's law can be told from that of the teacher's flow at this n, by fidelity or by the "
             "measures named, so no claim of copying or remapping should rest on that line alone."
         )
+    if any(cell.flagged for cell in cells):
+        told.append("teacher!: a teacher failed its own check, so its students may have another law than the data.")
     return told
 
 
