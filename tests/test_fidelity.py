@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from dmdlab.pairing import Calibration, calibrate, measure
-from dmdlab.pairing.law import LARGEST_HALF, LAW_KEYS, debiased_cost, half_size, law_agrees
+from dmdlab.pairing.law import LARGEST_HALF, LAW_KEYS, debiased_cost, half_size, law_agrees, spread
+from dmdlab.pairing.statistics import zero_mean_limits
 
 N = 100
 
@@ -131,3 +133,13 @@ def test_two_samples_less_make_a_wider_null():
     """With twice n of fresh noise there are three independent samples, with five times n there are six."""
     few, many = (calibrated(64, n=60, multiples=multiples).law_null()["fidelity"][1] for multiples in (2, 5))
     assert few > many > 1.0
+
+
+def test_a_spread_is_the_trace_of_a_covariance() -> None:
+    sample = 1e4 + np.random.default_rng(0).standard_normal((7, 3))
+    assert spread(sample) == pytest.approx(np.trace(np.cov(sample, rowvar=False)))
+
+
+def test_limits_of_a_mean_of_zero_have_the_degrees_of_six_samples() -> None:
+    """Pairs that share a sample are correlated: 9 degrees of freedom, and not as many as the 15 pairs."""
+    assert zero_mean_limits(2 * np.ones((6, 6))) == pytest.approx([-2 * t.ppf(0.975, 9), 2 * t.ppf(0.975, 9)])

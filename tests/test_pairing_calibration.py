@@ -104,6 +104,18 @@ def test_a_linear_teacher_of_an_isotropic_prior_has_its_closed_form(d, n):
         assert remap_angle(made, cosine).value == pytest.approx(angle, abs=1.5)
 
 
+def test_an_angles_interval_holds_the_spread_of_the_bases_and_that_of_the_sample():
+    """Two bases 0.004 apart: Student's half-width at one degree of freedom is 12.7 times 0.002."""
+    angles = np.array([0.0, 30.0, 60.0, 90.0])
+    cosines = np.cos(np.radians(angles))[:, None] + [-0.002, 0.002]
+    made = Calibration(9, 4, angles, np.empty(0), {"pair_cosine": cosines}, {}, {}, {}, math.nan)
+    for given, low, high in ((0.5, 0.5, 0.5), (Measured(0.5, 0.4, 0.6), 0.4, 0.6)):
+        found = remap_angle(made, given)
+        assert found.value == pytest.approx(60.0, abs=0.1)
+        ends = [math.degrees(math.acos(end)) for end in (high + 0.0254, low - 0.0254)]
+        assert [found.low, found.high] == pytest.approx(ends, abs=0.1)
+
+
 def test_a_calibration_spans_from_copy_to_point_reflection(in_six):
     cosine = in_six.curve("pair_cosine")
     assert cosine[0] == 1.0
