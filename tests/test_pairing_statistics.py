@@ -7,7 +7,7 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import mean_interval, paired_difference
-from dmdlab.pairing.statistics import jackknife_interval, wilson_interval
+from dmdlab.pairing.statistics import jackknife_interval, pearson, spearman, wilson_interval
 
 
 @pytest.mark.parametrize("missing", [[], [math.nan, math.nan]])
@@ -124,3 +124,14 @@ def test_wilsons_interval_has_width_at_the_ends_and_contains_the_share():
     low, high = wilson_interval(0.0, 100)
     assert (low, high) == (0.0, pytest.approx(0.0370, abs=1e-4))  # z^2 / (n + z^2)
     assert wilson_interval(1.0, 100) == (pytest.approx(1 - high), 1.0)
+
+
+def test_ranks_have_the_wider_interval_of_bonett_and_wright():
+    """In atanh Spearman's is sqrt(1 + r^2 / 2) times as wide as Pearson's of the same ranks."""
+    x = np.arange(30.0)
+    y = x + 10 * np.random.default_rng(0).standard_normal(30)
+    ranks = np.argsort(np.argsort(y)).astype(float)
+    of_ranks, own = pearson(x, ranks), spearman(x, y)
+    assert own.value == pytest.approx(of_ranks.value)
+    width, plain = (math.atanh(c.high) - math.atanh(c.low) for c in (own, of_ranks))
+    assert width == pytest.approx(plain * math.sqrt(1 + own.value**2 / 2))
