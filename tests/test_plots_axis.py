@@ -15,8 +15,9 @@ from dmdlab.experiments import Sweep
 from dmdlab.pairing import METRICS, calibrate, remap_angle
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots import Choice, draw
-from dmdlab.plots.axes import place_names, wrapped
+from dmdlab.plots.axes import across, place_names, swept_axis, wrapped
 from dmdlab.plots.endings import figures_of_sweep
+from dmdlab.records.cells import told
 from dmdlab.records.layout import DIMENSION, Layout, layout_of
 
 RATES = (5e-5, 5e-4, 5e-3)
@@ -265,3 +266,57 @@ def test_more_lines_than_markers_and_options_of_another_plot_are_refused() -> No
             for key in ("clip", "batch", "warmup", "iterations") for i in range(20)]  # fmt: skip
     with pytest.raises(InputError, match=r"80 places along x, one for each .*student\.clip.* do not fit"):
         draw("axis", wild)
+
+
+STARTS = ("teacher", "turned", "twisted", "rotated", "other", "regressed", "transport", "random")
+
+
+@pytest.mark.parametrize(("size", "panels"), [("paper", 1), ("paper", 4), ("slide", 1)])
+def test_many_words_along_x_stand_apart(size: str, panels: int) -> None:
+    records, shown = [renamed(made("mixture", 2, i), i) for i in STARTS], ("pair_cosine",) * panels
+    axes = draw("axis", records, size, Choice(x="student.init", by="law.dim", measures=shown)).figure.axes[-1]
+    labels = axes.get_xticklabels()
+    assert [text.get_text() for text in labels] == list(STARTS)
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(text.get_window_extent() for text in labels))
+
+
+def test_a_figure_of_one_run_names_its_guides_above_the_axis_and_tells_no_interval() -> None:
+    own = [made("mixture", 2, pair_cosine=0.9)]
+    figures = {"axis": draw("axis", own, choice=Choice(measures=("pair_cosine",))), "curve": draw("curve", own)}
+    for drawing in figures.values():
+        names = [text for axes in drawing.figure.axes for text in axes.texts if text.get_text() == "chance"]
+        assert len(names) == 1
+        assert names[0].axes is not None
+        assert names[0].get_window_extent().y0 > names[0].axes.get_window_extent().y0
+    assert "Marks: one seed each, without an interval. " in figures["axis"].caption
+    assert "Lines: one seed each. " in figures["curve"].caption
+
+
+def test_the_seeds_of_seven_lines_lie_in_the_frame() -> None:
+    updates = (1, 2, 3, 4, 5, 10, 20)
+    records = [renamed(made("mixture", d, fake_score__updates=k), f"{d} {k}") for d in (2, 4, 16) for k in updates]
+    choice = Choice(x="law.dim", by="fake_score.updates", measures=("delta_e",) * 4)
+    axes = draw("axis", records, choice=choice).figure.axes[3]
+    frame = axes.get_window_extent()
+    for line in [line for line in axes.lines if str(line.get_gid()).endswith(" seeds")]:
+        assert all(frame.contains(*place) for place in line.get_transform().transform(line.get_xydata()))
+
+
+def test_lines_of_a_lone_place_have_a_length() -> None:
+    """Across the panel of a single place; beside its place where other places have no value; else as they are."""
+    axes = Figure(figsize=(3, 2)).subplots()
+    for dims, share in (((8,), 1.0), ((8, 64), 0.24)):
+        swept_axis(axes, "law.dim", dims)
+        at, low, high = across(axes, [8.0], [0.25], [0.5])
+        ends = axes.transData.transform([(x, 0) for x in at])[:, 0]
+        assert np.ptp(ends) / axes.get_window_extent().width == pytest.approx(share)
+        assert at[0] < 8 < at[1]
+        assert (low, high) == ([0.25, 0.25], [0.5, 0.5])
+    assert across(axes, [8.0, 64.0], [1.0, 2.0]) == ([8.0, 64.0], [1.0, 2.0])
+    alone = draw("dimension", [made("mixture", 8)]).figure
+    assert np.ptp(drawn(alone, "ceiling")[0].get_xdata()) > 0
+
+
+def test_a_setting_that_a_run_lacks_is_none() -> None:
+    assert place_names("terms.gan.weight", [0.5, None]) == [["0.5"], ["none"]]
+    assert told("terms.gan.weight", None) == "terms.gan.weight = none"

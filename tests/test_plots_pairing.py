@@ -171,6 +171,7 @@ def test_a_line_for_every_dimension_and_measure(calibrated: list[Calibrated], tm
         for key, line in zip(keys, drawn(drawing.figure, f"d = {held.found.d}"), strict=True):
             np.testing.assert_allclose(line.get_ydata(), held.found.curve(key))
     assert "id2 id3 id8" in drawing.caption
+    assert "Drift over d: the largest difference" in drawing.caption
     save(calibration_figure(calibrated, SLIDE), tmp_path / "figure")
     planted = {key: value for key, value in calibrated[0].found.planted.items() if key != "local_cosine"}
     assert panels({8: [replace(calibrated[0].found, planted=planted)]})[-2:] == ["recall_at_1", "identity_fraction"]
@@ -191,6 +192,13 @@ def test_a_measure_that_one_calibration_lacks_is_drawn_of_the_others_and_the_cap
     assert drift("local_cosine", by_dimension(once([older, *calibrated[1:]]))) == both
     assert np.isnan(drift("local_cosine", by_dimension(once([older, calibrated[1]]))))
     assert calibration_figure([older, calibrated[1]]).figure.axes[4].get_title("left") == "(e) drift over $d$: unknown"
+
+
+def test_one_dimension_has_no_drift_over_dimensions(calibrated: list[Calibrated]) -> None:
+    drawing = calibration_figure(calibrated[:1])
+    assert [axes.get_title("left") for axes in drawing.figure.axes] == [f"({letter})" for letter in "abcdef"]
+    assert "One dimension, d = 8, has no drift over d." in drawing.caption
+    assert "0 %" not in drawing.caption
 
 
 def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Calibrated]) -> None:

@@ -45,6 +45,28 @@ def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], *
     axes.annotate(text, (1, value), shift, **where | style)
 
 
+NAMED_BELOW = 0.17
+"""The share of a panel of a row of a figure that the name below a line takes."""
+
+LONE = 0.12
+"""Half the length, as a share of the panel, of a line that has a value at one of several places only."""
+
+
+def across(axes: Axes, at: Sequence[float], *values: Sequence[float]) -> tuple[Sequence[float], ...]:
+    """Places and values of lines along an axis of settings, as they are where places are several. A lone place would
+    give a line without length: it runs across the panel where it is the axis's only one, and a little way beside its
+    place else."""
+    if len(at) != 1:
+        return (at, *values)
+    left, right = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0]
+    place = axes.transData.transform((at[0], axes.get_ylim()[1]))[0]
+    if len(axes.get_xticks()) > 1:
+        half = LONE * (right - left)
+        left, right = place - half, place + half
+    ends = axes.transData.inverted().transform([(left, 0), (right, 0)])[:, 0]
+    return (ends.tolist(), *([*own, *own] for own in values))
+
+
 def fit_label(axes: Axes, height: float) -> None:
     """Make the name of the y axis fit into so many inches."""
     letters = len(axes.get_ylabel().replace("$", "").replace("\\Delta", "D"))
@@ -53,6 +75,9 @@ def fit_label(axes: Axes, height: float) -> None:
 
 
 KEPT = "\N{NO-BREAK SPACE}"
+
+MARGIN = 0.19
+"""The share of an axis of settings that is free at either end."""
 
 ASIDE = 0.6
 """Places of settings that change together that an axis leaves free at either end."""
@@ -150,22 +175,24 @@ def _lines(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
-def swept_axis(axes: Axes, key: str, values: Sequence[Any]) -> None:
+def swept_axis(axes: Axes, key: str, values: Sequence[Any], aside: float = MARGIN) -> None:
     """An x axis with a tick at each of `values` (as of `distinct`) and nowhere else; logarithmic for dimensions, and
     for positive numbers that span a factor of `DECADE`.
 
-    A number stands at the first, the last, and at those between that keep a readable distance.
+    A number stands at the first, the last, and at those between that keep a readable distance. aside: the share of the
+    axis that is free at either end, for what stands beside a place.
     """
     at = np.array(list(places(values).values()))
     log = numeric(values) and at[0] > 0 and (key == "law.dim" or at[-1] >= DECADE * at[0])
     steps = np.log2(at) if log else at  # readable distances are those on the page
     span = float(np.ptp(steps)) or 1.0
-    margin = 0.19 * max(1.0, span) if log else ASIDE if len(parts(key)) > 1 else 0.19 * span
+    margin = aside * max(1.0, span) if log else ASIDE if len(parts(key)) > 1 else aside * span
     numbered, names = [0], [", ".join(pieces) for pieces in place_names(key, values)]
 
     def apart(a: int, b: int) -> bool:
         letters = (len(names[a]) + len(names[b])) / 2
-        return bool(steps[b] - steps[a] >= max(0.17, 0.055 * (letters + 1)) * span)  # of four panels side by side
+        wider = (1 + 2 * aside) / (1 + 2 * MARGIN)
+        return bool(steps[b] - steps[a] >= max(0.17, 0.055 * (letters + 1)) * wider * span)  # of four panels in a row
 
     for place in range(1, len(at) - 1):
         if not numeric(values) or (apart(numbered[-1], place) and apart(place, len(at) - 1)):
@@ -193,7 +220,7 @@ def zero_log_axis(axes: Axes, largest: float) -> None:
 
 
 def value_axis(axes: Axes, metric: Metric, values: np.ndarray, ends: np.ndarray) -> None:
-    """A linear y axis that holds every finite value, the measure's guides, and the ends of intervals.
+    """A linear y axis that holds every finite value, the measure's guides with their names, and the ends of intervals.
 
     An end counts up to the measure's range, and no further than half the extent of the values beyond them: a long
     interval may leave the panel, a value never does.
@@ -205,7 +232,11 @@ def value_axis(axes: Axes, metric: Metric, values: np.ndarray, ends: np.ndarray)
     lowest, highest = max(metric.lowest, shown.min() - beyond), min(metric.highest, shown.max() + beyond)
     shown = np.append(shown, np.clip(ends[np.isfinite(ends)], lowest, highest))
     margin = 0.1 * float(np.ptp(shown)) or 0.1
-    axes.set_ylim(shown.min() - margin, shown.max() + margin)
+    bottom, top = shown.min() - margin, shown.max() + margin
+    below = [value for value, name in metric.guides if name and value not in (metric.best, metric.highest)]
+    for value in below:  # its name stands above the axis
+        bottom = min(bottom, value - NAMED_BELOW / (1 - NAMED_BELOW) * (top - value))
+    axes.set_ylim(bottom, top)
     if metric.key == "remap_angle":
         degree_axis(axes)
 

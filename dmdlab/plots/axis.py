@@ -72,12 +72,11 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
     rows, found = shown.rows(), note(shown, failed)
     lines, columns = _grid(len(rows), len(shown.metrics), scale, str(shown.layout.rows), list(rows))
     names = Names([], 0.0, 0.0)
-    if shown.together:
+    if shown.together or not shown.joined:
         columns, names = _room(shown, columns, len(rows))
         lines = len(rows) * -(-len(shown.metrics) // columns)
     height = scale.height if scale.slide else min(scale.height, lines * scale.row + 0.55 + names.height)
-    whole = columns > 2 or scale.slide or shown.together
-    width = scale.double if whole else scale.single if columns == 1 else 0.75 * scale.double
+    width = _width(columns, shown)
     with new_figure(width, height, scale) as figure:
         grid = figure.subplots(lines, columns, sharex=True, squeeze=False)
         flat, wide = list(grid.flat), len(shown.metrics)
@@ -94,9 +93,9 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
             axes.set_title(f"({letter}) {metric.title}".strip(), loc="left")
         for axes in _lowest(flat[: wide * len(rows)], columns):
             axes.tick_params(labelbottom=True)
-            if shown.together:
+            if names.texts:
                 axes.set_xticklabels(names.texts, rotation=names.rotation, linespacing=1.0)
-            else:
+            if not shown.together:
                 axes.set_xlabel("dimension $d$" if shown.layout.x == "law.dim" else shown.layout.x)
         _add_legend(figure, shown, scale)
         if found:
@@ -170,23 +169,33 @@ def _grid(rows: int, measures: int, scale: Size, key: str, values: Sequence[obje
     return lines, columns
 
 
+def _width(columns: int, shown: Shown) -> float:
+    """Of the figure, in inches, with so many panels side by side."""
+    scale = shown.scale
+    if columns > 2 or scale.slide or shown.together:
+        return scale.double
+    return scale.single if columns == 1 else 0.75 * scale.double
+
+
 def _room(shown: Shown, columns: int, rows: int) -> tuple[int, Names]:
-    """Panels side by side, and the names below them, where settings that change together stand along x: fewer than
-    `columns` where names would be high. Raises `InputError` for more places than have legible names."""
+    """Panels side by side, and the names below them, where words or settings that change together stand along x: fewer
+    than `columns` where names would be high. Raises `InputError` for more places than have legible names."""
     scale, pieces, count = shown.scale, place_names(shown.layout.x, shown.values), len(shown.metrics)
+    free = 2 * ASIDE if shown.together else 2 * shown.margin * max(1, len(pieces) - 1)
     high, highest = (inches * scale.font / PAPER.font for inches in (HIGH, HIGHEST))
     for wide in sorted({columns, min(2, columns), 1}, reverse=True):
         if wide < columns and (rows * -(-count // wide) > scale.rows or (rows > 1 and count % wide)):
             continue  # more lines of panels than fit, or two rows in one line
-        room = (scale.double / wide - BESIDE) / (len(pieces) - 1 + 2 * ASIDE)
+        room = (_width(wide, shown) / wide - BESIDE) / (len(pieces) - 1 + free)
         found = wide, wrapped(pieces, room, 0.9 * scale.font, high)
         tight = 72 * room < 0.9 * scale.font
         if found[1].height <= high and not tight:
             break
     if tight or found[1].height > highest:
+        each, fewer = ("combination", "KEY=VALUE for one of these") if shown.together else ("value", "KEY=VALUE")
         raise InputError(
-            f"{len(pieces)} places along x, one for each combination of {shown.layout.x}, do not fit; choose fewer "
-            "with KEY=VALUE for one of these, or another setting with --x"
+            f"{len(pieces)} places along x, one for each {each} of {shown.layout.x}, do not fit; choose fewer with "
+            f"{fewer}, or another setting with --x"
         )
     return found
 

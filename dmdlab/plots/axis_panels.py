@@ -11,7 +11,7 @@ from matplotlib.transforms import Affine2D, ScaledTranslation, Transform
 
 from dmdlab.pairing import Metric
 from dmdlab.pairing.calibration import Calibration
-from dmdlab.plots.axes import guide_lines, places, swept_axis, value_axis, zero_log_axis
+from dmdlab.plots.axes import MARGIN, across, guide_lines, places, swept_axis, value_axis, zero_log_axis
 from dmdlab.plots.calibration import LEVELS_DEGREES, draw_levels
 from dmdlab.plots.style import GREY, PALE, LineStyle, Size
 from dmdlab.records.cells import Cell, parts
@@ -23,6 +23,9 @@ away from the other lines."""
 
 MOST_DODGED = 4.0
 """In marks: how far the first and the last line stand apart at most."""
+
+FEW_LINES = 4
+"""Lines whose marks and seeds stand beside their places within the usual margin."""
 
 WITHIN = 0.6
 """The same where places are many, in places."""
@@ -67,6 +70,11 @@ class Shown:
     def course(self) -> str:
         """How guides go from place to place, as matplotlib's drawstyle: as steps where no order is between these."""
         return "default" if self.joined else "steps-mid"
+
+    @property
+    def margin(self) -> float:
+        """The share of the x axis that is free at either end: more where many lines stand beside their places."""
+        return MARGIN if len(self.styles) <= FEW_LINES else 0.27
 
     @property
     def together(self) -> bool:
@@ -142,7 +150,7 @@ def draw_row(panels: Sequence[Axes], cells: Sequence[Cell], shown: Shown) -> Non
 
 def _scale_axes(axes: Axes, metric: Metric, cells: Sequence[Cell], shown: Shown) -> None:
     """Axes that hold every seed, and the intervals as far as they mean something."""
-    swept_axis(axes, shown.layout.x, shown.values)
+    swept_axis(axes, shown.layout.x, shown.values, shown.margin)
     values = np.concatenate([cell.column(metric.key) for cell in cells])
     if metric.scale == "zero_log":
         ceilings = [cell.column("delta_e_ceiling") for cell in cells]
@@ -168,8 +176,8 @@ def _draw_ceiling(axes: Axes, cells: Sequence[Cell], shown: Shown, colour: str) 
         column = np.concatenate([cell.column("delta_e_ceiling") for cell in found])
         if not np.isnan(column).all():
             resolved[place] = column[~np.isnan(column)]
-    at = list(resolved)
-    low, mean, high = ([float(f(column)) for column in resolved.values()] for f in (np.min, np.mean, np.max))
+    spans = [[float(f(column)) for column in resolved.values()] for f in (np.min, np.mean, np.max)]
+    at, low, mean, high = across(axes, list(resolved), *spans)
     band: dict[str, Any] = {"color": PALE} if colour == "black" else {"color": colour, "alpha": 0.12}
     step: Any = None if shown.joined else "mid"
     axes.fill_between(at, low, high, linewidth=0, zorder=1, gid="ceiling band", step=step, **band)

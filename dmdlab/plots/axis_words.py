@@ -80,13 +80,22 @@ def caption(shown: Shown, told_beside: str) -> str:
     crossed = "Crossed out: the teacher failed its own check. " if any(c.flagged for c in groups) else ""
     return (
         f"Copying against {along}: law {', '.join(laws_of(groups))}; {_fixed(shown)}{lines}. {_together(shown)}"
-        f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval{on_a_log_scale}, ended by an arrow where "
-        "it goes beyond the measure's range or the panel; dots beside them: the seeds. "
+        f"{_marks(groups, on_a_log_scale)}"
         f"{ceiling}{linear_part if linear else ''}"
         f"{'A remap angle of 90 degrees stands for 90 or more. ' if bound else ''}"
         f"{_hollow(groups)}"
         f"{crossed}{levels_in_words(records, shown.angles) if planted else ''}{coloured}{captions.setting(records)} "
         f"{told_beside + '. ' if told_beside else ''}{captions.provenance(records)}"
+    )
+
+
+def _marks(groups: Sequence[Cell], on_a_log_scale: str) -> str:
+    """What marks are: means with intervals, or the values of one seed, of which there is no interval."""
+    if all(len(cell.records) == 1 for cell in groups):
+        return "Marks: one seed each, without an interval. "
+    return (
+        f"Marks: mean over {captions.seeds(groups)} with its 95 % t-interval{on_a_log_scale}, ended by an arrow where "
+        "it goes beyond the measure's range or the panel; dots beside them: the seeds. "
     )
 
 

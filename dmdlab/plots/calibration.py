@@ -18,7 +18,7 @@ from dmdlab.pairing import METRICS, Metric
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import PAIRING_KEYS
 from dmdlab.plots import captions
-from dmdlab.plots.axes import LINEAR_BELOW, guide_lines, line_name, zero_log_axis
+from dmdlab.plots.axes import LINEAR_BELOW, across, guide_lines, line_name, zero_log_axis
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Calibrated, Record
 
@@ -54,7 +54,7 @@ def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAP
             _draw(axes, METRICS[key], found, scale)
             share = drift(key, found)
             told = "unknown" if np.isnan(share) else f"{100 * share:.0f} %"
-            axes.set_title(f"({letter}) drift over $d$: {told}", loc="left")
+            axes.set_title(f"({letter})" if len(found) == 1 else f"({letter}) drift over $d$: {told}", loc="left")
         for axes in grid[-1]:
             axes.set_xlabel(r"planted angle $\theta$ (degrees)")
         handles = [Line2D([], [], color=colour, label=f"$d = {d}$") for d, colour in _colours(found).items()]
@@ -90,7 +90,7 @@ def draw_levels(
             continue
         values = [float(np.mean([c.at(key, angle) for c in held[place]])) for place in at]
         style = {"color": colour, "lw": 0.5 * scale.line, "ls": (0, (1, 1)), "zorder": 1, "gid": f"planted {angle:g}"}
-        axes.plot(at, values, ds=course, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
+        axes.plot(*across(axes, at, values), ds=course, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
         height = float(axes.transData.transform((at[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
         if all(abs(height - other) > 0.7 * scale.font for other in named):
             named.append(height)
@@ -197,14 +197,17 @@ def _caption(records: Sequence[Calibrated], found: Mapping[int, Sequence[Calibra
         for key, dims in lacking.items()
         if dims
     )
+    compared = (
+        f"Drift over d: the largest difference between dimensions at one angle up to {DRIFT_DEGREES:.0f} degrees, as a "
+        "share of the measure's range; 0 % means that the measure says the same at every dimension. remap_angle reads "
+        "the angle off the curve of pair_cosine at the run's own d, so it has no drift."
+    )
+    compared = compared if len(found) > 1 else f"One dimension, d = {next(iter(found))}, has no drift over d."
     bases = sum(c.planted["delta_e"].shape[1] for c in next(iter(found.values())))
     return (
         f"Calibration by planted remaps, law {captions.shared(records, 'law.name')}, no student trained: the student "
         "is the teacher after turning the noise by theta in d/2 random planes, so its law is the teacher's at every "
-        f"theta. Lines: mean over {bases} random bases; bands: lowest to highest. Drift over d: the largest difference "
-        f"between dimensions at one angle up to {DRIFT_DEGREES:.0f} degrees, as a share of the measure's range; 0 % "
-        "means that the measure says the same at every dimension. remap_angle reads the angle off the curve of "
-        "pair_cosine at the run's own d, so it has no drift. The delta_e axis is linear below "
-        f"{LINEAR_BELOW:g}. {without}{captions.setting(records)} {captions.made_on(records)} Calibrations: "
-        f"{' '.join(str(r.row['calibration']) for r in records)}."
+        f"theta. Lines: mean over {bases} random bases; bands: lowest to highest. {compared} The delta_e axis is "
+        f"linear below {LINEAR_BELOW:g}. {without}{captions.setting(records)} {captions.made_on(records)} "
+        f"Calibrations: {' '.join(str(r.row['calibration']) for r in records)}."
     )

@@ -163,7 +163,9 @@ def _draw(
     if not axes.lines:
         _say(axes, "not kept")
     elif key in METRICS:
-        axes.set_ymargin(0.18)  # room for the names of guides
+        axes.set_ymargin(0.28)  # room for the names of guides
+        axes.update_datalim([(1.0, value) for value, _ in METRICS[key].guides], updatex=False)
+        axes.autoscale_view(scalex=False)
         guide_lines(axes, METRICS[key], scale)
     elif any((np.asarray(line.get_ydata()) > 0).any() for line in axes.lines):
         axes.set_yscale("log")
@@ -202,10 +204,12 @@ def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str
         f"that it cannot resolve. Thin and pale: a seed's student is collapsed (variance ratio below "
         f"{COLLAPSED_VARIANCE_RATIO:g}), and its record would leave the angle unresolved. "
     )
+    one = all(len(cell.records) == 1 for cell in groups)
+    mean = f"Lines: mean over {captions.seeds(groups)}; bands: from the lowest to the highest seed."
+    lines = "Lines: one seed each." if one else mean
     return (
         f"Training curves ({shown}) of law {', '.join([laws_of(groups)[0], *fixed])}. "
-        f"Lines: mean over {captions.seeds(groups)}; bands: "
-        "from the lowest to the highest seed. Losses are averages since the checkpoint before. The DM loss rises "
+        f"{lines} Losses are averages since the checkpoint before. The DM loss rises "
         "while the fake score leaves the teacher's and catches up with the student, and falls after; it does not "
         f"measure quality. {without}{angle if 'remap_angle' in rows else ''}{captions.flagged(records)}"
         f"{captions.setting(records)} {captions.provenance(records)}"

@@ -205,7 +205,9 @@ def told(key: str, value: object) -> str:
 
 
 def short(value: object) -> str:
-    """A setting's value as one would type it: '0.002', '5e-5', '16, 32'."""
+    """A setting's value as one would type it: '0.002', '5e-5', '16, 32'; 'none' of a run that does not have it."""
+    if value is None:
+        return "none"
     if isinstance(value, float):
         text = f"{value:.6g}" if value == 0 or 1e-3 <= abs(value) < 1e6 else np.format_float_scientific(value, trim="-")
         return text.replace("e-0", "e-").replace("e+0", "e")
