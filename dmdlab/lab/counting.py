@@ -12,9 +12,13 @@ from torch.utils.flop_counter import flop_registry
 DEVICE = torch.ops.prim.device.default
 """Autograd asks every fake tensor for its device, by an operator, more often than it computes: answered at once."""
 
+ITEM = torch.ops.aten._local_scalar_dense.default
+"""Asks a tensor for its number, as a training does whether anything finite is left. A fake one has none: 0, or no."""
+
 
 class Watching(TorchDispatchMode):
-    """Within it, `saw` is told of every operation but autograd's questions for devices."""
+    """Within it, `saw` is told of every operation but autograd's questions for devices, and those for numbers of
+    tensors that have none."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -24,6 +28,8 @@ class Watching(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is DEVICE and hasattr(args[0], "fake_device"):
             return args[0].fake_device
+        if func is ITEM and hasattr(args[0], "fake_device"):
+            return False
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         self.saw(func, args, kwargs, result)
