@@ -161,6 +161,8 @@ def test_what_is_foreign_is_named_and_what_a_run_draws_is_not(dmdlab: Command, t
         (["law.dim==2", "seed!=0"], 2),
         (["seed=[1, 2]"], 4),
         (["status=failed"], 0),
+        (["failed_at=none", "seed=[0, none]"], 4),
+        (["failed_at!=none"], 0),
         (["pair_cosine>0.3"], 4),
         (["pair_cosine<=nan"], 0),
         (["law.dim > 2", "law.dim <= 8"], 4),

@@ -106,8 +106,10 @@ class Filter:
         return Filter(word, key, operator, value)
 
     def accepts(self, row: dict[str, Any]) -> bool:
-        """Whether a row has such a value; where it has no number, it is neither less nor more."""
+        """Whether a row has such a value; where it has no number, it is neither less nor more. A setting that a run
+        does not have, and a measure without a value, are `none`."""
         held = row.get(self.key)
+        held = "none" if held is None else held
         if self.operator in ORDERED:
             return _number(held) and bool(ORDERED[self.operator](float(held), float(self.value)))  # type: ignore[arg-type]
         equal = (
