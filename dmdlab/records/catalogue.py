@@ -111,7 +111,7 @@ class Filter:
         held = row.get(self.key)
         held = "none" if held is None else held
         if self.operator in ORDERED:
-            return _number(held) and bool(ORDERED[self.operator](float(held), float(self.value)))  # type: ignore[arg-type]
+            return _number(held) and bool(ORDERED[self.operator](float(held), float(self.value)))
         equal = (
             held in self.value if isinstance(self.value, list) and not isinstance(held, list) else held == self.value
         )
