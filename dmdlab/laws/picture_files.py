@@ -5,6 +5,7 @@ What is wrong with a file is a sentence that begins with the key that named it, 
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -64,6 +65,9 @@ def _fingerprint(path: Path, key: str) -> str:
     found = hashlib.sha256()
     try:
         for file in files_of(path) if path.is_dir() else [path]:
+            if file.is_dir():  # refused by its name where the pictures are read
+                found.update(b"/" + os.fsencode(file.name))
+                continue
             with file.open("rb") as opened:
                 found.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:
