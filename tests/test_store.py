@@ -239,6 +239,7 @@ def test_exported_runs_are_a_store_of_their_own(name: str, dmdlab: Command, tmp_
     assert verify(tmp_path / "new").sound
     assert [len(list((tmp_path / "new" / kind).iterdir())) for kind in ("teachers", "pairs", "further")] == [1, 1, 1]
     assert "there already" in dmdlab("runs", "export", tmp_path / "s", to)[2]
+    assert "not an archive that is made" in dmdlab("runs", "export", tmp_path / "s", tmp_path / "new.tar.xz")[2]
 
 
 def test_nothing_leads_out_of_a_store(dmdlab: Command, tmp_path: Path) -> None:

@@ -23,13 +23,15 @@ from dmdlab.records.writing import replacing, set_away
 from dmdlab.trouble import told, writing
 
 ARCHIVES = {".zip": "zip", ".tar": "tar", ".tgz": "tar", ".tar.gz": "tar"}
+UNMADE = (".gz", ".bz2", ".xz", ".zst", ".rar", ".7z")
+"""Names of archives that are not made: a folder of such a name would be taken for one."""
 
 
 def export(store: Path, entries: Sequence[Entry], to: Path) -> list[str]:
     """Copy runs, and what they share, into a new store: a folder that is not there yet, or a .zip, .tar or .tar.gz.
 
     Returns the paths of its files, as they lie in a store. Raises `InputError`: a place inside the store or that is
-    taken, a run that cannot be read or holds links or folders, a lost file; `Unwritable`.
+    taken, another archive's name, a run that cannot be read or holds links or folders, a lost file; `Unwritable`.
     """
     if to.resolve().is_relative_to(store.resolve()):
         raise InputError(f"{to}: inside the store {store}; choose a place outside of it")
@@ -39,6 +41,8 @@ def export(store: Path, entries: Sequence[Entry], to: Path) -> list[str]:
         raise InputError(f"{store}: no run is chosen; `dmdlab runs ls {store}` shows them all")
     files = sorted({name for entry in entries for name in _files(store, entry)})
     archive = next((kind for suffix, kind in ARCHIVES.items() if to.name.endswith(suffix)), None)
+    if archive is None and to.suffix.lower() in UNMADE:
+        raise InputError(f"{to}: not an archive that is made; expected a folder, or {', '.join(ARCHIVES)}")
     with writing(to):
         to.parent.mkdir(parents=True, exist_ok=True)
     with replacing(to, Path.exists) as partial:
@@ -100,7 +104,7 @@ def unneeded(store: Path) -> tuple[list[Unneeded], list[str]]:
     elif untold:
         said.append("Some runs are of a version that did not note their start networks, so these stay.")
     kinds = [] if broken else [kind for kind in SHARED if kind != "teachers" or not untold]
-    paths = [(path, f"no run needs these {kind}") for kind in kinds for path in _in(store / kind)]
+    paths = [(path, "no run needs it") for kind in kinds for path in _in(store / kind)]
     found = [(path, why) for path, why in paths if f"{path.parent.name}/{path.name}" not in needed]
     ids = {str(entry.row["id"]) for entry in entries if isinstance(entry, Record)}
     ids |= {of_kind("network", path.stem) for path in _in(store / "teachers")}
