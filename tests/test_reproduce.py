@@ -1,6 +1,7 @@
 """`dmdlab reproduce`: what it refuses, what it trains and trains no more, what it draws, and what the page says."""
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable
@@ -237,6 +238,16 @@ def test_each_ruler_has_its_line_between_a_copy_and_a_re_paired_student() -> Non
     assert {ruler: copies(lost, ruler).verdict for ruler in RULERS} == dict.fromkeys(RULERS, "against")
     assert {ruler: less_copied(lost, copied, ruler).verdict for ruler in RULERS} == dict.fromkeys(RULERS, "for")
     assert {ruler: less_copied(copied, lost, ruler).verdict for ruler in RULERS} == dict.fromkeys(RULERS, "against")
+
+
+def test_values_of_delta_e_that_leave_no_interval_on_its_scale_are_judged_on_their_own() -> None:
+    for read, ends, verdict in (
+        ([0, 0, 0], True, "for"),
+        ([0, 0, 8e-5], False, "for"),
+        ([0, 0, 2.9], False, "undecided"),
+    ):
+        (cell,) = cells([run(seed=seed, delta_e=float(value)) for seed, value in enumerate(read)])
+        assert (not math.isnan(cell.interval("delta_e").low), copies(cell, "delta_e").verdict) == (ends, verdict)
 
 
 def test_a_verdict_says_what_its_students_lack() -> None:

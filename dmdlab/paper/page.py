@@ -70,7 +70,8 @@ def _head(kept: Kept) -> list[str]:
         + captions.made_on(kept.all),
         "",
         "Mean ± half the 95 % interval over seeds; of delta_e both ends, and none where half of the seeds or more read "
-        "0. The lines between copy and re-pairing were drawn before the runs: delta_e "
+        "0 (a verdict then goes by Student's interval of the values). "
+        "The lines between copy and re-pairing were drawn before the runs: delta_e "
         f"{LINE:g}; {HALF:g} degrees of calibrated angle; the local_cosine that the teacher itself reads after a "
         "planted turn by that angle. (poor): the student's law can be told from its teacher's at this n, so no claim "
         "should rest on that cell alone; teacher!: a teacher failed its own check. A verdict made of such students "

@@ -56,8 +56,11 @@ def doubts(*found: Cell) -> tuple[str, ...]:
 
 
 def copies(cell: Cell, ruler: str) -> Said:
-    """Whether the students of a cell copy, by one of `RULERS`."""
+    """Whether the students of a cell copy, by one of `RULERS`. Where half of the values of delta_e or more are 0, which
+    leaves none on its own scale, the interval is Student's."""
     own, half = cell.interval(ruler), derived(cell, "local_cosine_half")
+    if np.isnan(own.low):
+        own = mean_interval(cell.column(ruler))
     lines = {"delta_e": LINE, "remap_angle": HALF, "local_cosine": float(np.mean(half)) if half else np.nan}
     return Said(beyond(own, lines[ruler], above=ruler == "local_cosine"), own, doubts(cell))
 
