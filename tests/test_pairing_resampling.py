@@ -31,6 +31,19 @@ def test_every_resolved_measure_has_an_interval_around_its_value():
     assert again.metrics["delta_e"] == after.metrics["delta_e"]
 
 
+def test_the_width_is_students_for_so_few_halves():
+    pairs, halves = sample(np.random.default_rng(0), n=40), []
+
+    def watched(given):
+        halves.extend(given)
+        return halves
+
+    found = with_intervals(measure_pairs(pairs), pairs, rng=np.random.default_rng(1), resamples=3, watch=watched)
+    spread = np.std([measure_pairs(half).values()["e_ot"] for half in halves], ddof=1)
+    e_ot = found.metrics["e_ot"]
+    assert e_ot.high - e_ot.value == pytest.approx(4.302652730 * spread)  # of two degrees of freedom, 97.5 %
+
+
 @pytest.mark.slow
 def test_the_intervals_of_transported_measures_cover_their_mean():
     rng = np.random.default_rng(2)
