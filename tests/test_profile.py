@@ -13,7 +13,7 @@ from dmdlab.cli.machine import app
 from dmdlab.config import InputError
 from dmdlab.group import Group
 from dmdlab.lab import profile
-from dmdlab.lab.profile import OTHERS, OVERHEAD, PRODUCTS, Profile, Work
+from dmdlab.lab.profile import OTHERS, OVERHEAD, PRODUCTS, Profile, Subject
 from dmdlab.lab.trial import tried
 
 SMALL = {"law__dim": 3, "law__components": 2, "student__batch": 8, "teacher__batch": 8, "network__width": 8}
@@ -23,12 +23,12 @@ def seeds(*numbers: int, **settings: Any) -> Group:
     return Group(tuple(experiment(**SMALL | settings, seed=s) for s in numbers))
 
 
-def profiled(work: Work, cycles: int = 2) -> Profile:
-    return profile.profile(work, cycles, limit_s=0.0)
+def profiled(subject: Subject, cycles: int = 2) -> Profile:
+    return profile.profile(subject, cycles, limit_s=0.0)
 
 
-def work_of(step: Any) -> Work:
-    return Work(members=1, device=CPU, precision="float32", step=step, flops=1000, block=1)
+def subject_of(step: Any) -> Subject:
+    return Subject(members=1, device=CPU, precision="float32", step=step, flops=1000, block=1)
 
 
 # --- nothing is lost
@@ -63,7 +63,7 @@ def test_a_slow_operator_shows_up_by_name_and_kind() -> None:
         large @ large  # matmul calls mm
         torch.nn.functional.silu(large[:9])
 
-    found = profiled(work_of(step), cycles=4)
+    found = profiled(subject_of(step), cycles=4)
     assert (found.operators[0].name, found.operators[0].calls) == ("aten::mm", 1)
     assert found.kinds[PRODUCTS] > 0.5 * found.cycle_ms
     assert {o.name: o.calls for o in found.operators}["aten::silu"] == 1
@@ -72,7 +72,7 @@ def test_a_slow_operator_shows_up_by_name_and_kind() -> None:
 
 def test_a_convolution_is_a_product() -> None:
     x, kernel = torch.ones(4, 8, 32, 32), torch.ones(8, 8, 3, 3)
-    found = profiled(work_of(lambda: torch.nn.functional.conv2d(x, kernel)))
+    found = profiled(subject_of(lambda: torch.nn.functional.conv2d(x, kernel)))
     assert found.kinds[PRODUCTS] > found.kinds[OTHERS]
 
 
@@ -81,7 +81,7 @@ def test_slow_python_is_overhead() -> None:
         sum(range(300_000))
         torch.ones(2).exp()
 
-    found = profiled(work_of(step))
+    found = profiled(subject_of(step))
     assert found.kinds[OVERHEAD] > 0.8 * found.cycle_ms
 
 
@@ -161,8 +161,8 @@ def test_bad_input_is_refused_before_anything_is_written(words: list[str], said:
 def test_a_gpu_profile_names_its_kernels_and_traces_both_ways(tmp_path: Path) -> None:
     device = torch.device("cuda")
     group = Group((experiment(),))
-    for work in (profile.distilling(group, device), profile.teaching(group, device)):
-        found = profile.profile(work, 2, tmp_path)
+    for subject in (profile.distilling(group, device), profile.teaching(group, device)):
+        found = profile.profile(subject, 2, tmp_path)
         assert found.kinds[PRODUCTS] > 0
         assert found.kinds[OTHERS] > 0
         assert sum(found.kinds.values()) == pytest.approx(found.cycle_ms)

@@ -13,7 +13,7 @@ from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
     from dmdlab.device.doctor import Examination, Machine
-    from dmdlab.lab.profile import Operator, Profile, Work
+    from dmdlab.lab.profile import Operator, Profile, Subject
 
 app = typer.Typer()
 
@@ -129,23 +129,24 @@ def profile(
     where = choose_device(device)
     group = first_group(load(path, preset, overrides).experiments(), where, members)
     folder = prepare(out)
-    work = (teaching if teacher else distilling)(group, where)
+    subject = (teaching if teacher else distilling)(group, where)
     unit = "iteration" if teacher else "cycle"
-    show.err().print(f"Profiling {counted(cycles or work.block, unit)} of {_described(group.shared, work)} on {where}.")
-    found = profiled(work, cycles, folder)
+    wanted = counted(cycles or subject.block, unit)
+    show.err().print(f"Profiling {wanted} of {_described(group.shared, subject)} on {where}.")
+    found = profiled(subject, cycles, folder)
     if as_json:
         show.print_json({"what": "teacher iteration" if teacher else "cycle", **asdict(found)})
     else:
-        _tell_profile(found, unit, work.block)
+        _tell_profile(found, unit, subject.block)
 
 
-def _described(shared: Experiment, work: "Work") -> str:
+def _described(shared: Experiment, subject: "Subject") -> str:
     """'16 members (residual network, width 64, depth 3, time_features 32, batch 128, d = 2) in float32'."""
     from dmdlab.networks import network_settings
 
     settings = "".join(f"{key} {value}, " for key, value in network_settings(shared.network))
     shape = f"{shared.network.kind} network, {settings}batch {shared.student.batch}, d = {shared.law.dim}"
-    return f"{counted(work.members, 'member')} ({shape}) in {work.precision}"
+    return f"{counted(subject.members, 'member')} ({shape}) in {subject.precision}"
 
 
 def _tell_profile(found: "Profile", unit: str, block: int) -> None:

@@ -27,7 +27,7 @@ from dmdlab.device.limits import threads_each
 from dmdlab.group import Group
 from dmdlab.trouble import Unwritable, number_of, told
 
-Work = Callable[[Group], Iterator[Any]]
+PerGroup = Callable[[Group], Iterator[Any]]
 """What is done with a group; it must survive pickling."""
 
 CAUSES = {
@@ -72,7 +72,7 @@ class Lost:
     most: int
 
 
-def here(work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Any]]:
+def here(work: PerGroup, groups: Sequence[Group]) -> Iterator[tuple[int, Any]]:
     """One group after the other, in this process."""
     tune_allocator()
     for index, group in enumerate(groups):
@@ -85,7 +85,9 @@ def here(work: Work, groups: Sequence[Group]) -> Iterator[tuple[int, Any]]:
                 return
 
 
-def processes(work: Work, groups: Sequence[Group], workers: int, gpus: Sequence[str] = ()) -> Iterator[tuple[int, Any]]:
+def processes(
+    work: PerGroup, groups: Sequence[Group], workers: int, gpus: Sequence[str] = ()
+) -> Iterator[tuple[int, Any]]:
     """On so many worker processes of this machine. gpus: as CUDA_VISIBLE_DEVICES names them; workers take them in turn,
     and each sees its own only.
 
@@ -211,7 +213,7 @@ def _stop(number: int, frame: object) -> None:
     stopping.stop(SystemExit(stopping.STOPPED))
 
 
-def _do(work: Work, index: int, group: Group) -> None:
+def _do(work: PerGroup, index: int, group: Group) -> None:
     try:
         for event in work(group):
             _events.put((index, event))

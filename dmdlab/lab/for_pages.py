@@ -23,8 +23,8 @@ from dmdlab.laws import Law, make_law
 from dmdlab.laws.plane import in_the_plane
 from dmdlab.networks import classes_told, denoiser_of, make_network, network_settings, teacher_of
 from dmdlab.randomness import generator
+from dmdlab.records.kept_weights import in_order
 from dmdlab.records.record import Record
-from dmdlab.records.weights import in_order
 from dmdlab.training.levels import levels_of
 from dmdlab.training.planes import PlanarTurn
 from dmdlab.training.student import later_noises, student_of, turn_of

@@ -51,8 +51,8 @@ MULTIPLYING = ("mm", "bmm", "addmm", "baddbmm", "mv", "addmv", "dot")
 
 
 @dataclass(frozen=True)
-class Work:
-    """Something to profile. step: one cycle as runs do it. eager: where that replays a graph, the same operator by
+class Subject:
+    """What is profiled. step: one cycle as runs do it. eager: where that replays a graph, the same operator by
     operator. flops: counted matrix-product operations of a cycle, all members together. block: cycles for which random
     numbers are drawn at once: only whole blocks have a fair share of that."""
 
@@ -121,15 +121,15 @@ def first_group(experiments: Sequence[Experiment], device: torch.device, members
     return parts[0]
 
 
-def distilling(group: Group, device: torch.device) -> Work:
+def distilling(group: Group, device: torch.device) -> Subject:
     """Cycles of this ensemble's distillation, from `random_start`."""
     loop = random_start(group, device, plain_way(device))
     eager = random_start(group, device, "eager").cycle if device.type == "cuda" else None
     flops = len(group) * tried(group).cycle_flops
-    return Work(len(group), device, loop.precision, loop.cycle, flops, loop.draws.steps, eager)
+    return Subject(len(group), device, loop.precision, loop.cycle, flops, loop.draws.steps, eager)
 
 
-def teaching(group: Group, device: torch.device) -> Work:
+def teaching(group: Group, device: torch.device) -> Subject:
     """Iterations of the training of this ensemble's start networks, one a seed."""
     seeds, law = group.seeds, make_law(group.shared.law.model_dump()).to(device)
     enough = group.shared.teacher.model_copy(update={"iterations": 3 * MOST_CYCLES})
@@ -142,35 +142,35 @@ def teaching(group: Group, device: torch.device) -> Work:
     eager = training("eager") if device.type == "cuda" else None
     flops, precision = len(seeds) * tried(group).teaching_flops, precision_on(device, first.network.precision)
     block = block_steps(first.teacher.batch * law.dim)
-    return Work(len(seeds), device, precision, training(plain_way(device)), flops, block, eager)
+    return Subject(len(seeds), device, precision, training(plain_way(device)), flops, block, eager)
 
 
-def profile(work: Work, cycles: int | None = None, folder: Path | None = None, limit_s: float = 0.25) -> Profile:
-    """Profile `work` over `cycles` cycles (None: one block of its random numbers); traces go into `folder`, if given.
+def profile(subject: Subject, cycles: int | None = None, folder: Path | None = None, limit_s: float = 0.25) -> Profile:
+    """Profile so many cycles (None: one block of its random numbers); traces go into `folder`, if given.
 
     limit_s: how long the large product behind `limit` is measured, half before the cycles and half after. Raises
     RuntimeError as torch does, such as out of memory.
     """
     tune_allocator()  # as a sweep does
-    cycles = cycles or work.block
+    cycles = cycles or subject.block
     for _ in range(WARM_UP + 2):
-        work.step()
-    traces = [] if folder is None else _traces(work, folder)
-    limit = product_rate(work.device, work.precision, limit_s / 2)
-    cycle_ms = _timed(work.step, cycles, work.device)
-    watched_ms, kinds, operators = _averages(work, cycles, cycle_ms)
+        subject.step()
+    traces = [] if folder is None else _traces(subject, folder)
+    limit = product_rate(subject.device, subject.precision, limit_s / 2)
+    cycle_ms = _timed(subject.step, cycles, subject.device)
+    watched_ms, kinds, operators = _averages(subject, cycles, cycle_ms)
     return Profile(
-        members=work.members,
-        device=str(work.device),
-        precision=work.precision,
+        members=subject.members,
+        device=str(subject.device),
+        precision=subject.precision,
         cycles=cycles,
         cycle_ms=cycle_ms,
         watched_ms=watched_ms,
         kinds=kinds,
         operators=operators,
-        flops=work.flops,
-        rate=1e3 * work.flops / cycle_ms,
-        limit=max(limit, product_rate(work.device, work.precision, limit_s / 2)),
+        flops=subject.flops,
+        rate=1e3 * subject.flops / cycle_ms,
+        limit=max(limit, product_rate(subject.device, subject.precision, limit_s / 2)),
         traces=traces,
     )
 
@@ -199,20 +199,22 @@ def _timed(step: Callable[[], object], cycles: int, device: torch.device) -> flo
     return 1e3 * (time.perf_counter() - start) / cycles
 
 
-def _traces(work: Work, folder: Path) -> list[str]:
+def _traces(subject: Subject, folder: Path) -> list[str]:
     """Write a few cycles for a trace viewer: as runs do them, and where that hides names, also with names."""
-    ways = {folder / "trace.json": work.step} | ({folder / "trace-eager.json": work.eager} if work.eager else {})
+    ways = {folder / "trace.json": subject.step}
+    if subject.eager:
+        ways[folder / "trace-eager.json"] = subject.eager
     for path, step in ways.items():
-        watch(step, TRACED, work.device).export_chrome_trace(str(path))
+        watch(step, TRACED, subject.device).export_chrome_trace(str(path))
     return [str(path) for path in ways]
 
 
-def _averages(work: Work, cycles: int, cycle_ms: float) -> tuple[float, dict[str, float], list[Operator]]:
+def _averages(subject: Subject, cycles: int, cycle_ms: float) -> tuple[float, dict[str, float], list[Operator]]:
     """Milliseconds of a watched cycle; those of an undisturbed one by kind, and by operator, the dearest first."""
-    on_gpu, step = work.device.type == "cuda", work.eager or work.step
+    on_gpu, step = subject.device.type == "cuda", subject.eager or subject.step
     if on_gpu:
-        watch(step, 1, work.device)  # sets the profiler up
-    found = [e for e in watch(step, cycles, work.device).key_averages() if e.device_type == DeviceType.CPU]
+        watch(step, 1, subject.device)  # sets the profiler up
+    found = [e for e in watch(step, cycles, subject.device).key_averages() if e.device_type == DeviceType.CPU]
     watched_ms = next(e.cpu_time_total for e in found if e.key == WATCHED) / cycles / 1e3
     ms = {e.key: (e.self_device_time_total if on_gpu else e.self_cpu_time_total) / cycles / 1e3 for e in found}
     if on_gpu:

@@ -10,8 +10,8 @@ from dmdlab.pages.explorer.shared import PICTURES, View, limits_of, small
 from dmdlab.pairing import METRICS, Calibration
 from dmdlab.pairing.calibration import FINE_ANGLES, monotone_curve, remap_angle
 from dmdlab.plots.pictures import chosen_rows
+from dmdlab.records.kept_weights import in_order
 from dmdlab.records.record import Record
-from dmdlab.records.weights import in_order
 
 BINS = 40
 """Of the histograms of distances."""
