@@ -141,6 +141,17 @@ def test_files_stay_short() -> None:
     assert {name: n for name, n in lines.items() if n > MOST_LINES} == {}, "a file this long is asking to be two things"
 
 
+def test_a_name_of_a_class_means_one_thing() -> None:
+    """However many rooms there are: who meets a name in one knows it in all."""
+    places: dict[str, list[str]] = {}
+    for name, source in sources().items():
+        for node in ast.parse(source).body if name.startswith("dmdlab/") else ():
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name)
+    assert len(places) > 100
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
 @pytest.mark.parametrize(
     ("file", "source", "expected"),
     [

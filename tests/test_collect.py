@@ -9,7 +9,7 @@ from store_made import put
 
 from dmdlab.device import stopping
 from dmdlab.group import Group
-from dmdlab.lab.collect import Away, Kept, Packed, collecting, receive
+from dmdlab.lab.collect import Away, Interrupted, Packed, collecting, receive
 from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
@@ -21,7 +21,7 @@ from dmdlab.training.distill import Distillation
 
 def tasks(
     away: Away, groups: Sequence[Group], terms: Terms, opened: Opened
-) -> Iterator[tuple[int, Event | Packed | Kept]]:
+) -> Iterator[tuple[int, Event | Packed | Interrupted]]:
     """As a cluster does them: where one says what it has kept, somebody wished to stop."""
     for index, group in enumerate(groups):
         with opened(group) as (told, parcel):
@@ -31,7 +31,7 @@ def tasks(
             yield index, At("there", 1)
             for event in away(parcel):
                 yield index, event
-                if isinstance(event, Kept):
+                if isinstance(event, Interrupted):
                     raise KeyboardInterrupt
 
 

@@ -15,11 +15,11 @@ from typer.testing import CliRunner, Result
 
 from dmdlab.cli.machine import app
 from dmdlab.device import cgroups, doctor, precision
-from dmdlab.device.doctor import Arithmetic, Examination, Finding, Gpu, Machine, Threads
+from dmdlab.device.doctor import Arithmetic, Examination, Finding, Gpu, Hardware, Threads
 
 GIB = 2**30
 
-HEALTHY = Machine(
+HEALTHY = Hardware(
     torch_build="CPU build",
     gpus=[],
     device="cpu",
@@ -79,7 +79,7 @@ def test_without_torch_a_sentence_comes_and_no_traceback() -> None:
 # --- the machine
 
 
-def examined(device: str) -> tuple[Machine, list[Finding]]:
+def examined(device: str) -> tuple[Hardware, list[Finding]]:
     found = doctor.examine(device, 0.0)
     return found.machine, found.findings
 

@@ -21,7 +21,7 @@ from dmdlab.config import InputError
 from dmdlab.lab.for_pages import maps_for
 from dmdlab.pages.explorer.assemble import page, page_bytes
 from dmdlab.pages.explorer.packing import greys, packed
-from dmdlab.pages.explorer.payload import Wanted, payload
+from dmdlab.pages.explorer.payload import Contents, payload
 from dmdlab.records.record import load_records
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def known(store: Path) -> dict[str, Any]:
-    return payload(Wanted(load_records(store), maps_for))
+    return payload(Contents(load_records(store), maps_for))
 
 
 def test_a_page_computes_what_python_computes(store: Path, known: dict[str, Any], tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_setting_that_some_runs_lack_is_a_cause_like_any_other(tmp_path: Path)
     for weight in ("0.003", "0.00025"):
         explored(tmp_path, "law.dim=2", f"terms.gan.weight={weight}", calibrated=False)
     records = load_records(tmp_path)
-    found = payload(Wanted(records, maps_for))
+    found = payload(Contents(records, maps_for))
     axes = {axis["key"]: axis for axis in found["axes"]}
     assert axes.keys() == {"terms.gan.weight", "seed"}
     assert axes["terms.gan.weight"]["values"] == [None, 0.00025, 0.003]
@@ -100,7 +100,7 @@ def test_a_setting_that_some_runs_lack_is_a_cause_like_any_other(tmp_path: Path)
         "teacher start, seed 0, gan weight 2.5e-4, d = 2": 0.00025,
     }
     assert all(key in run["settings"] for run in found["runs"] for key in axes)
-    few = payload(Wanted(records, maps_for, most=found["bytes"]["payload"] + 10_000 - _bytes_of_moments(found)))
+    few = payload(Contents(records, maps_for, most=found["bytes"]["payload"] + 10_000 - _bytes_of_moments(found)))
     assert len(few["runs"]) < 4
     for axis in few["axes"]:  # what is left is what its runs have
         assert {run["settings"][axis["key"]] for run in few["runs"]} == set(axis["values"])
@@ -112,7 +112,7 @@ def test_labels_leave_out_what_follows_from_the_law_or_the_networks_kind(tmp_pat
     mlp = ("network.kind=mlp", "network.depth=3", "network.time_features=16")
     explored(tmp_path, "law.name=ring", "law.dim=2", "student.learning_rate=0.001", *mlp, calibrated=False)
     explored(tmp_path, "law.name=ring", "law.dim=2", "law.radius=3.0", *mlp, calibrated=False)
-    found = payload(Wanted(load_records(tmp_path), maps_for))
+    found = payload(Contents(load_records(tmp_path), maps_for))
     assert {run["label"] for run in found["runs"]} == {
         "teacher start, law mixture, network kind residual, rate 5e-4, d = 2",
         "teacher start, law mixture, network kind residual, rate 0.001, d = 2",
@@ -143,12 +143,12 @@ def test_points_beyond_the_plane_are_seen_along_principal_components(store: Path
 
 def test_what_does_not_fit_is_left_out_and_said(store: Path, known: dict[str, Any]) -> None:
     records = load_records(store)
-    less = payload(Wanted(records, maps_for, most=known["bytes"]["payload"] + 18_000))
+    less = payload(Contents(records, maps_for, most=known["bytes"]["payload"] + 18_000))
     assert re.search(r"\d+ networks on the way .* left out", " ".join(less["left_out"]))
     by_id = {run["id"]: run for run in less["runs"]}
     assert len(by_id[less["opening"]]["moments"]) == 3  # the last to lose any
     assert 5 <= _networks(less) < _networks(known) == 24
-    few = payload(Wanted(records, maps_for, most=62_000))
+    few = payload(Contents(records, maps_for, most=62_000))
     assert re.search(r"\d of 5 runs do not fit", few["left_out"][0])
     assert few["opening"] in {run["id"] for run in few["runs"]}
     assert len(few["runs"]) < 5
@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_left_out_and_said(store: Path, known: dict[str, An
     for limit, found in ((known["bytes"]["payload"] + 18_000, less), (62_000, few)):
         assert found["bytes"]["payload"] <= limit
     with pytest.raises(InputError, match="one run alone"):
-        payload(Wanted(records, maps_for, most=25_000))
+        payload(Contents(records, maps_for, most=25_000))
 
 
 def _bytes_of_moments(found: dict[str, Any]) -> int:
@@ -177,7 +177,7 @@ def test_a_page_is_no_larger_than_it_may_be(store: Path) -> None:
     taken = page_bytes()
     assert taken < 500_000
     limit = taken + 100_000
-    found = page(payload(Wanted(load_records(store), maps_for, most=limit, taken=taken)))
+    found = page(payload(Contents(load_records(store), maps_for, most=limit, taken=taken)))
     assert len(found.encode()) <= limit
 
 
@@ -185,7 +185,7 @@ def test_a_record_without_weights_is_shown_without_its_maps(tmp_path: Path) -> N
     told = "terms.regression.weight=0.25"
     (record,) = explored(tmp_path, "law.dim=2", told, keep=False, calibrated=False)
     (record.folder / "student.safetensors").unlink()
-    found = payload(Wanted([record], maps_for))
+    found = payload(Contents([record], maps_for))
     assert found["runs"][0]["asks_for_pairs"] is True
     assert found["runs"][0]["network"] is None
     assert found["runs"][0]["why_no_network"] == "the record has no weights"
@@ -195,21 +195,21 @@ def test_a_record_without_weights_is_shown_without_its_maps(tmp_path: Path) -> N
 
 def test_a_law_that_no_page_can_denoise_keeps_its_maps_to_itself(tmp_path: Path) -> None:
     (record,) = explored(tmp_path, "law.name=chessboard", "law.dim=2", "law.embedding=random", calibrated=False)
-    (run,) = payload(Wanted([record], maps_for))["runs"]
+    (run,) = payload(Contents([record], maps_for))["runs"]
     assert run["why_no_network"] == "the law 'chessboard' has no exact denoiser that a page knows"
 
 
 def test_a_trained_teacher_travels_in_the_plane(tmp_path: Path) -> None:
     (record,) = explored(tmp_path, "law.dim=2", "teacher.kind=network", calibrated=False)
-    found = payload(Wanted([record], maps_for))
+    found = payload(Contents([record], maps_for))
     assert found["pairs"][found["runs"][0]["pairs"]]["teacher_network"]["dtype"] == "f16"
     next((tmp_path / "teachers").iterdir()).unlink()
-    assert "teacher's network is not" in payload(Wanted([record], maps_for))["runs"][0]["why_no_network"]
+    assert "teacher's network is not" in payload(Contents([record], maps_for))["runs"][0]["why_no_network"]
 
 
 def test_pictures_travel_as_rows_and_as_a_path_between_two_noises(tmp_path: Path) -> None:
     (record,) = explored(tmp_path, "law.name=field", "law.side=4", "student.init=rotated", calibrated=False)
-    found = payload(Wanted([record], maps_for))
+    found = payload(Contents([record], maps_for))
     run, pairs = found["runs"][0], found["pairs"][found["runs"][0]["pairs"]]
     assert pairs["pictures"]["shape"] == [1, 4, 4]
     assert run["pictures"]["student"]["shape"] == pairs["pictures"]["teacher"]["shape"] == [8, 16]
@@ -222,12 +222,12 @@ def test_pictures_travel_as_rows_and_as_a_path_between_two_noises(tmp_path: Path
 def test_what_cannot_be_shown_is_refused_or_left_out(tmp_path: Path) -> None:
     failed, foreign = made(status="failed"), made(dim=2, network__kind="none")
     with pytest.raises(InputError, match=r"no run to show: .*failed and left no student"):
-        payload(Wanted([failed], maps_for))
-    found = payload(Wanted([failed, foreign], maps_for))
+        payload(Contents([failed], maps_for))
+    found = payload(Contents([failed, foreign], maps_for))
     assert found["left_out"] == [f"Left out: {failed.folder.name}: the run failed and left no student"]
     assert "'none', which is not a network" in found["runs"][0]["why_no_network"]
     old = load_records(write_run(tmp_path, made(dim=1), layout=1).parent)  # a line, and no pair_cosine in its curve
-    assert payload(Wanted(old, maps_for))["runs"][0]["curve"].keys() == {"iteration", "dm_loss"}
+    assert payload(Contents(old, maps_for))["runs"][0]["curve"].keys() == {"iteration", "dm_loss"}
 
 
 def test_numbers_are_packed_as_pages_read_them() -> None:

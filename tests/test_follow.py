@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress as Bars
 from small import CPU, experiments
 
-from dmdlab.cli.follow import LOG_SECONDS, Board, Ensemble
+from dmdlab.cli.follow import LOG_SECONDS, AtWork, Board
 from dmdlab.cli.show import duration, throughput
 from dmdlab.group import Group
 from dmdlab.lab import sweep
@@ -132,7 +132,7 @@ def test_a_distillation_that_starts_at_the_beginning_is_no_checkpoint() -> None:
 def test_a_checkpoint_is_no_speed_where_turns_are_fitted_after_the_distillation() -> None:
     work = work_by_stage(Group(tuple(experiments("measure.turns=true"))))
     assert list(work) == [START_NETWORKS, DISTILLING, MEASURING]
-    ensemble = Ensemble("mixture", None, 4, work)
+    ensemble = AtWork("mixture", None, 4, work)
     assert ensemble.heard(DISTILLING, 0.8) == (0.0, work[START_NETWORKS] + 0.8 * work[DISTILLING])
     ensemble.heard(DISTILLING, 1.0)
     assert ensemble.heard(MEASURING, 1.0) == (work[MEASURING], 0.0)

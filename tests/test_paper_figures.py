@@ -14,7 +14,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing.analysis import boundary
 from dmdlab.paper.catalogue import FIGURES, drawing
 from dmdlab.paper.figures.chosen import Runs
-from dmdlab.paper.figures.rows import Pictures
+from dmdlab.paper.figures.rows import PictureRows
 from dmdlab.plots.pictures import chosen_rows
 from dmdlab.plots.style import Drawing
 from dmdlab.records.further import further, further_path, save_further
@@ -195,11 +195,11 @@ def test_memorisation_is_read_from_the_distances_to_the_training_set(kept: list[
 
 
 def test_rows_are_drawn_by_the_seed_and_the_long_flow_is_a_row_where_it_is_kept(kept: list[Kept]) -> None:
-    block = Pictures(Runs(kept), "field", AGES[-1])
+    block = PictureRows(Runs(kept), "field", AGES[-1])
     assert list(block.rows) == [r"$\Phi_1$", r"$\Phi_{8}$", r"$\Phi_{32}$", "$G$", "rotated $G$"]
     assert (block.rows[r"$\Phi_{32}$"] == 7.0).all()
     assert (further(kept[-1])["training"] > 0).all()
     assert (block.chosen(7) == chosen_rows(block.record, 40, 7)).all()
     assert len(set(block.chosen(7))) == 7
-    without = Pictures(Runs(RECORDS["fig1"]), "field")
+    without = PictureRows(Runs(RECORDS["fig1"]), "field")
     assert without.rows[r"$\Phi_{32}$"] is None

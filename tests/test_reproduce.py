@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dmdlab.cli.reproduce import Pictures, pictures_of, sweep_of
+from dmdlab.cli.reproduce import PictureSettings, pictures_of, sweep_of
 from dmdlab.config import Experiment, InputError, flatten
 from dmdlab.lab.plan import Plan
 from dmdlab.pairing import Interval
@@ -25,7 +25,7 @@ from dmdlab.records.record import Record
 Command = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).parents[1]
-DIGITS = Pictures(("law.name=digits",), ("law.name=digits",), "pictures: digits")
+DIGITS = PictureSettings(("law.name=digits",), ("law.name=digits",), "pictures: digits")
 LEAST = ("teacher.iterations=4", "teacher.batch=8", "student.iterations=6", "student.batch=8", "student.warmup=1")
 TOYS = (*LEAST, "measure.samples=24", "measure.checkpoints=3", "network.width=4", "network.depth=1")
 SMALL = (*LEAST, "measure.samples=24", "measure.checkpoints=3", "network.channels=[4]", "network.depths=[1]")

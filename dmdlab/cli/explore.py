@@ -37,15 +37,15 @@ def explore(
     from dmdlab import __version__
     from dmdlab.lab.for_pages import maps_for
     from dmdlab.pages.explorer.assemble import page, page_bytes
-    from dmdlab.pages.explorer.payload import Wanted, payload
+    from dmdlab.pages.explorer.payload import Contents, payload
     from dmdlab.records.writing import write_text
 
     _check(out)
     records, notes = _records(runs)
     command = shlex.join(["dmdlab", *sys.argv[1:]])
-    wanted = Wanted(records, maps_for, title, command, __version__, rows, taken=page_bytes(), notes=notes)
+    contents = Contents(records, maps_for, title, command, __version__, rows, taken=page_bytes(), notes=notes)
     with show.noted():
-        found = payload(wanted)
+        found = payload(contents)
     write_text(out, page(found))
     for sentence in found["left_out"]:
         show.err().print(f"Note: {printable(sentence)}", soft_wrap=True)

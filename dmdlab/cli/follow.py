@@ -69,7 +69,7 @@ class Board:
         self.work = float(sum(part.flops for part in planned.parts))
         self.each = self.work / max(1, self.total)  # operations of an average student
         self.runs = bars.add_task("all runs", total=self.work or None, text="")
-        self.ensembles: dict[int, Ensemble] = {}
+        self.ensembles: dict[int, AtWork] = {}
         self.memory: dict[tuple[str, int], int] = {}
         self.at: dict[int, tuple[str, int]] = {}  # where ensembles are at work, if told
         self.others, self.vain = 0, 0
@@ -161,10 +161,10 @@ class Board:
         name = f"{group.shared.law.name} d={group.shared.law.dim}"
         old = self.ensembles.get(index)
         task = old.task if old else self.bars.add_task(name, total=None, text="")
-        self.ensembles[index] = Ensemble(name, task, len(group), dict(work_by_stage(group)))
+        self.ensembles[index] = AtWork(name, task, len(group), dict(work_by_stage(group)))
         self._say(f"{name}: {f'{len(group)} students as one ensemble' if len(group) > 1 else '1 student'}")
 
-    def _progress(self, ensemble: "Ensemble", event: "Progress") -> None:
+    def _progress(self, ensemble: "AtWork", event: "Progress") -> None:
         done, skipped = ensemble.heard(event.stage, event.done / max(1, event.total))
         self.work -= skipped
         self.bars.update(self.runs, advance=done)
@@ -201,7 +201,7 @@ class Board:
             self._say(self.state() + (f", {show.duration(left)} left" if left else ""))
 
 
-class Ensemble:
+class AtWork:
     """One ensemble at work: its bar, its unfinished members, and operations by stage, in the order of the stages."""
 
     def __init__(self, name: str, task: Any, members: int, work: dict[str, int]) -> None:

@@ -12,7 +12,7 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
-    from dmdlab.device.doctor import Examination, Machine
+    from dmdlab.device.doctor import Examination, Hardware
     from dmdlab.lab.profile import Operator, Profile, Subject
 
 app = typer.Typer()
@@ -65,7 +65,7 @@ def _tell(found: "Examination") -> None:
         print("dmdlab cannot work as asked: see above.")
 
 
-def _tell_machine(machine: "Machine") -> None:
+def _tell_machine(machine: "Hardware") -> None:
     from dmdlab.device.limits import size_text
 
     _fact("torch", machine.torch_build)

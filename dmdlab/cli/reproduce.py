@@ -48,7 +48,7 @@ UNLIMITED = "1024TiB"
 
 
 @dataclass(frozen=True)
-class Pictures:
+class PictureSettings:
     """What stands for MNIST: settings on top of an experiment's, without and with classes, and what a caption says."""
 
     plain: tuple[str, ...]
@@ -107,7 +107,7 @@ def reproduce(
     exit_on_failures(list(records.values()), bool(failed))
 
 
-def pictures_of(data: Path | None, labels: Path | None, scale: str) -> Pictures:
+def pictures_of(data: Path | None, labels: Path | None, scale: str) -> PictureSettings:
     """What stands for MNIST. Raises `InputError` for a file that is not there, and labels of nothing."""
     for option, path in (("--data", data), ("--labels", labels)):
         if path is not None and not path.is_file():
@@ -116,17 +116,17 @@ def pictures_of(data: Path | None, labels: Path | None, scale: str) -> Pictures:
         raise InputError(f"--labels {labels}: classes of nothing; give --data, the pictures that they belong to, too")
     if find_spec("sklearn") is not None:
         own = ("law.name=digits", *(("measure.samples=500",) if scale == "paper" else ()))  # it has 513 to measure with
-        without = Pictures(own, own, "pictures: scikit-learn's digits")
+        without = PictureSettings(own, own, "pictures: scikit-learn's digits")
     else:
         made = ("law.name=manifold", "law.stripes=true")
-        without = Pictures(made[:1], made, "pictures: a manifold of 16 degrees of freedom")
+        without = PictureSettings(made[:1], made, "pictures: a manifold of 16 degrees of freedom")
     if data is None:
         return without
     plain = ("law.name=images", _word("law.path", data))
     if labels is None:
         rest = without.said.removeprefix("pictures: ")
-        return Pictures(plain, without.classes, f"pictures: {data.name}, with classes {rest}")
-    return Pictures(plain, (*plain, _word("law.labels", labels)), f"pictures: {data.name}")
+        return PictureSettings(plain, without.classes, f"pictures: {data.name}, with classes {rest}")
+    return PictureSettings(plain, (*plain, _word("law.labels", labels)), f"pictures: {data.name}")
 
 
 def _word(key: str, path: Path) -> str:
@@ -136,7 +136,7 @@ def _word(key: str, path: Path) -> str:
     return f"{key}={json.dumps(str(path))}"
 
 
-def sweep_of(name: str, scale: "PaperScale", pictures: Pictures, words: Sequence[str]) -> "Sweep":
+def sweep_of(name: str, scale: "PaperScale", pictures: PictureSettings, words: Sequence[str]) -> "Sweep":
     """One of our experiments with these pictures, and words on top: ages of a teacher keep their share of
     `teacher.iterations`."""
     from dmdlab.experiments import load

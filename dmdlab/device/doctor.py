@@ -73,7 +73,7 @@ class Threads:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there.
     uncompiled: why training cannot be compiled for it, '' when it can. compiled_in: the folder that keeps what is."""
 
@@ -108,7 +108,7 @@ class Examination:
     system: str
     python: str
     versions: dict[str, str]
-    machine: Machine
+    machine: Hardware
     findings: list[Finding]
 
     @property
@@ -148,8 +148,8 @@ def _broken_packages() -> Iterator[Finding]:
             yield Finding(f"{name} cannot be imported ({why}): pip install --force-reinstall {name}.", blocks=True)
 
 
-def _machine(device: torch.device | None, why: str, seconds: float) -> Machine:
-    return Machine(
+def _machine(device: torch.device | None, why: str, seconds: float) -> Hardware:
+    return Hardware(
         torch_build=_torch_build(),
         gpus=[_gpu(i) for i in range(torch.cuda.device_count())],
         device=None if device is None else str(device),
@@ -211,7 +211,7 @@ def _threads(device: torch.device) -> Threads:
     return Threads(own, asked, cores, allowed_cores(), cpu_quota(), workers, threads_each(workers))
 
 
-def advice(machine: Machine) -> Iterator[Finding]:
+def advice(machine: Hardware) -> Iterator[Finding]:
     """What deserves action, from the facts alone."""
     threads, share = machine.threads, machine.threads.quota_cores
     asked = (threads.omp_num_threads or "").strip()

@@ -61,8 +61,8 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a group's training had come to where it was stopped: checkpoints. None, where nothing is kept."""
+class Interrupted:
+    """What a group's training had come to where it was stopped: its checkpoints, none where nothing is kept."""
 
     files: Files
 
@@ -75,9 +75,9 @@ class Away:
     way: Way | None = None
     make: type[Work] = Work
 
-    def __call__(self, parcel: Parcel) -> Iterator[Event | Packed | Kept]:
+    def __call__(self, parcel: Parcel) -> Iterator[Event | Packed | Interrupted]:
         """What happens, as it does; `Packed` for `Finished`. Interrupted, what is finished and not yet on its way, and
-        `Kept`."""
+        `Interrupted`."""
         known, away = set(parcel.files), {e.id: e for e in parcel.group.members}
         with tempfile.TemporaryDirectory(prefix="dmdlab-") as place:
             store = Store(Path(place))
@@ -102,10 +102,10 @@ class Away:
             except KeyboardInterrupt:
                 for e in [e for e in away.values() if store.finished(e)]:
                     yield packed(e, store.record(e).summary["status"])
-                yield Kept(_checkpoints(store, parcel.group))
+                yield Interrupted(_checkpoints(store, parcel.group))
 
 
-Tasks = Callable[[Away, Sequence[Group], Terms, Opened], Iterator[tuple[int, Event | Packed | Kept]]]
+Tasks = Callable[[Away, Sequence[Group], Terms, Opened], Iterator[tuple[int, Event | Packed | Interrupted]]]
 
 
 def collecting(tasks: Tasks, work: Work, groups: Sequence[Group], terms: Terms) -> Iterator[tuple[int, Event]]:
@@ -133,8 +133,8 @@ def collecting(tasks: Tasks, work: Work, groups: Sequence[Group], terms: Terms) 
             why, away = "", Away(work.device, work.way, type(work))
             for place, event in tasks(away, [group for _, group in todo], terms, opened):
                 index = todo[place][0]
-                if isinstance(event, Kept):
-                    if _receive_kept(store, event):
+                if isinstance(event, Interrupted):
+                    if _receive_interrupted(store, event):
                         at_work.discard(index)
                 elif isinstance(event, Packed):
                     try:
@@ -232,12 +232,12 @@ def _checkpoints(store: Store, group: Group) -> Files:
     return {path.relative_to(store.out).as_posix(): path.read_bytes() for path in paths}
 
 
-def _receive_kept(store: Store, kept: Kept) -> bool:
+def _receive_interrupted(store: Store, interrupted: Interrupted) -> bool:
     """Keep checkpoints that came back; whether there are any. A checkpoint says itself whether it is whole."""
-    for name, content in kept.files.items():
+    for name, content in interrupted.files.items():
         with replacing_in(store.out / "checkpoints" / _plain(name.removeprefix("checkpoints/"))) as partial:
             partial.write_bytes(content)
-    return bool(kept.files)
+    return bool(interrupted.files)
 
 
 def _clear(store: Store, group: Group, device: torch.device) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dmdlab.pairing.in_place import in_place
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.moments import Moments
+from dmdlab.pairing.moments import RowSums
 from dmdlab.transport import Frame, Transport
 
 # A saving of the best pairing over a random one below this share of the spread is rounding.
@@ -20,7 +20,7 @@ WORTH_A_NOTE = 1e-6
 """Relative width of an interval below which it is rounding."""
 
 
-def transported(frame: Frame, total: Moments, best: Transport, cost: np.ndarray | None) -> dict[str, Measured]:
+def transported(frame: Frame, total: RowSums, best: Transport, cost: np.ndarray | None) -> dict[str, Measured]:
     """e_ot, delta_e with its ceiling, copy_index and identity_fraction.
 
     Differences of costs are taken about the means: a shift of one cloud is in all of them alike.

@@ -22,7 +22,7 @@ from dmdlab.pairing.law import debiased_cost, law_agrees, spread
 from dmdlab.pairing.limits import notes_on_size, unresolved
 from dmdlab.pairing.local import local_from_differences
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.moments import Moments, RowMoments
+from dmdlab.pairing.moments import RowMoments, RowSums
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.ranks import Ranks
 from dmdlab.pairing.report import PairingReport
@@ -135,7 +135,7 @@ def measure_pairs(
     )
 
 
-def _chance_sd(total: Moments, inner_square: float) -> float:
+def _chance_sd(total: RowSums, inner_square: float) -> float:
     """Standard deviation of pair_cosine over random pairings of the same points; NaN for a constant array."""
     scale = float(total.teacher * total.student)
     return float(np.sqrt(inner_square / (total.n - 1) / scale)) if scale > 0 else float("nan")

@@ -17,7 +17,7 @@ from dmdlab.transport.frame import Cloud
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class RowSums:
     """The row sums of a pairing; with a leading replicate axis after `leave_one_out`.
 
     Attributes:
@@ -123,23 +123,23 @@ class RowMoments:
         """(n,) |P_i - G_i|^2, in the caller's units."""
         return np.maximum(self.apart * self.frame.unit**2 + 2.0 * self.along + self.shift, 0.0)
 
-    def total(self) -> Moments:
-        """The moments of the whole sample."""
-        return self._moments(len(self.cross), *(np.asarray(x.sum()) for x in self._summed), np.asarray(self.shift))
+    def total(self) -> RowSums:
+        """The sums over the whole sample."""
+        return self._sums(len(self.cross), *(np.asarray(x.sum()) for x in self._summed), np.asarray(self.shift))
 
-    def leave_one_out(self) -> Moments:
-        """The moments of the n samples of n - 1 rows that miss one row each, (n,)."""
+    def leave_one_out(self) -> RowSums:
+        """The sums over the n samples of n - 1 rows that miss one row each, (n,)."""
         n = len(self.cross)
         moved = self.apart * self.frame.unit**2 / (n - 1) ** 2 - 2.0 * self.along / (n - 1)
         sums = (x.sum() - n / (n - 1) * x for x in self._summed)
-        return self._moments(n - 1, *sums, np.maximum(self.shift + moved, 0.0))
+        return self._sums(n - 1, *sums, np.maximum(self.shift + moved, 0.0))
 
     @property
     def _summed(self) -> tuple[np.ndarray, ...]:
         return self.frame.P.squares, self.frame.G.squares, self.cross, self.apart
 
-    def _moments(self, n: int, *sums: np.ndarray) -> Moments:
-        return Moments(n, (self.frame.P.unit, self.frame.G.unit), *sums)
+    def _sums(self, n: int, *sums: np.ndarray) -> RowSums:
+        return RowSums(n, (self.frame.P.unit, self.frame.G.unit), *sums)
 
 
 def steps_of_spread(cloud: Cloud) -> float:

@@ -63,7 +63,7 @@ LABELS = {
 
 
 @dataclass
-class Wanted:
+class Contents:
     """What goes into a page.
 
     Attributes:
@@ -85,14 +85,14 @@ class Wanted:
     notes: list[str] = field(default_factory=list)
 
 
-def payload(wanted: Wanted) -> dict[str, Any]:
+def payload(contents: Contents) -> dict[str, Any]:
     """The payload of a page, within its bytes. Raises `InputError` where no run fits, or none can be shown."""
-    said, skipped = list(wanted.notes), dict[str, list[str]]()
-    records = _chosen(wanted.records, skipped)
+    said, skipped = list(contents.notes), dict[str, list[str]]()
+    records = _chosen(contents.records, skipped)
     found: dict[str, Any] = {
         "format": FORMAT,
-        "title": wanted.title,
-        "made": _made(wanted, records),
+        "title": contents.title,
+        "made": _made(contents, records),
         "glossary": {key: own | {"label": _plain(own["label"])} for key, own in glossary().items()},
         **{name: {} for name in ("laws", "pairs", "networks", "calibrations")},
         "runs": [],
@@ -100,7 +100,7 @@ def payload(wanted: Wanted) -> dict[str, Any]:
     kept = []
     for record in records:
         try:
-            _add(found, record, wanted)
+            _add(found, record, contents)
             kept.append(record)
         except InputError as error:
             skipped.setdefault(str(error).removeprefix(f"{record.folder}: "), []).append(record.folder.name)
@@ -114,10 +114,10 @@ def payload(wanted: Wanted) -> dict[str, Any]:
     found["opening"] = _opening(found["runs"], axes)["id"]
     said += [f"Left out: {sentence}" for sentence in _sentences(skipped)][:MOST_SAID]
     found = jsonable(found)
-    said += fitted(found, wanted.most - wanted.taken)
+    said += fitted(found, contents.most - contents.taken)
     found["left_out"] = said
-    size = len(embedded(found | {"bytes": {"limit": wanted.most, "payload": 9_999_999}}))
-    return found | {"bytes": {"limit": wanted.most, "payload": size}}
+    size = len(embedded(found | {"bytes": {"limit": contents.most, "payload": 9_999_999}}))
+    return found | {"bytes": {"limit": contents.most, "payload": size}}
 
 
 def _chosen(records: Sequence[Record], skipped: dict[str, list[str]]) -> list[Record]:
@@ -131,15 +131,15 @@ def _chosen(records: Sequence[Record], skipped: dict[str, list[str]]) -> list[Re
     return done[:MOST_RUNS]
 
 
-def _add(found: dict[str, Any], record: Record, wanted: Wanted) -> None:
+def _add(found: dict[str, Any], record: Record, contents: Contents) -> None:
     """Add one run and what it shares, or nothing. Raises `InputError` for what is lost or damaged."""
     try:
-        maps = wanted.maps(record)
+        maps = contents.maps(record)
     except InputError as error:  # its law's file may be elsewhere; its arrays are here
         maps = unknown_maps(record, str(error).removeprefix(f"{record.folder}: "))
     arrays, calibration = record.arrays(), record.calibration()
     view = View(record, arrays)
-    run = run_section(record, arrays, view, maps, calibration, wanted.rows)
+    run = run_section(record, arrays, view, maps, calibration, contents.rows)
     settings = {key: value for key, value in record.settings.items() if key.startswith("law.")}
     name = record.config["law.name"]
     law = f"{name}-d{record.config['law.dim']}-{fingerprint(settings)}"
@@ -155,7 +155,7 @@ def _add(found: dict[str, Any], record: Record, wanted: Wanted) -> None:
         found["networks"].setdefault(network, spec)
     if pairs not in found["pairs"]:
         teacher = row_of(maps["teacher"], maps["order"]) if maps["teacher"] else None
-        found["pairs"][pairs] = pairs_section(record, arrays, view, wanted.rows) | {"teacher_network": teacher}
+        found["pairs"][pairs] = pairs_section(record, arrays, view, contents.rows) | {"teacher_network": teacher}
     found["laws"].setdefault(law, {**maps["law"], "words": _law_words(record)})
     key = None
     if calibration is not None:
@@ -225,11 +225,11 @@ def _told(skipped: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(_sentences(skipped)) or "there is none"
 
 
-def _made(wanted: Wanted, records: Sequence[Record]) -> dict[str, Any]:
+def _made(contents: Contents, records: Sequence[Record]) -> dict[str, Any]:
     first = records[0].environment if records else {}
     return {
-        "version": wanted.version,
-        "command": wanted.command,
+        "version": contents.version,
+        "command": contents.command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         **{key: first.get(key) for key in ("commit", "hardware", "device")},
     }

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import CONTROL, Runs
-from dmdlab.paper.figures.rows import Pictures, rows_in_words
+from dmdlab.paper.figures.rows import PictureRows, rows_in_words
 from dmdlab.paper.figures.scatter import CLOUDS, COLOURED, draw_clouds
 from dmdlab.plots import captions
 from dmdlab.plots.clouds import OUTSIDE
@@ -17,7 +17,7 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     runs = Runs(records)
     law, line = (runs.laws(pictures=True) or runs.laws())[0], scale.font / 72
     age = runs.oldest(law)
-    pictures = Pictures(runs, law, age)
+    pictures = PictureRows(runs, law, age)
     above, below = pictures.height(0.9 * scale.double) + 1.6 * line, scale.double / len(CLOUDS) + 2.6 * line
     with new_figure(scale.double, above + below, scale) as figure:
         grid = figure.add_gridspec(2, len(CLOUDS), height_ratios=[above, below])

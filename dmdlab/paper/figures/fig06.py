@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dmdlab.config import InputError
 from dmdlab.paper.figures.chosen import Runs, sample_of, to_left
-from dmdlab.paper.figures.rows import Pictures, rows_in_words
+from dmdlab.paper.figures.rows import PictureRows, rows_in_words
 from dmdlab.plots import captions
 from dmdlab.plots.heatmap import draw_heatmap, maps_in_words
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
@@ -23,7 +23,7 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         raise InputError(f"an early and a late teacher need two ages, there is {', '.join(map(str, ages)) or 'none'}")
     runs = Runs(records)  # of which only the first and the last age are told
     ages = [ages[0], ages[-1]]
-    blocks = [Pictures(runs, law, age, control=False) for age in ages]
+    blocks = [PictureRows(runs, law, age, control=False) for age in ages]
     above = len(blocks[0].rows) * 0.42 * scale.double / COLUMNS + 1.8 * line
     below = 0.42 * scale.double + 3.5 * line
     with new_figure(scale.double, above + below, scale) as figure:

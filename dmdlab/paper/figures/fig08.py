@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import CONTROL, Runs, blank
-from dmdlab.paper.figures.rows import Pictures, rows_in_words
+from dmdlab.paper.figures.rows import PictureRows, rows_in_words
 from dmdlab.plots import captions
 from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Record
@@ -13,7 +13,9 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
     """A block of rows for each law. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     laws, above = runs.laws(), 2.9 * scale.font / 72
-    blocks = {law: Pictures(runs, law, runs.oldest(law)) for law in laws if runs.of("teacher", law, runs.oldest(law))}
+    blocks = {
+        law: PictureRows(runs, law, runs.oldest(law)) for law in laws if runs.of("teacher", law, runs.oldest(law))
+    }
     heights = [(blocks[law].height(0.9 * scale.double) if law in blocks else above) + above for law in laws]
     with new_figure(scale.double, sum(heights), scale) as figure:
         grid = figure.subplots(len(laws), 1, squeeze=False, height_ratios=heights)[:, 0]

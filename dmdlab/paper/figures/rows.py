@@ -17,7 +17,7 @@ COLUMNS = 14
 """Pictures side by side over the width of a page (ours)."""
 
 
-class Pictures:
+class PictureRows:
     """The rows of one teacher's first seed.
 
     Attributes:
@@ -89,7 +89,7 @@ class Pictures:
         return None
 
 
-def rows_in_words(blocks: Sequence[Pictures], columns: int = COLUMNS) -> str:
+def rows_in_words(blocks: Sequence[PictureRows], columns: int = COLUMNS) -> str:
     """How the columns were chosen, and what black and white are."""
     chosen = {block.law: ", ".join(map(str, block.chosen(columns))) for block in blocks}
     ranges = {block.law: f"{block.limits[0]:.3g} (black) to {block.limits[1]:.3g} (white)" for block in blocks}

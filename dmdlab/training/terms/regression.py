@@ -22,7 +22,7 @@ class RegressionSettings(TermSettings):
     batch: int = Field(0, ge=0, description="pairs in a step; 0: as many as student.batch (ours)")
 
 
-class Pairs(NamedTuple):
+class TeacherPairs(NamedTuple):
     """Of all members: noise (e, N, d), its class labels (e, N), or none, and Phi_K of it (e, N, d)."""
 
     z: Tensor
@@ -61,7 +61,7 @@ class Regression(Term):
 
 
 @torch.no_grad()
-def teacher_pairs(around: Around, pairs: int) -> Pairs:
+def teacher_pairs(around: Around, pairs: int) -> TeacherPairs:
     """So many of each member, from streams of its own; z not turned."""
     group, law, shared = around.group, around.law, around.group.shared
     device = around.student.network.flat.device
@@ -79,4 +79,4 @@ def teacher_pairs(around: Around, pairs: int) -> Pairs:
         device,
         labels[0] if labels else None,
     )
-    return Pairs(z, labels, target.to(device))
+    return TeacherPairs(z, labels, target.to(device))
