@@ -158,11 +158,14 @@ def test_a_whole_number_for_a_real_parameter_of_a_law_is_the_same_experiment() -
 
 def test_the_id_of_an_empirical_law_depends_on_its_points(tmp_path: Path) -> None:
     ids = set()
-    for points in (np.eye(3), np.ones((4, 3))):
+    for points in (np.eye(3), np.eye(3)[:2]):
         np.save(tmp_path / "points.npy", points)
         flat = {"law.name": "empirical", "law.dim": 3, "law.path": str(tmp_path / "points.npy")}
         ids.add(resolve(experiment_from(flat)).id)
     assert len(ids) == 2
+    np.save(tmp_path / "points.npy", np.ones((4, 3)))  # once a division by zero, in training
+    with pytest.raises(InputError, match="is 0; expected 1e-15 to 1e15, .*: give points that differ"):
+        resolve(experiment_from(flat))
 
 
 @pytest.mark.parametrize("name", ["empirical", "images"])
@@ -238,6 +241,7 @@ REFUSED = {
     "zero sigma": ({"noise.sigma_max": 0.0}, ["noise.sigma_max", "greater than 0"]),
     "sigmas in the wrong order": ({"noise.sigma_min": 90.0}, ["sigma_min = 90.0", "below", "sigma_max = 80.0"]),
     "equal sigmas": ({"noise.sigma_min": 1.0, "noise.sigma_max": 1.0}, ["sigma_min = 1.0", "below"]),
+    "a level whose square is none": ({"noise.sigma_min": 1e-30}, ["noise.sigma_min", "1e-15 to 1e15", "float32"]),
     "negative seed": ({"seed": -1}, ["seed", "greater than or equal to 0", "-1"]),
     "no samples": ({"measure.samples": 1}, ["measure.samples", "greater than or equal to 2"]),
     "one moment": ({"measure.keep": 1}, ["measure.keep", "start and end are two", "0, or 2 and more", "got 1"]),
@@ -288,12 +292,18 @@ REFUSED_BY_A_CATALOGUE = {
     "below the law's dimension": ({"law.name": "ring", "law.dim": 1}, ["law.dim is 1", "'ring'", "at least 2"]),
     "wrong type": ({"law.components": 2.5}, ["law.components", "2.5", "integer"]),
     "negative scale": ({"law.scale": -1.0}, ["law.scale", "-1.0", "greater than 0"]),
+    "scales without brackets": ({"law.scale": "1,2"}, ["law.scale", "several values are a list, [1,2]"]),
+    "a wide law": ({"law.scale": 1e30}, ["'mixture'", "is 1e+30", "1e-15 to 1e15", "law.scale"]),
+    "a narrow law": ({"law.scale": 1e-200}, ["is 1e-200", "1e-15 to 1e15"]),
+    "a law beyond floats": ({"law.scale": 1e200}, ["is no finite number", "1e-15 to 1e15"]),
     "unknown network": ({"network.kind": "residul"}, ["network.kind", "'residul'", "did you mean 'residual'"]),
     "unknown setting": ({"network.widht": 16}, ["'network.widht'", "did you mean 'width'"]),
     "odd features": ({"network.time_features": 7}, ["network.time_features", "multiple of 2"]),
     "a word for a width": ({"network.width": "wide"}, ["network.width", "integer", "'wide'"]),
     "exact score of another network": ({"fake_score.kind": "exact"}, ["linear student", "set network.kind = 'linear'"]),
     "unknown term": ({"terms.gann.weight": 1.0}, ["terms.gann", "not a term of the loss; did you mean 'gan'"]),
+    "unknown setting of a term": ({"terms.gan.foo": 1}, ["unknown key 'terms.gan.foo'", "head_weight"]),
+    "no weight of a term": ({"terms.gan.levels": [0.0, 1.0]}, ["terms.gan.weight: is missing"]),
 }
 
 

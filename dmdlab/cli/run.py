@@ -51,14 +51,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
+OPTIONS = ("preset", "out", "device", "workers", "memory", "engine", "address", "retries")
+"""Options that one may take for settings."""
+
+
 def split_words(
     words: Sequence[str] | None, preset: str | None = None, command: str = ""
 ) -> tuple[Path | None, list[str]]:
     """The file, if the first word is one, and the `key=value` words.
 
-    command: the one that does not go by defaults alone. Raises `InputError` when it has neither a file nor a preset.
+    command: the one that does not go by defaults alone. Raises `InputError` when it has neither a file nor a preset,
+    and for an option that is given as a setting.
     """
     words = list(words or [])
+    for key, equals, value in (word.partition("=") for word in words):
+        if equals and key in OPTIONS:
+            raise InputError(f"{key}={value}: {key} is no setting but an option; expected --{key} {value or 'VALUE'}")
     path = Path(words.pop(0)) if words and "=" not in words[0] else None
     if command and path is None and preset is None:
         raise InputError(f"dmdlab {command}: expected an experiment file (TOML) or --preset NAME, got neither")

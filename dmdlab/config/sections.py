@@ -10,6 +10,7 @@ from dmdlab.config.settings import (
     Count,
     Iterations,
     Levels,
+    NoiseLevel,
     OpenSection,
     Positive,
     Scalar,
@@ -40,9 +41,9 @@ class LawSpec(OpenSection):
 class NoiseConfig(Section):
     """Variance-exploding noise on the Karras levels (EDM, eq. 5)."""
 
-    sigma_min: Positive = Field(0.002, description="smallest noise level (paper, EDM)")
-    sigma_max: Positive = Field(
-        80.0, le=1e15, description="largest noise level, the prior's standard deviation (paper, EDM); at most 1e15"
+    sigma_min: NoiseLevel = Field(0.002, description="smallest noise level (paper, EDM); at least 1e-15")
+    sigma_max: NoiseLevel = Field(
+        80.0, description="largest noise level, the prior's standard deviation (paper, EDM); at most 1e15"
     )
     rho: float = Field(
         7.0, ge=1, le=100, description="exponent of the Karras levels (paper, EDM); beyond 100 float32 loses the levels"

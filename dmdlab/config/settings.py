@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 Scalar = bool | int | float | str | None
 Value = Scalar | list[Scalar]
@@ -53,7 +53,27 @@ def _falling(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Between these lie noise levels and laws: the losses weigh by 1 / sigma^2 and 1 / sigma_data^2, in float32, which ends
+at 1e38 and 1e-38 (measured: at 1e-20 and 1e20 every training diverges)."""
+
+WITHIN_FLOAT32 = "expected 1e-15 to 1e15, as training squares it, in float32"
+"""What a refusal of one beyond says."""
+
+
+def in_float32(value: float) -> bool:
+    """Whether networks can be trained at this noise level, or on data of this standard deviation; NaN is none."""
+    return SMALLEST <= value <= LARGEST
+
+
+def _level(value: float) -> float:
+    if not in_float32(value):
+        raise ValueError(WITHIN_FLOAT32)
+    return value
+
+
 Positive = Annotated[float, Field(gt=0)]
+NoiseLevel = Annotated[Positive, AfterValidator(_level)]
 Count = Annotated[int, Field(ge=1)]
 Iterations = Annotated[int, Field(ge=1, le=10**7)]
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -78,6 +98,11 @@ OPEN = ("law.", "network.", "terms.")
 S = TypeVar("S", bound=Section)
 
 
+def as_list(value: object) -> str:
+    """A hint for words with commas between them where one value was expected, else nothing."""
+    return f"; several values are a list, [{value}]" if isinstance(value, str) and "," in value else ""
+
+
 def section_from(model: type[S], values: Mapping[str, Any], prefix: str) -> S:
     """A catalogue entry's own settings, checked and completed. Raises `InputError` that calls a key `prefix`.key."""
     try:
@@ -87,8 +112,9 @@ def section_from(model: type[S], values: Mapping[str, Any], prefix: str) -> S:
 
 
 def sentence(error: ValidationError, known: Sequence[str], prefix: str = "") -> str:
-    """Pydantic's first complaint in our words; `known`: the names that a misspelt key is compared with."""
-    first = error.errors()[0]
+    """Pydantic's first complaint in our words, of an unknown key before all others, since what is missing may be what
+    it was to be; `known`: the names that a misspelt key is compared with."""
+    first = min(error.errors(), key=lambda own: own["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
     if first["type"] == "extra_forbidden":
         return f"unknown key {prefix + key!r}{nearest(key, known)}"
@@ -99,5 +125,5 @@ def sentence(error: ValidationError, known: Sequence[str], prefix: str = "") -> 
         message = "expected a finite number, a word, true or false"
     if first["type"] in ("dict_type", "model_type"):
         message = "expected settings of its own, as [section] or section.key = value sets them"
-    shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}"
+    shown = "" if isinstance(got, BaseModel | dict) else f", got {got!r}{as_list(got)}"
     return f"{prefix}{key}: {message}{shown}" if key else f"{message}"

@@ -1,9 +1,20 @@
 """An experiment checked against the catalogues, and spelled out."""
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from dmdlab.config import Experiment, InputError, Section, describe, flatten, known_keys, nest
+from dmdlab.config import (
+    WITHIN_FLOAT32,
+    Experiment,
+    InputError,
+    Section,
+    describe,
+    flatten,
+    in_float32,
+    known_keys,
+    nest,
+)
 from dmdlab.laws import law_parameters, make_law
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.exact_score import check_closed
@@ -16,9 +27,9 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
     left out: so experiments that mean the same are the same. `spelled_out` is the other way.
 
     Raises `InputError` for an unknown law, network, term or parameter, a dimension below the law's minimum or other
-    than that of its pictures, more samples than the law has, classes that it has not, settings that need an exact
-    denoiser which it lacks, a closed form of the fake score that the student has not, or steps and levels of one that
-    do not fit each other.
+    than that of its pictures, lengths beyond float32, more samples than the law has, classes that it has not, settings
+    that need an exact denoiser which it lacks, a closed form of the fake score that the student has not, or steps and
+    levels of one that do not fit each other.
     """
     spec = experiment.law.model_dump()
     try:
@@ -109,6 +120,15 @@ def _check_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
 
 @lru_cache(maxsize=256)
 def _build_law(spec: tuple[tuple[str, Any], ...]) -> _Built:
-    law = make_law(dict(spec))
+    try:
+        law = make_law(dict(spec))
+        spread = law.sigma_data
+    except ArithmeticError:  # a square that is no float
+        spread = math.nan
+    if not in_float32(spread):
+        told = f"{spread:g}" if math.isfinite(spread) else "no finite number"
+        do = "set law.scale, or what else is a length of the law, nearer to 1" if spread else "give points that differ"
+        whose = f"the standard deviation of the law {dict(spec)['name']!r}, per coordinate,"
+        raise InputError(f"{whose} is {told}; {WITHIN_FLOAT32}: {do}")
     digest, rows = law.digest or "", law.available("measure")
     return _Built(law.dim, law.has_denoiser, law.has_class_denoiser, law.classes, digest, rows)

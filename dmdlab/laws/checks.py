@@ -7,7 +7,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, as_list, nearest
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -47,4 +47,4 @@ def _sentence(law: str, error: ValidationError, known: list[str]) -> str:
         return f"law.{key} is not a parameter of the law {law!r}{nearest(key, known)}"
     where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
     expected = first["msg"].removeprefix("Input ")
-    return f"law.{key}{where} of the law {law!r} is {first['input']!r}, but {expected}"
+    return f"law.{key}{where} of the law {law!r} is {first['input']!r}, but {expected}{as_list(first['input'])}"
