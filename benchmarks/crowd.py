@@ -121,7 +121,7 @@ def _worker(
             os.close(waits[1])
             os.read(waits[0], 1)
         if far:
-            leasing._machine = lambda: ""
+            leasing.this_machine = lambda: ""
         random.seed(number)
         engine = Draining(among, draws=random.Random(number))
         for _, event in to_the_end(NoOp(Store(out), torch.device("cpu")), groups, engine):

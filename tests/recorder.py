@@ -89,5 +89,5 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "current_stream", _Stream)
     monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: None)
-    monkeypatch.setattr(capture, "_side_stream", lambda device: _Stream())
+    monkeypatch.setattr(capture, "side_stream", lambda device: _Stream())
     return made

@@ -19,7 +19,7 @@ from small import CPU
 from benchmarks import measure, peers, rates, report, suite, tables, transport
 from benchmarks.contestants import Ensemble
 from benchmarks.growth import exponent, growth
-from benchmarks.lane import Lane, _seconds
+from benchmarks.lane import Lane
 from benchmarks.measure import Options, alternate, middle, ratio
 from benchmarks.points import EAGER, JAX_MAP, MEMBERS, PLAIN, TINY, WIDTH, Job, grid, points
 from dmdlab.device import environment
@@ -93,7 +93,7 @@ def test_a_lane_is_a_process_with_its_own_threads_whose_errors_are_raised_here(t
         assert lane.call(os.getenv, "OPENBLAS_NUM_THREADS") == "2"  # for numpy
         assert lane.call(os.getenv, "TORCHINDUCTOR_CACHE_DIR") == f"{tmp_path}/torch"
         with pytest.raises(AssertionError, match="no contestant"):
-            lane.call(_seconds, 1)
+            lane.turn(1)
         assert lane.enter(Job(TINY, EAGER)) > 0
         assert lane.enter(Job(TINY, EAGER)) == 0.0  # it is there
         assert lane.turn(3) > 0

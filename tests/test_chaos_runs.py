@@ -107,7 +107,7 @@ def test_damage_is_found_and_a_sweep_repeats_just_those_runs(tmp_path: Path) -> 
 
 def test_clocks_that_jump_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A taker whose clock leaps sees living leases as stale: some work is done twice, counted, and stands once."""
-    monkeypatch.setattr("dmdlab.records.leases._machine", lambda: "")  # everybody is on a machine of their own
+    monkeypatch.setattr("dmdlab.records.leases.this_machine", lambda: "")  # everybody is on a machine of their own
     wanted = experiments("seed={stop = 12}")
     with counted("clocks", "a taker's clock that leaps by 11 days at every look at the leases") as counts:
         leaps = itertools.count(0, 10**6)

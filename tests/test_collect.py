@@ -14,7 +14,7 @@ from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Event, Finished, Work
-from dmdlab.records.record import load_records
+from dmdlab.records.record import Record, load_record, load_records
 from dmdlab.records.verify import verify
 from dmdlab.training.distill import Distillation
 
@@ -115,7 +115,13 @@ def test_a_run_that_another_published_meanwhile_was_made_in_vain(
         path.relative_to(away.out).as_posix(): path.read_bytes() for path in away.shared_paths(e) if path.is_file()
     }
     files = {path.name: path.read_bytes() for path in away.folder(e).iterdir()}
-    monkeypatch.setattr("dmdlab.lab.collect._is", lambda folder, own: put(home.out, own))  # just before the rename
+
+    def looked_into(folder: Path) -> Record:
+        """While what came is looked into, just before it is renamed."""
+        assert put(home.out, e)
+        return load_record(folder)
+
+    monkeypatch.setattr("dmdlab.lab.collect.load_record", looked_into)
     assert not receive(home, Packed(e, "done", files, shared)).ours
 
 

@@ -53,7 +53,7 @@ def test_a_training_set_given_the_class_is_that_of_its_points_of_the_class(monke
         w = (-(row - own).square().sum(-1) / (2 * sigma**2)).softmax(-1)
         expected.append(w @ own)
     assert_near(law.denoise(x, sigma, label), torch.stack(expected))
-    monkeypatch.setattr(empirical, "_CHUNK_NUMBERS", 16 * 3)  # many chunks, some without a point of the class
+    monkeypatch.setattr(empirical, "CHUNK_NUMBERS", 16 * 3)  # many chunks, some without a point of the class
     assert_near(law.denoise(x, sigma, label), torch.stack(expected))
     assert_near(law.class_shares(), np.bincount(labels.numpy(), minlength=10) / 40)
 

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from small import TINY
@@ -37,7 +38,10 @@ def test_options_that_do_not_go_together_are_a_sentence(
 def test_an_address_where_no_cluster_is_is_a_sentence_soon(
     dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dmdlab.lab.joining._ray", lambda: None)  # of which nothing is asked
+    for name in ("ray", "ray.exceptions"):  # of which nothing is asked
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     monkeypatch.setattr("dmdlab.lab.joining.WAIT", 0.2)
     silent, rude = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
 

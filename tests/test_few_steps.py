@@ -17,7 +17,7 @@ from dmdlab.diffusion import flow
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
 from dmdlab.randomness import generator
-from dmdlab.training.cycle import Cycle, Numbers
+from dmdlab.training.cycle import Cycle, Numbers, State
 from dmdlab.training.exact_score import LinearStudentScore
 from dmdlab.training.laziness import laziness
 from dmdlab.training.levels import levels_of, trained_step
@@ -207,25 +207,31 @@ def test_a_cycles_batches_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPa
     """Each batch of each member has a step of its own, and its rows share it."""
     es = members({"student.steps": 3, **FEW, "fake_score.updates": 3})
     loop, start, levels = loop_of(es), start_denoiser(es), levels_of(es[0])
-    found: list[tuple[Numbers, Tensor]] = []
-    rolled = Cycle._rolled
+    given: list[Numbers] = []
+    outputs: list[Tensor] = []
+    call, rollout = Cycle.__call__, Student.rollout
 
-    def noted(self: Cycle, numbers: Numbers, batches: slice) -> Tensor:
-        x = rolled(self, numbers, batches)
-        found.append((numbers, x.detach().clone()))
+    def called(self: Cycle, state: State, teacher: Tensor, numbers: Numbers) -> State:
+        given.append(numbers)
+        return call(self, state, teacher, numbers)
+
+    def rolled(self: Student, *inputs: Any) -> Tensor:
+        x = rollout(self, *inputs)
+        outputs.append(x.detach().clone())
         return x
 
-    monkeypatch.setattr(Cycle, "_rolled", noted)
+    monkeypatch.setattr(Cycle, "__call__", called)
+    monkeypatch.setattr(Student, "rollout", rolled)
     loop.cycle()
-    numbers, x = found[0]
+    (numbers,), (x, fresh) = given, outputs
     for i in range(2):
-        k = int(numbers.step[0][i, 0])
-        z = numbers.z[:, 0]
-        expected = start(z, levels[0])
-        for j in range(1, k + 1):
-            expected = start(expected + levels[j] * numbers.later[j - 1][:, 0], levels[j])
-        torch.testing.assert_close(x[i], expected[i], rtol=1e-4, atol=1e-5)
-    assert found[1][1].shape == (2, 2 * 8, 4)
+        for batch, own in enumerate((x[i], *fresh[i].split(8))):
+            denoiser = loop.student.denoiser if batch else start  # the fresh batches come after the student's step
+            expected = denoiser(numbers.z[:, batch], levels[0])
+            for j in range(1, int(numbers.step[0][i, batch]) + 1):
+                expected = denoiser(expected + levels[j] * numbers.later[j - 1][:, batch], levels[j])
+            torch.testing.assert_close(own, expected[i], rtol=1e-4, atol=1e-5)
+    assert fresh.shape == (2, 2 * 8, 4)
 
 
 def test_steps_are_drawn_evenly_by_each_member() -> None:

@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every process seems to be on another machine, so that only heartbeats tell."""
-    monkeypatch.setattr(leasing, "_machine", lambda: "")
+    monkeypatch.setattr(leasing, "this_machine", lambda: "")
 
 
 def names(out: Path) -> list[str]:

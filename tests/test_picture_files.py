@@ -228,7 +228,7 @@ def test_more_samples_than_the_part_holds_are_refused_before_the_run(tmp_path: P
 def test_digits_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     from dmdlab.laws import images
 
-    images._digits.cache_clear()
+    images.scikit_digits.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(InputError, match=r"needs scikit-learn, which is not installed: pip install 'dmdlab\[digits\]'"):
         make_law({"name": "digits"})

@@ -24,7 +24,7 @@ from dmdlab.lab.stages import flow_calls
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Taken, sweep
 from dmdlab.lab.timing import Speed
-from dmdlab.lab.trial import TURNING, _host_bytes, tried
+from dmdlab.lab.trial import TURNING, host_bytes, tried
 from dmdlab.lab.turns import turn_flows
 
 Command = Callable[..., tuple[int, str, str]]
@@ -224,7 +224,7 @@ def test_a_schedule_is_no_better_than_possible_and_at_most_a_third_worse(times: 
 def test_plan_counts_measure_turns() -> None:
     plain, turning = (group_of(*experiments(f"measure.turns={text}", "law.dim=8")) for text in ("false", "true"))
     each, once = (
-        after - before for before, after in zip(*(_host_bytes(g.shared, 0) for g in (plain, turning)), strict=True)
+        after - before for before, after in zip(*(host_bytes(g.shared, 0) for g in (plain, turning)), strict=True)
     )
     rows = 50 * 8  # at d = 8
     assert (each, once) == (3 * 4 * rows * 8, TURNING * 4 * rows * 8)

@@ -17,8 +17,11 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.device import environment
 from dmdlab.group import Group
 from dmdlab.lab import costs
+from dmdlab.lab import further as making
 from dmdlab.lab import sweep as sweeping
 from dmdlab.lab.plan import Part, Plan
+from dmdlab.paper import catalogue
+from dmdlab.plots.style import Drawing
 from dmdlab.records.record import Record
 
 Command = Callable[..., tuple[int, str, str]]
@@ -69,10 +72,14 @@ def test_what_ends_in_an_error_is_named_and_the_rest_is_drawn(
         yield from ()
         raise sweeping.EnsemblesFailed([(part.group, InputError("this one is refused")) for part in planned.parts])
 
+    def drawing(name: str, records: Sequence[Record]) -> Drawing:
+        drawn.extend(records)
+        raise InputError("left out here")
+
     drawn: list[Record] = []
     monkeypatch.setattr(sweeping, "sweep", sweep)
-    monkeypatch.setattr(reproducing, "_keep_further", lambda *_: None)
-    monkeypatch.setattr(reproducing, "_draw", lambda name, records, *_: drawn.extend(records))
+    monkeypatch.setattr(making, "keep_further", lambda *_: ())
+    monkeypatch.setattr(catalogue, "drawing", drawing)
     pictures = reproducing.pictures_of(None, None, "quick")
     for e in reproducing.sweep_of("chessboard", "quick", pictures, ["seed=[0, 1]"]).experiments():
         assert e.student.init == "rotated" or put(tmp_path, e)

@@ -99,7 +99,7 @@ def test_a_trial_without_numbers_finds_what_one_with_numbers_finds(shape: str, m
     found = []
     for most in (trial.LITTLE, 0):
         monkeypatch.setattr(trial, "LITTLE", most)
-        monkeypatch.setattr(trial, "_KNOWN", {})
+        monkeypatch.setattr(trial, "KNOWN", {})
         assert little(group.shared, law_of(group.shared), members) == (most > 0)
         one = tried(group)
         found.append((replace(one, replayed=len), one.replayed()))
@@ -166,7 +166,7 @@ def test_every_law_can_be_tried(name: str, tmp_path: Path) -> None:
 def test_a_rotated_group_costs_hardly_more_than_a_plain_one(
     own: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "_KNOWN", {})
+    monkeypatch.setattr(trial, "KNOWN", {})
     plain, rotated = (tried(seeds(1, **BRIEF | own | {"student__init": init})) for init in ("teacher", "rotated"))
     assert plain.cycle_flops <= rotated.cycle_flops < 1.1 * plain.cycle_flops
     assert plain.bytes(8, "cuda") <= rotated.bytes(8, "cuda") < 1.2 * plain.bytes(8, "cuda")
@@ -255,14 +255,14 @@ def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pyte
 def test_one_trial_of_a_large_network_stands_for_all_shapes_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "LARGEST", 100)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(trial, "_KNOWN", {})
+    monkeypatch.setattr(trial, "KNOWN", {})
     group, conditional = seeds(2, **BRIEF), seeds(2, **BRIEF, teacher__condition=True)
     found = tried(group)
     assert tried(conditional) is found
     assert tried(seeds(2, **BRIEF, student__batch=64)) is not found
     assert all(once == 0 for each, once in found.stages.values())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(trial, "_KNOWN", {})
+    monkeypatch.setattr(trial, "KNOWN", {})
     exactly = tried(group)
     assert exactly.cycle_flops == found.cycle_flops > 0
     assert exactly.bytes(1, "cpu") == pytest.approx(found.bytes(1, "cpu"), rel=0.3)

@@ -49,7 +49,7 @@ class Replayed:
         for static, given in zip(self.inputs, inputs, strict=True):
             static.copy_(given)
         if self.step is not None:
-            side = _side_stream(torch.cuda.current_device())
+            side = side_stream(torch.cuda.current_device())
             if self.calls < WARM_UP:
                 self._aside(self.step, side)
                 return
@@ -77,7 +77,7 @@ class Replayed:
 
 
 @cache
-def _side_stream(device: int) -> torch.cuda.Stream:
+def side_stream(device: int) -> torch.cuda.Stream:
     """One for all steps of a device: memory and libraries' workspaces are kept for each stream apart."""
     return torch.cuda.Stream(device)
 

@@ -111,7 +111,8 @@ class Tried:
             yield spare * (own_each + each + graph), spare * (own_once + once)
 
 
-_KNOWN: dict[tuple[object, ...], Tried] = {}
+KNOWN: dict[tuple[object, ...], Tried] = {}
+"""What was tried in this process, by shape."""
 
 
 def tried(group: Group) -> Tried:
@@ -122,10 +123,10 @@ def tried(group: Group) -> Tried:
     shared = large(group)
     shape = (_sizes(group) if shared else group.shape, rotated, fitted)
     lone = shared or len(group) == 1
-    key = (*shape, lone and (*shape, False) not in _KNOWN)  # a lone run needs no second trial
-    if key not in _KNOWN:
+    key = (*shape, lone and (*shape, False) not in KNOWN)  # a lone run needs no second trial
+    if key not in KNOWN:
         try:
-            _KNOWN[key] = _try(group.shared, rotated, fitted, 1 if key[-1] else SEVERAL)
+            KNOWN[key] = _try(group.shared, rotated, fitted, 1 if key[-1] else SEVERAL)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
@@ -133,7 +134,7 @@ def tried(group: Group) -> Tried:
                 f"a network of {_parameters(group.shared):,} parameters is too large to be tried here, and to be "
                 "trained; choose a smaller one (network.*)"
             ) from None
-    return _KNOWN[key]
+    return KNOWN[key]
 
 
 def large(group: Group) -> bool:
@@ -227,7 +228,7 @@ def _try(e: Experiment, rotated: bool, fitted: bool, most: int) -> Tried:
         cycle_flops=cycle.flops,
         stages=stages,
         replayed=replayed,
-        host=_host_bytes(e, pairs),
+        host=host_bytes(e, pairs),
     )
 
 
@@ -268,7 +269,7 @@ def _state(group: Group, law: Law) -> int:
     return len(group.seeds) * min(ASYMMETRY_POINTS, e.measure.samples) * law.dim * FLOAT
 
 
-def _host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:
+def host_bytes(e: Experiment, pairs: int) -> tuple[int, int]:
     """Paired arrays and curves of each member; once, matrices of all pairs and a calibration's arrays. pairs: of each
     start that is fitted to some, or 0."""
     n, d, steps = e.measure.samples, e.law.dim, e.student.steps

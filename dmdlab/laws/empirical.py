@@ -25,7 +25,7 @@ from dmdlab.laws.checks import Positive, checked
 from dmdlab.laws.law import Law
 from dmdlab.laws.mixture import log_normal
 
-_CHUNK_NUMBERS = 2**22
+CHUNK_NUMBERS = 2**22
 """How many float64 numbers a chunk may hold, of points or of exponents: 32 MiB."""
 
 
@@ -138,7 +138,7 @@ class Empirical(Law):
 
     def _chunks(self, rows: Tensor, v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Centred points (chunk, d) and their exponents in Eq. (1), (N, chunk)."""
-        for part in self.points.split(max(1, _CHUNK_NUMBERS // max(len(rows), self.dim))):
+        for part in self.points.split(max(1, CHUNK_NUMBERS // max(len(rows), self.dim))):
             points = part.to(rows) - self.centre.to(rows)
             yield points, (rows @ points.mT - points.square().sum(-1) / 2) / v
 

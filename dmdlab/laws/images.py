@@ -183,11 +183,11 @@ class Digits(Stored):
         empirical: Memorised = 0,
     ) -> None:
         super().__init__(dim, side, 1)
-        self._store(_digits(), "scikit-learn's digits", scale, seed, empirical)
+        self._store(scikit_digits(), "scikit-learn's digits", scale, seed, empirical)
 
 
 @lru_cache(maxsize=1)
-def _digits() -> PictureData:
+def scikit_digits() -> PictureData:
     try:
         from sklearn.datasets import load_digits
     except ImportError:

@@ -45,8 +45,9 @@ class Law(torch.nn.Module):
         shape: of one point before it was flattened: (d,), or (channels, height, width) of a picture.
         intrinsic_dim: k, the dimension of the set that the law fills, not counting isotropic noise around it.
         sigma_data: sqrt(trace cov / d), the sigma_data of EDM preconditioning.
-        has_denoiser: whether `denoise` and `log_density` have a closed form.
+        has_denoiser: whether `denoise` has a closed form.
         has_class_denoiser: whether `denoise` has one given a label, too.
+        has_density: whether `log_density` has one.
         classes: the number of class labels, 0 if the law has none.
         digest: ten hex digits of the files that it was read from; None for a law of no files.
     """
@@ -130,6 +131,10 @@ class Law(torch.nn.Module):
     def available(self, part: Part) -> int | None:
         """How many different points a part holds; None where they never end."""
         return None
+
+    @property
+    def has_density(self) -> bool:
+        return type(self)._log_density is not Law._log_density
 
     def denoise(self, x_sigma: Tensor, sigma: float | Tensor, label: Tensor | None = None) -> Tensor:
         """E[x0 | x_sigma], Eq. (2), of noised points (..., d); returns their shape, dtype and device.

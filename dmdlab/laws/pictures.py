@@ -111,6 +111,10 @@ class Unsolved(Pictures):
         labels = None if self.atoms is None else self.atom_labels
         return super().class_shares() if labels is None else shares_of(labels, self.classes)
 
+    @property
+    def has_density(self) -> bool:
+        return self.atoms is not None
+
     def _log_density(self, x: Tensor, sigma: Tensor) -> Tensor:
         return super()._log_density(x, sigma) if self.atoms is None else self.atoms._log_density(x, sigma)
 

@@ -244,7 +244,7 @@ class _Found:
         return self.ended[owner]
 
     def _gone(self, owner: str) -> bool:
-        about, here = self.about(owner), _machine()
+        about, here = self.about(owner), this_machine()
         pid = about.get("pid")
         if not here or about.get("machine") != here or not isinstance(pid, int):
             return False
@@ -285,10 +285,10 @@ class _Beating:
 def _this_process() -> dict[str, object]:
     """What a lease says of its owner."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "machine": _machine()}
+    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid), "machine": this_machine()}
 
 
-def _machine() -> str:
+def this_machine() -> str:
     """What only processes that see each other's numbers have in common; '' where the system does not say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

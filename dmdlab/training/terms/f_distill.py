@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
-from dmdlab.laws import Law
 from dmdlab.training.direction import dmd_surrogate
 from dmdlab.training.exact_score import LinearStudentScore
 from dmdlab.training.terms.gan import GAN
@@ -77,7 +76,7 @@ class FDistill(Term):
         config = around.group.shared.student
         self.weight, self.reduction = settings.weight * config.weight, config.reduction
         self.of_ratio, self.around, self.by_head = WEIGHTS[settings.divergence], around, settings.ratio == "head"
-        if not self.by_head and type(around.law)._log_density is Law._log_density:
+        if not self.by_head and not around.law.has_density:
             raise InputError(
                 f"terms.f_distill.ratio is 'exact', and the law {around.law.name!r} has no density; take "
                 "terms.f_distill.ratio = 'head' with terms.gan.weight above 0"
