@@ -1,6 +1,7 @@
 """Imports go one way and never in a circle, files stay short, and what must be light is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -141,13 +142,42 @@ def test_files_stay_short() -> None:
     assert {name: n for name, n in lines.items() if n > MOST_LINES} == {}, "a file this long is asking to be two things"
 
 
+PRIVATE = re.compile(
+    r"""from\ dmdlab[\w.]*\ import\ (?: \([^)]* | [^\n]* ) \b(?P<imported>_[A-Za-z]\w*)"""
+    r"""|setattr\( (?:[\w.]+,\s*)? ["'] (?!torch\.) (?P<patched>(?:[\w.]+\.)?_[A-Za-z]\w*) ["']""",
+    re.VERBOSE,
+)
+"""A private name of ours that a test imports or patches."""
+
+
+def test_tests_go_through_public_doors() -> None:
+    """One that knows a private name is in the way of who would change it."""
+    own = {p.name: p.read_text(encoding="utf-8") for p in sorted((ROOT / "tests").glob("*.py"))}
+    del own[Path(__file__).name]
+    assert {name: found[0] for name, source in own.items() if (found := PRIVATE.search(source))} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("from dmdlab.lab.plan import a, _b", True),
+        ("from dmdlab.lab.plan import (\n    a,\n    _B,\n)", True),
+        ("monkeypatch.setattr(trial, '_known', {})", True),
+        ('monkeypatch.setattr("dmdlab.lab.plan._known", {})', True),
+        ('monkeypatch.setattr("torch._inductor.compile", {})', False),
+        ("from dmdlab.lab.plan import a_b\nmonkeypatch.setattr(Cycle, '__call__', called)", False),
+    ],
+)
+def test_a_private_name_in_a_test_is_seen(source: str, seen: bool) -> None:
+    assert bool(PRIVATE.search(source)) == seen
+
+
 def test_a_name_of_a_class_means_one_thing() -> None:
     """However many rooms there are: who meets a name in one knows it in all."""
     places: dict[str, list[str]] = {}
     for name, source in sources().items():
-        for node in ast.parse(source).body if name.startswith("dmdlab/") else ():
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places.setdefault(node.name, []).append(name)
+        for own in re.findall(r"^class ([A-Z]\w*)", source, re.MULTILINE) if name.startswith("dmdlab/") else ():
+            places.setdefault(own, []).append(name)
     assert len(places) > 100
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
