@@ -75,6 +75,20 @@ def test_what_the_certificate_leaves_open_holds_the_optimal_pairing(structure, d
     assert widths[2] <= widths[0]
 
 
+def test_a_row_far_out_does_not_make_an_open_pairing_of_the_others_a_certain_one():
+    """Beside its cost the slack is nothing, and yet all that the others cost."""
+    rng = np.random.default_rng(1)
+    P, E = rng.standard_normal((2, 60, 2))
+    G = 0.5 * P + 0.8 * E
+    P[0] *= 1e6
+    G[3] *= 1e6
+    exact = (assignment(P, G).permutation == np.arange(60)).mean()
+    found = certified_interval(Frame.of(P, G))
+    assert found.gap < 1e-9
+    assert found.kept is not None
+    assert found.kept[0] <= exact <= found.kept[1]
+
+
 def test_a_shift_neither_narrows_the_interval_nor_ends_it_early():
     P, G = clouds("correlated", 300, 2, np.random.default_rng(5))
     near, far = (certified_interval(Frame.of(P, G + shift)) for shift in (0.0, 1e6))

@@ -40,7 +40,7 @@ _FIRST_EPS = 0.1  # of the mean cost
 _LAST_EPS = 0.03  # of the lower bound
 _STAGES = 14
 ROUNDS = 60
-_CLOSED = 1e-9  # a slack below this share of the cost leaves nothing to bound
+_CLOSED = 1e-9  # a slack below this share of a typical row's cost leaves nothing to bound
 
 
 def certified_interval(
@@ -82,7 +82,9 @@ def certified_interval(
         v = problem.duals(found, v)
     error = _rounding(p, g)
     slack = max(0.0, best.slack) + error
-    kept = _kept(p, g, best, engine.nearest, slack, error) if slack > _CLOSED * best.upper else None
+    # Rows far out make the cost, and what is no part of it can still leave all the others open.
+    typical = min(best.upper, float(np.median(matched_distances(p, g, best.permutation))))
+    kept = _kept(p, g, best, engine.nearest, slack, error) if slack > _CLOSED * typical else None
     original = np.empty(n, np.int64)  # in the caller's order of rows
     original[order] = order[best.permutation]
     return Transport.of(frame, original, "certified", slack, kept)
