@@ -14,23 +14,24 @@ import pytest
 import dmdlab
 
 ROOT = Path(dmdlab.__file__).parents[1]
-MAKING = {"config", "folders", "group", "device", "randomness", "laws", "diffusion", "networks", "training"}
-MEASURING = {"config", "trouble", "folders", "transport", "pairing", "records"}
+MAKING = {"config", "folders", "arrays", "group", "device", "randomness", "laws", "diffusion", "networks", "training"}
+MEASURING = {"config", "trouble", "folders", "arrays", "transport", "pairing", "records"}
 MAY_IMPORT: dict[str, set[str]] = {
     "config": set(),
     "trouble": {"config"},
     "folders": {"config", "trouble"},
+    "arrays": {"config", "trouble", "folders"},
     "group": {"config"},
     "device": {"config", "trouble"},
     "randomness": set(),
-    "laws": {"config", "folders", "randomness", "device"},
+    "laws": {"config", "folders", "arrays", "randomness", "device"},
     "diffusion": {"config", "laws", "device"},
     "theory": {"config", "laws", "diffusion"},
     "networks": {"config", "laws", "diffusion", "device"},
     "training": MAKING - {"training"},
     "experiments": {"config", "trouble", "laws", "networks", "training"},
     "transport": {"config"},
-    "pairing": {"config", "trouble", "folders", "transport"},
+    "pairing": {"config", "trouble", "folders", "arrays", "transport"},
     "records": {"config", "trouble", "pairing"},
     "diagnosis": {"config", "trouble", "pairing", "records"},
     "plots": MEASURING,

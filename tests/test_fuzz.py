@@ -81,7 +81,7 @@ def test_what_unpacks_to_more_than_real_data_is_refused(tmp_path: Path, monkeypa
     np.savez_compressed(bomb, teacher=zeros, images=zeros, **{"planted/pair_cosine": zeros[:1]})
     packed.write_bytes(gzip.compress(b"\0\0\x08\x03" + b"\0\0\1\0" * 3 + bytes(1 << 24), 1))
     assert max(bomb.stat().st_size, packed.stat().st_size) < 1 << 17
-    for read in (lambda: read_pairs([bomb]), lambda: read_npz(bomb, "law.path"), lambda: load_calibrated(bomb)):
+    for read in (lambda: read_pairs([bomb]), lambda: read_npz(bomb, "law.path", ""), lambda: load_calibrated(bomb)):
         with pytest.raises(InputError, match="would unpack to"):
             read()
     with pytest.raises(InputError, match="would unpack to"):

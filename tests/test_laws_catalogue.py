@@ -135,7 +135,7 @@ class Evil:
         (np.array([["a"] * 4]), r"holds <U1 entries, expected real numbers"),
         (np.where(np.eye(4) > 0, np.nan, 0), r"holds 4 entries that are NaN or infinite in float32, first in row 0"),
         (np.pad([[1e300]], ((2, 0), (0, 3))), r"holds 1 entries that are NaN or infinite in float32, first in row 2"),
-        (np.array([[Evil()] * 4], dtype=object), r"is not a .npy file of plain numbers.*pickled objects are refused"),
+        (np.array([[Evil()] * 4], dtype=object), r"an array of Python objects, stored as a pickle.* never opened"),
     ],
 )
 def test_bad_arrays_get_a_sentence(array: np.ndarray, sentence: str, tmp_path: Path) -> None:
@@ -152,12 +152,13 @@ def test_bad_files_get_a_sentence(tmp_path: Path, points: Path) -> None:
     cut.write_bytes(points.read_bytes()[:-9])
     np.savez(archive, x=np.zeros((2, 4)))
     for path, sentence in [
-        (text, "not a .npy file"),
-        (empty, "not a .npy file"),
-        (cut, "not a .npy file"),
-        (archive, "is an .npz archive"),
-        (tmp_path / "none.npy", "cannot be read .No such file"),
-        (tmp_path, "cannot be read"),
+        (text, r"a.npy: not an npy file; expected a .npy file of points \(m, d\)"),
+        (empty, r"an empty file; expected a .npy file of points \(m, d\)"),
+        (cut, "damaged or cut short"),
+        (archive, r"an npz archive; expected a .npy file of points \(m, d\)"),
+        (tmp_path / "a.np", "no such file; did you mean 'a.npy'"),
+        (tmp_path / "none", "no such file; expected a .npy file of points"),
+        (tmp_path, "cannot be read .this is a folder; expected a file"),
     ]:
         with pytest.raises(InputError, match=rf"law.path: .*{sentence}"):
             make_law({"name": "empirical", "dim": 4, "path": str(path)})

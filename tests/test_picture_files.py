@@ -151,13 +151,14 @@ REFUSED: dict[str, tuple[bytes | np.ndarray, bytes | np.ndarray | None, str]] = 
     "one class": (GIVEN["idx"], idx(0 * LABELS), "holds labels from 0 to 0, expected 0 to K - 1"),
     "gap": (GIVEN["idx"], idx(2 * LABELS), "names 5 classes, but no picture is of class 1"),
     "real labels": (GIVEN["idx"], LABELS / 2, "holds labels of float64"),
-    "no labels": (GIVEN["idx"], b"", "law.labels: .* is empty"),
-    "npy labels cut": (GIVEN["idx"], b"\x93NUMPY\x01\x00", "law.labels: .* is not a .npy file of plain numbers"),
+    "no labels": (GIVEN["idx"], b"", "law.labels: .* is empty: give an IDX or .npy file of whole numbers"),
+    "npy labels cut": (GIVEN["idx"], b"\x93NUMPY\x01\x00", "law.labels: .*: damaged or cut short"),
     "colour": (
         np.zeros((5, 3, 4, 4), np.uint8),
         None,
         "law.channels is 1, but .* holds pictures of 3: set law.channels",
     ),
+    "black and white": (PICTURES > 9, None, r"holds bool entries, .*\(255 \* array\)\.astype\('uint8'\)"),
     "integers": (PICTURES.astype(int), None, r"holds int64 entries, expected uint8, .*astype\('uint8'\)"),
     "shape": (np.zeros((5, 16)), None, r"has shape \(5, 16\), expected pictures: \(n, h, w\)"),
     "two": (PICTURES[:2], None, "holds 2 pictures, expected at least 3"),
@@ -214,7 +215,9 @@ def test_a_wrong_folder_or_archive_gets_a_sentence(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", a=PICTURES, b=PICTURES)
     refused("holds a, b, expected an array named images", tmp_path / "p.npz")
     (tmp_path / "q.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:-40])
-    refused("is not an .npz file of plain arrays", tmp_path / "q.npz")
+    refused("damaged or cut short", tmp_path / "q.npz")
+    (tmp_path / "r.npz").write_bytes(2 * (tmp_path / "p.npz").read_bytes())
+    refused("something in front of its arrays, as when two npz files are joined", tmp_path / "r.npz")
 
 
 def test_more_samples_than_the_part_holds_are_refused_before_the_run(tmp_path: Path) -> None:

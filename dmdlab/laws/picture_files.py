@@ -12,14 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
+from dmdlab.arrays import NPY, NPZ
 from dmdlab.config import InputError
 from dmdlab.folders import files_of, read_alike
 from dmdlab.laws.arrays import read_npy, read_npz
 from dmdlab.laws.idx import GZIP, read_idx
 
 KINDS = "an IDX file (the MNIST format, gzipped or not), a .npy or .npz file, or a folder of pictures"
+_EXPECTED = {"law.path": KINDS, "law.labels": "an IDX or .npy file of whole numbers, one a picture"}
 MOST_CLASSES = 1000
-_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
 _DTYPES = ("uint8", "uint16", "float16", "float32", "float64")
 
 
@@ -71,7 +72,7 @@ def _fingerprint(path: Path, key: str) -> str:
             with file.open("rb") as opened:
                 found.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:
-        raise InputError(f"{key}: {path} cannot be read ({error.strerror or error}): give {KINDS}") from None
+        raise InputError(f"{key}: {path} cannot be read ({error.strerror or error}): give {_EXPECTED[key]}") from None
     return found.hexdigest()
 
 
@@ -99,7 +100,7 @@ def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             hint = ": it holds labels; give it as law.labels" if array.ndim == 1 else ""
             raise InputError(f"{key}: {path} is an IDX file of {array.ndim} axes, expected pictures (n, h, w){hint}")
     elif kind == "npz":
-        found = read_npz(path, key)
+        found = read_npz(path, key, "pictures, images=..., labels=...")
         within = found.pop("labels", None)
         if "images" not in found and len(found) != 1:
             holds = ", ".join(sorted(found)) or "nothing"
@@ -115,9 +116,11 @@ def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 def _with_channels(array: np.ndarray, source: str) -> np.ndarray:
     """The array as (n, c, h, w), c = 1 or 3, its type and values checked."""
     if array.dtype.name not in _DTYPES:
+        black_and_white = array.dtype.kind == "b"
+        what, given = ("black and white", "(255 * array)") if black_and_white else ("grey levels of 0 to 255", "array")
         raise InputError(
-            f"{source} holds {array.dtype} entries, expected {', '.join(_DTYPES)}: grey levels of 0 to 255 are "
-            "saved with array.astype('uint8')"
+            f"{source} holds {array.dtype} entries, expected {', '.join(_DTYPES)}: {what} are saved with "
+            f"{given}.astype('uint8')"
         )
     if array.ndim == 4 and array.shape[1] not in (1, 3) and array.shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)
@@ -137,7 +140,7 @@ def _with_channels(array: np.ndarray, source: str) -> np.ndarray:
 def _labels(path: Path) -> np.ndarray:
     key = "law.labels"
     if path.is_dir():
-        raise InputError(f"{key}: {path} is a folder, expected an IDX or .npy file of whole numbers, one a picture")
+        raise InputError(f"{key}: {path} is a folder, expected {_EXPECTED[key]}")
     kind = _start(path, key)
     if kind == "npz":
         raise InputError(
@@ -171,11 +174,12 @@ def _start(path: Path, key: str) -> str:
     with path.open("rb") as file:
         start = file.read(6)
     if not start:
-        raise InputError(f"{key}: {path} is empty: give {KINDS}")
-    if start.startswith(_ZIP):
+        raise InputError(f"{key}: {path} is empty: give {_EXPECTED[key]}")
+    if start.startswith(NPZ):
         return "npz"
     if start.startswith((GZIP, b"\0\0")):
         return "idx"
-    if start == _NPY:
+    if start == NPY:
         return "npy"
-    raise InputError(f"{key}: {path} is of no known kind (it begins with {start[:4].hex(' ')}): give {KINDS}")
+    begins = start[:4].hex(" ")
+    raise InputError(f"{key}: {path} is of no known kind (it begins with {begins}): give {_EXPECTED[key]}")

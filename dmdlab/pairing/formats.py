@@ -1,27 +1,17 @@
-"""Arrays in files of three kinds: npy (one), npz and safetensors (several, by name); pickles are never opened.
-
-Whatever is wrong with a file is a sentence. An npy file is mapped, not copied: its pages stay the operating system's,
-and a header that claims more than the file holds cannot be mapped. The memory for an array of an npz is touched as its
-numbers arrive, so a claim there costs no more than what the file really holds. What a file holds beyond what would be
-read is refused, never dropped.
-"""
+"""Arrays of pairs in files of three kinds: npy and npz (`dmdlab.arrays`) and safetensors; pickles are never opened."""
 
 import json
 import os
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from difflib import get_close_matches
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from safetensors import safe_open
 
+from dmdlab import arrays
 from dmdlab.config import InputError
-from dmdlab.folders import check_unpacked
-from dmdlab.trouble import told
 
 EXPECTED = (
     "expected an npz or safetensors file, two npy files (teacher, student) or two folders of equally named images"
@@ -44,12 +34,12 @@ def kind_of(path: Path) -> str:
     """
     with readable(path), path.open("rb") as file:
         start, size = file.read(9), os.fstat(file.fileno()).st_size
-    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
+    if start.startswith(arrays.NPZ):
         with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
             if any(name.endswith(".pkl") for name in archive.namelist()):
                 raise InputError(f"{path}: {_BY_TORCH}")
         return "npz"
-    if start[:6] == b"\x93NUMPY":
+    if start.startswith(arrays.NPY):
         return "npy"
     if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size:
         return "safetensors"
@@ -60,44 +50,17 @@ def kind_of(path: Path) -> str:
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of an npy file, mapped read-only.
-
-    Raises:
-        InputError: a file that cannot be read, is damaged or cut short, holds pickles or more than one array.
-    """
-    with readable(path):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        with path.open("rb") as file:
-            behind = path.stat().st_size - _start(file) - array.nbytes
-    if behind:
-        raise InputError(
-            f"{path}: it holds {behind} bytes behind its array, as when arrays are appended to one file, and only the "
-            "first would be read; save each in its own file, or several by name with np.savez"
-        )
-    return _known(path, "", array)
+    """The array of an npy file, mapped read-only. Raises `InputError` as `dmdlab.arrays.read_npy`."""
+    return arrays.read_npy(path, EXPECTED)
 
 
 def names_in(path: Path) -> list[str]:
-    """The names of the arrays in an npz or safetensors file, sorted.
-
-    Raises:
-        InputError: a file that cannot be read, holds pickles, two arrays of one name, or another archive in front.
-    """
-    if kind_of(path) == "safetensors":
-        with readable(path), safe_open(path, "numpy") as file:
-            return sorted(file.keys())
-    with readable(path), _opened_npz(path) as stored, zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        try:
-            check_unpacked(sum(m.file_size for m in members), path.stat().st_size)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        twice = sorted({m.filename for m in members if sum(m.filename == o.filename for o in members) > 1})
-        if twice:
-            raise InputError(f"{path}: it holds {twice[0]} twice, and one of the two would be read; write it again.")
-        if members and min(m.header_offset for m in members) > 0:
-            raise InputError(f"{path}: it holds something in front of its arrays, as when two npz files are joined.")
-        return sorted(stored.files)
+    """The names of the arrays in an npz or safetensors file, sorted. Raises `InputError` as `dmdlab.arrays.npz_names`,
+    and as `kind_of`."""
+    if kind_of(path) == "npz":
+        return arrays.npz_names(path, EXPECTED)
+    with readable(path), safe_open(path, "numpy") as file:
+        return sorted(file.keys())
 
 
 def read_named(path: Path, names: Collection[str], notes: list[str]) -> dict[str, np.ndarray]:
@@ -107,8 +70,7 @@ def read_named(path: Path, names: Collection[str], notes: list[str]) -> dict[str
         InputError: an array that is damaged, cut short, a pickle or of a type that cannot be read.
     """
     if kind_of(path) == "npz":
-        with readable(path), _opened_npz(path) as stored:
-            return {name: _member(path, stored, name) for name in names}
+        return arrays.read_npz(path, names, EXPECTED)
     with readable(path), safe_open(path, "numpy") as file:
         found = {}
         for name in names:
@@ -123,45 +85,6 @@ def read_named(path: Path, names: Collection[str], notes: list[str]) -> dict[str
         return found
 
 
-@contextmanager
-def _opened_npz(path: Path) -> Iterator[NpzFile]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-        yield stored
-
-
-def _member(path: Path, stored: NpzFile, name: str) -> np.ndarray:
-    """One array of an npz file; numpy hands out the bytes of a member that is none."""
-    with readable(path, f": {name}"):
-        array = stored[name]
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path}: {name}: not a readable npy array; write it again.")
-        assert stored.zip is not None
-        info = stored.zip.getinfo(f"{name}.npy" if f"{name}.npy" in stored.zip.namelist() else name)
-        with stored.zip.open(info) as file:
-            behind = info.file_size - _start(file) - array.nbytes
-    if behind:
-        raise InputError(f"{path}: {name}: it holds {behind} bytes behind its array; write it again, one array a name.")
-    return _known(path, f": {name}", array)
-
-
-def _start(file: IO[bytes]) -> int:
-    """Where the numbers of an npy file begin: behind magic, version, the header's length and the header."""
-    head = file.read(12)
-    wide = head[6] > 1
-    return 12 + int.from_bytes(head[8:12], "little") if wide else 10 + int.from_bytes(head[8:10], "little")
-
-
-def _known(path: Path, member: str, array: np.ndarray) -> np.ndarray:
-    """The array, unless numpy kept its size and lost its type, as it does with those that are not its own."""
-    if array.dtype.kind != "V" or array.dtype.names is not None:
-        return array
-    likely = {1: "float8", 2: "bfloat16"}.get(array.dtype.itemsize, "a type of another library")
-    raise InputError(
-        f"{path}{member}: numpy saved it as raw bytes ({array.dtype}), probably {likely}, which it does not know; save "
-        "it again as array.astype(np.float32), a torch tensor as tensor.float().numpy()"
-    )
-
-
 def _bfloat16(path: Path, name: str) -> np.ndarray:
     """A bfloat16 array of a safetensors file as float32, whose upper half it is. The file was checked when opened."""
     with path.open("rb") as file:
@@ -172,27 +95,9 @@ def _bfloat16(path: Path, name: str) -> np.ndarray:
     return (raw.astype(np.uint32) << 16).view(np.float32).reshape(about["shape"])
 
 
-@contextmanager
-def readable(path: Path, member: str = "") -> Iterator[None]:
-    """Turn what the system, numpy, zipfile and safetensors raise about `path` into sentences."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError:
-        near = get_close_matches(path.name, os.listdir(path.parent), n=1) if path.parent.is_dir() else []
-        hint = f"; did you mean {near[0]!r}?" if near else f"; {EXPECTED}"
-        raise InputError(f"{path}: no such file{hint}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({told(error, reading=True)}); {EXPECTED}") from None
-    except Exception as error:  # numpy, zipfile, zlib and safetensors have a dozen kinds for one that is not whole
-        if "bject" in str(error):  # numpy: "Object arrays cannot be loaded", "Python objects in dtype"
-            raise InputError(
-                f"{path}{member}: an array of Python objects, stored as a pickle, which can run code and is never "
-                "opened; save real numbers of one shape (n, ...)."
-            ) from None
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}{member}: damaged or cut short ({said}); write or copy it again.") from None
+def readable(path: Path) -> AbstractContextManager[None]:
+    """`dmdlab.arrays.readable`, for a file of pairs."""
+    return arrays.readable(path, EXPECTED)
 
 
 def some(words: Sequence[str]) -> str:
