@@ -168,7 +168,24 @@ def test_what_cannot_be_measured_is_one_sentence_and_status_2_before_a_report_is
 def test_the_number_of_directions_is_that_of_the_spectrum(k: int, d: int) -> None:
     """k equal variances among d coordinates: the participation ratio is k."""
     clouds = np.random.default_rng(k).normal(size=(2, 800, k))
-    assert measure(*np.pad(clouds, ((0, 0), (0, 0), (0, d - k)))).directions() == pytest.approx(k, rel=0.1)
+    assert measure(*np.pad(clouds, ((0, 0), (0, 0), (0, d - k)))).directions == pytest.approx(k, rel=0.1)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("uneven", [0.0, 0.5])
+def test_the_number_of_directions_does_not_follow_how_much_is_copied(correlation: float, uneven: float) -> None:
+    """Of a copy it was n d / (n + d), and of rows of unequal length less."""
+    rng = np.random.default_rng(0)
+    P, E = np.exp(uneven * rng.standard_normal((2, 100, 1))) * rng.standard_normal((2, 100, 200))
+    found = measure(P, correlation * P + (1 - correlation**2) ** 0.5 * E).directions
+    assert found == pytest.approx(200, rel=0.1)
+
+
+def test_outputs_that_are_all_the_same_spread_over_no_direction() -> None:
+    P = np.random.default_rng(0).standard_normal((50, 5))
+    for report in (measure(np.ones_like(P), P), measure(P, np.ones_like(P)), measure(P, P * 1e-9 + np.float64(1e8))):
+        assert report.directions is None
+        assert report.resolution_in_words().startswith("The outputs of one of the two spread over no direction")
 
 
 def test_every_line_of_the_table_is_of_the_glossary(arrays: dict[str, np.ndarray]) -> None:

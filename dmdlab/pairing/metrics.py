@@ -131,6 +131,7 @@ def measure_pairs(
         n=pairs.n,
         d=pairs.d,
         chance_sd=_chance_sd(moments.total(), ranks.inner_square),
+        directions=_directions(moments, ranks.inner_square) if measured["pair_cosine"].resolved else None,
         law=law_agrees({key: m.value for key, m in measured.items()}, calibration, sizes),
     )
 
@@ -139,6 +140,19 @@ def _chance_sd(total: RowSums, inner_square: float) -> float:
     """Standard deviation of pair_cosine over random pairings of the same points; NaN for a constant array."""
     scale = float(total.teacher * total.student)
     return float(np.sqrt(inner_square / (total.n - 1) / scale)) if scale > 0 else float("nan")
+
+
+def _directions(moments: RowMoments, inner_square: float) -> int:
+    """Directions of equal variance that outputs spread over, 1 to d: tr S_P tr S_G / tr(S_P S_G), S the covariances.
+
+    Where both laws are alike this is the participation ratio of their spectrum, (tr S)^2 / tr S^2. The last trace is a
+    mean of <p_j, g_i>^2 over different rows: those of one noise are larger in a copy, by d / n in all.
+    """
+    total, d = moments.total(), moments.frame.P.points.shape[1]
+    others = inner_square - float(moments.cross @ moments.cross)
+    if others <= 0:
+        return d
+    return max(1, round(min(d, (1 - 1 / total.n) * float(total.teacher * total.student) / others)))
 
 
 def _smooth(moments: RowMoments) -> dict[str, Measured]:

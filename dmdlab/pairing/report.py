@@ -35,6 +35,8 @@ class PairingReport:
         notes: what was converted and what is unusual about the arrays.
         n, d: pairs and dimension.
         chance_sd: standard deviation of pair_cosine over random pairings of these very points.
+        directions: over how many directions of equal variance the outputs spread, at most d; None where those of one of
+            the two are all the same.
         law: whether the student's law is the teacher's.
     """
 
@@ -44,6 +46,7 @@ class PairingReport:
     n: int
     d: int
     chance_sd: float
+    directions: int | None
     law: LawJudgement
 
     def with_measures(self, found: Mapping[str, Measured]) -> "PairingReport":
@@ -87,16 +90,6 @@ class PairingReport:
         high = measured.value if measured.high is None else measured.high
         return low <= chance <= high
 
-    def directions(self) -> int:
-        """Over how many directions of equal variance the outputs spread, at most d.
-
-        Random re-pairing moves pair_cosine by sqrt(tr(S_P S_G) / (tr S_P tr S_G (n - 1))), S the covariances of the
-        sample; where both are alike, that share is one over the participation ratio of the spectrum, (tr S)^2 / tr S^2.
-        """
-        if not (math.isfinite(self.chance_sd) and self.chance_sd > 0):
-            return self.d
-        return max(1, min(self.d, round(1.0 / ((self.n - 1) * self.chance_sd**2))))
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: metrics, verdicts, the judgement of the law, solver statuses, notes, n, d; NaN becomes null."""
         return {
@@ -117,7 +110,7 @@ class PairingReport:
 
     def resolution_in_words(self) -> str:
         """What this many pairs can tell at all, from the theory of planted matchings."""
-        return resolution_in_words(self.n, self.directions())
+        return resolution_in_words(self.n, self.directions)
 
     def lines(self) -> list[Line]:
         """Every measure as a table shows it."""

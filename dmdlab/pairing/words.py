@@ -272,8 +272,11 @@ def _direction(sides: Mapping[str, str]) -> str:
     return "The student's outputs cost more to match with fresh teacher samples than the teacher's own do"
 
 
-def resolution_in_words(n: int, directions: int) -> str:
-    """What n pairs can tell at all when the outputs spread over so many directions of equal variance."""
+def resolution_in_words(n: int, directions: int | None) -> str:
+    """What n pairs can tell at all when the outputs spread over so many directions of equal variance; None: over none,
+    for those of one of the two."""
+    if directions is None:
+        return f"The outputs of one of the two spread over no direction: more pairs than these {n} tell no more."
     threshold = almost_all_optimal(n, directions)
     return (
         f"These outputs spread over about {directions} direction{'s' if directions > 1 else ''} of equal variance "
