@@ -20,6 +20,7 @@ from dmdlab.plots.style import SIZES
 from dmdlab.records.cells import cells_of_starts
 
 INITS = ("teacher", "rotated")
+POWERS = [rf"$\mathdefault{{10^{{{power}}}}}$" for power in (1, 2)]
 
 
 def sweep(dims: Sequence[int] = (2, 8), seeds: int = 3, **values: Any) -> list[Made]:
@@ -210,6 +211,21 @@ def test_curves_have_a_line_and_a_band_for_each_start(size: str, rows: int) -> N
     for init, kind in itertools.product(INITS, ("line", "band")):
         assert counts(figure, f"{init} {kind}") == [1] * 2 * rows
     np.testing.assert_allclose(marks(figure, "teacher line")[0][0].get_ydata(), [2.0, 11.0, 101.0])
+
+
+@pytest.mark.parametrize(("end", "numbers"), [(8, ["2", "5"]), (60, ["3", "10", "30"]), (600, POWERS)])
+def test_numbers_along_curves_stay_apart_however_short_they_are(end: int, numbers: list[str]) -> None:
+    class Short(Made):
+        def curve(self) -> dict[str, np.ndarray]:
+            return super().curve() | {"iteration": np.array([2.0, end // 2, end])}
+
+    figure = draw("curve", [Short(run.folder, run.summary, run.config, run.environment) for run in sweep()]).figure
+    figure.draw_without_rendering()
+    axes = figure.axes[-1]
+    (first, last), ticks = axes.get_xlim(), axes.get_xticklabels(which="both")
+    named = [text for text in ticks if text.get_text() and first <= text.get_position()[0] <= last]
+    assert [text.get_text() for text in named] == numbers
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(text.get_window_extent() for text in named))
 
 
 def test_curves_of_students_without_a_score_say_that_there_is_no_loss() -> None:

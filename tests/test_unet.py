@@ -100,7 +100,8 @@ def test_a_run_says_how_it_convolves() -> None:
 @pytest.mark.parametrize("side", [8, 16, 28, 32])
 def test_pictures_come_out_as_they_went_in(channels: int, side: int) -> None:
     law = Pictures(channels, side)
-    net, (x, c, _) = network(law, (0, 1), channels=[4, 4, 8], depths=[1, 2, 1]), inputs(law, 2)
+    net = network(law, (0, 1), channels=[4, 4, 8], depths=[1, 2, 1], attention=[side // 2])
+    x, c, _ = inputs(law, 2)
     out = net(x, c)
     assert out.shape == x.shape
     assert out.isfinite().all()
@@ -110,7 +111,7 @@ def test_pictures_come_out_as_they_went_in(channels: int, side: int) -> None:
 def test_a_group_of_one_number_is_no_error() -> None:
     """One channel at a level of one place: its norm is its shift."""
     law = Pictures(1, 4)
-    net, (x, c, _) = network(law, (0, 1), channels=[4, 4, 1], depths=[1, 1, 1]), inputs(law, 2)
+    net, (x, c, _) = network(law, (0, 1), channels=[4, 4, 1], depths=[1, 1, 1], attention=[]), inputs(law, 2)
     assert net(x, c).isfinite().all()
     torch.testing.assert_close(net(x[:, :1], c[:, :1]), net(x, c)[:, :1])
 

@@ -56,8 +56,8 @@ PAPER = UNetSettings(channels=[64, 128, 192, 256], depths=[3, 3, 3, 3], attentio
 class UNet(Ensemble):
     """e U-Nets side by side: pictures padded with zeros to a side that halves evenly, and cut back at the end.
 
-    Raises `InputError` for a law whose shape is not (channels, side, side), and a side below `LEAST_SIDE` or too small
-    for so many levels.
+    Raises `InputError` for a law whose shape is not (channels, side, side), a side below `LEAST_SIDE` or too small for
+    so many levels, and sides to attend at of which no level has one.
     """
 
     Settings = UNetSettings
@@ -83,7 +83,13 @@ class UNet(Ensemble):
 
     def _add_levels(self, members: int, settings: UNetSettings, side: int, width: int) -> None:
         """The blocks down, in the middle and up, each level's in the order in which they are passed."""
-        attends = [side >> i in settings.attention for i in range(len(settings.channels))]
+        sides = [side >> i for i in range(len(settings.channels))]
+        attends = [own in settings.attention for own in sides]
+        if settings.attention and not any(attends):
+            raise InputError(
+                f"network.attention is {settings.attention}, but no level of this unet has such a side: at law.side = "
+                f"{self.shape[1]} they are {', '.join(map(str, sides))}, after padding; name one of these, or none"
+            )
         levels = list(zip(settings.channels, settings.depths, attends, strict=True))
         self.down, self.up, c = nn.ModuleList(), nn.ModuleList(), settings.channels[0]
         kept = [c]

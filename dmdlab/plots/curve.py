@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dmdlab.config import InputError
 from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS
@@ -77,6 +78,8 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
                 _draw(axes, key, {cell.value(layout.by): cell for cell in here}, styles, held, scale)
             column[0].set_title(titles[value], fontsize=_fitting(titles.values(), width, scale))
             column[-1].set_xlabel("iteration")
+        for axes in grid.ravel():
+            _iterations(axes)
         for axes, key in zip(grid[:, 0], rows, strict=True):
             axes.set_ylabel(LABELS.get(key) or METRICS[key].label)
             if scale.slide:
@@ -171,6 +174,16 @@ def _draw(
         axes.set_yscale("log")
     else:
         _say(axes, "there is none")
+
+
+def _iterations(axes: Axes) -> None:
+    """Numbers along a logarithmic axis of iterations that stay apart: decades, or where it holds less than two of them
+    1 and 3 of each, less than one 1, 2 and 5."""
+    first, last = axes.get_xlim()
+    if last < 100 * first:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if last >= 10 * first else (1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _say(axes: Axes, why: str) -> None:
