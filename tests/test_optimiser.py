@@ -50,6 +50,21 @@ def network(members: int) -> Ensemble:
     return net.initialise([generator(s, "network") for s in range(members)])
 
 
+@pytest.mark.parametrize("kind", [EnsembleAdamW, EnsembleSGD])
+def test_sizes_are_made_in_blocks_and_are_those_of_all_steps_at_once(
+    kind: type[EnsembleOptimiser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"total": 103, "weight_decay": 0.1, "warmup": 5, "decay": "cosine"}
+    whole = kind(network(4), RATES, **own).sizes(0, 120)
+    monkeypatch.setattr("dmdlab.training.optimiser.BLOCK", 16)
+    optimisers = [kind(network(4), RATES, **own) for _ in range(2)]
+    for step in (0, 5, 10, 15, 20, 60, 98, 100, 105, 115, 3):  # across the ends of blocks, beyond the last step, back
+        assert optimisers[0].sizes(step, 5).equal(whole[:, step : step + 5])
+        assert optimisers[0]._block.shape[1] <= 16 + 5
+        assert optimisers[1].sizes(step, 1).equal(whole[:, step : step + 1])
+    assert not whole[:, 4].equal(whole[:, 50])
+
+
 def losses(net: Ensemble, step: int) -> Tensor:
     """Each member's loss on its own data; gradients grow from step to step, so that clipping sets in on the way."""
     g = torch.Generator().manual_seed(step)

@@ -17,6 +17,9 @@ from dmdlab.networks.ensemble import ALIGNED
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
+BLOCK = 2**16
+"""Steps whose sizes are made at once: those of ten million would take a gigabyte while they are made."""
+
 
 class Trained(NamedTuple):
     """Networks in training: `parameters`, and AdamW's `mean` and `square` of their gradients, each (e, P) with zeros up
@@ -81,9 +84,8 @@ class EnsembleOptimiser(ABC):
         device, rates = network.flat.device, sorted(set(learning_rates))
         self.groups = [[i for i, own in enumerate(learning_rates) if own == rate] for rate in rates]
         self.group_of = torch.tensor([rates.index(own) for own in learning_rates], device=device)
-        factors = torch.tensor(warmup_then(np.arange(total), warmup, total, decay))
-        self.rates = torch.tensor(rates, dtype=torch.float64)[:, None] * factors  # (rates, total)
-        self.schedule = self._sizes(self.rates, 0).to(device)  # (rates, total, numbers)
+        self._rates, self._schedule = torch.tensor(rates, dtype=torch.float64), (warmup, total, decay)
+        self._first, self._block = 0, self._made(0, min(total, BLOCK)).to(device)  # sizes from that step on
 
     @abstractmethod
     def start(self) -> Trained:
@@ -93,11 +95,19 @@ class EnsembleOptimiser(ABC):
         """Of `steps` steps from `step` on (from 0), (e, steps, numbers): the learning rate; what is kept of the
         parameters (1 less weight decay); less the rate, for AdamW with its corrections for the moments' bias; and for
         AdamW epsilon, corrected as well."""
-        if step + steps <= self.schedule.shape[1]:
-            return self.schedule[:, step : step + steps][self.group_of]
-        last = self.rates.shape[1] - 1
-        rates = self.rates[:, [min(at, last) for at in range(step, step + steps)]]
-        return self._sizes(rates, step).to(self.schedule)[self.group_of]
+        if not self._first <= step <= step + steps <= self._first + self._block.shape[1]:
+            self._first = step - step % BLOCK
+            end = max(step + steps, min(self._schedule[1], self._first + BLOCK + steps))
+            self._block = self._made(self._first, end).to(self._block)
+        at = step - self._first
+        return self._block[:, at : at + steps][self.group_of]
+
+    def _made(self, first: int, end: int) -> Tensor:
+        """The sizes of the steps from `first` to before `end`, (rates, steps, numbers), on the CPU."""
+        warmup, total, decay = self._schedule
+        steps = np.minimum(np.arange(first, end), total - 1)
+        factors = torch.tensor(warmup_then(steps, warmup, total, decay))
+        return self._sizes(self._rates[:, None] * factors, first)
 
     @abstractmethod
     def _sizes(self, rate: Tensor, step: int) -> Tensor:
