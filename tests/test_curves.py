@@ -47,6 +47,14 @@ def test_a_mode_that_is_missing_is_lost_and_a_thinned_one_is_not() -> None:
     assert all(math.isnan(x) for x in reach.read(np.full((400, 4), np.nan)))
 
 
+def test_a_place_is_lost_where_at_least_nine_of_its_eleven_rows_are_empty() -> None:
+    """On a line with 20 to 40 cut out, 24 to 36 are farther than 3 from a sample; five rows lie on each side."""
+    line = np.arange(60.0)[:, None]
+    coverage, lost = Reach.of(line).read(np.delete(line, np.arange(21, 40), axis=0))
+    assert coverage == pytest.approx(47 / 60)
+    assert lost == pytest.approx(7 / 60)  # of 27 to 33
+
+
 def drawn(law: Mixture, n: int = 4096) -> tuple[torch.Tensor, torch.Tensor]:
     g = torch.Generator().manual_seed(0)
     x = law.sample(n, g)[None]

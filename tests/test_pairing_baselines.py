@@ -45,6 +45,19 @@ def test_for_a_gaussian_law_it_is_one_and_a_turned_student_lies_below(sigma_max)
     assert pair_cosine_of(P, phi(LAW, z @ R, sigma_max)).value < 0.8
 
 
+def test_an_estimated_covariance_is_that_of_the_sample():
+    """Over n - 1; where sigma_max is about the data's size the pairing of the flow depends on it."""
+    z = noise(50, sigma_max=0.5)
+    P = np.abs(z) ** 2 * [8.0, 4.0, 2.0, 1.0]
+    for rows in (None, P[:45]):
+        known = np.cov(P if rows is None else rows, rowvar=False)
+        own, given = (
+            pair_cosine_gaussian(z, z + P, sigma_max=0.5, **how)
+            for how in ({"rows": rows if rows is not None else P}, {"covariance": known})
+        )
+        assert own.value == pytest.approx(given.value, abs=1e-12)
+
+
 def test_for_a_mixture_covariance_fixes_a_part():
     z = noise(400)
     P = phi(Mixture(dim=4), z)

@@ -7,7 +7,16 @@ import pytest
 
 from dmdlab.config import InputError
 from dmdlab.pairing import mean_interval, paired_difference
-from dmdlab.pairing.statistics import jackknife_interval, pearson, spearman, wilson_interval
+from dmdlab.pairing.statistics import (
+    jackknife_interval,
+    pearson,
+    quotient_limits,
+    ratio_limits,
+    spearman,
+    student_quantile,
+    wilson_interval,
+    zero_mean_limits,
+)
 
 
 @pytest.mark.parametrize("missing", [[], [math.nan, math.nan]])
@@ -135,3 +144,32 @@ def test_ranks_have_the_wider_interval_of_bonett_and_wright():
     assert own.value == pytest.approx(of_ranks.value)
     width, plain = (math.atanh(c.high) - math.atanh(c.low) for c in (own, of_ranks))
     assert width == pytest.approx(plain * math.sqrt(1 + own.value**2 / 2))
+
+
+@pytest.mark.parametrize("S", [3, 4, 7])
+def test_the_limits_of_a_ratio_are_those_of_an_analysis_of_variance(S):
+    """Least squares of the logarithms on one effect a sample: mean squares, and Satterthwaite's degrees of both."""
+    first, second = np.triu_indices(S, 1)
+    effects = np.random.default_rng(S).normal(size=S)
+    logs = 0.3 + 0.2 * (effects[first] + effects[second])
+    logs += 0.05 * np.random.default_rng(S + 1).normal(size=len(logs))
+    costs = np.full((S, S), np.nan)
+    costs[first, second] = costs[second, first] = np.exp(logs)
+    design = np.eye(S)[first] + np.eye(S)[second]
+    fitted = design @ np.linalg.lstsq(design, logs, rcond=None)[0]
+    of_samples, of_pairs = S - 1, len(logs) - S
+    effect = ((fitted - logs.mean()) ** 2).sum() / of_samples / (S - 2)  # expects var a + var e / (S - 2)
+    error = ((logs - fitted) ** 2).sum() / of_pairs * (S - 3) / (S - 2) if of_pairs else 0.0
+    degrees = (effect + error) ** 2 / (effect**2 / of_samples + (error**2 / of_pairs if of_pairs else 0.0))
+    half = student_quantile(0.975, degrees) * math.sqrt(2 * (effect + error))
+    assert ratio_limits(costs) == pytest.approx((math.exp(-half), math.exp(half)), rel=1e-9)
+
+
+def test_limits_of_a_difference_and_of_a_quotient_by_hand():
+    """Three pairs of three samples, 2 S - 3 = 3 degrees: t = 3.1824. Three values, 2 degrees: 4.3027."""
+    values = np.array([[9.0, 1.0, -2.0], [1.0, 9.0, 2.0], [-2.0, 2.0, 9.0]])
+    half = 3.182446 * math.sqrt(3.0)
+    assert zero_mean_limits(values) == pytest.approx((-half, half), rel=1e-6)
+    low, high = quotient_limits(np.exp([0.0, 0.1, 0.2]))
+    assert math.log(high) == pytest.approx(4.302653 * math.sqrt(2.0) * 0.1, rel=1e-6)
+    assert low == pytest.approx(1 / high)

@@ -152,6 +152,34 @@ def test_a_trained_scores_error_at_rest_and_over_time() -> None:
         trained_score_moments(S, sigma, batch, 1.0)
 
 
+@pytest.mark.parametrize("batch", [2, 8])
+def test_at_any_rate_a_trained_scores_error_has_the_moments_of_its_recursion(batch: int) -> None:
+    """Eqs. (11) and (12) against a linear system: one row e of E loses rate Y e and gains rate r y, with Y the batch's
+    mean of y y^T, E[Y M Y] = (1 - 1 / b) C M C + (2 C M C + C tr(C M)) / b by Gaussian moments, M = E[e e^T]."""
+    sigma, rate, eye = 0.8, 0.1, torch.eye(3).double()
+    c = (S + sigma**2).diag()
+
+    def products(m: Tensor) -> Tensor:
+        return (1 + 1 / batch) * c @ m @ c + c * (c @ m).trace() / batch
+
+    def lost(m: Tensor) -> Tensor:
+        return rate * (c @ m + m @ c) - rate**2 * products(m)
+
+    basis = [m.reshape(3, 3) for m in torch.eye(9).double()]
+    system = torch.stack([lost(m).flatten() for m in basis], dim=1)
+    own, summed = [], []
+    for residual in S * sigma**2 / (S + sigma**2):
+        kicks = residual * c / batch
+        m = torch.linalg.solve(system, rate**2 * kicks.flatten()).reshape(3, 3)
+        own.append(m.diagonal())
+        # Over time e adds up to C^-1 of what it was pushed by: kicks, and Y's noise on what is there.
+        summed.append((kicks + products(m) - c @ m @ c).diagonal() / c.diagonal() ** 2 * batch)
+    torch.testing.assert_close(trained_score_moments(S, sigma, batch, rate), torch.stack(own))
+    per_update = torch.stack(summed)
+    expected = S[:, None] * S * (per_update + per_update.mT) / (S[:, None] + S) ** 2 * (1 - eye)
+    torch.testing.assert_close(trained_score_rates(S, torch.tensor([sigma]).double(), batch=batch, rate=rate), expected)
+
+
 def test_levels_and_weights_are_averaged() -> None:
     """Eq. (11): a level counts by the square of its weight; 1/8 per unit at sigma^2 = s = 1, the most there is."""
     levels, weights = torch.tensor([0.5, 2.0]), torch.tensor([3.0, 0.0])

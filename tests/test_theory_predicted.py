@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dmdlab.theory import expected_loss
+from dmdlab.theory import expected_loss, level_quadrature
 
 
 def test_exact_scores_lose_in_proportion_to_the_rate_over_the_batch_and_not_with_time() -> None:
@@ -43,3 +43,22 @@ def test_an_estimated_score_loses_less_than_a_trained_one_and_less_with_each_of_
     assert 0 < own < 0.5 * expected_loss(8, "sgd", 0.02, batch=64, updates=4, **settings)
     larger = expected_loss(8, "sgd", 0.02, batch=256, updates=1, estimated=True, **settings)
     assert math.isclose(larger, own / 4, rel_tol=1e-9)
+
+
+@pytest.mark.parametrize(("levels", "sigma_max"), [((0.02, 0.98), 80.0), ((0.3, 0.6), 5.0)])
+def test_the_quadrature_of_levels_has_their_mean(levels: tuple[float, float], sigma_max: float) -> None:
+    """sigma = (a + h u)^7, of mean (y^8 - x^8) / (8 (y - x)) between x and y of a + h u."""
+    low, high = 0.002 ** (1 / 7), sigma_max ** (1 / 7)
+    x, y = (low + u * (high - low) for u in levels)
+    found = level_quadrature(levels, sigma_max)
+    assert found.mean().item() == pytest.approx((y**8 - x**8) / (8 * (y - x)), rel=1e-4)
+
+
+def test_a_student_of_an_estimated_score_loses_what_latents_and_noise_turn() -> None:
+    """Eqs. (9) and (10) for s = 1: kappa ((d + 2) + sigma^2 (d + 1)) / 2, kappa = sigma^4 / (b k (1 + sigma^2)^4)."""
+    d, total = 5, 1000 * 0.02**2 / 64
+    squares = level_quadrature((0.02, 0.98), 80.0).numpy() ** 2
+    kappa = squares**2 / (128 * (1 + squares) ** 4)
+    expected = total * (d - 1) / 2 * (kappa * (d + 2 + squares * (d + 1)) / 2).mean()
+    settings = {"batch": 64, "steps": 1000, "updates": 2, "estimated": True, "at_law": True}
+    assert expected_loss(d, "sgd", 0.02, **settings) == pytest.approx(expected, rel=1e-9)
