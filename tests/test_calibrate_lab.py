@@ -12,7 +12,7 @@ from dmdlab.config import Experiment, InputError
 from dmdlab.lab.calibrate import (
     calibrate_experiment,
     calibrated_once,
-    calibrating,
+    calibrating_once,
     calibration_id,
     stored_calibrated,
     teacher_map,
@@ -72,7 +72,7 @@ def test_a_teacher_that_a_sweep_trains_is_waited_for(tmp_path: Path, monkeypatch
     e, store = experiments(*TRAINED)[0], Store(tmp_path)
     monkeypatch.setattr("dmdlab.lab.once.time.sleep", lambda seconds: None)
     with Leases(tmp_path).held([of_kind("network", e.teacher_id)]):
-        steps = calibrating(store, e, CPU)
+        steps = calibrating_once(store, e, CPU)
         assert [next(steps) for _ in range(3)] == [None] * 3
         assert store.start(e) is None
         steps.close()

@@ -20,7 +20,7 @@ from dmdlab.diffusion.applied import applied
 from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
 from dmdlab.lab.evaluate import flow_map, noise_labels
-from dmdlab.lab.once import made_once
+from dmdlab.lab.once import Returning, made_once
 from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
@@ -170,16 +170,13 @@ def stored_calibrated(store: Store, experiment: Experiment, device: torch.device
     Raises:
         InputError: as `calibrate_experiment`, or a damaged file.
     """
-    steps = calibrating(store, experiment, device)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Calibrated = end.value
-            return found
+    making = Returning(calibrating_once(store, experiment, device))
+    for _ in making:
+        pass
+    return making.value
 
 
-def calibrating(store: Store, experiment: Experiment, device: torch.device) -> Generator[object, None, Calibrated]:
+def calibrating_once(store: Store, experiment: Experiment, device: torch.device) -> Generator[object, None, Calibrated]:
     """The same, which yields while another process makes it, and while its teacher is trained."""
     own = calibration_id(experiment)
 

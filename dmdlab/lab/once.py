@@ -3,16 +3,29 @@ time, by a lease; whoever needs it, too, waits for it."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from dmdlab.lab.store import Store
 from dmdlab.records.leases import Kind, Leases, of_kind
 
 T = TypeVar("T")
 K = TypeVar("K")
+R = TypeVar("R")
 
 LOOK_SECONDS = 0.5
 """Time between two looks at what another makes (ours)."""
+
+
+class Returning(Generic[T, R]):
+    """The steps of a generator, one after the other; when they are through, `value` is what it returned."""
+
+    value: R
+
+    def __init__(self, steps: Generator[T, None, R]) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[T]:
+        self.value = yield from self.steps
 
 
 def made_once(

@@ -6,10 +6,9 @@ what it makes on the way.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,20 +20,13 @@ from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import calibrating, calibration_id, check_calibrations, teacher_map
+from dmdlab.lab.calibrate import calibrating_once, calibration_id, check_calibrations, teacher_map
 from dmdlab.lab.curves import Curves, curve_iterations
-from dmdlab.lab.evaluate import (
-    Reading,
-    asymmetries,
-    excess_risks,
-    probed,
-    result_of,
-    teacher_pairs,
-)
+from dmdlab.lab.evaluate import Reading, asymmetries, excess_risks, probed, result_of, teacher_pairs
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.moments import Moments, kept_iterations
-from dmdlab.lab.nearby import Nearby, teachers_nearby
-from dmdlab.lab.once import made_once
+from dmdlab.lab.nearby import teachers_nearby
+from dmdlab.lab.once import Returning, made_once
 from dmdlab.lab.own import own_pairings
 from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.starts import fit_starts
@@ -43,13 +35,11 @@ from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
-from dmdlab.records.record import Calibrated, shared_arrays
+from dmdlab.pairing import Calibration
+from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
 from dmdlab.training.laziness import laziness
 from dmdlab.training.student import later_noises, starting_student
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 PULSES = 200
 """How often a training shows progress and may be kept, at least."""
@@ -152,10 +142,11 @@ def run_group(
     lazy = laziness(seeds, begun, student, z, few, at_once, few_later)
     own = own_pairings(group, law, begins, begun, noise, teacher, device, own_label, later)
     del begun
-    nearby: list[Nearby] = []
-    for _ in _ending(teachers_nearby(group, map_denoiser, pairs["noise"], label, store, device), nearby.append):
+    looking = Returning(teachers_nearby(group, map_denoiser, pairs["noise"], label, store, device))
+    for _ in looking:
         yield Progress(MEASURING, 0, len(group), "another process looks at the teacher")
-    local = local_readings(group, student, nearby[0].answers, pairs["noise"].to(device), label, later)
+    nearby = looking.value
+    local = local_readings(group, student, nearby.answers, pairs["noise"].to(device), label, later)
     steps = step_outputs(student, seeds, noise, device, own_label)
     gaussian = gaussian_readings(group, law, pairs, device)
     turned: list[Turned | None] = [None] * len(group)
@@ -174,7 +165,7 @@ def run_group(
             failed_at=failed_at[i],
             teacher_risk=0.0 if exact else float(risks[at]),
             start_risk=float(risks[at]),
-            teacher_asymmetry=float(nearby[0].asymmetry[at]),
+            teacher_asymmetry=float(nearby.asymmetry[at]),
             student_asymmetry=float(student_shares[i]),
             laziness={name: float(of_all[i]) for name, of_all in lazy.items()},
             own=own[i],
@@ -182,12 +173,13 @@ def run_group(
             turned=turned[i],
             steps=steps[i],
         )
-        found: list[Calibrated] = []
+        calibrated: tuple[str, Calibration] | None = None
         if reading.measurable:
-            for _ in _ending(calibrating(store, experiment, device), found.append):
+            calibrating = Returning(calibrating_once(store, experiment, device))
+            for _ in calibrating:
                 yield Progress(MEASURING, i, len(group), "another process calibrates")
-        file = store.calibration_path(experiment, calibration_id(experiment)).name
-        calibrated = (file, found[0].found) if found else None
+            file = store.calibration_path(experiment, calibration_id(experiment)).name
+            calibrated = file, calibrating.value.found
         result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)
         if reading.measurable:
             result = replace(result, moments=moments.of(i, student.network))
@@ -231,29 +223,24 @@ def _train_starts(
     then the starts that are fitted; returns the parameters (e, P), on the CPU, that students start at."""
     device, first = start.network.flat.device, group.shared
     to_fit, last, waiting = first.student.regression if group.fits else 0, 0, "another sweep trains them"
-    rows: list[Tensor] = []
-    training = _ending(train_starts(group, law, store, device, way), rows.extend)
+    training = Returning(train_starts(group, law, store, device, way))
     for step in training:
         if step is not None:
             clock.ways["teacher"], last = step.way, max(e.teacher.age for e in group.networks)
             yield Progress(START_NETWORKS, step.iteration, last + to_fit, f"loss {step.loss.mean():.3f}")
         else:
             yield Progress(START_NETWORKS, 0, max(e.teacher.age for e in group.networks) + to_fit, waiting)
-    start.network.load_rows(torch.stack(rows[: len(group.origins)]))
-    begins: list[Tensor] = []
-    for fitted in _ending(fit_starts(group, law, torch.stack(rows), store, device, way), begins.append):
+    rows = torch.stack(training.value)
+    start.network.load_rows(rows[: len(group.origins)])
+    fitting = Returning(fit_starts(group, law, rows, store, device, way))
+    for fitted in fitting:
         if fitted is not None:
             clock.ways["regression"] = fitted.way
             text = f"regression error {fitted.loss.mean():.3f}"
             yield Progress(START_NETWORKS, last + fitted.iteration, last + to_fit, text)
         else:
             yield Progress(START_NETWORKS, last, last + to_fit, waiting)
-    return begins[0]
-
-
-def _ending(steps: Generator[T, None, R], end: Callable[[R], object]) -> Iterator[T]:
-    """The steps of a generator; `end` is told what it returns."""
-    end((yield from steps))
+    return fitting.value
 
 
 def _pairs(
@@ -270,8 +257,8 @@ def _pairs(
                 store.keep_pairs(e, {name: made[name][i].numpy() for name in names})
         yield from ()
 
-    found: list[dict[str, dict[str, np.ndarray]]] = []
-    for _ in _ending(made_once(store, "pairs", list(own), lambda id: store.pairs(own[id]), make), found.append):
+    pairing = Returning(made_once(store, "pairs", list(own), lambda id: store.pairs(own[id]), make))
+    for _ in pairing:
         yield Progress(PAIRING, 0, 1, "another sweep makes these pairs")
-    known = {name: np.stack([found[0][store.pairs_id(e)][name] for e in group.origins]) for name in names}
+    known = {name: np.stack([pairing.value[store.pairs_id(e)][name] for e in group.origins]) for name in names}
     return teacher_pairs(group, law, denoiser, device, known)

@@ -55,7 +55,7 @@ def pairing(group: Group, law: Law) -> Iterator[object]:
     e, start = group.shared, fresh_networks(len(group.seeds), law, group.shared)
     z = torch.zeros(len(group.seeds), e.measure.samples, law.dim)
     yield torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
-    yield start, z, applied(_phi(e, law, start, 2), z, "cpu", class_labels(e, z))
+    yield start, z, applied(_two_steps(e, law, start), z, "cpu", class_labels(e, z))
 
 
 def distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[object]:
@@ -76,7 +76,7 @@ def calibrating(group: Group, law: Law) -> Iterator[object]:
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     z = torch.zeros(1, (fresh_multiple(e) - 1) * e.measure.samples, law.dim)
     yield z
-    yield rest, z, applied(_phi(e, law, one, 2), z, "cpu", class_labels(e, z))
+    yield rest, z, applied(_two_steps(e, law, one), z, "cpu", class_labels(e, z))
 
 
 def sampling(group: Group, law: Law) -> Iterator[object]:
@@ -87,9 +87,9 @@ def sampling(group: Group, law: Law) -> Iterator[object]:
     yield rest, law.sample(covariance_rows(law), torch.Generator())
 
 
-def _phi(e: Experiment, law: Law, network: EDMDenoiser, steps: int) -> Callable[..., Tensor]:
-    """This experiment's flow, cut to so many steps."""
-    return flow_map(with_teacher(e, steps=steps), law.denoise if e.teacher.kind == "exact" else network)
+def _two_steps(e: Experiment, law: Law, network: EDMDenoiser) -> Callable[..., Tensor]:
+    """This experiment's flow, cut to two steps, from which a trial counts all of them."""
+    return flow_map(with_teacher(e, steps=2), law.denoise if e.teacher.kind == "exact" else network)
 
 
 def probing(group: Group, law: Law) -> Iterator[object]:

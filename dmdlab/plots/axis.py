@@ -91,7 +91,7 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
                 fit_label(axes, 0.65 * (height - names.height) / lines)
         for axes, metric, letter in zip(flat, shown.metrics, "abcdefghijkl", strict=False):
             axes.set_title(f"({letter}) {metric.title}".strip(), loc="left")
-        for axes in _lowest(flat[: wide * len(rows)], columns):
+        for axes in flat[: wide * len(rows)][-columns:]:  # the lowest of each column
             axes.tick_params(labelbottom=True)
             if names.texts:
                 axes.set_xticklabels(names.texts, rotation=names.rotation, linespacing=1.0)
@@ -198,11 +198,6 @@ def _room(shown: Shown, columns: int, rows: int) -> tuple[int, Names]:
             f"{fewer}, or another setting with --x"
         )
     return found
-
-
-def _lowest(panels: Sequence[Axes], columns: int) -> list[Axes]:
-    """The lowest panel of each column of these, which stand line by line."""
-    return list(panels[-columns:])
 
 
 def _name_row(axes: Axes, name: str, height: float, scale: Size) -> None:

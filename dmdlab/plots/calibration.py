@@ -98,8 +98,8 @@ def draw_levels(
             line_name(axes, f"{angle:g}°", values[-1], (0.2 * scale.font, 0), **small)
 
 
-def levels_in_words(records: Sequence[Record | Calibrated], angles: Sequence[float] = LEVELS_DEGREES) -> str:
-    """What the lines of `draw_levels` are, for the caption; empty where there are none."""
+def levels_in_words(records: Sequence[Record | Calibrated], angles: Sequence[float]) -> str:
+    """What the lines of `draw_levels` at these angles are, for the caption; empty where there are none."""
     if all(r.row.get("calibration") is None for r in records):
         return ""
     listed = ", ".join(f"{angle:g}" for angle in sorted(angles))

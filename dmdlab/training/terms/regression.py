@@ -22,7 +22,7 @@ class RegressionSettings(TermSettings):
     batch: int = Field(0, ge=0, description="pairs in a step; 0: as many as student.batch (ours)")
 
 
-class TeacherPairs(NamedTuple):
+class FixedPairs(NamedTuple):
     """Of all members: noise (e, N, d), its class labels (e, N), or none, and Phi_K of it (e, N, d)."""
 
     z: Tensor
@@ -44,7 +44,7 @@ class Regression(Term):
     def __init__(self, around: Around, settings: RegressionSettings) -> None:
         config, device = around.group.shared.student, around.student.network.flat.device
         self.weight, self.reduction = settings.weight, config.reduction
-        rows, pairs = settings.batch or config.batch, teacher_pairs(around, settings.pairs)
+        rows, pairs = settings.batch or config.batch, fixed_pairs(around, settings.pairs)
         columns = (around.student.turned(pairs.z), *pairs.labels, pairs.target)
         own = [[column[i] for column in columns] for i in range(len(around.group))]
         self.sources = [picked(own, (rows,), streams(around.group, "regression", "pick", device=device))]
@@ -61,7 +61,7 @@ class Regression(Term):
 
 
 @torch.no_grad()
-def teacher_pairs(around: Around, pairs: int) -> TeacherPairs:
+def fixed_pairs(around: Around, pairs: int) -> FixedPairs:
     """So many of each member, from streams of its own; z not turned."""
     group, law, shared = around.group, around.law, around.group.shared
     device = around.student.network.flat.device
@@ -79,4 +79,4 @@ def teacher_pairs(around: Around, pairs: int) -> TeacherPairs:
         device,
         labels[0] if labels else None,
     )
-    return TeacherPairs(z, labels, target.to(device))
+    return FixedPairs(z, labels, target.to(device))
