@@ -164,7 +164,7 @@ def test_the_id_of_an_empirical_law_depends_on_its_points(tmp_path: Path) -> Non
         ids.add(resolve(experiment_from(flat)).id)
     assert len(ids) == 2
     np.save(tmp_path / "points.npy", np.ones((4, 3)))  # once a division by zero, in training
-    with pytest.raises(InputError, match="is 0; expected 1e-15 to 1e15, .*: give points that differ"):
+    with pytest.raises(InputError, match=r"is 0; expected 1e-15 to 1e15, .*: give points that differ"):
         resolve(experiment_from(flat))
 
 
