@@ -13,6 +13,7 @@ from near import correlated
 from scipy.spatial.distance import cdist
 
 from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS, measure
+from dmdlab.pairing.statistics import jackknife_interval
 from dmdlab.transport import assignment
 
 OF_INDEPENDENT_SAMPLES = ("fidelity", "debiased_cost")
@@ -324,3 +325,18 @@ def test_without_copies_the_identity_fraction_is_that_of_the_pairing_found():
     kept = float((assignment(P, G).permutation == np.arange(300)).mean())
     assert measure(P, G).metrics["identity_fraction"].value == kept
     assert 0.1 < kept < 0.9
+
+
+@pytest.mark.parametrize("scale", [1.0, 50.0])  # from 4 on each cloud has a unit of its own
+def test_intervals_are_those_of_the_measures_without_each_row(scale):
+    """The jackknife by measuring anew, of clouds whose means differ."""
+    rng = np.random.default_rng(5)
+    P, E = rng.standard_normal((2, 9, 2))
+    G = scale * (0.6 * P + 0.6 * E + [1.0, -0.5])
+    keys = ("e_dt", "e_independent", "pair_cosine", "r2", "variance_ratio", "pair_auc")
+    report = measure(P, G)
+    without = [measure(np.delete(P, row, 0), np.delete(G, row, 0)).values() for row in range(9)]
+    for key in keys:
+        found, own = report.metrics[key], np.array([values[key] for values in without])
+        expected = jackknife_interval(found.value, own, METRICS[key].bounds)
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-9), key

@@ -7,8 +7,9 @@ import pytest
 from scipy.special import gammainc
 
 from dmdlab.config import InputError
-from dmdlab.pairing import measure, planted_rotation, planted_turns, rotation_explained
+from dmdlab.pairing import METRICS, measure, pair_cosine_of, planted_rotation, planted_turns, rotation_explained
 from dmdlab.pairing.rotation import LEAST_LOST, ROWS_PER_DIMENSION, fitted_turn
+from dmdlab.pairing.statistics import jackknife_interval
 
 SIGMA_MAX = 80.0
 
@@ -141,3 +142,22 @@ def test_wrong_calls_are_sentences():
             rotation_explained(teacher, noise, noise, fit_noise=rows, fit_student=rows)
     with pytest.raises(InputError, match="rows"):
         rotation_explained(teacher, z, z[:-1], fit_noise=fit, fit_student=fit)
+
+
+def test_its_interval_is_that_of_the_share_without_each_row():
+    """The jackknife by measuring anew, with the turn that was fitted."""
+    teacher, (z, fit) = bent(2), noises(2, n=15)
+    turn = planted_rotation(2, 60.0, np.random.default_rng(1))
+
+    def student(x):
+        return teacher(x @ turn) + 0.3 * np.sin(7.0 * teacher(x))
+
+    found = rotation_explained(teacher, z, student(z), fit_noise=fit, fit_student=student(fit))
+    P, back, G = teacher(z), teacher(z @ found.turn), student(z)
+    without = []
+    for row in range(15):
+        c, c_R = (pair_cosine_of(np.delete(x, row, 0), np.delete(G, row, 0)).value for x in (P, back))
+        without.append((c_R - c) / (1 - c))
+    expected = jackknife_interval(found.share.value, np.array(without), METRICS["rotation_explained"].bounds)
+    assert (found.share.low, found.share.high) == pytest.approx(expected, rel=1e-6)
+    assert found.share.high - found.share.low > 0.05

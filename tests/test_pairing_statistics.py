@@ -173,3 +173,12 @@ def test_limits_of_a_difference_and_of_a_quotient_by_hand():
     low, high = quotient_limits(np.exp([0.0, 0.1, 0.2]))
     assert math.log(high) == pytest.approx(4.302653 * math.sqrt(2.0) * 0.1, rel=1e-6)
     assert low == pytest.approx(1 / high)
+
+
+def test_a_correlation_has_fishers_interval():
+    """Of ten values: 1.96 / sqrt(7) on either side in atanh."""
+    x = np.arange(10.0)
+    found = pearson(x, x + 5.0 * np.cos(x))
+    half = 1.959964 / math.sqrt(7.0)
+    ends = [math.tanh(math.atanh(found.value) + end) for end in (-half, half)]
+    assert (found.value, found.low, found.high) == pytest.approx((np.corrcoef(x, x + 5.0 * np.cos(x))[0, 1], *ends))
