@@ -15,7 +15,8 @@ from dmdlab.experiments import Sweep
 from dmdlab.pairing import METRICS, calibrate, remap_angle
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots import Choice, draw
-from dmdlab.plots.axes import across, place_names, swept_axis, wrapped
+from dmdlab.plots.axes import across, log_ticks, place_names, swept_axis, wrapped
+from dmdlab.plots.captions import provenance, shared
 from dmdlab.plots.endings import figures_of_sweep
 from dmdlab.records.cells import told
 from dmdlab.records.layout import DIMENSION, Layout, layout_of
@@ -158,10 +159,9 @@ def test_each_combination_has_a_place_named_by_what_differs_from_the_others() ->
         assert [float(mark.get_xdata()[0]) for mark in marks["solid"]] == [0, 1, 2, 3, 4]
         assert sum(len(mark.get_xdata()) for mark in marks["seeds"]) == 10
         assert marks["line"][0].get_linestyle() == "None"
-    assert "Along x change together: student.iterations, student.learning_rate, " in drawing.caption
     assert (
-        f"Where a name does not say them: student.iterations = {runs[0].config['student.iterations']}, "
-        in drawing.caption
+        "Along x change together (where a name does not say another value, it is this): "
+        f"student.iterations = {runs[0].config['student.iterations']}, student.learning_rate = " in drawing.caption
     )
     assert {line.get_drawstyle() for line in drawn(drawing.figure, "ceiling")} == {"steps-mid"}
 
@@ -236,6 +236,45 @@ def test_the_curve_figure_reads_its_angles_by_the_calibration_and_follows_any_se
     np.testing.assert_array_equal(line, [np.nan, *pale[1:]])
     with pytest.raises(InputError, match=r"for student\.clip \(2; 10\)"):
         draw("curve", [*of_widths(8, 16), *of_widths(8, 16, init="rotated"), *of_widths(8, 16, student__clip=2.0)])
+
+
+def test_seeds_of_which_most_read_0_have_no_interval_of_delta_e() -> None:
+    read = {2: (0.0, 0.0, 0.7), 8: (0.3, 0.4, 0.5)}
+    runs = [renamed(made(dim=d, seed=s, delta_e=v), f"{d} {s}") for d in read for s, v in enumerate(read[d])]
+    drawing = draw("axis", runs, choice=Choice(measures=("delta_e",)))
+    none, own = (lines.get_segments()[0] for lines in drawn(drawing.figure, "teacher interval"))
+    assert none.size == 0
+    assert np.ptp(own[:, 1]) > 0.1
+    assert "none where half of the seeds or more read 0" in drawing.caption
+
+
+def test_a_caption_of_many_runs_names_the_first_the_last_and_where_all_are_told() -> None:
+    runs = [renamed(made(seed=s, law__seed=s % 9), f"run{s}") for s in range(102)]
+    assert provenance(runs[:100]).endswith(" run98 run99.")
+    assert provenance(runs).endswith(" 102 runs, from run0 to run101: `dmdlab table` of their folder tells all ids.")
+    assert shared(runs[:8], "seed") == "0 or 1 or 2 or 3 or 4 or 5 or 6 or 7"
+    assert shared(runs[:20], "seed") == "0 or 1 or 2 or 3 or 4 or 5 or 6 or one of 13 others"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "numbers"),
+    [
+        (0.5, 2000.0, None),
+        (0.9, 11.0, None),
+        (2.0, 9.0, [2, 5]),
+        (0.3, 3.0, [0.5, 1, 2]),
+        (1.02, 1.13, [1.02, 1.05, 1.08, 1.11]),
+    ],
+)
+def test_numbers_on_a_logarithmic_axis_are_few_and_round(low: float, high: float, numbers: list[float] | None) -> None:
+    axes = Figure().subplots()
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    log_ticks(axes)
+    axes.figure.draw_without_rendering()
+    assert not any(label.get_text() for label in axes.yaxis.get_minorticklabels())
+    told = [label.get_text() for label in axes.yaxis.get_majorticklabels()]
+    assert all("10^" in text for text in told) if numbers is None else told == [f"{number:g}" for number in numbers]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from dmdlab.config import known_keys
 from dmdlab.pairing.glossary import Metric
@@ -217,6 +217,22 @@ def zero_log_axis(axes: Axes, largest: float) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.axhspan(-0.012, LINEAR_BELOW, color="#F2F2F2", zorder=0, linewidth=0, gid="linear part")
+
+
+def log_ticks(axes: Axes) -> None:
+    """Numbers beside a logarithmic y axis that stay apart: powers of ten where two of them are in view, else 1, 2 and
+    5 times these, or over less than that a few round ones. (Matplotlib's own touch over one decade.)"""
+    bottom, top = axes.get_ylim()
+    powers = 10.0 ** np.arange(np.floor(np.log10(bottom)), np.ceil(np.log10(top)) + 1)
+    steps = np.outer(powers, (1, 2, 5)).ravel()
+    for at in (powers, steps, np.asarray(MaxNLocator(4).tick_values(bottom, top))):
+        seen = at[(at >= bottom) & (at <= top)]
+        if len(seen) > 1:
+            break
+    if at is not powers:
+        axes.yaxis.set_major_locator(FixedLocator(seen.tolist()))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def value_axis(axes: Axes, metric: Metric, values: np.ndarray, ends: np.ndarray) -> None:

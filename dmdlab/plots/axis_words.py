@@ -110,20 +110,17 @@ def _fixed(shown: Shown) -> str:
 
 
 def _together(shown: Shown) -> str:
-    """Which settings change together along x: those that its names leave out, and those that follow from its own."""
+    """Which settings change together along x, with the values that its names leave out; or which follow from its
+    own."""
     keys, values = parts(shown.layout.x), shown.values
     if len(keys) == 1:
         records = records_of(shown.cells)
         also = [key for key in varying(records) if key not in (*NO_AXES, *shown.layout.keys)]
         return f"With these change: {', '.join(also)}. " if also else ""
-    unsaid = [
-        told(key, value)
-        for key, column in zip(keys, zip(*values, strict=True), strict=True)
-        for value in usual(column)
-        if value is not None
-    ]
-    where = f" Where a name does not say them: {', '.join(unsaid)}." if unsaid else ""
-    return f"Along x change together: {', '.join(keys)}.{where} "
+    common = [next(iter(usual(column)), None) for column in zip(*values, strict=True)]
+    named = [key if value is None else told(key, value) for key, value in zip(keys, common, strict=True)]
+    where = "" if named == keys else " (where a name does not say another value, it is this)"
+    return f"Along x change together{where}: {', '.join(named)}. "
 
 
 def _hollow(groups: Sequence[Cell]) -> str:

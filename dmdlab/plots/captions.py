@@ -14,9 +14,16 @@ def values(records: Iterable[Record | Calibrated], key: str) -> list[str]:
     return list(dict.fromkeys(f"{value:g}" if isinstance(value, float) else str(value) for value in found))
 
 
+MOST_VALUES, MOST_NAMED = 8, 100
+"""Values of a column, and ids of runs, that a caption names: more of them fill pages."""
+
+
 def shared(records: Sequence[Record | Calibrated], key: str) -> str:
-    """A column's value; when it varies its values, joined by 'or'."""
-    return " or ".join(values(records, key)) or "unknown"
+    """A column's value; when it varies its values, joined by 'or', the first of many."""
+    found = values(records, key)
+    if len(found) > MOST_VALUES:
+        found = [*found[: MOST_VALUES - 1], f"one of {len(found) - MOST_VALUES + 1} others"]
+    return " or ".join(found) or "unknown"
 
 
 def setting(records: Sequence[Record | Calibrated]) -> str:
@@ -26,7 +33,7 @@ def setting(records: Sequence[Record | Calibrated]) -> str:
     if "True" in values(records, "teacher.condition"):
         teachers += ", told the class as its students are (matching across classes can flatter)"
     instances = values(records, "law.seed")
-    drawn = f"Law instance: law.seed = {' or '.join(instances)}. " if instances else ""
+    drawn = f"Law instance: law.seed = {shared(records, 'law.seed')}. " if instances else ""
     return (
         f"{drawn}Teacher: {teachers}; its flow takes K = {shared(records, 'teacher.steps')} steps from "
         f"sigma_max = {shared(records, 'noise.sigma_max')}. "
@@ -56,9 +63,12 @@ def seeds(groups: Sequence[Cell]) -> str:
 
 
 def provenance(records: Sequence[Record]) -> str:
-    """Hardware, commit and run ids."""
+    """Hardware, commit and run ids; of many the first and the last, and where all of them are told."""
     ids = [str(record.row["id"]) for record in records]
-    return f"{made_on(records)} {len(ids)} run{'s' if len(ids) > 1 else ''}: {' '.join(ids)}."
+    named = f": {' '.join(ids)}."
+    if len(ids) > MOST_NAMED:
+        named = f", from {ids[0]} to {ids[-1]}: `dmdlab table` of their folder tells all ids."
+    return f"{made_on(records)} {len(ids)} run{'s' if len(ids) > 1 else ''}{named}"
 
 
 def made_on(records: Sequence[Record | Calibrated]) -> str:

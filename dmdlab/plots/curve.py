@@ -18,7 +18,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS
 from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.plots import captions
-from dmdlab.plots.axes import degree_axis, fit_label, guide_lines, place_names
+from dmdlab.plots.axes import degree_axis, fit_label, guide_lines, log_ticks, place_names
 from dmdlab.plots.calibration import once
 from dmdlab.plots.style import (
     GREY,
@@ -82,6 +82,8 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             _iterations(axes)
         for axes, key in zip(grid[:, 0], rows, strict=True):
             axes.set_ylabel(LABELS.get(key) or METRICS[key].label)
+            if axes.get_yscale() == "log":
+                log_ticks(axes)  # of the row: its panels share the axis
             if scale.slide:
                 fit_label(axes, 0.7 * height / len(rows))
         handles = [Line2D([], [], color=s.colour, ls=s.line, label=s.label) for s in styles.values()]
