@@ -8,7 +8,8 @@ from scipy.special import logsumexp
 from test_transport import STRUCTURES, clouds
 
 from dmdlab.pairing import measure, metrics
-from dmdlab.transport import Engine, Frame, assignment, certified, on_gpu, solve
+from dmdlab.pairing.certificate import fidelity
+from dmdlab.transport import Engine, Frame, Transport, assignment, certified, on_gpu, solve
 from dmdlab.transport.certified import certified_interval
 from dmdlab.transport.engine import NUMPY
 from dmdlab.transport.weighted import repeated_points
@@ -192,3 +193,10 @@ def test_twenty_thousand_points_to_one_percent():
     found = assignment(P, G, relative_gap=1e-2)
     assert found.solver == "certified"
     assert found.gap <= 1e-2
+
+
+def test_a_fidelity_of_two_open_intervals_lies_between_the_quotients_of_opposite_ends():
+    student, teacher = (Transport(c, None, "certified", 0.1, 0.9 * c, c, c) for c in (3.0, 2.0))
+    found = fidelity(student, teacher)
+    assert found.value == 1.5
+    assert found.certain == pytest.approx((2.7 / 2.0, 3.0 / 1.8))

@@ -120,8 +120,9 @@ def trained_score_rates(
         v_ij = eta^2 / (b k) s_i s_j / (s_i + s_j) mean_m weights^2 sigma^2 / ((s_i + sigma^2) (s_j + sigma^2))     (11)
 
     for a small learning rate, which does not enter: it sets how large the error is and, inversely, how long it lasts.
-    At a given `rate` var r_i grows as `trained_score_moments` says. What z and eps of the student's own batch add is
-    left out (`expected_variances` of these moments, over b).
+    At a given `rate` var r_i grows as `trained_score_moments` says, each level as if `batch` and rate were all its own;
+    where m levels share b samples, each has about b / m at rate / m. What z and eps of the student's own batch
+    add is left out (`expected_variances` of these moments, over b).
     """
     s = spectrum.double()
     factors = [1.0] * len(levels) if weights is None else (weights.double() ** 2).tolist()
