@@ -234,8 +234,22 @@ def test_the_curve_figure_reads_its_angles_by_the_calibration_and_follows_any_se
     assert pale == pytest.approx([remap_angle(runs[0].calibration(), cosine).value for cosine in (0.9, 0.5, -0.2)])
     assert pale[-1] == 90.0
     np.testing.assert_array_equal(line, [np.nan, *pale[1:]])
+    assert all(len(dots.get_xdata()) == 0 for dots in drawn(figure, "teacher alone"))
     with pytest.raises(InputError, match=r"for student\.clip \(2; 10\)"):
         draw("curve", [*of_widths(8, 16), *of_widths(8, 16, init="rotated"), *of_widths(8, 16, student__clip=2.0)])
+
+
+def test_an_angle_between_gaps_is_a_dot() -> None:
+    class Late(Calibrated):
+        def curve(self) -> dict[str, np.ndarray]:
+            return super().curve() | {"variance_ratio": np.array([0.001, 0.001, 1.0])}
+
+    (run,) = calibrated([made()])
+    (dot,) = drawn(
+        draw("curve", [Late(run.folder, run.summary, run.config, run.environment)]).figure.axes[4], "teacher alone"
+    )
+    assert dot.get_xydata().tolist() == [[100.0, 90.0]]
+    assert dot.get_marker() == "."
 
 
 def test_seeds_of_which_most_read_0_have_no_interval_of_delta_e() -> None:

@@ -158,7 +158,10 @@ def _draw(
             curves = np.where(collapsed, np.nan, curves)
         else:
             curves = np.array([table[key] for table in tables])  # (seeds, checkpoints)
-        axes.plot(iterations, curves.mean(axis=0), color=colour, ls=line, gid=f"{value} line")
+        mean = curves.mean(axis=0)
+        axes.plot(iterations, mean, color=colour, ls=line, gid=f"{value} line")
+        alone = _alone(mean)
+        axes.plot(iterations[alone], mean[alone], ".", color=colour, ms=4 * scale.line, gid=f"{value} alone")
         if len(curves) > 1:
             ends, band = (curves.min(axis=0), curves.max(axis=0)), f"{value} band"
             axes.fill_between(iterations, *ends, color=colour, alpha=0.18, linewidth=0, gid=band)
@@ -176,6 +179,12 @@ def _draw(
         axes.set_yscale("log")
     else:
         _say(axes, "there is none")
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Which values (checkpoints,) stand between gaps, where a line has no length."""
+    beside = np.pad(np.isfinite(values), 1)
+    return beside[1:-1] & ~beside[:-2] & ~beside[2:]
 
 
 def _iterations(axes: Axes) -> None:
@@ -216,8 +225,8 @@ def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str
     without = f"Not in the curves of {runs}, and so not drawn: {', '.join(names)}. " if lacking else ""
     angle = (
         "The remap angle reads pair_cosine by the run's own calibration: 90 stands for 90 or more, a gap for a value "
-        f"that it cannot resolve. Thin and pale: a seed's student is collapsed (variance ratio below "
-        f"{COLLAPSED_VARIANCE_RATIO:g}), and its record would leave the angle unresolved. "
+        "that it cannot resolve, a dot for one between gaps. Thin and pale: a seed's student is collapsed (variance "
+        f"ratio below {COLLAPSED_VARIANCE_RATIO:g}), and its record would leave the angle unresolved. "
     )
     one = all(len(cell.records) == 1 for cell in groups)
     mean = f"Lines: mean over {captions.seeds(groups)}; bands: from the lowest to the highest seed."
