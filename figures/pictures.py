@@ -1,10 +1,13 @@
 """The experiments on pictures: a figure and a table for each, into docs/pictures.md.
 
     dmdlab sweep experiments/manifold.toml      # and mnist, teacher-age, architecture, classes: each file says how
+    dmdlab sweep experiments/mnist.toml law.path=... 'seed=[100,101,102]' student.init=teacher \\
+        --out runs/mnist-new-seeds
     .venv/bin/python figures/pictures.py
 
 Reads runs/<experiment> where it is there; writes <experiment>.pdf, .png, .txt (the caption) and .csv (every number)
-beside this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers.
+beside this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers. The new
+seeds of MNIST are set beside the old by their csv files, whether runs are there or not.
 """
 
 import csv
@@ -15,8 +18,9 @@ import numpy as np
 from tables import made_by, replace, table, told
 
 from dmdlab.config import without_places
-from dmdlab.pairing import Calibration
-from dmdlab.pairing.words import number
+from dmdlab.pairing import Calibration, mean_interval
+from dmdlab.pairing.statistics import paired_difference
+from dmdlab.pairing.words import interval, number
 from dmdlab.plots import save_plot
 from dmdlab.plots.axis import Choice
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells
@@ -32,6 +36,9 @@ EXPERIMENTS = {
     "classes": ("teacher.condition",),
 }
 """The sweeps, and the settings that tell their lines apart, the start besides."""
+
+NEW_SEEDS = "mnist-new-seeds"
+"""The same sweep's teacher starts with other seeds."""
 
 MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_cosine_gaussian", "local_cosine")
 MEASURES = (*MEASURES, "remap_angle", "fidelity", "variance_ratio")
@@ -58,6 +65,43 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
     return [*table(head, rows), "", made]
 
 
+def kept(name: str) -> list[dict[str, str]]:
+    """The rows of <name>.csv."""
+    with (HERE / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def keep(name: str, records: Sequence[Record]) -> None:
+    """Write <name>.csv."""
+    with (HERE / f"{name}.csv").open("w", newline="") as file:
+        rows = [without_places(r.row) for r in records]  # where somebody's files lay is nobody else's matter
+        writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def seeds_table() -> list[str]:
+    """The calibrated angle on MNIST by learning rate, of the sweep's seeds, of new ones and of all; then differences
+    between two rates, paired over seeds."""
+    old = [row for row in kept("mnist") if row["student.init"] == "teacher"]
+    new = kept(NEW_SEEDS)
+    groups, rates = (old, new, old + new), sorted({float(row["student.learning_rate"]) for row in old})
+    angles = [{(float(r["student.learning_rate"]), r["seed"]): float(r["remap_angle"]) for r in g} for g in groups]
+
+    def of(rate: float) -> list[list[float]]:
+        return [[angle for (own, _), angle in sorted(found.items()) if own == rate] for found in angles]
+
+    rows = []
+    for rate in rates:
+        found = [mean_interval(values) for values in of(rate)]
+        rows.append([number(rate), *(interval(f.mean, f.low, f.high) for f in found)])
+    for a, b in ((rates[1], rates[0]), (rates[2], rates[1]), (rates[2], rates[0])):
+        found = [paired_difference(x, y) for x, y in zip(of(a), of(b), strict=True)]
+        rows.append([f"{number(a)} less {number(b)}", *(f"{f.mean:.1f} ({f.low:.1f} to {f.high:.1f})" for f in found)])
+    names = [f"seeds {', '.join(sorted({row['seed'] for row in group}, key=int))}" for group in groups[:2]]
+    return table(["student.learning_rate", *names, "all"], rows)
+
+
 def main() -> None:
     """Write what the folders below runs/ allow."""
     for name, keys in EXPERIMENTS.items():
@@ -68,12 +112,11 @@ def main() -> None:
         if name == "mnist":
             copies = [record for record in records if record.config["student.init"] == "teacher"]
             save_plot("pictures", copies, HERE / "mnist-pictures")
-        with (HERE / f"{name}.csv").open("w", newline="") as file:
-            rows = [without_places(r.row) for r in records]  # where somebody's files lay is nobody else's matter
-            writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        keep(name, records)
         replace(GUIDE, f"table {name}", table_lines(records, keys, name))
+    if (RUNS / NEW_SEEDS).is_dir():
+        keep(NEW_SEEDS, load_records(RUNS / NEW_SEEDS))
+    replace(GUIDE, "seeds mnist", seeds_table())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dmdlab.pairing.words import ends, interval, number
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "figures"))
-from pictures import EXPERIMENTS  # noqa: E402
+from pictures import EXPERIMENTS, seeds_table  # noqa: E402
 
 LOGARITHMIC, STUDENTS = ("delta_e", "delta_e_ceiling"), ("pair_cosine", "local_cosine", "variance_ratio")
 
@@ -36,6 +36,10 @@ def test_a_table_says_what_the_kept_numbers_say(name: str) -> None:
         own = [r for r in kept if (short(r[key]), r["student.init"]) == (row[key], row["init"])]
         for measure in (*LOGARITHMIC, *STUDENTS):
             assert row[measure] == told([float(run[measure]) for run in own], measure), (row[key], measure)
+
+
+def test_the_table_of_seeds_says_what_the_kept_numbers_say() -> None:
+    assert "\n".join(seeds_table()) in (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
 
 
 def short(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from dmdlab.config import known_keys
@@ -219,20 +220,21 @@ def zero_log_axis(axes: Axes, largest: float) -> None:
     axes.axhspan(-0.012, LINEAR_BELOW, color="#F2F2F2", zorder=0, linewidth=0, gid="linear part")
 
 
-def log_ticks(axes: Axes) -> None:
-    """Numbers beside a logarithmic y axis that stay apart: powers of ten where two of them are in view, else 1, 2 and
-    5 times these, or over less than that a few round ones. (Matplotlib's own touch over one decade.)"""
-    bottom, top = axes.get_ylim()
-    powers = 10.0 ** np.arange(np.floor(np.log10(bottom)), np.ceil(np.log10(top)) + 1)
-    steps = np.outer(powers, (1, 2, 5)).ravel()
-    for at in (powers, steps, np.asarray(MaxNLocator(4).tick_values(bottom, top))):
-        seen = at[(at >= bottom) & (at <= top)]
+def log_ticks(axis: Axis) -> None:
+    """Numbers along a logarithmic axis, as far as it is in view, that stay apart: powers of ten where it holds two of
+    them, else 1 and 3 times these, or 1, 2 and 5 times, or a few round ones. (Matplotlib's own touch over one
+    decade.)"""
+    low, high = axis.get_view_interval()
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    between = [np.outer(powers, steps).ravel() for steps in ((1, 3), (1, 2, 5))]
+    for at in (powers, *between, np.asarray(MaxNLocator(4).tick_values(low, high))):
+        seen = at[(at >= low) & (at <= high)]
         if len(seen) > 1:
             break
     if at is not powers:
-        axes.yaxis.set_major_locator(FixedLocator(seen.tolist()))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(FixedLocator(seen.tolist()))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def value_axis(axes: Axes, metric: Metric, values: np.ndarray, ends: np.ndarray) -> None:

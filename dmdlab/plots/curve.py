@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dmdlab.config import InputError
 from dmdlab.pairing import COLLAPSED_VARIANCE_RATIO, METRICS
@@ -79,11 +78,11 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             column[0].set_title(titles[value], fontsize=_fitting(titles.values(), width, scale))
             column[-1].set_xlabel("iteration")
         for axes in grid.ravel():
-            _iterations(axes)
+            log_ticks(axes.xaxis)
         for axes, key in zip(grid[:, 0], rows, strict=True):
             axes.set_ylabel(LABELS.get(key) or METRICS[key].label)
             if axes.get_yscale() == "log":
-                log_ticks(axes)  # of the row: its panels share the axis
+                log_ticks(axes.yaxis)  # of the row: its panels share the axis
             if scale.slide:
                 fit_label(axes, 0.7 * height / len(rows))
         handles = [Line2D([], [], color=s.colour, ls=s.line, label=s.label) for s in styles.values()]
@@ -185,16 +184,6 @@ def _alone(values: np.ndarray) -> np.ndarray:
     """Which values (checkpoints,) stand between gaps, where a line has no length."""
     beside = np.pad(np.isfinite(values), 1)
     return beside[1:-1] & ~beside[:-2] & ~beside[2:]
-
-
-def _iterations(axes: Axes) -> None:
-    """Numbers along a logarithmic axis of iterations that stay apart: decades, or where it holds less than two of them
-    1 and 3 of each, less than one 1, 2 and 5."""
-    first, last = axes.get_xlim()
-    if last < 100 * first:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if last >= 10 * first else (1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _say(axes: Axes, why: str) -> None:
