@@ -12,7 +12,7 @@ import torch
 from near import generator
 from PIL import Image
 
-from dmdlab.config import InputError
+from dmdlab.config import Experiment, InputError
 from dmdlab.experiments import load
 from dmdlab.lab.evaluate import law_facts
 from dmdlab.laws import PARTS, Images, Law, make_law
@@ -102,6 +102,27 @@ def test_every_kind_of_file_makes_the_same_law(tmp_path: Path) -> None:
     for law in laws[1:]:
         assert torch.equal(law.sample_labelled(40, generator())[1], own)
     assert Images(path=sources[0][0], side=4).digest != laws[0].digest  # labels count
+
+
+def test_a_path_from_home_is_found_and_kept_as_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pictures, labels = written(tmp_path / "p.npy", PICTURES), written(tmp_path / "l.npy", LABELS)
+    points = written(tmp_path / "points.npy", PICTURES.reshape(21, -1))
+
+    def made(*words: str) -> Experiment:
+        (found,) = load(None, None, words).experiments()
+        return found
+
+    few = ("law.name=images", "law.side=4", "measure.samples=6", NETWORK)
+    home = made(*few, "law.path=~/p.npy", "law.labels=~/l.npy")
+    assert home.id == made(*few, f"law.path={pictures}", f"law.labels={labels}").id
+    assert (home.law.parameters["path"], home.law.parameters["labels"]) == ("~/p.npy", "~/l.npy")
+    rows = ("law.name=empirical", "law.dim=16")
+    assert made(*rows, "law.path=~/points.npy").id == made(*rows, f"law.path={points}").id
+    with pytest.raises(InputError, match=r"law.path: .*/nothing cannot be read"):
+        made(*few, "law.path=~/nothing")
+    with pytest.raises(InputError, match=r"law.path: ~nobody-is-called-so/p.npy cannot be read"):
+        made(*few, "law.path=~nobody-is-called-so/p.npy")
 
 
 def test_pictures_are_padded_and_averaged(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Arrays from .npy and .npz files that a setting names: `dmdlab.arrays`, with the setting in each sentence."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +18,24 @@ def read_npy(path: str | Path, key: str, what: str) -> np.ndarray:
         InputError: as `dmdlab.arrays.read_npy`.
     """
     with _set_by(key):
-        return np.array(arrays.read_npy(Path(path), f"expected a .npy file of {what}"))
+        return np.array(arrays.read_npy(at_home(path), f"expected a .npy file of {what}"))
 
 
 def read_npz(path: str | Path, key: str, what: str) -> dict[str, np.ndarray]:
-    """All arrays of an .npz file by name. key, what: as of `read_npy`.
+    """All arrays of an .npz file by name. path, key, what: as of `read_npy`.
 
     Raises:
         InputError: as `dmdlab.arrays.npz_names` and `dmdlab.arrays.read_npz`.
     """
-    expected = f"expected an .npz file of {what}"
+    expected, file = f"expected an .npz file of {what}", at_home(path)
     with _set_by(key):
-        return arrays.read_npz(Path(path), arrays.npz_names(Path(path), expected), expected)
+        return arrays.read_npz(file, arrays.npz_names(file, expected), expected)
+
+
+def at_home(path: str | Path) -> Path:
+    """Where a file lies that a setting names: `~/x` in the home directory, which a shell does not put into `key=~/x`,
+    nor anybody into a TOML file. Without such a home it stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager

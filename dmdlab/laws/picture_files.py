@@ -15,7 +15,7 @@ import numpy as np
 from dmdlab.arrays import NPY, NPZ
 from dmdlab.config import InputError
 from dmdlab.folders import files_of, read_alike
-from dmdlab.laws.arrays import read_npy, read_npz
+from dmdlab.laws.arrays import at_home, read_npy, read_npz
 from dmdlab.laws.idx import GZIP, read_idx
 
 KINDS = "an IDX file (the MNIST format, gzipped or not), a .npy or .npz file, or a folder of pictures"
@@ -53,12 +53,9 @@ def read_data(path: str | Path, labels: str | Path | None) -> PictureData:
         InputError: a file that cannot be read, is empty, cut short, damaged or of another kind, type or shape; pictures
             of mixed sizes or modes; labels that are not one for each picture, numbered 0..K-1 without a gap.
     """
-    state = tuple(_fingerprint(Path(p), key) for key, p in _keys(path, labels).items())
-    return _read(str(path), None if labels is None else str(labels), state)
-
-
-def _keys(path: str | Path, labels: str | Path | None) -> dict[str, str | Path]:
-    return {"law.path": path} | ({} if labels is None else {"law.labels": labels})
+    pictures, own = at_home(path), None if labels is None else at_home(labels)
+    state = [_fingerprint(pictures, "law.path")] + ([] if own is None else [_fingerprint(own, "law.labels")])
+    return _read(pictures, own, tuple(state))
 
 
 def _fingerprint(path: Path, key: str) -> str:
@@ -77,11 +74,11 @@ def _fingerprint(path: Path, key: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _read(path: str, labels: str | None, state: tuple[str, ...]) -> PictureData:
+def _read(path: Path, labels: Path | None, state: tuple[str, ...]) -> PictureData:
     """`state` tells a file from what it was before."""
-    pixels, within = _pixels(Path(path))
-    own = within if labels is None else _labels(Path(labels))
-    return PictureData(pixels, None if own is None else _classes(own, len(pixels), labels or path))
+    pixels, within = _pixels(path)
+    own = within if labels is None else _labels(labels)
+    return PictureData(pixels, None if own is None else _classes(own, len(pixels), str(labels or path)))
 
 
 def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
