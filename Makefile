@@ -16,8 +16,8 @@ explorer: $(STAMP)  ## runs for a class, and runs/explorer.html that shows them 
 test: $(STAMP)  ## the whole default test run (no GPU needed)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
-test-engines: $(EXTRAS)  ## Ray, several workers on one store, and injected faults (minutes)
-	$(BIN)/python -m pytest --numprocesses 2 --maxschedchunk 1 --durations 8 -m "(ray or chaos) and not slow"
+test-engines: $(EXTRAS)  ## Ray, several workers on one store, injected faults, and long tests (minutes)
+	$(BIN)/python -m pytest --numprocesses 2 --maxschedchunk 1 --durations 8 -m "(ray or chaos or long) and not slow"
 
 test-pages: $(EXTRAS)  ## the pages in a real Chromium, and the lessons' notebooks (minutes)
 	$(BIN)/python -m pytest -m "(browser or lessons) and not slow"

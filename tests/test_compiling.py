@@ -102,6 +102,7 @@ def test_a_traced_teacher_is_the_eager_one(target: str) -> None:
 
 
 @pytest.mark.usefixtures("tracing")
+@pytest.mark.long
 @pytest.mark.parametrize("teacher", ["network", pytest.param("exact", marks=pytest.mark.slow)])
 def test_a_member_is_the_same_to_the_last_bit_whoever_trains_beside_it(teacher: str) -> None:
     es = members(teacher__kind=teacher)
@@ -153,6 +154,7 @@ def fast(cache: Path) -> Distillation:
 LONG = members(student__weight_decay=0.1, fake_score__updates=1, student__learning_rate=1e-4)
 
 
+@pytest.mark.long
 @able
 def test_inductors_code_is_eager_over_fifty_cycles_resumes_and_is_kept(
     fast: Distillation, cache: Path, tmp_path: Path

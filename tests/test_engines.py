@@ -72,6 +72,7 @@ class Sees:
         time.sleep(0.5)  # so that no worker takes all
 
 
+@pytest.mark.long
 def test_each_worker_has_a_gpu_of_its_own() -> None:
     assert {gpu for _, gpu in engines.processes(Sees(), GROUPS, 2, ("3", "5"))} == {"3", "5"}
 

@@ -48,7 +48,7 @@ def rebuilt(record: Record) -> Student:
     return Student(denoiser, levels_of(e), sigma_max=e.noise.sigma_max, sampler=e.student.sampler)
 
 
-@pytest.mark.parametrize("name", ["ode teacher", "sde random"])
+@pytest.mark.parametrize("name", [pytest.param("ode teacher", marks=pytest.mark.long), "sde random"])
 def test_a_recorded_student_is_a_map_of_its_noise(name: str, swept: dict[str, Record]) -> None:
     """By its weights and its seed alone, whole and in part."""
     record = swept[name]

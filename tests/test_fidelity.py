@@ -70,6 +70,7 @@ def test_an_equal_law_and_a_copy_are_inside(calibrations, d):
         assert "is close to the teacher's" in " ".join(report.in_words())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("d", [1, *(pytest.param(d, marks=pytest.mark.slow) for d in (8, 64))])
 def test_equal_laws_fall_outside_the_null_about_as_often_as_it_says(d):
     """5 in 100 over calibrations and draws; at most 10 in these 240, of which 20 share a calibration each."""

@@ -58,7 +58,9 @@ SHAPES: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", ["residual", *(pytest.param(s, marks=pytest.mark.long) for s in SHAPES if s != "residual")]
+)
 def test_an_ensemble_of_one_is_a_member_of_many_for_fifty_cycles(shape: str) -> None:
     """Bit for bit where the products of one matrix and of many agree, which here they do for sizes that fill vector
     registers; to rounding otherwise."""

@@ -88,7 +88,7 @@ PRESETS = {
 }
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, *PRESETS])
+@pytest.mark.parametrize("shape", [*SHAPES, pytest.param("pictures", marks=pytest.mark.long), "a critic"])
 def test_a_trial_without_numbers_finds_what_one_with_numbers_finds(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the byte and to the operation; but for what a captured cycle keeps, where layouts of gradients differ."""
     if shape in SHAPES:
@@ -122,7 +122,14 @@ def test_much_work_is_tried_without_numbers(more: dict[str, object]) -> None:
     assert seen.peak < 2**24
 
 
-@pytest.mark.parametrize(("shape", "members"), [*((shape, 3) for shape in SHAPES), ("separate", 1)])
+@pytest.mark.parametrize(
+    ("shape", "members"),
+    [
+        ("rotated", 3),
+        ("separate", 1),
+        *(pytest.param(shape, 3, marks=pytest.mark.long) for shape in SHAPES if shape != "rotated"),
+    ],
+)
 def test_a_run_takes_no_more_than_its_largest_stage(shape: str, members: int, tmp_path: Path) -> None:
     """All that torch holds, from start networks to Jacobians and calibration."""
     group = seeds(members, **BRIEF | SHAPES[shape])
