@@ -235,6 +235,15 @@ def test_a_wrong_folder_or_archive_gets_a_sentence(tmp_path: Path) -> None:
     (folder / "more").rmdir()
     np.savez(tmp_path / "p.npz", a=PICTURES, b=PICTURES)
     refused("holds a, b, expected an array named images", tmp_path / "p.npz")
+    for name, like in (("y", LABELS), ("Targets", np.eye(3)[LABELS]), ("digit", LABELS.astype(np.int32))):
+        np.savez(tmp_path / "like.npz", images=PICTURES, seconds=np.ones(21), **{name: like})
+        refused(f"holds images and {name}, which looks like labels, .*: rename it", tmp_path / "like.npz")
+        own = written(tmp_path / "l.npy", LABELS)
+        assert Images(path=tmp_path / "like.npz", labels=own, side=4).classes == 3  # said where they are
+    np.savez(
+        tmp_path / "others.npz", images=PICTURES, seconds=np.ones(21), sizes=np.ones(2, int), y=LABELS, labels=LABELS
+    )
+    assert Images(path=tmp_path / "others.npz", side=4).classes == 3
     (tmp_path / "q.npz").write_bytes((tmp_path / "p.npz").read_bytes()[:-40])
     refused("damaged or cut short", tmp_path / "q.npz")
     (tmp_path / "r.npz").write_bytes(2 * (tmp_path / "p.npz").read_bytes())

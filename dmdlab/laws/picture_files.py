@@ -21,6 +21,9 @@ from dmdlab.laws.idx import GZIP, read_idx
 KINDS = "an IDX file (the MNIST format, gzipped or not), a .npy or .npz file, or a folder of pictures"
 _EXPECTED = {"law.path": KINDS, "law.labels": "an IDX or .npy file of whole numbers, one a picture"}
 MOST_CLASSES = 1000
+LIKE_LABELS = ("label", "y", "target", "targets", "class", "classes")
+"""What others call the labels in an .npz file."""
+
 _DTYPES = ("uint8", "uint16", "float16", "float32", "float64")
 
 
@@ -76,13 +79,13 @@ def _fingerprint(path: Path, key: str) -> str:
 @lru_cache(maxsize=2)
 def _read(path: Path, labels: Path | None, state: tuple[str, ...]) -> PictureData:
     """`state` tells a file from what it was before."""
-    pixels, within = _pixels(path)
+    pixels, within = _pixels(path, labels is not None)
     own = within if labels is None else _labels(labels)
     return PictureData(pixels, None if own is None else _classes(own, len(pixels), str(labels or path)))
 
 
-def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pictures (n, c, h, w), and labels where they lie in the same file."""
+def _pixels(path: Path, labelled: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pictures (n, c, h, w), and labels where they lie in the same file. labelled: another file has them."""
     key, within = "law.path", None
     if path.is_dir():
         try:
@@ -104,10 +107,23 @@ def _pixels(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
             raise InputError(
                 f"{key}: {path} holds {holds}, expected an array named images, and one named labels or not"
             )
-        array = found.get("images", next(iter(found.values())))
+        array = found.pop("images") if "images" in found else found.popitem()[1]
+        if within is None and not labelled:
+            _no_labels_among(found, len(array) if array.ndim else 0, f"{key}: {path}")
     else:
         array = read_npy(path, key, "pictures (n, h, w)")
     return _with_channels(array, f"{key}: {path}"), within
+
+
+def _no_labels_among(others: dict[str, np.ndarray], count: int, source: str) -> None:
+    """Raise `InputError` where one of an .npz file's further arrays is called as labels are, or holds a whole number
+    for each of so many pictures: the law would have no classes, and nobody would see why."""
+    for name, array in others.items():
+        if name.lower() in LIKE_LABELS or (array.shape == (count,) and array.dtype.kind in "iu"):
+            raise InputError(
+                f"{source} holds images and {name}, which looks like labels, but only an array named labels is read as "
+                "these: rename it, give it as law.labels in a file of its own, or leave it out"
+            )
 
 
 def _with_channels(array: np.ndarray, source: str) -> np.ndarray:
