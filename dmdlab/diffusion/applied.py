@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from dmdlab.diffusion.denoiser import told
+from dmdlab.diffusion.denoiser import conditioned
 
 BLOCK_NUMBERS = 1 << 20
 """Numbers of all members that a map is applied to at a time (ours: a network holds many times as many)."""
@@ -27,7 +27,7 @@ def applied(
     found = []
     for start in range(0, z.shape[1], rows):
         own = slice(start, start + rows)
-        call = told(map_, None if label is None else label[:, own].to(device))
+        call = conditioned(map_, None if label is None else label[:, own].to(device))
         if later:
             call = partial(call, later=[part[:, own].to(device) for part in later])
         found.append(call(z[:, own].to(device)).float().cpu())

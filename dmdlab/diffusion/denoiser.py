@@ -21,6 +21,6 @@ class Denoiser(Protocol):
         ...
 
 
-def told(call: Callable[..., Any], label: Tensor | None) -> Callable[..., Any]:
+def conditioned(call: Callable[..., Any], label: Tensor | None) -> Callable[..., Any]:
     """A denoiser, or a map from noise to data, that is given these class labels with every call; as it is for None."""
     return call if label is None else partial(call, label=label)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dmdlab.config import Experiment, InputError, fingerprint, map_keys, without_places
 from dmdlab.device.environment import commit, hardware
-from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion import Denoiser, conditioned
 from dmdlab.diffusion.applied import applied
 from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
@@ -147,7 +147,7 @@ def _numpy_answers(phi: Callable[..., Tensor], device: torch.device) -> Answers:
 
         def changed(part: Tensor, label: Tensor | None = None) -> Tensor:
             z, v = (half.contiguous() for half in part.chunk(2, dim=-1))  # forward mode writes into z
-            return torch.func.jvp(told(phi, label), (z,), (v,))[1]
+            return torch.func.jvp(conditioned(phi, label), (z,), (v,))[1]
 
         return applied(changed, both, device, _in_one(label))[0].numpy()
 

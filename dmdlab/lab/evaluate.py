@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion import Denoiser, karras_grid, karras_sigma, steps, told
+from dmdlab.diffusion import Denoiser, conditioned, karras_grid, karras_sigma, steps
 from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
 from dmdlab.group import Group
@@ -52,7 +52,7 @@ ASYMMETRY_POINTS = 128
 def flow_steps(experiment: Experiment, teacher: Denoiser, label: Tensor | None = None) -> list[Map]:
     """The steps of Phi_K, differentiable maps of (e, n, d); label: the rows' classes (e, n), or None."""
     return steps(
-        told(teacher, label), karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
+        conditioned(teacher, label), karras_grid(experiment.teacher.steps, experiment.noise), experiment.teacher.solver
     )
 
 
@@ -96,7 +96,7 @@ def teacher_pairs(
     return labels | {
         "noise": z,
         "teacher": applied(phi, z, device, label),
-        "one_step": applied(lambda part, label=None: told(teacher, label)(part, sigma_max), z, device, label),
+        "one_step": applied(lambda part, label=None: conditioned(teacher, label)(part, sigma_max), z, device, label),
         "reference": applied(phi, fresh, device, fresh_label),
         "data": sample("data", "reference"),
         "fresh": sample("fresh data", "measure"),

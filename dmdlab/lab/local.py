@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmdlab.diffusion import told
+from dmdlab.diffusion import conditioned
 from dmdlab.diffusion.local import answers, local_agreement
 from dmdlab.group import Group
 from dmdlab.laws import Gaussian, Law
@@ -43,7 +43,7 @@ def local_readings(
     """
     z, probes = _probed(group.seeds, noise)
     place = torch.tensor(group.place, device=z.device)
-    own_student = told(student, None if label is None else label[place.cpu(), :POINTS].to(z.device))
+    own_student = conditioned(student, None if label is None else label[place.cpu(), :POINTS].to(z.device))
     if later:
         own_student = partial(own_student, later=[part[:, :POINTS].to(z.device) for part in later])
     found = local_agreement(answers(own_student, z[place], probes[:, place]), teacher.to(z.device)[:, place])
@@ -56,7 +56,7 @@ def teacher_answers(
     """J v of each seed's teacher at the first `POINTS` noise vectors, along directions that are the seed's: (p, s, n,
     d), on noise's device. teacher: Phi_K, takes (s, n, d), a seed each. noise, label: as for `local_readings`."""
     z, probes = _probed(seeds, noise)
-    return answers(told(teacher, None if label is None else label[:, :POINTS].to(z.device)), z, probes)
+    return answers(conditioned(teacher, None if label is None else label[:, :POINTS].to(z.device)), z, probes)
 
 
 def _probed(seeds: Sequence[int], noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from dmdlab.device.capture import WARM_UP
 from dmdlab.device.compiling import Way, plain_way
 from dmdlab.device.environment import synchronise
-from dmdlab.diffusion import told
+from dmdlab.diffusion import conditioned
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
 from dmdlab.lab.stages import class_labels, flow_calls, fresh_networks, with_teacher
@@ -75,7 +75,7 @@ def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
     training = train_teacher(long, seeds, law, denoiser, report_every=1, way=way)
     teaching = _seconds(lambda: next(training), device)
     z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
-    teacher = told(loop.teacher, class_labels(first, z))
+    teacher = conditioned(loop.teacher, class_labels(first, z))
     call = _seconds(lambda: applied(lambda part: teacher(part, first.noise.sigma_max), z, device), device)
     return Speed(cycle, teaching, call)
 

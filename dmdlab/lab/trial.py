@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from dmdlab.config import FITTED, TURNED, Experiment, InputError
 from dmdlab.device.limits import out_of_memory
-from dmdlab.diffusion import Denoiser, told
+from dmdlab.diffusion import Denoiser, conditioned
 from dmdlab.diffusion.applied import BLOCK_NUMBERS
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
@@ -188,7 +188,7 @@ def _each_row(e: Experiment, law: Law) -> tuple[int, int]:
         z = torch.zeros(1, rows, law.dim)
         with torch.no_grad(), LiveBytes() as seen, Operations() as done:
             for denoiser in asked:
-                told(denoiser, class_labels(e, z))(z, e.noise.sigma_max)
+                conditioned(denoiser, class_labels(e, z))(z, e.noise.sigma_max)
         found.append((done.count, seen.peak))
     (one, own), (two, both) = found
     return two - one, both - own

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import Experiment
-from dmdlab.diffusion.denoiser import Denoiser, told
+from dmdlab.diffusion.denoiser import Denoiser, conditioned
 from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.networks import EDMDenoiser
 from dmdlab.training.direction import dmd_direction, dmd_surrogate, gradient_at
@@ -171,12 +171,12 @@ class Cycle:
             return None, none, none
         sigma, eps = levels_in(numbers.u[:, 0], self.config.levels, self.noise), numbers.eps[:, 0]
         x_sigma = x + sigma * eps
-        d_teacher = told(self.teacher, label)(x_sigma, sigma)
+        d_teacher = conditioned(self.teacher, label)(x_sigma, sigma)
         if self.score.kind == "estimated":
             fresh = self._rolled(numbers, slice(1, None))
             d_fake = LinearStudentScore(self.student)(x_sigma, sigma, samples=fresh)
         else:
-            d_fake = told(self.own_score, label)(x_sigma, sigma)
+            d_fake = conditioned(self.own_score, label)(x_sigma, sigma)
         direction = dmd_direction(x, d_teacher, d_fake, self.config.normaliser)
         gap = (d_fake - d_teacher).square().mean(dim=(1, 2)).sqrt() / self.sigma_data
         return Matching(x_sigma, sigma, direction), 0.5 * direction.square().mean(dim=(1, 2)), gap

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.config import NoiseConfig
-from dmdlab.diffusion.denoiser import Denoiser, told
+from dmdlab.diffusion.denoiser import Denoiser, conditioned
 from dmdlab.diffusion.noise import edm_weight, levels_in
 
 LEVELS = 8
@@ -40,7 +40,7 @@ def score_excess(
     places = ((torch.arange(LEVELS) + 0.5) / LEVELS).repeat(rows // LEVELS).to(x)  # row i has level i mod LEVELS
     sigma = levels_in(places[:, None], bounds, noise).expand(len(x), rows, 1)
     x, x_sigma, label = x[:, :rows], x[:, :rows] + sigma * eps[:, :rows], None if label is None else label[:, :rows]
-    d_fake, d_teacher = (told(d, label)(x_sigma, sigma) for d in (fake, teacher))
+    d_fake, d_teacher = (conditioned(d, label)(x_sigma, sigma) for d in (fake, teacher))
     parts = [_by_level(part) for part in (x - d_fake, d_teacher - d_fake, x_sigma - d_fake)]
     halves = [[part[:, :, :, half] for part in parts] for half in (slice(0, None, 2), slice(1, None, 2))]
     before = torch.stack([own[0].square().mean(dim=(2, 3)) for own in halves])  # (halves, e, LEVELS)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dmdlab.device.precision import arithmetic
-from dmdlab.diffusion import told
+from dmdlab.diffusion import conditioned
 from dmdlab.diffusion.jacobian import Map
 from dmdlab.group import Group
 from dmdlab.laws import Law
@@ -94,7 +94,7 @@ class Student(nn.Module):
         number, or one for each row, (e, n, 1) int64: each row's input is then chosen among those of all steps, since
         neither a captured nor a compiled function can branch, and members of an ensemble draw steps of their own.
         """
-        denoiser = told(self.denoiser, label)
+        denoiser = conditioned(self.denoiser, label)
         with torch.no_grad():
             y = chosen = self._scaled(z)
             level: Tensor | float = z.new_full(step.shape, self.levels[0]) if isinstance(step, Tensor) else 0.0
@@ -111,7 +111,7 @@ class Student(nn.Module):
         number of later noises than G takes."""
         if len(later) != self.noises:
             raise ValueError(f"later is {'shorter' if len(later) < self.noises else 'longer'} than {self.noises}")
-        denoiser = told(self.denoiser, label)
+        denoiser = conditioned(self.denoiser, label)
 
         def step(x: Tensor, i: int) -> Tensor:
             y = x if i else self._scaled(x)

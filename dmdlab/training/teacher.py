@@ -16,7 +16,7 @@ from torch import Tensor
 from dmdlab.config import Experiment, TeacherConfig
 from dmdlab.device.compiling import Way, way_on
 from dmdlab.device.precision import precision_on
-from dmdlab.diffusion.denoiser import Denoiser, told
+from dmdlab.diffusion.denoiser import Denoiser, conditioned
 from dmdlab.diffusion.noise import edm_weight, karras_sigma, lognormal_levels
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
@@ -32,7 +32,7 @@ def denoising_loss(
 ) -> Tensor:
     """Each member's weighted squared error of D(x, sigma) against `target` (e, n, d), at sigma (e, n, 1), given class
     labels (e, n), or none; (e,)."""
-    return (weight * (told(denoiser, label)(x, sigma) - target) ** 2).mean(dim=(1, 2))
+    return (weight * (conditioned(denoiser, label)(x, sigma) - target) ** 2).mean(dim=(1, 2))
 
 
 def train_teacher(
@@ -143,5 +143,5 @@ def excess_risk(
     """
     x_sigma, weight = x + sigma * eps, edm_weight(sigma, law.sigma_data)
     best = law.denoise(x_sigma, sigma, label)
-    excess = (weight * (told(denoiser, label)(x_sigma, sigma) - best) ** 2).mean(dim=(1, 2))
+    excess = (weight * (conditioned(denoiser, label)(x_sigma, sigma) - best) ** 2).mean(dim=(1, 2))
     return excess / (weight * (x - best) ** 2).mean(dim=(1, 2))

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import Count
-from dmdlab.diffusion import flow, karras_grid, told
+from dmdlab.diffusion import conditioned, flow, karras_grid
 from dmdlab.diffusion.applied import applied
 from dmdlab.training.direction import reduced
 from dmdlab.training.draws import picked, streams
@@ -74,7 +74,7 @@ def fixed_pairs(around: Around, pairs: int) -> FixedPairs:
         labels = (torch.stack([law.draw_labels(pairs, g) for g in own]),)
     grid, solver = karras_grid(shared.teacher.steps, shared.noise), shared.teacher.solver
     target = applied(
-        lambda part, label=None: flow(told(around.teacher, label), part, grid, solver),
+        lambda part, label=None: flow(conditioned(around.teacher, label), part, grid, solver),
         z,
         device,
         labels[0] if labels else None,

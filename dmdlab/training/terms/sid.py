@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dmdlab.config import InputError, Levels
-from dmdlab.diffusion import levels_in, told
+from dmdlab.diffusion import conditioned, levels_in
 from dmdlab.training.direction import reduced
 from dmdlab.training.terms.numbers import noising
 from dmdlab.training.terms.term import Around, Batch, Term, TermSettings
@@ -52,7 +52,7 @@ class SiD(Term):
         u, eps = (part[:, 0] for part in drawn)
         sigma = levels_in(u, self.settings.levels, self.noise)
         x_sigma = batch.x + sigma * eps
-        d_teacher, d_fake = (told(d, batch.label)(x_sigma, sigma) for d in (self.teacher, self.score))
+        d_teacher, d_fake = (conditioned(d, batch.label)(x_sigma, sigma) for d in (self.teacher, self.score))
         difference = d_teacher - d_fake
         size = (batch.x - d_teacher).detach().abs().mean(dim=2, keepdim=True).clamp(min=self.settings.floor)
         inner = difference * ((d_teacher - batch.x) - self.settings.alpha * difference)
