@@ -19,7 +19,7 @@ from numpy.lib.npyio import NpzFile
 
 from dmdlab.config import InputError
 from dmdlab.folders import check_unpacked
-from dmdlab.trouble import told
+from dmdlab.trouble import explained
 
 NPY = b"\x93NUMPY"
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")
@@ -135,7 +135,7 @@ def readable(path: Path, expected: str, member: str = "") -> Iterator[None]:
         hint = f"; did you mean {near[0]!r}?" if near else f"; {expected}"
         raise InputError(f"{path}: no such file{hint}") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({told(error, reading=True)}); {expected}") from None
+        raise InputError(f"{path}: cannot be read ({explained(error, reading=True)}); {expected}") from None
     except Exception as error:  # numpy, zipfile, zlib and safetensors have a dozen kinds for one that is not whole
         if "bject" in str(error):  # numpy: "Object arrays cannot be loaded", "Python objects in dtype"
             raise InputError(

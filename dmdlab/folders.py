@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.trouble import told
+from dmdlab.trouble import explained
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,7 +96,7 @@ def image_names(folder: Path) -> dict[str, Path]:
     try:
         paths = sorted(_pictures(folder))
     except OSError as error:
-        why = told(error, reading=True)
+        why = explained(error, reading=True)
         raise InputError(f"{folder}: cannot be read ({why}); expected a folder of images.") from None
     if unread := [p for p in paths if p.suffix.lower() in UNREAD]:
         raise InputError(f"{folder}: {unread[0].name} is of a kind that is not read; convert all such to PNG.")
@@ -225,5 +225,5 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
     except InputError:
         raise
     except Exception as error:  # each of Pillow's plugins has its own kinds
-        why = told(error, reading=True) if isinstance(error, OSError) else error
+        why = explained(error, reading=True) if isinstance(error, OSError) else error
         raise InputError(f"{path}: not a readable picture ({why}); write it again.") from None

@@ -69,7 +69,7 @@ def number_of(error: BaseException) -> int | None:
     return int(found[1]) if found else None
 
 
-def told(error: BaseException, reading: bool = False) -> str:
+def explained(error: BaseException, reading: bool = False) -> str:
     """What is wrong and what to do about it, or the error's own words where its number says nothing."""
     number = number_of(error)
     known = ADVICE | READING if reading else ADVICE
@@ -86,13 +86,13 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except Unwritable as error:
-        raise Unwritable(f"{path}: cannot be written: {told(error.__cause__ or error)}") from error.__cause__
+        raise Unwritable(f"{path}: cannot be written: {explained(error.__cause__ or error)}") from error.__cause__
     except InputError:
         raise
     except Exception as error:  # safetensors has its own kind
         if number_of(error) not in ADVICE:
             raise
-        raise Unwritable(f"{path}: cannot be written: {told(error)}") from error
+        raise Unwritable(f"{path}: cannot be written: {explained(error)}") from error
 
 
 def counted(number: int, noun: str) -> str:

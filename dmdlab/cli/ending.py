@@ -12,7 +12,7 @@ from typing import Any
 
 from dmdlab.config import InputError
 from dmdlab.device import stopping
-from dmdlab.trouble import ADVICE, number_of, printable, told
+from dmdlab.trouble import ADVICE, explained, number_of, printable
 
 BAD_INPUT, INTERRUPTED, HUNG_UP, NOBODY_READS = 2, 130, 129, 141
 """Exit statuses, beside `stopping.STOPPED`; the last is what a shell makes of SIGPIPE."""
@@ -62,9 +62,9 @@ def status_of(command: Callable[[], Any]) -> int:
             raise
         if error.filename or number_of(error) not in FULL:
             name = f"{error.filename}: " if error.filename else ""
-            return _say(f"dmdlab: {name}{told(error, reading=True)}", BAD_INPUT)
+            return _say(f"dmdlab: {name}{explained(error, reading=True)}", BAD_INPUT)
         lost = "what was to be printed is lost, what is in a folder stays"
-        return _say(f"dmdlab: the output cannot be written ({told(error)}): {lost}", BAD_INPUT)
+        return _say(f"dmdlab: the output cannot be written ({explained(error)}): {lost}", BAD_INPUT)
     finally:
         _drop_the_rest()
 

@@ -11,7 +11,7 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
 from dmdlab.config import Experiment, InputError
-from dmdlab.trouble import Unwritable, told
+from dmdlab.trouble import Unwritable, explained
 
 if TYPE_CHECKING:
     from dmdlab.pages.measurement import Measurement
@@ -141,7 +141,7 @@ def _writable(path: Path) -> None:
     try:
         misplaced = path.is_dir() or not path.parent.is_dir()
     except OSError as error:
-        raise InputError(f"--report {path}: {told(error)}") from None
+        raise InputError(f"--report {path}: {explained(error)}") from None
     if misplaced:
         raise InputError(f"--report {path}: expected a file in an existing folder")
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dmdlab.config import InputError
 from dmdlab.device.environment import cpu_kind
-from dmdlab.trouble import told
+from dmdlab.trouble import explained
 
 Way = Literal["eager", "graph", "compiled"]
 """How a step is repeated: operator by operator; on a GPU, the same kernels as a CUDA graph; compiled (on a GPU,
@@ -87,7 +87,7 @@ def why_not_compiled(device: torch.device) -> str:
         (folder / f".{os.getpid()}").unlink()
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         return (
-            f"the folder {_shown()} that compiled code is kept in cannot be written ({told(error)}); set "
+            f"the folder {_shown()} that compiled code is kept in cannot be written ({explained(error)}); set "
             "TORCHINDUCTOR_CACHE_DIR to one that can"
         )
     if device.type == "cuda":

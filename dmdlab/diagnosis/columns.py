@@ -11,7 +11,7 @@ import numpy as np
 from dmdlab.config import InputError, nearest
 from dmdlab.pairing.coverage import LAW_ROWS
 from dmdlab.records.record import Record, load_record
-from dmdlab.trouble import printable, told
+from dmdlab.trouble import explained, printable
 
 COLUMNS = {
     "iteration": "rising number of the row; needed",
@@ -99,7 +99,7 @@ def read_csv(path: Path, mapping: Mapping[str, str] | None = None) -> Curve:
             f"{path}: no such file or folder; expected a run's folder or a csv file with a header"
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as csv ({told(error, reading=True)})") from None
+        raise InputError(f"{path}: cannot be read as csv ({explained(error, reading=True)})") from None
     if len(rows) < 2:
         raise InputError(
             f"{path}: {'no rows below its header' if rows else 'empty'}; expected a header and a row a checkpoint"

@@ -37,7 +37,7 @@ from dmdlab.experiments.resolved import resolve
 from dmdlab.laws import LAWS, law_parameters
 from dmdlab.networks import NETWORKS
 from dmdlab.training.terms import TERMS
-from dmdlab.trouble import told
+from dmdlab.trouble import explained
 
 TOGETHER = "together"
 """The axis whose values are tables of any keys."""
@@ -125,7 +125,7 @@ def _read(path: Path) -> str:
         asked = f", or a setting with its value, as in {path}=..." if str(path) in known_keys() else ""
         raise InputError(f"{path}: no such file; expected an experiment file (TOML){asked}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
-        why = told(error, reading=True)
+        why = explained(error, reading=True)
         raise InputError(f"{path}: cannot be read ({why}); expected an experiment file (TOML, UTF-8)") from None
 
 

@@ -25,7 +25,7 @@ from dmdlab.device import stopping
 from dmdlab.device.allocator import tune_allocator
 from dmdlab.device.limits import threads_each
 from dmdlab.group import Group
-from dmdlab.trouble import Unwritable, number_of, told
+from dmdlab.trouble import Unwritable, explained, number_of
 
 PerGroup = Callable[[Group], Iterator[Any]]
 """What is done with a group; it must survive pickling."""
@@ -139,7 +139,7 @@ def _started(workers: int, gpus: Sequence[str]) -> tuple[Any, ProcessPoolExecuto
         )
     except (OSError, ImportError) as error:  # ImportError: a Python built without semaphores
         number = number_of(error)
-        why = "it is full" if number == errno.ENOSPC else told(error, reading=True)
+        why = "it is full" if number == errno.ENOSPC else explained(error, reading=True)
         raise InputError(
             f"{workers} workers need semaphores, which lie in /dev/shm on Linux, and cannot have them ({why}): give "
             "--workers 1, or a larger /dev/shm (as with `docker run --shm-size=1g`)"

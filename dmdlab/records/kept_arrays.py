@@ -10,7 +10,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.records.checksums import kept_in_npz
-from dmdlab.trouble import told
+from dmdlab.trouble import explained
 
 
 def npz_opens(path: Path, names: Sequence[str]) -> bool:
@@ -39,7 +39,7 @@ def _glance(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({told(error, reading=True)})") from None
+        raise InputError(f"{path}: cannot be read ({explained(error, reading=True)})") from None
     except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
         return
 
@@ -66,7 +66,7 @@ def whole(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # numpy, zipfile and zlib have a dozen kinds for a file that is not whole
-        why = told(error, reading=True)
+        why = explained(error, reading=True)
         raise InputError(
             f"{path}: damaged or cut short ({why}); copy it again, or delete it and the runs that need it and run "
             "the sweep again"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dmdlab.config import InputError
 from dmdlab.pairing.measured import jsonable
-from dmdlab.trouble import told, writing
+from dmdlab.trouble import explained, writing
 
 ATTEMPTS = 20
 """How often a folder is put in its place where others do the same at the same time (ours)."""
@@ -136,7 +136,7 @@ def prepare(out: Path) -> Path:
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise InputError(f"--out {out}: cannot write there: {told(error)}") from None
+        raise InputError(f"--out {out}: cannot write there: {explained(error)}") from None
     return out
 
 
