@@ -17,8 +17,8 @@ from dmdlab.records.cells import (
     legend,
     logarithmic,
     paired,
+    setting_label,
     short,
-    told,
     varying,
 )
 from dmdlab.records.record import load_record
@@ -154,7 +154,12 @@ def test_where_a_file_lies_tells_no_cells_apart_once_its_digest_is_there() -> No
 
 def test_settings_are_told_as_one_would_type_them() -> None:
     values = {"law.name": "ring", "law.dim": 8, "student.init": "random", "student.learning_rate": 5e-5}
-    assert [told(*item) for item in values.items()] == ["ring", "d = 8", "random init", "student.learning_rate = 5e-5"]
+    assert [setting_label(*item) for item in values.items()] == [
+        "ring",
+        "d = 8",
+        "random init",
+        "student.learning_rate = 5e-5",
+    ]
     assert [short(v) for v in (5e-4, 0.002, 80.0, 2.5e6, 0.0, (16, 32), True)] == [
         "5e-4", "0.002", "80", "2.5e6", "0", "16, 32", "True"]  # fmt: skip
 
@@ -187,4 +192,4 @@ def test_a_paired_difference_is_named_by_what_else_varies() -> None:
         for seed in (0, 1)
     ]
     named = [name for name, _ in paired(records, "student.init", "teacher", "rotated", "pair_cosine")]
-    assert named == [f"mixture d=8, {told('student.learning_rate', rate)}" for rate in rates]
+    assert named == [f"mixture d=8, {setting_label('student.learning_rate', rate)}" for rate in rates]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dmdlab.plots import draw
 from dmdlab.plots.axes import across, log_ticks, place_names, swept_axis
-from dmdlab.records.cells import told
+from dmdlab.records.cells import setting_label
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_lines_of_a_lone_place_have_a_length() -> None:
 
 def test_a_setting_that_a_run_lacks_is_none() -> None:
     assert place_names("terms.gan.weight", [0.5, None]) == [["0.5"], ["none"]]
-    assert told("terms.gan.weight", None) == "terms.gan.weight = none"
+    assert setting_label("terms.gan.weight", None) == "terms.gan.weight = none"

@@ -11,7 +11,7 @@ from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, TOGETHER
 from dmdlab.plots.axis_panels import DASHED, Shown
 from dmdlab.plots.calibration import LEVELLED, levels_in_words
-from dmdlab.records.cells import STARTS, Cell, endless, laws_of, parts, records_of, short, told, varying
+from dmdlab.records.cells import STARTS, Cell, endless, laws_of, parts, records_of, setting_label, short, varying
 from dmdlab.records.layout import NO_AXES, distinct, usual
 
 
@@ -53,13 +53,13 @@ def _place(cell: Cell, shown: Shown) -> str:
     by, x = shown.layout.by, shown.layout.x
     if shown.layout.of_dimension:
         return f"{cell.init} d = {cell.dim}"
-    return f"{told(by, cell.value(by))}, {told(x, cell.value(x))}"
+    return f"{setting_label(by, cell.value(by))}, {setting_label(x, cell.value(x))}"
 
 
 def caption(shown: Shown, told_beside: str) -> str:
     """What is shown, how it was made, what the marks mean, which runs; `told_beside`: the note."""
     records, groups = records_of(shown.cells), shown.cells
-    lines = ", ".join(told(shown.layout.by, value) for value in shown.styles)
+    lines = ", ".join(setting_label(shown.layout.by, value) for value in shown.styles)
     x = shown.layout.x
     along = "dimension" if x == "law.dim" else TOGETHER if shown.together else x
     keys = {metric.key for metric in shown.metrics}
@@ -102,7 +102,7 @@ def _marks(groups: Sequence[Cell], on_a_log_scale: str) -> str:
 def _fixed(shown: Shown) -> str:
     """Dimension and start where no axis says them, and the values of the rows."""
     keys = [key for key in STARTS if key != "law.name" and key not in shown.layout.keys]
-    parts = [", ".join(told(key, v) for v in distinct(c.value(key) for c in shown.cells)) for key in keys]
+    parts = [", ".join(setting_label(key, v) for v in distinct(c.value(key) for c in shown.cells)) for key in keys]
     if shown.layout.rows not in (None, "law.name"):
         key = str(shown.layout.rows)
         parts.append(f"rows: {key} = {', '.join(map(short, distinct(cell.value(key) for cell in shown.cells)))}")
@@ -118,7 +118,7 @@ def _together(shown: Shown) -> str:
         also = [key for key in varying(records) if key not in (*NO_AXES, *shown.layout.keys)]
         return f"With these change: {', '.join(also)}. " if also else ""
     common = [next(iter(usual(column)), None) for column in zip(*values, strict=True)]
-    named = [key if value is None else told(key, value) for key, value in zip(keys, common, strict=True)]
+    named = [key if value is None else setting_label(key, value) for key, value in zip(keys, common, strict=True)]
     where = "" if named == keys else " (where a name does not say another value, it is this)"
     return f"Along x change together{where}: {', '.join(named)}. "
 

@@ -31,7 +31,7 @@ from dmdlab.plots.style import (
     line_styles,
     new_figure,
 )
-from dmdlab.records.cells import Cell, cells_along, laws_of, parts, records_of, short, told
+from dmdlab.records.cells import Cell, cells_along, laws_of, parts, records_of, setting_label, short
 from dmdlab.records.layout import Layout, distinct, layout_of
 from dmdlab.records.record import Record
 
@@ -207,7 +207,7 @@ def _angles(calibration: Calibration | None, cosines: np.ndarray) -> np.ndarray:
 def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str:
     records = records_of(groups)
     shown = ", ".join(LABELS.get(key) or METRICS[key].key for key in rows)
-    fixed = [told(key, groups[0].value(key)) for key in ("law.dim", "student.init") if key not in layout.keys]
+    fixed = [setting_label(key, groups[0].value(key)) for key in ("law.dim", "student.init") if key not in layout.keys]
     lacking = [own for record in records if (own := _lacking(record.curve(), rows))]
     names = [key for key in rows if any(key in own for own in lacking)]
     runs = f"{len(lacking)} run{'s' if len(lacking) > 1 else ''}"

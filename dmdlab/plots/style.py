@@ -18,7 +18,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from dmdlab.config import InputError
-from dmdlab.records.cells import short, told
+from dmdlab.records.cells import setting_label, short
 from dmdlab.records.layout import MOST_LINES
 from dmdlab.records.writing import prepare, replacing, write_text
 
@@ -108,7 +108,7 @@ def line_styles(key: str, values: Sequence[Any]) -> dict[Any, LineStyle]:
 
 def in_figure(key: str, value: object) -> str:
     """A setting with its value in a figure's type."""
-    return f"${told(key, value)}$" if key == "law.dim" else told(key, value)
+    return f"${setting_label(key, value)}$" if key == "law.dim" else setting_label(key, value)
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def cells_along(records: Iterable[Record], keys: Sequence[str]) -> list[Cell]:
             values = sorted({repr(own[key]) for own in alike})
             if len(values) > 1:
                 raise InputError(
-                    f"runs of {', '.join(map(told, keys, place))} differ in {key} ({', '.join(values)}); "
+                    f"runs of {', '.join(map(setting_label, keys, place))} differ in {key} ({', '.join(values)}); "
                     f"a figure averages over seeds only: choose one with {key}=VALUE"
                 )
     return found
@@ -192,11 +192,11 @@ def cells_of_starts(records: Iterable[Record]) -> list[Cell]:
     return cells_along(records, STARTS)
 
 
-def told(key: str, value: object) -> str:
+def setting_label(key: str, value: object) -> str:
     """A setting with its value, as a figure names it: 'ring', 'd = 8', 'teacher init', 'student.clip = 10'; each of
     several that change together, but for those that a run does not have."""
     if len(keys := parts(key)) > 1 and isinstance(value, tuple):
-        return ", ".join(told(own, v) for own, v in zip(keys, value, strict=True) if v is not None)
+        return ", ".join(setting_label(own, v) for own, v in zip(keys, value, strict=True) if v is not None)
     if key == "law.name":
         return str(value)
     if key == "student.init":
@@ -226,7 +226,9 @@ def paired(records: Sequence[Record], key: str, a: object, b: object, metric: st
     others = [k for k in varying(records) if k not in besides | {"law.name", "law.dim"}]
     for r in records:
         rest = {k: v for k, v in r.settings.items() if k not in besides}
-        name = ", ".join([f"{rest['law.name']} d={rest['law.dim']}", *(told(k, setting(r, k)) for k in others)])
+        name = ", ".join(
+            [f"{rest['law.name']} d={rest['law.dim']}", *(setting_label(k, setting(r, k)) for k in others)]
+        )
         value = r.row.get(metric)
         side = sides.setdefault((name, repr(rest)), {})
         side.setdefault(r.config[key], {})[r.config["seed"]] = np.nan if value is None else float(value)

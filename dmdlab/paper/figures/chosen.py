@@ -11,7 +11,7 @@ from dmdlab.plots.pictures import picture_shape
 from dmdlab.plots.samples import Sample
 from dmdlab.plots.style import GREY, INIT_STYLES, Size
 from dmdlab.records.cells import STARTS as STARTS_OF_CELLS
-from dmdlab.records.cells import Cell, cell_value, cells, finished, told
+from dmdlab.records.cells import Cell, cell_value, cells, finished, setting_label
 from dmdlab.records.layout import distinct
 from dmdlab.records.record import Record
 
@@ -108,7 +108,7 @@ class Runs:
 
 def _read(cell: Cell) -> str:
     """'images, rotated init (3 seeds): delta_e 2 (1 to 4), ...'."""
-    keys = [told(key, value) for key, value in cell.keys.items() if key not in STARTS_OF_CELLS]
+    keys = [setting_label(key, value) for key, value in cell.keys.items() if key not in STARTS_OF_CELLS]
     name = ", ".join([f"{cell.law}, d = {cell.dim}", f"{cell.init} start", *keys])
     read = ", ".join(f"{key} {cell_value(cell, key)}" for key in READ)
     return f"{name} ({captions.seeds([cell])}): {read}"
