@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.words import percent
 from dmdlab.transport import DENSE_LIMIT, matched_distances
 
 SHARED_ROWS = 0.01
@@ -97,8 +98,8 @@ def why_nearly_dependent(near: dict[tuple[str, str], Overlap]) -> str:
     for (one, other), overlap in near.items():
         if one == "reference":
             return (
-                f"{told(overlap.share)} of the rows of {one} and {other} are nearly the same (though not exactly), as "
-                f"rows from the same noise are, and the two have to be independent: {_ADVICE[one]}"
+                f"{percent(overlap.share)} of the rows of {one} and {other} are nearly the same (though not exactly), "
+                f"as rows from the same noise are, and the two have to be independent: {_ADVICE[one]}"
             )
     return ""
 
@@ -108,7 +109,7 @@ def why_dependent(overlaps: dict[tuple[str, str], Overlap], array: str) -> str:
     for (one, other), overlap in overlaps.items():
         if one == array and overlap.too_large:
             return (
-                f"{told(overlap.share)} of the rows of {one} and {other} are the same, and the two have to be "
+                f"{percent(overlap.share)} of the rows of {one} and {other} are the same, and the two have to be "
                 f"independent: {_ADVICE[one]}"
             )
     return ""
@@ -127,16 +128,16 @@ def notes_on(pairs: Pairs, overlaps: dict[tuple[str, str], Overlap], near: dict[
     for name in ("reference", "data"):
         array = getattr(pairs, name)
         if array is not None and (repeats := _repeats(row_hashes(array, array.dtype))):
-            notes.append(f"{name}: {told(repeats)} of its {len(array)} rows repeat another row.")
+            notes.append(f"{name}: {percent(repeats)} of its {len(array)} rows repeat another row.")
     for (one, other), overlap in overlaps.items():
         if not overlap.too_large:
             why = "as rows repeat within each by themselves" if overlap.natural else "too few to matter"
-            notes.append(f"{one} and {other} have {told(overlap.share)} of their rows in common, {why}.")
+            notes.append(f"{one} and {other} have {percent(overlap.share)} of their rows in common, {why}.")
     for (one, other), overlap in near.items():
         if one != "reference":
             notes.append(
-                f"{told(overlap.share)} of the rows of {one} and {other} are nearly the same (though not exactly), as "
-                "rows from the same noise are; the two are taken for independent."
+                f"{percent(overlap.share)} of the rows of {one} and {other} are nearly the same (though not exactly), "
+                "as rows from the same noise are; the two are taken for independent."
             )
     return notes
 
@@ -188,8 +189,3 @@ def _repeats(hashes: np.ndarray) -> float:
     """The share of rows that repeat another one of the same array."""
     _, inverse, count = np.unique(hashes, return_inverse=True, return_counts=True)
     return float((count[inverse] > 1).mean())
-
-
-def told(share: float) -> str:
-    """A share in percent with at most two digits."""
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"

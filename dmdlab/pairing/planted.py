@@ -20,11 +20,12 @@ from dmdlab.config import InputError
 from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
-from dmdlab.pairing.independence import Overlap, told
+from dmdlab.pairing.independence import Overlap
 from dmdlab.pairing.law import Halved, half_size, spread
 from dmdlab.pairing.local import Answers, differences, planted_local
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
+from dmdlab.pairing.words import percent
 from dmdlab.transport import transport_cost
 
 TeacherMap = Callable[..., np.ndarray]
@@ -180,7 +181,7 @@ def _check(noise: np.ndarray, fresh_noise: np.ndarray, angles: np.ndarray, share
     overlap = Overlap.of(noise, fresh_noise)
     if overlap.too_large:
         raise InputError(
-            f"{told(overlap.share)} of the rows of noise and fresh_noise are the same, and the two have to be "
+            f"{percent(overlap.share)} of the rows of noise and fresh_noise are the same, and the two have to be "
             "independent; draw fresh_noise with another seed."
         )
     if not {0.0, 90.0} <= set(angles.tolist()):

@@ -31,12 +31,13 @@ from dmdlab.config import InputError
 from dmdlab.pairing.baselines import pair_cosine_of
 from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.glossary import METRICS
-from dmdlab.pairing.independence import Overlap, told
+from dmdlab.pairing.independence import Overlap
 from dmdlab.pairing.local import NumpyMap
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.statistics import jackknife_interval
+from dmdlab.pairing.words import percent
 
 ROWS_PER_DIMENSION = 50
 """Fitting rows for each dimension of the noise, at least (ours)."""
@@ -163,8 +164,8 @@ def _noises(noise: Any, fit_noise: Any) -> tuple[np.ndarray, np.ndarray]:
     overlap = Overlap.of(z, fit_z)
     if overlap.too_large:
         raise InputError(
-            f"{told(overlap.share)} of the rows of noise and fit_noise are the same; a turn is judged on rows that it "
-            "was not fitted on: draw fit_noise with another seed."
+            f"{percent(overlap.share)} of the rows of noise and fit_noise are the same; a turn is judged on rows that "
+            "it was not fitted on: draw fit_noise with another seed."
         )
     return z, fit_z
 
