@@ -217,6 +217,8 @@ def test_an_experiment_cannot_be_changed() -> None:
 def test_nearest_offers_a_close_name_or_all_of_them() -> None:
     assert nearest("copy_indx", ["delta_e", "copy_index"]) == "; did you mean 'copy_index'?"
     assert nearest("qqq", ["b", "a"]) == "; valid names: a, b"
+    assert nearest("lawdim", ["dim", "seed"], "law.") == "; did you mean 'law.dim'?"
+    assert nearest("qqq", ["b", "a"], "law.") == "; valid names: law.a, law.b"
     assert nearest("LAW.DIM", ["law.dim", "law.name"]) == "; did you mean 'law.dim'?"
     many = ["seed", *(f"{section}.{k}" for section in ("a", "b") for k in range(30))]
     assert nearest("qqq", many) == "; valid names: a.*, b.*, seed"
@@ -288,7 +290,7 @@ def test_a_wrong_configuration_is_refused_with_a_sentence(case: str) -> None:
 
 REFUSED_BY_A_CATALOGUE = {
     "unknown law": ({"law.name": "mixtur"}, ["law.name", "'mixtur'", "did you mean 'mixture'"]),
-    "unknown parameter": ({"law.componets": 3}, ["law.componets", "'mixture'", "did you mean 'components'"]),
+    "unknown parameter": ({"law.componets": 3}, ["law.componets", "'mixture'", "did you mean 'law.components'"]),
     "below the law's dimension": ({"law.name": "ring", "law.dim": 1}, ["law.dim is 1", "'ring'", "at least 2"]),
     "wrong type": ({"law.components": 2.5}, ["law.components", "2.5", "integer"]),
     "negative scale": ({"law.scale": -1.0}, ["law.scale", "-1.0", "greater than 0"]),
@@ -297,11 +299,11 @@ REFUSED_BY_A_CATALOGUE = {
     "a narrow law": ({"law.scale": 1e-200}, ["is 1e-200", "1e-15 to 1e15"]),
     "a law beyond floats": ({"law.scale": 1e200}, ["is no finite number", "1e-15 to 1e15"]),
     "unknown network": ({"network.kind": "residul"}, ["network.kind", "'residul'", "did you mean 'residual'"]),
-    "unknown setting": ({"network.widht": 16}, ["'network.widht'", "did you mean 'width'"]),
+    "unknown setting": ({"network.widht": 16}, ["'network.widht'", "did you mean 'network.width'"]),
     "odd features": ({"network.time_features": 7}, ["network.time_features", "multiple of 2"]),
     "a word for a width": ({"network.width": "wide"}, ["network.width", "integer", "'wide'"]),
     "exact score of another network": ({"fake_score.kind": "exact"}, ["linear student", "set network.kind = 'linear'"]),
-    "unknown term": ({"terms.gann.weight": 1.0}, ["terms.gann", "not a term of the loss; did you mean 'gan'"]),
+    "unknown term": ({"terms.gann.weight": 1.0}, ["terms.gann", "not a term of the loss; did you mean 'terms.gan'"]),
     "unknown setting of a term": ({"terms.gan.foo": 1}, ["unknown key 'terms.gan.foo'", "head_weight"]),
     "no weight of a term": ({"terms.gan.levels": [0.0, 1.0]}, ["terms.gan.weight: is missing"]),
 }

@@ -142,7 +142,9 @@ def test_a_networks_settings_are_axes_checked_and_named_by_its_kind() -> None:
     assert spelled_out(es[0])["network.channels"] == [6, 4]
     assert meanings(es[0])["network.kernel"] == "coordinates that a convolution sees at a time"
     assert es[1] == experiments(*CONVOLUTIONAL)[0]  # at their defaults they are left out
-    with pytest.raises(InputError, match=r"unknown key 'network\.width'; valid names: channels, kernel"):
+    with pytest.raises(
+        InputError, match=r"unknown key 'network\.width'; valid names: network\.channels, network\.kernel"
+    ):
         experiments(*CONVOLUTIONAL, "network.width=8")
     with pytest.raises(InputError, match=r"network\.kernel: .*greater than or equal to 1, got 0"):
         experiments(*CONVOLUTIONAL, "network.kernel=0")
@@ -262,10 +264,10 @@ def test_a_terms_networks_keep_apart_however_a_cycle_is_repeated(monkeypatch: py
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["terms.critik.weight=1"], r"terms\.critik is not a term of the loss; did you mean 'critic'"),
+        (["terms.critik.weight=1"], r"terms\.critik is not a term of the loss; did you mean 'terms.critic'"),
         (
             ["terms.critic.weight=1", "terms.critic.widht=1"],
-            r"unknown key 'terms\.critic\.widht'; did you mean 'width'",
+            r"unknown key 'terms\.critic\.widht'; did you mean 'terms.critic.width'",
         ),
         (["terms.critic.width=3"], r"terms\.critic\.weight: "),
         (["terms.critic.weight=-1"], r"terms\.critic\.weight: .*greater than or equal to 0, got -1"),

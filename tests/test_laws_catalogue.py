@@ -72,7 +72,7 @@ def test_the_seed_makes_the_law(name: str, changes: dict[str, object]) -> None:
         ({"name": "mixture", "dim": "4"}, r"law.dim of the law 'mixture' is '4', but should be a valid integer"),
         ({"name": "mixture", "dim": 4.0}, r"law.dim .* is 4.0, but should be a valid integer"),
         ({"name": "mixture", "dim": True}, r"law.dim .* is True, but should be a valid integer"),
-        ({"name": "mixture", "dim": 4, "stdd": 1}, r"law.stdd is not a parameter .*; did you mean 'std'\?"),
+        ({"name": "mixture", "dim": 4, "stdd": 1}, r"law.stdd is not a parameter .*; did you mean 'law.std'\?"),
         ({"name": "mixture", "dim": 4, "std": -0.1}, r"law.std .* is -0.1, but should be greater than 0"),
         ({"name": "mixture", "dim": 4, "std": 1.1}, r"law.std .* is 1.1, but should be less than or equal to 1"),
         ({"name": "mixture", "dim": 4, "components": 0}, r"law.components .* greater than or equal to 1"),
@@ -101,7 +101,7 @@ def test_bad_specs_get_a_sentence(given: dict[str, object], sentence: str) -> No
     ("law", "given", "sentence"),
     [
         (Mixture, {"std": 0}, r"law.std of the law 'mixture' is 0, but should be greater than 0"),
-        (Gaussian, {"spectrums": "flat"}, r"law.spectrums is not a parameter .*; did you mean 'spectrum'\?"),
+        (Gaussian, {"spectrums": "flat"}, r"law.spectrums is not a parameter .*; did you mean 'law.spectrum'\?"),
         (Gaussian, {"variances": [1.0]}, r"law.variances has 1 numbers, .* law.dim = 2"),
         (
             Gaussian,

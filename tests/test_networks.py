@@ -302,7 +302,7 @@ def test_a_spec_is_completed_by_its_kind() -> None:
     ("wrong", "sentence"),
     [
         ({"kind": "residul"}, "network.kind is 'residul', which is not a network; did you mean 'residual'"),
-        ({"widht": 7}, "unknown key 'network.widht'; did you mean 'width'"),
+        ({"widht": 7}, "unknown key 'network.widht'; did you mean 'network.width'"),
         ({"width": 0}, "network.width: .*greater than or equal to 1, got 0"),
         ({"time_features": 5}, "network.time_features: .*multiple of 2, got 5"),
     ],

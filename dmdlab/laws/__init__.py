@@ -71,7 +71,7 @@ def make_law(spec: Mapping[str, object]) -> Law:
     known = ["dim", *law_parameters(name if isinstance(name, str) else repr(name))]
     for key in parameters:
         if key not in known:
-            raise InputError(f"law.{key} is not a parameter of the law {name!r}{nearest(key, known)}")
+            raise InputError(f"law.{key} is not a parameter of the law {name!r}{nearest(key, known, 'law.')}")
     return _law(str(name))(**parameters)  # type: ignore[arg-type]
 
 

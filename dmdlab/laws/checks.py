@@ -44,7 +44,7 @@ def _sentence(law: str, error: ValidationError, known: list[str]) -> str:
     if first["type"] in ("missing_keyword_only_argument", "missing_argument"):
         return f"law.{key} is missing: the law {law!r} needs it"
     if first["type"] == "unexpected_keyword_argument":
-        return f"law.{key} is not a parameter of the law {law!r}{nearest(key, known)}"
+        return f"law.{key} is not a parameter of the law {law!r}{nearest(key, known, 'law.')}"
     where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
     expected = first["msg"].removeprefix("Input ")
     return f"law.{key}{where} of the law {law!r} is {first['input']!r}, but {expected}{as_list(first['input'])}"

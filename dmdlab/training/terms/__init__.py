@@ -44,7 +44,7 @@ def term_settings(spec: TermsSpec) -> dict[str, TermSettings]:
     found = {}
     for name, values in sorted(spec.parameters.items()):
         if name not in TERMS:
-            raise InputError(f"terms.{name} is not a term of the loss{nearest(name, TERMS)}")
+            raise InputError(f"terms.{name} is not a term of the loss{nearest(name, TERMS, 'terms.')}")
         settings = section_from(TERMS[name].Settings, values, f"terms.{name}")
         if settings.weight:
             found[name] = settings
