@@ -12,7 +12,7 @@ from near import correlated
 from dmdlab.config import InputError
 from dmdlab.pairing import measure, resolvable
 from dmdlab.pairing.glossary import PAIRING_KEYS
-from dmdlab.pairing.thresholds import angle_degrees
+from dmdlab.pairing.thresholds import arccos_degrees
 
 
 @pytest.mark.parametrize("shift", [0.0, 50.0])
@@ -119,7 +119,7 @@ def test_simulated_windows_follow_the_theory():
     assert 0.8 * resolution.chance < cosine.from_chance < 4 * resolution.chance
     assert 0.8 * resolution.almost_all < delta_e.from_copy < 1.4 * resolution.every
     assert cosine.from_copy >= 0.95
-    assert delta_e.angles_degrees[0] == pytest.approx(angle_degrees(delta_e.from_copy))
+    assert delta_e.angles_degrees[0] == pytest.approx(arccos_degrees(delta_e.from_copy))
     assert set(resolution.windows) == set(PAIRING_KEYS)
     assert len(resolution.in_words()) == 1 + len(PAIRING_KEYS)
 

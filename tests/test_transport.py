@@ -17,7 +17,7 @@ from dmdlab.transport import (
     TransportError,
     assignment,
     exact,
-    nearest,
+    nearest_rows,
     solved,
     squared_distances,
     transport_cost,
@@ -161,8 +161,8 @@ def test_the_nearest_point_is_found_however_far_the_clouds_are(shift):
     a, b = rng.normal(size=(300, 4)), rng.normal(size=(70, 4))
     a, b = a * [1, 1, 1, 0], b * [1, 1, 1, 0]  # a shift that is the same to all of them
     far = a + shift * np.array([0, 0, 0, 1.0])
-    np.testing.assert_array_equal(nearest(far, b), cdist(a, b).argmin(axis=1))
-    along = nearest(a + 1e8, b)
+    np.testing.assert_array_equal(nearest_rows(far, b), cdist(a, b).argmin(axis=1))
+    along = nearest_rows(a + 1e8, b)
     np.testing.assert_array_equal(along, np.full(300, b.sum(axis=1).argmax()))
 
 

@@ -13,7 +13,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
-from dmdlab.transport import Frame, distance_blocks, matched_distances, nearest, solved
+from dmdlab.transport import Frame, distance_blocks, matched_distances, nearest_rows, solved
 from dmdlab.transport.frame import Cloud
 
 # A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire et al.,
@@ -161,7 +161,7 @@ def by_mode(P: np.ndarray, G: np.ndarray, centres: np.ndarray) -> ModeCopying:
     if P.shape != G.shape or centres.ndim != 2 or centres.shape[1] != P.shape[1]:
         raise InputError(f"by_mode needs (n, d) twice and (K, d), got {P.shape}, {G.shape} and {centres.shape}.")
     modes, n, K = np.arange(len(centres)), len(P), len(centres)
-    teacher, student = nearest(P, centres), nearest(G, centres)  # (n,) the nearest centre
+    teacher, student = nearest_rows(P, centres), nearest_rows(G, centres)  # (n,) the nearest centre
     both = teacher == student
     count, in_mode = (np.bincount(x, minlength=K) for x in (teacher, student))
     kept = np.bincount(teacher[both], minlength=K)

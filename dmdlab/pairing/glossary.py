@@ -305,6 +305,6 @@ def unasked() -> dict[str, Measured]:
     return {key: Measured.unresolved(metric.needs) for key, metric in METRICS.items() if metric.needs}
 
 
-def asked(key: str, measured: Measured) -> bool:
+def has_inputs(key: str, measured: Measured) -> bool:
     """Whether what this measure needs besides the outputs was there."""
     return not METRICS[key].needs or measured.reason != METRICS[key].needs

@@ -15,7 +15,7 @@ from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS
 from dmdlab.pairing.measured import jsonable
 from dmdlab.pairing.metrics import measure
 from dmdlab.pairing.report import SATURATED_SHARE
-from dmdlab.pairing.thresholds import all_optimal, almost_all_optimal, angle_degrees, told_from_chance
+from dmdlab.pairing.thresholds import all_optimal, almost_all_optimal, arccos_degrees, told_from_chance
 from dmdlab.pairing.words import degrees, dimensions, near_one
 
 CORRELATIONS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -38,7 +38,7 @@ class Window:
     @property
     def angles_degrees(self) -> tuple[float, float]:
         """The planted angles between which the measure tells something: (smallest, largest)."""
-        return angle_degrees(self.from_copy), angle_degrees(self.from_chance)
+        return arccos_degrees(self.from_copy), arccos_degrees(self.from_chance)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Resolution:
         sentences = [
             f"With {self.n} pairs in {dimensions(self.d)}, pair_cosine is told from 0 "
             f"beyond {near_one(self.chance)}, and delta_e is already 0 from a correlation of {near_one(self.every)} "
-            f"on ({degrees(angle_degrees(self.every))}); almost so from {near_one(self.almost_all)}."
+            f"on ({degrees(arccos_degrees(self.every))}); almost so from {near_one(self.almost_all)}."
         ]
         for window in self.windows.values():
             if math.isnan(window.from_chance) or math.isnan(window.from_copy):

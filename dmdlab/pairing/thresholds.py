@@ -25,6 +25,6 @@ def all_optimal(n: int, d: int) -> float:
     return math.sqrt(-math.expm1(-4.0 / d * math.log(n)))
 
 
-def angle_degrees(correlation: float) -> float:
+def arccos_degrees(correlation: float) -> float:
     """The planted angle of a linear teacher that leaves this pair_cosine; NaN for NaN."""
     return math.degrees(math.acos(min(1.0, max(-1.0, correlation)))) if correlation == correlation else math.nan

@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dmdlab.pairing.glossary import METRICS, asked, chance_values
+from dmdlab.pairing.glossary import METRICS, chance_values, has_inputs
 from dmdlab.pairing.law import Judged, LawJudgement
 from dmdlab.pairing.measured import Measured
-from dmdlab.pairing.thresholds import almost_all_optimal, angle_degrees
+from dmdlab.pairing.thresholds import almost_all_optimal, arccos_degrees
 
 VERDICTS = {"chance": "at chance", "inside": "within its range", "saturated": "saturated"}
 
@@ -150,7 +150,7 @@ def read_aloud(
     keys_by_reason: dict[str, list[str]] = {}
     for key, measured in metrics.items():
         told = key in ("fidelity", "debiased_cost") and measured.reason == metrics["fidelity"].reason
-        if not measured.resolved and measured.reason and not told and asked(key, measured):
+        if not measured.resolved and measured.reason and not told and has_inputs(key, measured):
             keys_by_reason.setdefault(measured.reason, []).append(key)
     return sentences + [f"Unresolved: {', '.join(keys)}: {reason}." for reason, keys in keys_by_reason.items()]
 
@@ -281,7 +281,7 @@ def resolution_in_words(n: int, directions: int | None) -> str:
     return (
         f"These outputs spread over about {directions} direction{'s' if directions > 1 else ''} of equal variance "
         f"(participation ratio); with {n} pairs of Gaussians in as many, delta_e is near 0 from a correlation "
-        f"of {near_one(threshold)} on ({degrees(angle_degrees(threshold))})."
+        f"of {near_one(threshold)} on ({degrees(arccos_degrees(threshold))})."
     )
 
 

@@ -38,7 +38,7 @@ def filled(blocks: Blocks, n: int, m: int, dtype: type = np.float64) -> np.ndarr
     return matrix
 
 
-def nearest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def nearest_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The row of `b` (m, d) that is nearest to each row of `a` (n, d), (n,); the first of several as near.
 
     However far the clouds are from each other: what all rows of `b` have in common is never added.
