@@ -18,7 +18,7 @@ from dmdlab.paper.catalogue import CLAIMED, FIGURES, SCALES, TARGETS, experiment
 from dmdlab.paper.claims import CLAIMS
 from dmdlab.paper.kept import SECTION, Kept, kept_text, read_kept
 from dmdlab.paper.page import PAPER, numbers_table, page, table
-from dmdlab.paper.verdicts import RULERS, beyond, copies, less_copied, together, turned
+from dmdlab.paper.verdicts import RULERS, beyond, copies, less_copied, opposite_verdict, together
 from dmdlab.records.cells import cells
 from dmdlab.records.record import Record
 
@@ -260,7 +260,11 @@ def test_a_verdict_says_what_its_students_lack() -> None:
         "for (poor, teacher!)",
         "for (failed)",
     ]
-    assert less_copied(fine, poor, "delta_e").doubts == turned(copies(poor, "delta_e")).doubts == ("poor", "teacher!")
+    assert (
+        less_copied(fine, poor, "delta_e").doubts
+        == opposite_verdict(copies(poor, "delta_e")).doubts
+        == ("poor", "teacher!")
+    )
     assert "for (poor): 20" in page(Kept({"pictures": seeds(18.0, 20.0, 22.0, fidelity=4.0)}, {}))
     for own in lost:
         own.summary["status"] = "failed"

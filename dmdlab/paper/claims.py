@@ -17,10 +17,10 @@ from dmdlab.paper.verdicts import (
     beyond,
     by_seed,
     copies,
+    difference_by_seed,
     doubts,
     less_copied,
-    paired,
-    turned,
+    opposite_verdict,
     value,
 )
 from dmdlab.records.cells import Cell, cells
@@ -69,7 +69,7 @@ def starting(found: Sequence[Cell], init: str = "teacher") -> list[Cell]:
 
 def _low(kept: Kept) -> Evidence:
     found = cells_of(kept, "chessboard", "curves")
-    own = {c.law: {ruler: turned(copies(c, ruler)) for ruler in RULERS} for c in starting(found)}
+    own = {c.law: {ruler: opposite_verdict(copies(c, ruler)) for ruler in RULERS} for c in starting(found)}
     return Evidence(found, _with_missing(own, ("chessboard", "moons", "ring")), _by_phi_32(starting(found)))
 
 
@@ -87,7 +87,10 @@ def _age(kept: Kept) -> Evidence:
     judged: Judged = {"youngest less oldest": {ruler: less_copied(own[0], own[-1], ruler) for ruler in RULERS}}
     told = sorted(starting(cells_of(kept, "class-ages")), key=age)
     steps = [
-        (f"remap_angle{to} at {age(a)} less at {age(b)}", paired(a.records, b.records, value("remap_angle")))
+        (
+            f"remap_angle{to} at {age(a)} less at {age(b)}",
+            difference_by_seed(a.records, b.records, value("remap_angle")),
+        )
         for to, by_age in (("", own), (", told the class,", told))
         for a, b in pairwise(by_age)
     ]
@@ -101,7 +104,9 @@ def _gan(kept: Kept) -> Evidence:
     numbers = []
     if own and starting(found) and starting(found)[0].law == own[0].law:
         with_one, without = starting(found)[0].records, own[0].records
-        numbers = [(f"{key} with a GAN less without", paired(with_one, without, value(key))) for key in RULERS]
+        numbers = [
+            (f"{key} with a GAN less without", difference_by_seed(with_one, without, value(key))) for key in RULERS
+        ]
     return Evidence([*plain, *found], judged, numbers)
 
 

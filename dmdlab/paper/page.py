@@ -10,7 +10,7 @@ from dmdlab.pairing.words import ends, interval, number, table
 from dmdlab.paper.catalogue import FIGURES
 from dmdlab.paper.claims import ANY, CLAIMS, Claim, Evidence, age, cells_of, starting
 from dmdlab.paper.kept import HALF, SECTION, Kept
-from dmdlab.paper.verdicts import LINE, RULERS, derived, together
+from dmdlab.paper.verdicts import LINE, RULERS, derived_values, together
 from dmdlab.plots import captions
 from dmdlab.records.cells import Cell, cell_value
 from dmdlab.records.record import Record
@@ -158,7 +158,7 @@ def cells_table(found: Sequence[Cell]) -> list[str]:
     head = ["law", "start", "seeds", *MEASURES, f"local_cosine turned {HALF:g}"]
     rows = []
     for cell in found:
-        half = derived(cell, "local_cosine_half")
+        half = derived_values(cell, "local_cosine_half")
         marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
         rows.append(
             [

@@ -58,14 +58,14 @@ def doubts(*found: Cell) -> tuple[str, ...]:
 def copies(cell: Cell, ruler: str) -> Said:
     """Whether the students of a cell copy, by one of `RULERS`. Where half of the values of delta_e or more are 0, which
     leaves none on its own scale, the interval is Student's."""
-    own, half = cell.interval(ruler), derived(cell, "local_cosine_half")
+    own, half = cell.interval(ruler), derived_values(cell, "local_cosine_half")
     if np.isnan(own.low):
         own = mean_interval(cell.column(ruler))
     lines = {"delta_e": LINE, "remap_angle": HALF, "local_cosine": float(np.mean(half)) if half else np.nan}
     return Said(beyond(own, lines[ruler], above=ruler == "local_cosine"), own, doubts(cell))
 
 
-def turned(said: Said) -> Said:
+def opposite_verdict(said: Said) -> Said:
     """The verdict on the opposite statement."""
     opposite: dict[Verdict, Verdict] = {"for": "against", "against": "for"}
     return replace(said, verdict=opposite.get(said.verdict, said.verdict))
@@ -73,11 +73,13 @@ def turned(said: Said) -> Said:
 
 def less_copied(first: Cell, second: Cell, ruler: str) -> Said:
     """Whether the first cell copies less than the second, seed by seed: the difference of the two by a ruler."""
-    difference = paired(first.records, second.records, value(ruler))
+    difference = difference_by_seed(first.records, second.records, value(ruler))
     return Said(beyond(difference, 0.0, above=ruler != "local_cosine"), difference, doubts(first, second))
 
 
-def paired(first: Sequence[Record], second: Sequence[Record], of: Callable[[Record], float | None]) -> Interval:
+def difference_by_seed(
+    first: Sequence[Record], second: Sequence[Record], of: Callable[[Record], float | None]
+) -> Interval:
     """What the first runs read less what the second read, over the seeds that both have."""
     sides = [by_seed(own, of) for own in (first, second)]
     return mean_interval([sides[0][seed] - sides[1][seed] for seed in sorted(set(sides[0]) & set(sides[1]))])
@@ -94,7 +96,7 @@ def value(key: str) -> Callable[[Record], float | None]:
     return lambda record: record.row.get(key)
 
 
-def derived(cell: Cell, key: str) -> list[float]:
+def derived_values(cell: Cell, key: str) -> list[float]:
     """One of the derived numbers of a cell's finished runs, those that have it."""
     found = [record.summary.get(SECTION, {}).get(key) for record in cell.records if record.done]
     return [float(v) for v in found if v is not None]
