@@ -118,11 +118,11 @@ def _drop_runs(found: dict[str, Any], over: int) -> list[str]:
 def _too_many(dropped: Sequence[str], left: int) -> str:
     return (
         f"{len(dropped)} of {left + len(dropped)} runs do not fit into one page and were left out "
-        f"({named(sorted(dropped))}): {CHOOSE}, or give fewer rows (--rows)"
+        f"({first_names(sorted(dropped))}): {CHOOSE}, or give fewer rows (--rows)"
     )
 
 
-def named(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmdlab.config import InputError, fingerprint
-from dmdlab.pages.explorer.fitting import fitted, named
-from dmdlab.pages.explorer.runs import Maps, row_of, run_section, unknown_maps
+from dmdlab.pages.explorer.fitting import first_names, fitted
+from dmdlab.pages.explorer.runs import Maps, packed_row, run_section, unknown_maps
 from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
 from dmdlab.pages.templates import embedded
 from dmdlab.pairing.measured import jsonable
@@ -154,7 +154,7 @@ def _add(found: dict[str, Any], record: Record, contents: Contents) -> None:
         network = f"{spec['kind']}-{fingerprint({'spec': json.dumps(spec)})}"
         found["networks"].setdefault(network, spec)
     if pairs not in found["pairs"]:
-        teacher = row_of(maps["teacher"], maps["order"]) if maps["teacher"] else None
+        teacher = packed_row(maps["teacher"], maps["order"]) if maps["teacher"] else None
         found["pairs"][pairs] = pairs_section(record, arrays, view, contents.rows) | {"teacher_network": teacher}
     found["laws"].setdefault(law, {**maps["law"], "words": _law_words(record)})
     key = None
@@ -218,7 +218,7 @@ def _opening(runs: Sequence[dict[str, Any]], axes: Sequence[str]) -> dict[str, A
 
 
 def _sentences(skipped: Mapping[str, Sequence[str]]) -> list[str]:
-    return [f"{named(names)}: {why}" for why, names in skipped.items()]
+    return [f"{first_names(names)}: {why}" for why, names in skipped.items()]
 
 
 def _told(skipped: Mapping[str, Sequence[str]]) -> str:

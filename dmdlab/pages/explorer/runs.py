@@ -46,7 +46,7 @@ def run_section(
         "law_agrees": _law_agrees(summary),
         "teacher_ok": record.teacher_ok,
         "asks_for_pairs": bool(config.get("terms.regression.weight")),
-        "distances": distances(arrays["teacher"], arrays["student"]),
+        "distances": distance_histograms(arrays["teacher"], arrays["student"]),
         "student": view.of("student", arrays["student"][:rows]),
         "curve": rounded(curve),
         "why_no_network": maps.get("why"),
@@ -98,7 +98,7 @@ def angles(calibration: Calibration | None, cosines: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(cosines), np.nan, np.interp(-cosines, -curve, FINE_ANGLES))
 
 
-def distances(teacher: np.ndarray, student: np.ndarray) -> dict[str, Any]:
+def distance_histograms(teacher: np.ndarray, student: np.ndarray) -> dict[str, Any]:
     """Histograms of |G_i - P_i|, and of |G_i - P_j| over all other pairs, in all d dimensions."""
     P, G = teacher.astype(np.float64), student.astype(np.float64)
     paired = np.linalg.norm(G - P, axis=1)
@@ -117,18 +117,18 @@ def moments(record: Record, maps: Maps, curve: Mapping[str, np.ndarray]) -> list
     kept, order = record.moments(), maps["order"]
     if not kept:
         last = int(curve["iteration"][-1])
-        return [{"iteration": last, "student": row_of(record.weights(), order), "fake": None}]
+        return [{"iteration": last, "student": packed_row(record.weights(), order), "fake": None}]
     found = []
     for i, iteration in enumerate(kept["iteration"].tolist()):
         rows: dict[str, Any] = {"student": None, "fake": None}
         for name in rows:
             own = {key.removeprefix(f"{name}."): value[i] for key, value in kept.items() if key.startswith(f"{name}.")}
-            rows[name] = row_of(own, order) if own else None
+            rows[name] = packed_row(own, order) if own else None
         found.append({"iteration": iteration, **rows})
     return found
 
 
-def row_of(weights: Mapping[str, np.ndarray], order: Mapping[str, list[int]]) -> dict[str, Any]:
+def packed_row(weights: Mapping[str, np.ndarray], order: Mapping[str, list[int]]) -> dict[str, Any]:
     """A network's parameters by name as one packed row."""
     return packed(in_order(weights, order), "f16")
 
