@@ -127,7 +127,7 @@ def _escaped(character: str) -> str:
 @contextmanager
 def _heard() -> Iterator[None]:
     """Within it, a scheduler's SIGTERM and a terminal's hang-up do what Ctrl-C does: they wait for a training's next
-    boundary, or end the command at once (`stopping`). What is ignored stays ignored."""
+    safe point, or end the command at once (`stopping`). What is ignored stays ignored."""
     signals = {getattr(signal, name): status for name, status in STATUSES.items() if hasattr(signal, name)}
     if threading.current_thread() is not threading.main_thread():  # where no signal can be heard
         signals = {}

@@ -24,7 +24,7 @@ def cpu_quota() -> float | None:
     quotas = []
     for group in _groups("cpu"):
         names = ["cpu.max"] if (group / "cpu.max").is_file() else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-        both = [word for name in names for word in read(group / name).split()]
+        both = [word for name in names for word in read_or_empty(group / name).split()]
         if len(both) == 2 and both[0] not in ("max", "-1"):
             quotas.append(int(both[0]) / int(both[1]))
     return min(quotas, default=None)
@@ -51,7 +51,7 @@ def memory_left() -> int | None:
     return min(left, default=None)
 
 
-def read(path: Path) -> str:
+def read_or_empty(path: Path) -> str:
     """What a file says; nothing where it is missing or closed to us."""
     try:
         return path.read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def read(path: Path) -> str:
 def _groups(controller: str) -> Iterator[Path]:
     """The folders of this process's groups, its own first, then those above."""
     mount = ROOT / "sys/fs/cgroup"
-    for line in read(ROOT / "proc/self/cgroup").splitlines():
+    for line in read_or_empty(ROOT / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
             continue
@@ -78,11 +78,11 @@ def _limit(group: Path) -> int | None:
 
 def _number(group: Path, *names: str) -> int | None:
     """What the first of these files says that holds a number."""
-    words = (read(group / name).strip() for name in names)
+    words = (read_or_empty(group / name).strip() for name in names)
     return next((int(word) for word in words if word.isdigit()), None)
 
 
 def _cached(group: Path) -> int:
     """Bytes of idle file pages charged to a group and those below it: version 1 keeps a total beside its own."""
-    told = dict(re.findall(r"^(\w+) (\d+)$", read(group / "memory.stat"), re.MULTILINE))
+    told = dict(re.findall(r"^(\w+) (\d+)$", read_or_empty(group / "memory.stat"), re.MULTILINE))
     return int(told.get("total_inactive_file") or told.get("inactive_file") or 0)

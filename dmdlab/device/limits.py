@@ -97,7 +97,7 @@ def _meminfo() -> int | None:
 
 def _kilobytes(name: str, field: str) -> int | None:
     """Bytes of a line 'field: N kB' of a file in /proc."""
-    found = re.search(rf"^{field}:\s+(\d+) kB", cgroups.read(cgroups.ROOT / "proc" / name), re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB", cgroups.read_or_empty(cgroups.ROOT / "proc" / name), re.MULTILINE)
     return int(found[1]) * 1024 if found else None
 
 

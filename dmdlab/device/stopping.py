@@ -1,6 +1,6 @@
 """A wish to stop, from Ctrl-C or a scheduler's signal, that waits until a training can be kept.
 
-Within `until_kept` it waits for the next `boundary`, where what was trained is kept before the wish is raised;
+Within `until_kept` it waits for the next `safe_point`, where what was trained is kept before the wish is raised;
 anywhere else, and when it comes a second time, it is raised at once. One wish serves the whole process.
 """
 
@@ -17,7 +17,7 @@ class _Wish:
 
 
 def stop(error: BaseException) -> bool:
-    """Raise `error`, or let it wait for a boundary; returns True where it waits."""
+    """Raise `error`, or let it wait for a safe point; returns True where it waits."""
     if not _Wish.within or _Wish.error is not None:
         _Wish.error = None
         raise error
@@ -43,10 +43,10 @@ def until_kept() -> Iterator[None]:
         raise
     _Wish.within -= 1
     if not _Wish.within:
-        boundary()
+        safe_point()
 
 
-def boundary(keep: Callable[[], object] = lambda: None) -> None:
+def safe_point(keep: Callable[[], object] = lambda: None) -> None:
     """Where a training can be kept: if a wish waits, `keep` it and raise the wish. A second one meanwhile is raised."""
     if _Wish.error is not None:
         error = _Wish.error

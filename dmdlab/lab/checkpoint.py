@@ -77,7 +77,7 @@ class Checkpoint:
 
     def offer(self, state: Callable[[], State]) -> None:
         """Keep `state()` if the last one is old enough, or somebody wishes to stop, which is raised then."""
-        stopping.boundary(lambda: self.save(state()))
+        stopping.safe_point(lambda: self.save(state()))
         if time.monotonic() - self.last >= self.wait:
             started = time.monotonic()
             self.save(state())
@@ -124,7 +124,7 @@ def _files_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("[!.]*.safetensors"))
 
 
-def files_of(out: Path, ids: Set[str]) -> list[Path]:
+def checkpoints_of(out: Path, ids: Set[str]) -> list[Path]:
     """The checkpoints of the store `out` in which any of these members has a row."""
     return [path for path in _files_in(out / "checkpoints") if not ids.isdisjoint(_about(path)[0])]
 

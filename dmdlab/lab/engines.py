@@ -165,7 +165,7 @@ def _listen(events: Any, jobs: "list[Future[None]]", pool: ProcessPoolExecutor) 
         except Empty:  # so that all is heard that those said who are done by now
             if stopped is not None:
                 if not any(process.is_alive() for process in stopped):
-                    stopping.boundary()
+                    stopping.safe_point()
                 continue
             for index in over:
                 error = _error(left.pop(index))
@@ -207,7 +207,7 @@ def leave_with_parent() -> None:
 
 
 def _stop(number: int, frame: object) -> None:
-    """In a worker: end at the next boundary of a training, or at once where there is none. Once, as a scheduler may
+    """In a worker: end at the next safe point of a training, or at once where there is none. Once, as a scheduler may
     say it to every process, and the parent says it, too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     stopping.stop(SystemExit(stopping.STOPPED))

@@ -208,7 +208,7 @@ def _enter(variables: dict[str, str]) -> None:
 
 
 def _task(variables: dict[str, str], sent: bytes, job: bytes) -> Iterator[Any]:
-    """In a worker of the cluster. Interrupted, it ends at the next boundary of a training."""
+    """In a worker of the cluster. Interrupted, it ends at the next safe point of a training."""
 
     def stop(number: int, frame: object) -> None:
         stopping.stop(KeyboardInterrupt())
@@ -243,8 +243,8 @@ def _how(error: Exception) -> str:
 
 
 def _interrupt(ray: Any, running: Iterable[Any], places: Mapping[Any, At]) -> None:
-    """Let tasks end at their next boundary. Of one that Ray itself cancels nothing is heard any more: so only of those
-    that are not yet at work."""
+    """Let tasks end at their next safe point. Of one that Ray itself cancels nothing is heard any more: so only of
+    those that are not yet at work."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
     nodes = {node["NodeManagerHostname"]: node["NodeID"] for node in ray.nodes() if node["Alive"]}
