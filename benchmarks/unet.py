@@ -15,7 +15,7 @@ from benchmarks import peers
 from benchmarks.measure import Options, significant
 from benchmarks.peers import Record
 from benchmarks.points import BATCH, EAGER, GRAPH, MEMBERS, PLAIN, UPDATES, Point
-from dmdlab.lab.profile import PRODUCTS, distilling, profile
+from dmdlab.lab.profile import PRODUCTS, distillation_subject, profile
 
 FEW, MANY, SIDES, K = 4, 64, (8, 16), (2, 5)
 PAPER = Point("paper's unet", "paper-pictures", {})
@@ -41,7 +41,9 @@ def run(options: Options) -> dict[str, Any]:
     who = [PLAIN, GRAPH if options.cuda and not options.quick else EAGER]
     measured = peers.measured(where, who, options, options.processes)
     for point, record in zip(where, measured, strict=True):
-        shown = profile(distilling(point.group(), torch.device(options.device)), cycles=1 if options.quick else 5)
+        shown = profile(
+            distillation_subject(point.group(), torch.device(options.device)), cycles=1 if options.quick else 5
+        )
         record["products_ms"] = significant(shown.kinds[PRODUCTS] / point.members)
         records.append(record | {"figures": figures(record)})
     return {"records": records}

@@ -23,7 +23,7 @@ def dmdlab(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     from dmdlab.cli import run as running
 
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(running, "draw", lambda names, records, folder: None)
+    monkeypatch.setattr(running, "draw_figures", lambda names, records, folder: None)
 
     def call(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["dmdlab", *map(str, words)])

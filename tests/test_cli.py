@@ -18,7 +18,7 @@ from small import TINY, do, experiments
 from dmdlab import __version__
 from dmdlab.cli import run as running
 from dmdlab.cli import show
-from dmdlab.cli.run import draw as draw_figures
+from dmdlab.cli.run import draw_figures
 from dmdlab.config import known_keys
 from dmdlab.laws import LAWS
 from dmdlab.pairing import METRICS
@@ -285,7 +285,7 @@ def test_plot_writes_pdf_png_and_caption(dmdlab: Command, swept: Path, tmp_path:
 def test_run_and_sweep_draw_their_figures_and_say_where(
     dmdlab: Command, swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "draw", draw_figures)
+    monkeypatch.setattr(running, "draw_figures", draw_figures)
     sweep = ("sweep", *SMALL, "law.dim=[2, 3]", "seed=[0, 1]", "--out", swept)
     for words, folder in ((("run", *SMALL, "--out", tmp_path), tmp_path), (sweep, swept / "figures")):
         code, out, _ = dmdlab(*words)

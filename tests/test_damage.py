@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from small import CPU, TINY, do, experiments, group_of
 
-from dmdlab.cli.run import draw as draw_figures
+from dmdlab.cli.run import draw_figures
 from dmdlab.config import InputError
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import RunResult, Store

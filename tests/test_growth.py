@@ -25,7 +25,7 @@ from dmdlab.experiments import load, meanings, spelled_out
 from dmdlab.group import Group
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.plan import plan
-from dmdlab.lab.profile import PRODUCTS, distilling, profile
+from dmdlab.lab.profile import PRODUCTS, distillation_subject, profile
 from dmdlab.lab.run import DISTILLING, Progress, run_group
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import sweep
@@ -98,7 +98,7 @@ def test_it_is_planned_and_profiled(added: str) -> None:
     assert len(part.group) == 2
     assert part.flops > 0
     assert part.bytes > 0
-    work = distilling(part.group, CPU)
+    work = distillation_subject(part.group, CPU)
     shown = profile(work, cycles=1, limit_s=0.01)
     assert shown.flops == work.flops > 0
     assert sum(shown.kinds.values()) == pytest.approx(shown.cycle_ms)

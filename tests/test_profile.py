@@ -34,7 +34,7 @@ def subject_of(step: Any) -> Subject:
 # --- nothing is lost
 
 
-@pytest.mark.parametrize("make", [profile.distilling, profile.teaching])
+@pytest.mark.parametrize("make", [profile.distillation_subject, profile.start_networks_subject])
 def test_shares_of_a_cycle_are_all_of_it_and_counted_work_gives_the_rate(make: Any) -> None:
     group = seeds(0, 1, 2)
     found = profiled(make(group, CPU))
@@ -45,7 +45,7 @@ def test_shares_of_a_cycle_are_all_of_it_and_counted_work_gives_the_rate(make: A
     assert all(o.ms == pytest.approx(o.share * found.cycle_ms) for o in found.operators)
     assert [o.ms for o in found.operators] == sorted((o.ms for o in found.operators), reverse=True)
     assert (found.members, found.cycles, found.precision) == (3, 2, "float32")
-    each = tried(group).cycle_flops if make is profile.distilling else tried(group).teaching_flops
+    each = tried(group).cycle_flops if make is profile.distillation_subject else tried(group).teaching_flops
     assert found.flops == 3 * each
     assert found.rate == pytest.approx(found.flops / (1e-3 * found.cycle_ms))
     assert found.limit > 0
@@ -53,7 +53,7 @@ def test_shares_of_a_cycle_are_all_of_it_and_counted_work_gives_the_rate(make: A
 
 def test_runs_of_one_seed_share_a_start_network() -> None:
     twins = [experiment(**SMALL, student__init=init) for init in ("teacher", "random")]
-    assert profile.teaching(Group(tuple(twins)), CPU).members == 1
+    assert profile.start_networks_subject(Group(tuple(twins)), CPU).members == 1
 
 
 def test_a_slow_operator_shows_up_by_name_and_kind() -> None:
@@ -86,7 +86,7 @@ def test_slow_python_is_overhead() -> None:
 
 
 def test_traces_hold_the_operators_and_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    found = profile.profile(profile.distilling(seeds(0), CPU), 1, tmp_path, limit_s=0.0)
+    found = profile.profile(profile.distillation_subject(seeds(0), CPU), 1, tmp_path, limit_s=0.0)
     assert found.traces == [str(tmp_path / "trace.json")]
     names = {event.get("name") for event in json.loads((tmp_path / "trace.json").read_text())["traceEvents"]}
     assert {profile.WATCHED, "aten::bmm", "aten::_fused_adamw_"} <= names
@@ -161,7 +161,7 @@ def test_bad_input_is_refused_before_anything_is_written(words: list[str], said:
 def test_a_gpu_profile_names_its_kernels_and_traces_both_ways(tmp_path: Path) -> None:
     device = torch.device("cuda")
     group = Group((experiment(),))
-    for subject in (profile.distilling(group, device), profile.teaching(group, device)):
+    for subject in (profile.distillation_subject(group, device), profile.start_networks_subject(group, device)):
         found = profile.profile(subject, 2, tmp_path)
         assert found.kinds[PRODUCTS] > 0
         assert found.kinds[OTHERS] > 0

@@ -18,7 +18,7 @@ from small import TINY, experiments
 from dmdlab.group import Group
 from dmdlab.lab import on_ray
 from dmdlab.lab.engines import At, Lost, Raised
-from dmdlab.lab.joining import joined
+from dmdlab.lab.joining import ray_cluster
 from dmdlab.lab.on_ray import Cluster, Terms, tasks
 from dmdlab.records.record import load_records
 from dmdlab.records.verify import verify
@@ -52,7 +52,7 @@ def machines() -> Iterator[Any]:
 
 @pytest.fixture
 def cluster(machines: Any) -> Iterator[Cluster]:
-    with joined(machines.address) as found:
+    with ray_cluster(machines.address) as found:
         yield found
 
 

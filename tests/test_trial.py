@@ -278,8 +278,8 @@ def test_one_trial_of_a_large_network_stands_for_all_shapes_that_have_it(monkeyp
 def test_a_long_training_is_scaled_from_a_small_batch_by_counted_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     by_ticks(monkeypatch, 1.0)
     group = seeds(2, teacher__batch=64, student__batch=32)
-    found, cost = timing.scaled(group, CPU), tried(group)
+    found, cost = timing.extrapolated_speed(group, CPU), tried(group)
     assert found.teaching == pytest.approx(64 / timing.FEW)
     assert found.cycle / found.teaching == pytest.approx(cost.cycle_flops / cost.teaching_flops)
     by_ticks(monkeypatch, 2 * timing.PATIENCE)
-    assert timing.scaled(group, CPU).teaching == pytest.approx(2 * timing.PATIENCE * 64 / timing.FEW)
+    assert timing.extrapolated_speed(group, CPU).teaching == pytest.approx(2 * timing.PATIENCE * 64 / timing.FEW)

@@ -110,11 +110,11 @@ class Where:
     @contextmanager
     def _on_ray(self, todo: Sequence[Experiment], store: "Store", means: Means) -> "Iterator[Ready]":
         from dmdlab.lab.elsewhere import Wanted, engine_on, planned_on
-        from dmdlab.lab.joining import joined
+        from dmdlab.lab.joining import ray_cluster
         from dmdlab.lab.sweep import sweep
 
         address = self.address or os.environ.get("RAY_ADDRESS") or None
-        with joined(address) as cluster:
+        with ray_cluster(address) as cluster:
             retries = 2 if self.retries is None else self.retries
             wanted = Wanted(means.device, means.workers, bytes_of(means.memory), self.share, retries, means.way)
             planned, terms = planned_on(cluster, todo, wanted)
@@ -124,7 +124,7 @@ class Where:
             yield Ready(planned, f"{planned.device}, {machines} {where}", doing)
 
 
-def named(failed: "Sequence[tuple[Group, Exception]]", out: Path) -> None:
+def report_failures(failed: "Sequence[tuple[Group, Exception]]", out: Path) -> None:
     """Name the ensembles that ended in an error, with the traceback of the first that nobody foresaw."""
     import traceback
 

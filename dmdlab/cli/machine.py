@@ -121,7 +121,7 @@ def profile(
     """
     from dmdlab.device.environment import choose_device
     from dmdlab.experiments import load
-    from dmdlab.lab.profile import distilling, first_group, teaching
+    from dmdlab.lab.profile import distillation_subject, first_group, start_networks_subject
     from dmdlab.lab.profile import profile as profiled
     from dmdlab.records.writing import prepare
 
@@ -129,7 +129,7 @@ def profile(
     where = choose_device(device)
     group = first_group(load(path, preset, overrides).experiments(), where, members)
     folder = prepare(out)
-    subject = (teaching if teacher else distilling)(group, where)
+    subject = (start_networks_subject if teacher else distillation_subject)(group, where)
     unit = "iteration" if teacher else "cycle"
     wanted = counted(cycles or subject.block, unit)
     show.err().print(f"Profiling {wanted} of {_described(group.shared, subject)} on {where}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.engine import named
+from dmdlab.cli.engine import report_failures
 from dmdlab.cli.follow import follow
 from dmdlab.cli.means import Means
 from dmdlab.cli.run import Device, DryRun, Memory, Workers, exit_on_failures
@@ -103,7 +103,7 @@ def reproduce(
     if TABLE in names:
         _write_page(found, out, command)
     if failed:
-        named(failed, out)
+        report_failures(failed, out)
     exit_on_failures(list(records.values()), bool(failed))
 
 

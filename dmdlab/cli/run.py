@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.engine import Address, Collect, Engine, GpuShare, Retries, Where, named
+from dmdlab.cli.engine import Address, Collect, Engine, GpuShare, Retries, Where, report_failures
 from dmdlab.cli.means import Means
 from dmdlab.config import Experiment, InputError
 from dmdlab.trouble import counted
@@ -115,7 +115,7 @@ def run(
             print(f"- {sentence}")
         print(f"Record: {record.folder}")
         if record.summary["status"] == "done":
-            draw(figures_of_run([record]), [record], record.folder)
+            draw_figures(figures_of_run([record]), [record], record.folder)
     exit_on_failures(records)
 
 
@@ -154,7 +154,7 @@ def sweep(
     elif records:
         _report(found.question, records, out)
     if failed:
-        named(failed, out)
+        report_failures(failed, out)
     exit_on_failures(records, bool(failed))
 
 
@@ -220,10 +220,10 @@ def _report(question: str, records: "Sequence[Record]", out: Path) -> None:
     if differences:
         told = [f"{name}: {interval(i.mean, i.low, i.high)}" for name, i in differences]
         print(f"pair_cosine, teacher start less rotated start, paired over seeds: {'; '.join(told)}.")
-    draw(figures_of_sweep(records), records, out / "figures")
+    draw_figures(figures_of_sweep(records), records, out / "figures")
 
 
-def draw(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:
+def draw_figures(names: Sequence[str], records: "Sequence[Record]", folder: Path) -> None:
     """Draw figures into `folder` and say where they lie; a figure that cannot be drawn says why."""
     from dmdlab.plots import save_plot
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.engine import named
+from dmdlab.cli.engine import report_failures
 from dmdlab.cli.follow import follow
 from dmdlab.cli.means import Means
 from dmdlab.cli.run import Compile, Device, Eager, Memory, Preset, Settings, exit_on_failures, split_words
@@ -66,7 +66,7 @@ def worker(
     left = store.missing(experiments)
     print(f"{len(experiments) - len(left)} of {counted(len(experiments), 'run')} are published in {out}.")
     if failed:
-        named(failed, out)
+        report_failures(failed, out)
     lacking = {e.id for e in left}
     exit_on_failures([store.record(e) for e in experiments if e.id not in lacking], bool(failed))
 

@@ -21,7 +21,7 @@ from dmdlab.device import stopping
 from dmdlab.device.compiling import Way
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import calibration_id
-from dmdlab.lab.checkpoint import files_of
+from dmdlab.lab.checkpoint import checkpoints_of
 from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
@@ -228,7 +228,7 @@ def _files(store: Store, experiments: Sequence[Experiment]) -> Files:
 def _checkpoints(store: Store, group: Group) -> Files:
     """Those of this group's trainings, of its start networks and fits, too, that are small enough to travel."""
     networks = [of_kind("network", id) for id in _networks(group)]
-    paths = [path for path in files_of(store.out, {*group.ids, *networks}) if path.stat().st_size <= MOST]
+    paths = [path for path in checkpoints_of(store.out, {*group.ids, *networks}) if path.stat().st_size <= MOST]
     return {path.relative_to(store.out).as_posix(): path.read_bytes() for path in paths}
 
 

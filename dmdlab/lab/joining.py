@@ -22,7 +22,7 @@ OBJECTS = 2**28
 
 
 @contextmanager
-def joined(address: str | None) -> Iterator[Cluster]:
+def ray_cluster(address: str | None) -> Iterator[Cluster]:
     """A cluster at `host:port` or 'auto' (the one of this machine); None starts one of this machine alone, and ends it.
 
     Raises `InputError` where Ray is not installed, no cluster answers, or none can be started.

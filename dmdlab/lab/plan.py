@@ -23,7 +23,7 @@ from dmdlab.device.precision import precision_on
 from dmdlab.group import Group, group_by_shape
 from dmdlab.lab.beside import worth
 from dmdlab.lab.run import DISTILLING, MEASURING, START_NETWORKS
-from dmdlab.lab.timing import ENOUGH, FEW, MOST_MEMBERS, Speed, scaled, timed
+from dmdlab.lab.timing import ENOUGH, FEW, MOST_MEMBERS, Speed, extrapolated_speed, timed
 from dmdlab.lab.trial import large, tried
 from dmdlab.lab.turns import turn_flows
 from dmdlab.networks import NETWORKS, network_settings
@@ -124,7 +124,7 @@ class Plan:
                 if self._scaled(part):
                     alike = (part.group.shared.network.model_dump_json(), part.group.shared.law.dim)
                     if alike not in measured:
-                        measured[alike] = scaled(part.group, self.device)
+                        measured[alike] = extrapolated_speed(part.group, self.device)
                     found.append(measured[alike].seconds(part.group, 1))
                     continue
                 few = max(1, min(MOST_MEMBERS, int(ENOUGH / tried(part.group).cycle_flops)))

@@ -121,7 +121,7 @@ def first_group(experiments: Sequence[Experiment], device: torch.device, members
     return parts[0]
 
 
-def distilling(group: Group, device: torch.device) -> Subject:
+def distillation_subject(group: Group, device: torch.device) -> Subject:
     """Cycles of this ensemble's distillation, from `random_start`."""
     loop = random_start(group, device, plain_way(device))
     eager = random_start(group, device, "eager").cycle if device.type == "cuda" else None
@@ -129,7 +129,7 @@ def distilling(group: Group, device: torch.device) -> Subject:
     return Subject(len(group), device, loop.precision, loop.cycle, flops, loop.draws.steps, eager)
 
 
-def teaching(group: Group, device: torch.device) -> Subject:
+def start_networks_subject(group: Group, device: torch.device) -> Subject:
     """Iterations of the training of this ensemble's start networks, one a seed."""
     seeds, law = group.seeds, make_law(group.shared.law.model_dump()).to(device)
     enough = group.shared.teacher.model_copy(update={"iterations": 3 * MOST_CYCLES})

@@ -80,7 +80,7 @@ def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
     return Speed(cycle, teaching, call)
 
 
-def scaled(group: Group, device: torch.device) -> Speed:
+def extrapolated_speed(group: Group, device: torch.device) -> Speed:
     """`Speed` of one member whose cycle would take too long to be timed: that of a start network's training at a batch
     of `FEW`, timed once or twice, for all operations that `tried` counts."""
     first, cost = group.shared, tried(group)
