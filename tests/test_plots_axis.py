@@ -15,7 +15,7 @@ from dmdlab.experiments import Sweep
 from dmdlab.pairing import METRICS, calibrate, remap_angle
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots import Choice, draw
-from dmdlab.plots.axes import place_names, wrapped
+from dmdlab.plots.axes import place_names, wrapped_names
 from dmdlab.plots.captions import provenance, shared
 from dmdlab.plots.endings import figures_of_sweep
 from dmdlab.records.layout import DIMENSION, Layout, layout_of
@@ -166,10 +166,10 @@ def test_each_combination_has_a_place_named_by_what_differs_from_the_others() ->
 
 
 def test_names_of_places_stand_where_there_is_room_and_are_upright_where_not() -> None:
-    level = wrapped(STAR_NAMES, 1.0, 7.0, 1.0)
+    level = wrapped_names(STAR_NAMES, 1.0, 7.0, 1.0)
     assert level.rotation == 0
     assert level.texts[1:3] == ["fake_score.\nlearning_rate 5e-5", "student.weight 0,\ngan.weight 10"]
-    two, one = (wrapped(STAR_NAMES, room, 7.0, 1.0) for room in (0.3, 0.12))
+    two, one = (wrapped_names(STAR_NAMES, room, 7.0, 1.0) for room in (0.3, 0.12))
     assert two.rotation == one.rotation == 90
     assert two.texts[4] == "iterations 400,\nwarmup 50, updates 1"
     assert max(text.count("\n") for text in one.texts) == 0 < two.height < one.height

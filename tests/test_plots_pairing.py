@@ -12,7 +12,7 @@ from dmdlab.pairing import calibrate, measure
 from dmdlab.pairing.analysis import boundary
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.plots.boundary import draw_boundaries
-from dmdlab.plots.calibration import by_dimension, calibration_figure, draw_levels, drift, once, panels
+from dmdlab.plots.calibration import by_dimension, calibration_figure, draw_levels, drift_over_dimension, once, panels
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps, leaf_order
 from dmdlab.plots.ranks import BINS, draw_ranks
@@ -188,9 +188,9 @@ def test_a_measure_that_one_calibration_lacks_is_drawn_of_the_others_and_the_cap
     assert not [line for line in local.lines if line.get_gid() == "d = 8"]
     assert "No line of local_cosine for d = 8, whose calibration lacks it." in drawing.caption
     assert "No line" not in calibration_figure(calibrated).caption
-    both = drift("local_cosine", by_dimension(once(calibrated[1:])))
-    assert drift("local_cosine", by_dimension(once([older, *calibrated[1:]]))) == both
-    assert np.isnan(drift("local_cosine", by_dimension(once([older, calibrated[1]]))))
+    both = drift_over_dimension("local_cosine", by_dimension(once(calibrated[1:])))
+    assert drift_over_dimension("local_cosine", by_dimension(once([older, *calibrated[1:]]))) == both
+    assert np.isnan(drift_over_dimension("local_cosine", by_dimension(once([older, calibrated[1]]))))
     assert calibration_figure([older, calibrated[1]]).figure.axes[4].get_title("left") == "(e) drift over $d$: unknown"
 
 
@@ -203,10 +203,10 @@ def test_one_dimension_has_no_drift_over_dimensions(calibrated: list[Calibrated]
 
 def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Calibrated]) -> None:
     alone = {8: [calibrated[0].found]}
-    assert drift("pair_cosine", alone) == 0.0
+    assert drift_over_dimension("pair_cosine", alone) == 0.0
     two = alone | {2: [calibrated[1].found]}
     curves = np.array([c[0].curve("delta_e")[:5] for c in two.values()])
-    assert drift("delta_e", two) == pytest.approx(np.ptp(curves, axis=0).max() / np.ptp(curves))
+    assert drift_over_dimension("delta_e", two) == pytest.approx(np.ptp(curves, axis=0).max() / np.ptp(curves))
 
 
 def test_calibrations_of_different_things_do_not_share_a_figure(calibrated: list[Calibrated]) -> None:

@@ -142,7 +142,7 @@ def _called(keys: Sequence[str]) -> list[str]:
     return found
 
 
-def wrapped(names: Sequence[Sequence[str]], room: float, font: float, high: float) -> Names:
+def wrapped_names(names: Sequence[Sequence[str]], room: float, font: float, high: float) -> Names:
     """Names of places that stand so many inches apart, each a list of pieces: level where `STANDING` lines hold each;
     else upright, in one line, or in more where one is longer than `high` inches and there is room."""
     letters, most = (max(1, int(72 * room / (share * font))) for share in (1.1 * LETTER, LINE))

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError, nearest
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.plots import captions
-from dmdlab.plots.axes import ASIDE, Names, fit_label, place_names, wrapped
+from dmdlab.plots.axes import ASIDE, Names, fit_label, place_names, wrapped_names
 from dmdlab.plots.axis_panels import Shown, draw_row
-from dmdlab.plots.axis_words import caption, legend, note
+from dmdlab.plots.axis_words import caption, legend_handles, note
 from dmdlab.plots.calibration import once
 from dmdlab.plots.style import GREY, LETTER, PAPER, Drawing, Size, in_figure, line_styles, new_figure
 from dmdlab.records.cells import cells_along, finished, records_of
@@ -187,7 +187,7 @@ def _room(shown: Shown, columns: int, rows: int) -> tuple[int, Names]:
         if wide < columns and (rows * -(-count // wide) > scale.rows or (rows > 1 and count % wide)):
             continue  # more lines of panels than fit, or two rows in one line
         room = (_width(wide, shown) / wide - BESIDE) / (len(pieces) - 1 + free)
-        found = wide, wrapped(pieces, room, 0.9 * scale.font, high)
+        found = wide, wrapped_names(pieces, room, 0.9 * scale.font, high)
         tight = 72 * room < 0.9 * scale.font
         if found[1].height <= high and not tight:
             break
@@ -211,7 +211,7 @@ def _name_row(axes: Axes, name: str, height: float, scale: Size) -> None:
 
 def _add_legend(figure: Figure, shown: Shown, scale: Size) -> None:
     """The legend above the panels, in as many columns as fit side by side."""
-    entries = legend(shown)
+    entries = legend_handles(shown)
     for columns in range(min(6, len(entries)), 0, -1):
         box = figure.legend(handles=entries, loc="outside upper center", ncols=columns, columnspacing=1.4)
         width = box.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from dmdlab.records.cells import STARTS, Cell, endless, laws_of, parts, records_
 from dmdlab.records.layout import NO_AXES, distinct, usual
 
 
-def legend(shown: Shown) -> list[Line2D]:
+def legend_handles(shown: Shown) -> list[Line2D]:
     """An entry for each line, for the ceiling, and for the special marks that occur."""
     scale = shown.scale
     thin = scale.line * 0.8
@@ -84,7 +84,7 @@ def caption(shown: Shown, told_beside: str) -> str:
         f"{ceiling}{linear_part if linear else ''}"
         f"{'A remap angle of 90 degrees stands for 90 or more. ' if bound else ''}"
         f"{_hollow(groups)}"
-        f"{crossed}{levels_in_words(records, shown.angles) if planted else ''}{coloured}{captions.setting(records)} "
+        f"{crossed}{levels_in_words(records, shown.angles) if planted else ''}{coloured}{captions.setup(records)} "
         f"{told_beside + '. ' if told_beside else ''}{captions.provenance(records)}"
     )
 

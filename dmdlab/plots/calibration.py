@@ -52,7 +52,7 @@ def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAP
         grid = figure.subplots(2, 3, sharex=True)
         for axes, key, letter in zip(grid.flat, panels(found), "abcdef", strict=True):
             _draw(axes, METRICS[key], found, scale)
-            share = drift(key, found)
+            share = drift_over_dimension(key, found)
             told = "unknown" if np.isnan(share) else f"{100 * share:.0f} %"
             axes.set_title(f"({letter})" if len(found) == 1 else f"({letter}) drift over $d$: {told}", loc="left")
         for axes in grid[-1]:
@@ -135,7 +135,7 @@ def panels(found: Mapping[int, Sequence[Calibration]]) -> list[str]:
     return sorted(PANELS, key=lambda key: key not in held)[:6]
 
 
-def drift(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
+def drift_over_dimension(key: str, found: Mapping[int, Sequence[Calibration]]) -> float:
     """How far a measure depends on d at the same remapping: its largest spread over d at one angle up to 90 degrees,
     as a share of its range over these angles at all d; NaN where only one of several holds it."""
     held = [own for own in found.values() if not _lacks(key, own)]
@@ -208,6 +208,6 @@ def _caption(records: Sequence[Calibrated], found: Mapping[int, Sequence[Calibra
         f"Calibration by planted remaps, law {captions.shared(records, 'law.name')}, no student trained: the student "
         "is the teacher after turning the noise by theta in d/2 random planes, so its law is the teacher's at every "
         f"theta. Lines: mean over {bases} random bases; bands: lowest to highest. {compared} The delta_e axis is "
-        f"linear below {LINEAR_BELOW:g}. {without}{captions.setting(records)} {captions.made_on(records)} "
+        f"linear below {LINEAR_BELOW:g}. {without}{captions.setup(records)} {captions.made_on(records)} "
         f"Calibrations: {' '.join(str(r.row['calibration']) for r in records)}."
     )

@@ -26,7 +26,7 @@ def shared(records: Sequence[Record | Calibrated], key: str) -> str:
     return " or ".join(found) or "unknown"
 
 
-def setting(records: Sequence[Record | Calibrated]) -> str:
+def setup(records: Sequence[Record | Calibrated]) -> str:
     """Teacher, flow, prior and sample size, in one sentence."""
     kinds = {"exact": "the exact denoiser", "network": "a trained network"}
     teachers = " or ".join(kinds.get(kind, kind) for kind in values(records, "teacher.kind")) or "unknown"

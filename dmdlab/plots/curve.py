@@ -225,5 +225,5 @@ def _caption(groups: Sequence[Cell], layout: Layout, rows: Sequence[str]) -> str
         f"{lines} Losses are averages since the checkpoint before. The DM loss rises "
         "while the fake score leaves the teacher's and catches up with the student, and falls after; it does not "
         f"measure quality. {without}{angle if 'remap_angle' in rows else ''}{captions.flagged(records)}"
-        f"{captions.setting(records)} {captions.provenance(records)}"
+        f"{captions.setup(records)} {captions.provenance(records)}"
     )

@@ -97,11 +97,11 @@ def _told(r: np.ndarray) -> str:
 def _reading(row: Mapping[str, Any]) -> str:
     """The measures that belong under the student's panel."""
     keys = ("delta_e", "delta_e_ceiling", "pair_cosine", "fidelity")
-    delta, ceiling, cosine, fidelity = (rounded(row.get(key)) for key in keys)
+    delta, ceiling, cosine, fidelity = (panel_number(row.get(key)) for key in keys)
     return rf"$\Delta_E$ {delta}, ceiling {ceiling}" + f"\npair cosine {cosine}, fidelity {fidelity}"
 
 
-def rounded(value: float | None) -> str:
+def panel_number(value: float | None) -> str:
     """A measure under a panel, in two digits or whole."""
     return "unresolved" if value is None else f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
@@ -117,5 +117,5 @@ def _caption(records: Sequence[Record], components: str, rest: str) -> str:
         "direction, lightness: distance from the centre). Teacher and student agree in colour where the student "
         f"copies, and only in shape where it remaps. {components}"
         f"{rest}Lowest seed of each row: {captions.shared(records, 'seed')}. "
-        f"{captions.flagged(records)}{captions.setting(records)} {captions.provenance(records)}"
+        f"{captions.flagged(records)}{captions.setup(records)} {captions.provenance(records)}"
     )

@@ -114,6 +114,6 @@ def _caption(records: Sequence[Record], rows: Sequence[np.ndarray], limits: tupl
         "the student at the same noise in each column. Columns are rows of the sample, chosen at random by the "
         f"run's seed and not picked ({chosen}, counted from 0). One scale for all: the range of the data, "
         f"{limits[0]:.3g} (black) to {limits[1]:.3g} (white); what lies outside is cut off. "
-        f"{rest}Lowest seed of each block. {captions.flagged(records)}{captions.setting(records)} "
+        f"{rest}Lowest seed of each block. {captions.flagged(records)}{captions.setup(records)} "
         f"{captions.provenance(records)}"
     )

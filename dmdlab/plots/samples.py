@@ -42,7 +42,7 @@ def samples_of(records: Sequence[Record], most: int) -> tuple[list[Sample], str]
         style = INIT_STYLES[cell.init]
         samples.append(Sample(record.pairs(), f"{cell.law}, $d = {cell.dim}$, {style.label}", style.colour))
     seeds = captions.shared(first, "seed")
-    return samples, f"{captions.setting(first)} Seed {seeds}. {captions.provenance(first)}"
+    return samples, f"{captions.setup(first)} Seed {seeds}. {captions.provenance(first)}"
 
 
 def of_samples(

@@ -101,7 +101,7 @@ class Runs:
         rates = "; ".join(f"{key} {captions.shared(self.used, key)}" for key in RATES)
         return (
             f"{missing}{failed}{'Over seeds' if ',' in seeds else 'Seed'} {seeds}, mean with 95 % interval: "
-            f"{'; '.join(parts)}. {captions.flagged(self.used)}{captions.setting(self.used)} Trained with "
+            f"{'; '.join(parts)}. {captions.flagged(self.used)}{captions.setup(self.used)} Trained with "
             f"{rates}. {captions.provenance(self.used)}"
         )
 

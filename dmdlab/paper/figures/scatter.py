@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from dmdlab.paper.figures.chosen import Runs, blank
 from dmdlab.plots.clouds import Clouds
-from dmdlab.plots.panels import has_plane, rounded
+from dmdlab.plots.panels import has_plane, panel_number
 from dmdlab.plots.style import GREY, VERMILLION, Size
 
 ROTATED = "rotated student"
@@ -61,7 +61,7 @@ def draw_clouds(
 def _reading(row: dict[str, Any]) -> str:
     """Of one student: what delta_e reads, its ceiling, and the angle."""
     delta, ceiling, angle = (row.get(key) for key in ("delta_e", "delta_e_ceiling", "remap_angle"))
-    text = rf"$\Delta_E$ {rounded(delta)} (ceiling {rounded(ceiling)})"
+    text = rf"$\Delta_E$ {panel_number(delta)} (ceiling {panel_number(ceiling)})"
     return text if angle is None else f"{text}, {angle:.0f}°"
 
 
