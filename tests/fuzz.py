@@ -34,7 +34,7 @@ from dmdlab.pairing.files import read_array, read_pairs
 from dmdlab.records import checksums
 from dmdlab.records.catalogue import chosen, row_of, scan
 from dmdlab.records.checksums import Damaged, check_npz
-from dmdlab.records.kept_arrays import npz_opens, read_npz
+from dmdlab.records.kept_arrays import npz_opens, read_stored
 from dmdlab.records.leases import Leases
 from dmdlab.records.record import Record, load_calibrated, load_record
 from dmdlab.records.verify import verify
@@ -82,7 +82,7 @@ def _zip(folder: Path, data: bytes) -> None:
     for read in (
         lambda path: read_pairs([path]),
         lambda path: read_data(path, None),
-        lambda path: read_npz(path, ["teacher"]),
+        lambda path: read_stored(path, ["teacher"]),
         lambda path: npz_opens(path, ["teacher"]),
         load_calibrated,
         check_npz,

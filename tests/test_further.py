@@ -19,7 +19,7 @@ from dmdlab.pairing.analysis import memorisation, memorised, neighbours
 from dmdlab.randomness import generator
 from dmdlab.records.checksums import save_npz
 from dmdlab.records.further import further, further_path
-from dmdlab.records.kept_arrays import read_npz
+from dmdlab.records.kept_arrays import read_stored
 from dmdlab.records.record import Record
 
 
@@ -36,13 +36,13 @@ def test_distances_to_data_are_those_of_a_loop_and_give_the_memorisation_ratios(
 
 def changed(path: Path, **changes: object) -> None:
     """A file of ours in all but these entries."""
-    save_npz(path, {**read_npz(path), **{name: np.asarray(value) for name, value in changes.items()}})
+    save_npz(path, {**read_stored(path), **{name: np.asarray(value) for name, value in changes.items()}})
 
 
 SPOILT: dict[str, tuple[str, Callable[[Path], object]]] = {
     "cut": ("cut short", lambda path: path.write_bytes(path.read_bytes()[:-40])),
     "flipped": ("not what its checksum", lambda path: path.write_bytes(path.read_bytes().replace(b"\0", b"\1", 1))),
-    "older": ("older version", lambda path: np.savez(path, phi_32=read_npz(path)["phi_32"])),
+    "older": ("older version", lambda path: np.savez(path, phi_32=read_stored(path)["phi_32"])),
     "version": (r"another version \(1, expected 2", lambda path: changed(path, made_of=["1", "", ""])),
     "silent": ("does not say which", lambda path: save_npz(path, {"phi_32": np.zeros((3, 4), np.float32)})),
     "pairs": ("other pairs than the run's", lambda path: changed(path, made_of=["2", path.name, "0" * 64])),

@@ -20,7 +20,7 @@ from dmdlab.lab.store import Store
 from dmdlab.records import checksums, kept_json
 from dmdlab.records.catalogue import Filter, chosen, scan
 from dmdlab.records.checksums import Damaged, save_npz
-from dmdlab.records.kept_arrays import read_npz
+from dmdlab.records.kept_arrays import read_stored
 from dmdlab.records.record import FORMAT, load_record, load_records
 from dmdlab.records.verify import verify
 from dmdlab.trouble import printable
@@ -306,7 +306,7 @@ def test_what_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Damaged, match="compressed"):
         checksums.check_npz(tmp_path / "bomb.npz")
     with pytest.raises(InputError, match="compressed arrays"):
-        read_npz(tmp_path / "bomb.npz", ["noise"])
+        read_stored(tmp_path / "bomb.npz", ["noise"])
     for data in (b"", b"\xff" * 16, (2**60).to_bytes(8, "little") + b"{}", (2).to_bytes(8, "little") + b"[]"):
         (tmp_path / "x.safetensors").write_bytes(data)
         with pytest.raises(Damaged):

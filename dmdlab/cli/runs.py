@@ -107,10 +107,10 @@ def show_run(
     Settings, measures, what was said of it, and its files.
     """
     from dmdlab.diagnosis import said_of
-    from dmdlab.records.catalogue import Unreadable, named, row_of, scan
+    from dmdlab.records.catalogue import Unreadable, entry_named, row_of, scan
     from dmdlab.records.checksums import shared_of
 
-    entry = named(scan(store), run)
+    entry = entry_named(scan(store), run)
     if isinstance(entry, Unreadable):
         raise InputError(entry.why)
     files = sorted(path.name for path in entry.folder.iterdir())

@@ -34,7 +34,7 @@ from dmdlab.experiments import spelled_out
 from dmdlab.group import Group
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.records.checksums import KEY, Damaged, check_weights, kept_in_npz, of_weights, save_npz, write_checksums
-from dmdlab.records.kept_arrays import npz_opens, read_npz
+from dmdlab.records.kept_arrays import npz_opens, read_stored
 from dmdlab.records.leases import of_kind
 from dmdlab.records.record import (
     FORMAT,
@@ -224,7 +224,7 @@ class Store:
         """The `shared_arrays` that this experiment's student is measured against; None without them, or where the file
         was cut short. Raises `InputError` for one that is damaged within."""
         path, names = self._pairs(experiment), shared_arrays(experiment.teacher.condition)
-        return read_npz(path, names) if npz_opens(path, names) else None
+        return read_stored(path, names) if npz_opens(path, names) else None
 
     def keep_pairs(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> bool:
         """Keep those arrays, unless whole ones are there: runs were measured against these. Returns whether it did."""
@@ -237,7 +237,7 @@ class Store:
     def nearby(self, experiment: Experiment) -> dict[str, np.ndarray] | None:
         """The arrays of `dmdlab.lab.nearby` of this experiment's teacher and seed; otherwise as `pairs`."""
         path = self.out / "nearby" / self._pairs(experiment).name
-        return read_npz(path, NEARBY) if npz_opens(path, NEARBY) else None
+        return read_stored(path, NEARBY) if npz_opens(path, NEARBY) else None
 
     def keep_nearby(self, experiment: Experiment, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep those arrays."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dmdlab.config import InputError, nearest, word_value
-from dmdlab.records.record import Record, load_record
+from dmdlab.records.record import Record, check_folder, load_record
 
 _WORD = re.compile(r"\s*([^\s=!<>]+)\s*(<=|>=|!=|==?|<|>)(.*)", re.DOTALL)
 
@@ -36,11 +36,13 @@ E = TypeVar("E", Record, Entry)
 
 
 def runs_folder(store: Path) -> Path:
-    """Where a store's runs lie. Raises `InputError` for a folder that is none."""
+    """Where a store's runs lie. Raises `InputError` for a folder that is none, and for a file."""
+    check_folder(store)
     if not (store / "runs").is_dir():
+        one = f"; this is one run of {store.resolve().parent.parent}" if (store / "summary.json").is_file() else ""
         raise InputError(
             f"{store}: no store of runs; expected a folder that `dmdlab sweep` or `dmdlab run` wrote (with a folder "
-            "named runs in it)"
+            f"named runs in it){one}"
         )
     return store / "runs"
 
@@ -131,7 +133,7 @@ def chosen(entries: Sequence[E], words: Iterable[str]) -> list[E]:
     return [entry for entry, row in zip(entries, rows, strict=True) if all(own.accepts(row) for own in filters)]
 
 
-def named(entries: Sequence[Entry], name: str) -> Entry:
+def entry_named(entries: Sequence[Entry], name: str) -> Entry:
     """The run of this id, of an id that begins so, or of this folder. Raises `InputError` unless there is one."""
     ids = {entry.folder.name: str(entry.row["id"]) for entry in entries}
     found = [e for e in entries if e.folder.name == name or ids[e.folder.name].startswith(name)]

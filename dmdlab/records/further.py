@@ -10,7 +10,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.records.checksums import Damaged, check_shared, kept_in_npz, save_npz
-from dmdlab.records.kept_arrays import read_npz
+from dmdlab.records.kept_arrays import read_stored
 from dmdlab.records.record import Record
 
 MANY_STEPS = 32
@@ -47,7 +47,7 @@ def further(record: Record) -> dict[str, np.ndarray]:
     try:
         if check_shared(path) == "unknown":
             raise Damaged("written by an older version, or by nothing of ours (it carries no checksum)")
-        found = read_npz(path)
+        found = read_stored(path)
         _check(record, found)
     except Damaged as error:
         raise InputError(

@@ -44,7 +44,7 @@ def _glance(path: Path) -> Iterator[None]:
         return
 
 
-def read_npz(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def read_stored(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """The arrays of these names, by default all. Raises `InputError` for a lost or damaged file, or one that is
     compressed, as what is unpacked could be of any size."""
     with whole(path), path.open("rb") as file:

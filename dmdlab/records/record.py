@@ -34,7 +34,7 @@ from dmdlab.config import RESULT_VERSION, Experiment, InputError, StudentConfig,
 from dmdlab.pairing import Calibration, Pairs
 from dmdlab.pairing.files import read_calibration
 from dmdlab.records.checksums import Damaged, check_npz
-from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_npz, whole
+from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_stored, whole
 from dmdlab.records.kept_json import read_json
 from dmdlab.records.kept_summary import lacking_parts, odd_parts
 from dmdlab.records.kept_weights import read_weights
@@ -129,8 +129,8 @@ class Record:
         if not self.done:
             return {}
         if self.summary["format"] == 1:
-            return read_npz(self.folder / "pairs.npz", ARRAYS)
-        found = read_npz(self.out / "pairs" / self.summary["pairs"], self._shared) | {"student": self.student()}
+            return read_stored(self.folder / "pairs.npz", ARRAYS)
+        found = read_stored(self.out / "pairs" / self.summary["pairs"], self._shared) | {"student": self.student()}
         return {name: found[name] for name in (*ARRAYS, *LABELS) if name in found}
 
     def student(self) -> np.ndarray:
@@ -249,14 +249,23 @@ def _defaults() -> dict[str, Any]:
     return flatten(Experiment())
 
 
+def check_folder(directory: Path) -> None:
+    """Raise `InputError` where this is no folder."""
+    if not directory.is_dir():
+        what = "this is a file; expected a folder" if directory.exists() else "no such folder; expected one"
+        swept = (
+            f"; a sweep of such a file is in runs/{directory.stem}, by default" if directory.suffix == ".toml" else ""
+        )
+        raise InputError(f"{directory}: {what} that `dmdlab sweep` or `dmdlab run` wrote{swept}")
+
+
 def load_records(directory: Path) -> list[Record]:
     """Every finished run below `directory` (a sweep's folder, or a run's own), ordered by configuration.
 
     A run that lies there twice, as in a copied folder, counts once, with a warning.
     Raises `InputError` when there is none, or when one was written by another version.
     """
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such folder; expected one that `dmdlab sweep` or `dmdlab run` wrote")
+    check_folder(directory)
     found = sorted(directory.rglob("summary.json"))
     files = [p for p in found if not _elsewhere(p.relative_to(directory).parts)]
     if not files:
