@@ -65,7 +65,7 @@ class UNet(Ensemble):
 
     def __init__(self, members: int, law: Law, settings: UNetSettings, classes: int = 0) -> None:
         super().__init__()
-        self.shape = picture_shape(law, settings)
+        self.shape = checked_picture_shape(law, settings)
         widths, width = settings.channels, 4 * settings.channels[0]
         halves = 2 ** (len(widths) - 1)
         whole = -(-self.shape[1] // halves) * halves
@@ -153,7 +153,7 @@ def joined(x: Tensor, y: Tensor, members: int) -> Tensor:
     return torch.cat([by_member(x, members), by_member(y, members)], dim=2).flatten(1, 2)
 
 
-def picture_shape(law: Law, settings: UNetSettings) -> tuple[int, int, int]:
+def checked_picture_shape(law: Law, settings: UNetSettings) -> tuple[int, int, int]:
     """(channels, side, side) of the law. Raises `InputError` as `UNet` does."""
     shape, levels = law.shape, len(settings.channels)
     if len(shape) != 3 or shape[1] != shape[2]:
