@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import made, write_run
+from made import Made, made, write_run
 from small import do
 
 from dmdlab.config import InputError, flatten
 from dmdlab.diagnosis import BOUNDS, COLUMNS, VERDICTS, Curve, curve_of, diagnose, evidence, judge, of_record, read_csv
 from dmdlab.experiments import load
+from dmdlab.pairing import Calibration
+from dmdlab.pairing.coverage import LAW_ROWS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "figures"))
@@ -120,6 +122,10 @@ def test_a_bound_lies_between_the_runs_that_it_parts(key: str, kind: str) -> Non
         ({"lost": 0.25, "coverage": 0.7, "fidelity": 2.0}, "mode-lost", "0.25 of the law"),
         ({"lost": 0.25, "coverage": 0.3, "fidelity": 2.0}, "unfinished", "coverage 0.3"),
         ({"variance_ratio": 1.6}, "unfinished", "variance_ratio 1.6"),
+        ({"variance_ratio": 0.6}, "unfinished", "variance_ratio 0.6"),
+        ({"gan_share": 30.0, "score_excess": 3.0}, "gan-weight", "30 times as long"),  # though the law is reached
+        ({"student_step": 0.5, "score_excess": 3.0}, "learning-rate", "by up to 0.5"),
+        ({"score_excess": 3.0, "updates_ratio": 2.0}, "lagging", "excess risk is 3"),  # two are not too few
     ],
 )
 def test_one_thing_wrong_is_named(changed: dict[str, float], verdict: str, said: str) -> None:
@@ -138,6 +144,7 @@ def test_what_was_not_measured_is_not_judged() -> None:
     assert behind.verdict == "unknown"
     assert "student_step and student_updates would tell" in " ".join(behind.reasons)
     assert "was not measured" in " ".join(judge({"fidelity": 1.0, "coverage": 0.95}).reasons)
+    assert judge({"fidelity": 1.0, "lost": 0.25}).verdict == "unfinished"  # what covers the rest was not measured
 
 
 def test_evidence_is_of_the_late_half_and_of_the_largest_step() -> None:
@@ -214,6 +221,11 @@ def test_an_empty_cell_is_no_divergence_and_nan_or_inf_is(
     assert read_csv(log).broke == broke
 
 
+def test_a_training_broke_where_its_first_loss_did(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv", "iteration,dm_loss,score_loss\n1,1,1\n5,2,nan\n9,inf,nan\n")
+    assert read_csv(log).broke == 5
+
+
 def test_a_healthy_curve_whose_last_loss_was_not_measured_is_healthy(tmp_path: Path) -> None:
     row = "{},{},1.0,1.05,0.93,0,0.05,-0.02\n"
     head = "iteration,dm_loss,variance_ratio,fidelity,coverage,lost,student_step,score_excess\n"
@@ -277,6 +289,34 @@ def test_a_run_shown_says_so_where_its_curve_is_not_healthy(dmdlab: Command, tmp
     assert said not in dmdlab("runs", "show", tmp_path, folder.name)[1]
     written(folder / "curve.csv", "iteration,score_excess,student_step,student_updates\n1,3,0.1,0\n10,3,0.1,2\n")
     assert said in dmdlab("runs", "show", tmp_path, folder.name)[1]
+
+
+class Calibrated(Made):
+    """A run whose calibration knows that equal laws of n rows cost 1 and 2.718 to match."""
+
+    n = LAW_ROWS
+
+    def calibration(self) -> Calibration:
+        costs = {"e_ot": np.exp([[math.nan, 0, 1], [0, math.nan, 0], [1, 0, math.nan]])}
+        empty = np.empty(0)
+        return Calibration(self.n, 8, empty, empty, {}, {}, {}, {}, math.nan, costs)
+
+
+def test_a_runs_record_says_what_its_teacher_is_and_where_equal_laws_fall() -> None:
+    """The upper end of their limits: a student is looked at with at most `LAW_ROWS` rows, the teacher with all."""
+    run = made()
+    run.summary["teacher"].update(excess_risk=0.01, transport_ratio=1.5)
+    own = Calibrated(run.folder, run.summary, run.config, run.environment)
+    below, above = own.calibration().law_null()["fidelity"]
+    assert below < 1 < above
+    found = evidence(of_record(own))
+    assert (found["teacher_excess_risk"], found["teacher_transport_ratio"]) == (0.01, 1.5)
+    assert found["fidelity_limit"] == found["transport_limit"] == above
+    own.n = LAW_ROWS + 1
+    found = evidence(of_record(own))
+    assert (found.get("fidelity_limit"), found["transport_limit"]) == (None, above)
+    own.summary.update(status="failed", failed_at=40)
+    assert of_record(own).broke == 40
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Calibration, Measured, calibrate, measure, planted_rotation, remap_angle
 from dmdlab.pairing.bases import DenseBasis, FastBasis, random_basis, turned
+from dmdlab.pairing.calibration import FINE_ANGLES, monotone_curve
 
 
 def bent(z):
@@ -114,6 +115,18 @@ def test_an_angles_interval_holds_the_spread_of_the_bases_and_that_of_the_sample
         assert found.value == pytest.approx(60.0, abs=0.1)
         ends = [math.degrees(math.acos(end)) for end in (high + 0.0254, low - 0.0254)]
         assert [found.low, found.high] == pytest.approx(ends, abs=0.1)
+
+
+@pytest.mark.parametrize("wide", [30.0, 45.0, 60.0])
+@pytest.mark.parametrize("cosine", [0.2, 0.49, 0.7, 0.9])
+def test_an_angles_interval_holds_every_angle_that_the_spread_allows(wide, cosine):
+    """However it goes up and down with the angle, as that of two bases does; found by trying all angles."""
+    angles = np.array([0.0, 30.0, 45.0, 60.0, 90.0])
+    cosines = np.cos(np.radians(angles))[:, None] + np.where(angles == wide, 0.03, 0.0005)[:, None] * [-1.0, 1.0]
+    made = Calibration(9, 4, angles, np.empty(0), {"pair_cosine": cosines}, {}, {}, {}, math.nan)
+    found, (curve, spread) = remap_angle(made, cosine), monotone_curve(made)
+    allowed = FINE_ANGLES[np.abs(curve - cosine) <= spread]
+    assert [found.low, found.high] == pytest.approx([allowed.min(), allowed.max()], abs=0.06)  # the grid's step is 0.05
 
 
 def test_a_calibration_spans_from_copy_to_point_reflection(in_six):

@@ -161,8 +161,10 @@ def remap_angle(calibration: Calibration, pair_cosine: float | Measured) -> Meas
             f"turning the noise by 90 degrees lowers pair_cosine only from {curve[0]:.2f} to {curve[-1]:.2f} at "
             f"d = {calibration.d}, n = {calibration.n}, within what bases and sampling vary by"
         )
-    # A lower curve gives a smaller angle for the same cosine, and so does a larger cosine.
-    angle_low, angle_high = _invert(curve - spread, high), _invert(curve + spread, low)
+    # A lower curve gives a smaller angle for the same cosine, and so does a larger cosine. Less or more a spread that
+    # few bases make uneven, the curve can rise again: then the least and the largest of the angles count.
+    lowest, highest = np.minimum.accumulate(curve - spread), np.maximum.accumulate((curve + spread)[::-1])[::-1]
+    angle_low, angle_high = _invert(lowest, high), _invert(highest, low)
     if given.value <= curve[-1]:
         reason = "90 degrees or more: nothing is left that a rotation by 90 degrees would destroy"
         return Measured(_RIGHT_ANGLE, angle_low, None, reason)
