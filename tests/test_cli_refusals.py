@@ -99,6 +99,18 @@ def test_folders_that_hold_no_runs_are_refused(dmdlab: Command, tmp_path: Path) 
     assert_refused(dmdlab("table", tmp_path, "--format", "cvs"), "--format cvs", "did you mean 'csv'")
 
 
+def test_a_file_in_place_of_a_folder_of_runs_is_called_one(dmdlab: Command, swept: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("seed = 1")
+    for words in (["table"], ["plot", "curve"], ["explore"], ["runs", "ls"], ["runs", "gc"], ["runs", "verify"]):
+        said = ("mine.toml: this is a file; expected a folder", "a sweep of such a file is in runs/mine")
+        assert_refused(dmdlab(*words, file), *said)
+        assert_refused(dmdlab(*words, tmp_path / "none"), "none: no such folder; expected one")
+    assert_refused(dmdlab("runs", "show", file, "1a2b"), "this is a file")
+    (run, *_) = (swept / "runs").iterdir()
+    assert_refused(dmdlab("runs", "ls", run), "no store of runs", f"this is one run of {swept.resolve()}")
+
+
 def test_runs_of_another_version_are_refused_and_left_alone(dmdlab: Command, tmp_path: Path) -> None:
     do(experiments(), tmp_path)
     path = next(tmp_path.rglob("summary.json"))
