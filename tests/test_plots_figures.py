@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
 from dmdlab.plots import PLOTS, draw, save, save_plot
-from dmdlab.plots.clouds import WIDEST, noise_colours
+from dmdlab.plots.clouds import WIDEST, Clouds, noise_colours
 from dmdlab.plots.components import correlations, noise_directions, principal_frame
 from dmdlab.plots.panels import has_plane
-from dmdlab.plots.style import SIZES
+from dmdlab.plots.style import PAPER, SIZES, new_figure
 from dmdlab.records.cells import cells_of_starts
 
 INITS = ("teacher", "rotated")
@@ -151,6 +151,20 @@ def test_points_outside_of_their_panels_are_counted(name: str) -> None:
         assert ("student: 20 of 20" in drawing.caption) == bool(outside)
     near, far = (drawing.figure.axes[1].get_xlim()[1] for drawing in figures)
     assert far == pytest.approx(WIDEST * near)
+
+
+@pytest.mark.parametrize("at", [0.995, 1.005])
+def test_a_point_at_the_edge_of_its_panel_is_whole_or_not_there(at: float) -> None:
+    """It was cut in two by the frame, on either side of it."""
+    points = np.array([[0.0, 0.0], [at, 0.0]])
+    clouds = Clouds(points, {"teacher": points}, np.zeros((2, 3)), 1.0, 1.0, None)
+    with new_figure(2.0, 2.0, PAPER) as figure:
+        axes = figure.subplots()
+        clouds.draw(axes, "teacher", PAPER)
+    (drawn,) = axes.collections
+    assert len(drawn.get_offsets()) == (2 if at < 1 else 1)
+    assert not drawn.get_clip_on()
+    assert clouds.outside("teacher").tolist() == [False, at > 1]
 
 
 def test_the_view_is_the_plane_where_there_is_one_and_principal_components_elsewhere() -> None:

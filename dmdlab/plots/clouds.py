@@ -63,8 +63,9 @@ class Clouds:
     def draw(self, axes: Axes, name: str, scale: Size) -> None:
         """One cloud into a square panel without ticks: 'noise', or one of `points`."""
         points, limit = self._in_panel(name)
-        dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True}
-        axes.scatter(points[:, 0], points[:, 1], c=self.colours, gid="points", **dots)
+        within = ~self.outside(name)  # those are whole at the frame, too; of the others there is nothing
+        dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True, "clip_on": False}
+        axes.scatter(*points[within].T, c=self.colours[within], gid="points", **dots)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
 
