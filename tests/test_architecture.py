@@ -183,6 +183,53 @@ def test_a_name_of_a_class_means_one_thing() -> None:
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
+SAME_IN_SEVERAL = {
+    "draw": "each figure of the paper, and of the catalogue of plots",
+    "page": "each page as text",
+    "gaussian_flow": "in torch, where trainings are predicted, and in numpy, where pairings are measured",
+    "hartley": "in torch, which turns a start, and in numpy, which turns noise",
+    "read_npy": "with what a law, or a file of pairs, says where it fails",
+    "read_npz": "with what a law says where it fails",
+    "readable": "with what a file of pairs says where it fails",
+}
+"""Public functions that several files define, and what they have in common: the same thing, done in each."""
+
+
+def functions(source: str) -> Iterator[str]:
+    """The public functions of a file, but for commands: users name them, often as what they call."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            if not any(".command" in ast.unparse(decorator) for decorator in node.decorator_list):
+                yield node.name
+
+
+def repeated(files: Mapping[str, str]) -> dict[str, list[str]]:
+    """The files that define a public function of one name, where there are several."""
+    places: dict[str, list[str]] = {}
+    for name, source in files.items():
+        for own in set(functions(source)) if name.startswith("dmdlab/") else ():
+            places.setdefault(own, []).append(name)
+    return {own: found for own, found in places.items() if len(found) > 1}
+
+
+def test_a_name_of_a_function_means_one_thing() -> None:
+    found = repeated(sources())
+    assert {own: files for own, files in found.items() if own not in SAME_IN_SEVERAL} == {}
+    assert set(SAME_IN_SEVERAL) == set(found), "an exception that none needs any more"
+
+
+def test_a_function_that_means_two_things_is_seen() -> None:
+    files = {
+        "dmdlab/laws/ring.py": "def told(): ...\ndef _own(): ...\ndef plan(): ...",
+        "dmdlab/lab/run.py": "class A:\n    def told(self): ...\ndef _own(): ...",
+        "dmdlab/cli/plan.py": "@app.command()\ndef plan(): ...",
+        "figures/one.py": "def told(): ...",
+    }
+    assert repeated(files) == {}
+    files["dmdlab/lab/plan.py"] = "@cache\ndef told(): ..."
+    assert repeated(files) == {"told": ["dmdlab/laws/ring.py", "dmdlab/lab/plan.py"]}
+
+
 @pytest.mark.parametrize(
     ("file", "source", "expected"),
     [
