@@ -64,7 +64,7 @@ def test_operations_are_counted_on_tensors_without_numbers() -> None:
         ({"depths": [1, 1.5]}, r"network\.depths\.1: .*valid integer, got 1\.5"),
         ({"attention": 8}, r"network\.attention: .*valid list, got 8"),
         ({"attention": [7, 14]}, r"network\.attention is \[7, 14\].* at law\.side = 8 they are 8, 4, after padding"),
-        ({"chanels": [8, 8]}, r"unknown key 'network\.chanels'; did you mean 'channels'"),
+        ({"chanels": [8, 8]}, r"unknown key 'network\.chanels'; did you mean 'network.channels'"),
         ({"classes": 10}, r"unknown key 'network\.classes'"),
         ({"channels": [4] * 5, "depths": [1] * 5}, r"law\.side is 8, but a unet of 5 levels needs pictures of 16"),
     ],
