@@ -198,9 +198,10 @@ SAME_IN_SEVERAL = {
 def functions(source: str) -> Iterator[str]:
     """The public functions of a file, but for commands: users name them, often as what they call."""
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
-            if not any(".command" in ast.unparse(decorator) for decorator in node.decorator_list):
-                yield node.name
+        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+            continue
+        if not any(".command" in ast.unparse(decorator) for decorator in node.decorator_list):
+            yield node.name
 
 
 def repeated(files: Mapping[str, str]) -> dict[str, list[str]]:
