@@ -233,6 +233,7 @@ class Made:
             "reads_as": metric.reads_as,
             "chance": metric.chance,
             "best": metric.best,
+            "title": metric.title,
             "lowest": jsonable(metric.lowest),
             "highest": jsonable(metric.highest),
             "scale": metric.scale,

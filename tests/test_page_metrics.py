@@ -7,7 +7,7 @@ import page_made
 import pytest
 from browser import Tab
 
-from dmdlab.pairing import measure
+from dmdlab.pairing import METRICS, measure
 from dmdlab.pairing.words import number
 
 pytestmark = pytest.mark.browser
@@ -44,6 +44,14 @@ def test_a_planted_remap_reads_as_in_python(tab: Tab, made: page_made.Made) -> N
     drawn = tab.page.locator("#remap .metric text.value").all_text_contents()
     expected = [number(made.calibration[32].at(key, 60.0)) for key in page_made.KEPT]
     assert [text for text in drawn if text] == expected
+
+
+def test_every_planted_metric_says_what_it_means(tab: Tab) -> None:
+    told = tab.page.locator("#remap .metric .title").all_inner_texts()
+    assert [text.split(" ", 1)[0] for text in told] == list(page_made.KEPT)
+    meant = [METRICS[key].title or METRICS[key].reads_as for key in page_made.KEPT]
+    assert all(0 < len(text.split(" ", 1)[1]) < 60 for text in told)
+    assert all(meaning.startswith(text.split(" ", 1)[1]) for text, meaning in zip(told, meant, strict=True))
 
 
 def test_guessing_the_metric_hides_names_until_it_is_checked(tab: Tab) -> None:

@@ -126,6 +126,40 @@ def test_axe_finds_nothing_and_nothing_overflows(visit: Open, context: dict[str,
     assert told == []
 
 
+_APART = """() => [...document.querySelectorAll('.chart, .ruler')].flatMap((chart) => {
+  const words = [...chart.querySelectorAll('text')].map((node) => [node.textContent, node.getBoundingClientRect()]);
+  return words.flatMap(([name, a], i) => words.slice(0, i)
+    .filter(([, b]) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 5)
+    .map(([other]) => `${name} on ${other}`));
+})"""
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1024, 768), (768, 1024), (640, 400), (390, 844)])
+def test_words_of_charts_stay_apart_on_a_projector_a_phone_and_enlarged(visit: Open, size: tuple[int, int]) -> None:
+    """640 x 400 is a laptop at 200 percent."""
+    tab = visit(reduced_motion="reduce", viewport={"width": size[0], "height": size[1]})
+    tab.settle()
+    assert tab.page.locator(".chart text").count() > 50
+    assert tab.page.evaluate(_APART) == []
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    small = """() => [...document.querySelectorAll('.chart text, .ruler text, .readout, .title, button, label, legend')]
+      .filter((node) => parseFloat(getComputedStyle(node).fontSize) < 13).map((node) => node.textContent)"""
+    assert tab.page.evaluate(small) == []
+
+
+def test_words_along_an_axis_are_slanted_where_they_would_collide(tab: Tab) -> None:
+    drawn = """(width) => {
+      const picture = document.querySelector('#cause .chart').cloneNode();
+      const words = ['teacher', 'rotated', 'random'];
+      const x = {low: -0.5, high: 2.5, ticks: [0, 1, 2], format: (i) => words[i]};
+      dmdlab.page.chart.draw(picture, width, 200, {x, y: {low: 0, high: 1, hidden: true}});
+      return [...picture.querySelectorAll('text')].map((text) => [text.textContent, text.hasAttribute('transform')]);
+    }"""
+    for width, slanted in ((400, False), (150, True)):
+        assert tab.page.evaluate(drawn, width) == [[word, slanted] for word in ("teacher", "rotated", "random")]
+
+
 def test_the_measurement_report_opens_dark_and_accessible(visit: Open, tmp_path: Path, request: Any) -> None:
     rng = np.random.default_rng(0)
     P, G, Q = rng.normal(size=(3, 40, 4))

@@ -191,6 +191,9 @@ test("numbers in words, in sentences", () => {
   const { delta_e, delta_e_ceiling, e_ot } = numerics.measure(teacher, turned.map((v, i) => v + 0.1 * (i % 3)));
   assert.ok(e_ot > 0 && delta_e > delta_e_ceiling); // no bound, so no sentence says so
   assert.equal(page.words.ruled(9, 6.25), "9 (6.25: no memory)");
+  assert.equal(page.words.unbroken("rate 1e-4: 5 % of one-step"), "rate 1e-\u20604: 5\u00a0% of one-step");
+  assert.equal(page.words.meaning({ title: "0 = a copy", reads_as: "more" }), "0 = a copy");
+  assert.equal(page.words.meaning({ title: "", reads_as: "how often; chance is 1/n" }), "how often");
   assert.ok(numerics.open);
 });
 

@@ -33,6 +33,8 @@
     const { el, put } = page.dom;
     const { made, left_out: leftOut } = model.payload;
     const place = document.querySelector("[data-about]");
+    const { listed } = page.words;
+    const sizes = [...new Set(model.runs.map((run) => model.payload.pairs[run.pairs].rows))];
     const seeds = new Set(model.runs.map((run) => run.settings.seed)).size;
     const students = model.runs.length === 1 ? "one student" : `${model.runs.length} students`;
     const agreement = el("p", { "data-agreement": "", text: "Comparing this browser with PyTorch ..." });
@@ -42,6 +44,11 @@
         text:
           `This file holds ${students} of ${seeds === 1 ? "one seed" : `${seeds} seeds`}. ` +
           "They are examples: another seed, or another law, may end otherwise.",
+      }),
+      el("p", {
+        text:
+          `Laws are compared on ${listed(sizes.map(String))} samples each. A difference too small for so many, or of a ` +
+          "kind that no measure here looks for, may still be there.",
       }),
       agreement,
       leftOut.length > 0 ? el("p", { text: "Left out of this file:" }) : null,

@@ -2,7 +2,8 @@
 /* Charts in SVG, drawn at the width they have: letters keep their size, and a printer gets sharp lines. */
 (function (dmdlab) {
   const page = (dmdlab.page ??= {});
-  const [LETTER, BOLD] = [7, 8]; // widths of a letter of a chart, rather too many than too few
+  const [LETTER, BOLD] = [8, 9]; // widths of a letter of a chart, rather too many than too few
+  const SLOPE = 0.6; // the height of slanted words, as a share of their length
 
   /** @param options `title`, `label` for who does not see it, `height` in pixels, `spec()` -> what to draw (see `draw`). */
   function create(options) {
@@ -30,30 +31,33 @@
   function draw(picture, width, height, spec) {
     const { svg, put } = page.dom;
     const { share, ticks } = page.axis;
-    const inside = {
-      left: spec.y.hidden ? 10 : 46,
-      right: width - 14,
-      top: 10,
-      bottom: height - (spec.x.label ? 40 : 24),
-    };
+    const marked = ticks(spec.x, Math.max(3, Math.floor(width / 70)));
+    const told = marked.map(spec.x.format ?? page.words.number);
+    const inside = { left: spec.y.hidden ? 10 : 46, right: width - 18, top: 10 };
     const x = (value) => inside.left + (inside.right - inside.left) * share(spec.x, value);
+    const slanted = collide(marked.map(x), told);
+    const below = slanted ? SLOPE * LETTER * Math.max(...told.map((words) => words.length)) : 0;
+    inside.bottom = height - (spec.x.label ? 40 : 24) - below;
     const y = (value) => inside.bottom - (inside.bottom - inside.top) * clamp(share(spec.y, value));
     const places = (line) =>
       line.points
         .filter(([a, b]) => a !== null && b !== null && Number.isFinite(a) && Number.isFinite(b))
         .map(([a, b]) => [x(a), y(b)]);
     const parts = [];
-    for (const value of ticks(spec.x, Math.max(3, Math.floor(width / 70))))
+    marked.forEach((value, i) => {
+      const [at, line] = [x(value), inside.bottom + 17];
       parts.push(
-        svg("line", { class: "tick", x1: x(value), x2: x(value), y1: inside.bottom, y2: inside.bottom + 4 }),
+        svg("line", { class: "tick", x1: at, x2: at, y1: inside.bottom, y2: inside.bottom + 4 }),
         svg("text", {
           class: "faint",
-          x: x(value),
-          y: inside.bottom + 17,
-          "text-anchor": "middle",
-          text: (spec.x.format ?? page.words.number)(value),
+          x: at,
+          y: line,
+          "text-anchor": slanted ? "end" : "middle",
+          transform: slanted ? `rotate(-40 ${at} ${line - 5})` : null,
+          text: told[i],
         }),
       );
+    });
     if (!spec.y.hidden)
       for (const value of ticks(spec.y, Math.max(3, Math.floor(height / 40))))
         parts.push(
@@ -133,6 +137,10 @@
     picture.setAttribute("height", String(height));
     put(picture, parts);
   }
+
+  /** Whether words in the middle of these places would run into each other. */
+  const collide = (places, words) =>
+    places.some((at, i) => i > 0 && at - places[i - 1] < (LETTER * (words[i].length + words[i - 1].length)) / 2);
 
   /** The names of guides and dots, over everything and where they hide least. */
   function words(spec, { inside, x, y, dots, places, width }) {

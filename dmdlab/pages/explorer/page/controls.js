@@ -94,7 +94,7 @@
     return page.dom.el("button", { type: "button", "data-control": name, onclick: press, text: words, ...attributes });
   }
 
-  /** A whole number that is typed. */
+  /** A whole number that is typed. options: `name`, `key`, `label`, `low`, `high`, and `hint` for who waits over it. */
   function typed(store, options) {
     const { el } = page.dom;
     const input = el("input", {
@@ -103,6 +103,7 @@
       max: options.high,
       step: 1,
       "aria-label": options.label,
+      title: options.hint,
       onchange: () => {
         const value = Math.min(options.high, Math.max(options.low, Math.round(Number(input.value) || 0)));
         input.value = String(value);

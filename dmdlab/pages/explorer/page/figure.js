@@ -23,25 +23,27 @@
     const saving = el(
       "div",
       { class: "saving", "data-control": "export" },
-      page.controls.button("export", "PNG", () => page.save.picture(picture, `dmdlab-${name}`), {
-        "aria-label": `Save the figure ${name} as PNG`,
+      page.controls.button("export", "Save as PNG", () => page.save.picture(picture, `dmdlab-${name}`), {
+        "aria-label": `Save as PNG: the figure ${name}`,
       }),
       options.rows
-        ? page.controls.button("export", "CSV", () => page.save.table(options.rows(), `dmdlab-${name}`), {
-            "aria-label": `Save the numbers of the figure ${name} as CSV`,
+        ? page.controls.button("export", "Numbers as CSV", () => page.save.table(options.rows(), `dmdlab-${name}`), {
+            "aria-label": `Numbers as CSV, of the figure ${name}`,
           })
         : null,
     );
     const controls = options.controls ?? [];
     put(place, controls.length > 0 ? el("div", { class: "controls" }, ...controls) : null, picture, saving);
     const finding = document.querySelector(`[data-finding="${name}"]`);
-    const spoken = (text) => page.dom.say(readout, text.replaceAll(" %", "\u00a0%")); // a number keeps its sign
+    const { unbroken } = page.words;
+    const spoken = (text) => page.dom.say(readout, unbroken(text));
+    const kept = (part) => (Array.isArray(part) ? [part[0], unbroken(part[1])] : unbroken(part));
     const quiet = page.dom.afterQuiet(spoken, 120);
     return {
       node: place,
       readout,
       say: (text, now = false) => (now ? spoken(text) : quiet(text)),
-      find: (...parts) => finding && put(finding, ...sentence(...parts)),
+      find: (...parts) => finding && put(finding, ...sentence(...parts.map(kept))),
     };
   }
 

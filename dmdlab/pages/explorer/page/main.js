@@ -116,8 +116,14 @@
         : null,
       labelled(
         "Page's own draws",
-        controls.typed(store, { name: "draw", key: "draw", label: "Seed of the page's own draws", low: 0, high: 99999 })
-          .node,
+        controls.typed(store, {
+          name: "draw",
+          key: "draw",
+          label: "Seed of the page's own draws",
+          hint: "Another number draws other questions and other noise in the fields; the runs stay as they are.",
+          low: 0,
+          high: 99999,
+        }).node,
       ),
       link,
       copied,

@@ -2,7 +2,7 @@
 /* Where words go beside a mark: inside the picture, and where they hide least. Pure numbers, in pixels. */
 (function (dmdlab) {
   const page = (dmdlab.page ??= {});
-  const HIGH = 13; // of a line of letters
+  const HIGH = 15; // of a line of letters
   const GAP = 8; // from a mark's middle
   const [DOT, BOX, OUT] = [1, 50, 1000]; // what it costs to hide a dot, to meet a mark or other words, to be cut
   // To the right and above first, then around the mark.

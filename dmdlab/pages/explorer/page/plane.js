@@ -4,7 +4,7 @@
   const page = (dmdlab.page ??= {});
   const TURN = 2 * Math.PI;
   /** Letters on a plane; larger for a printer, whose planes are smaller than those they are painted on. */
-  const font = () => `600 ${page.theme.isPrinted() ? 20 : 13}px system-ui, sans-serif`;
+  const font = () => `600 ${page.theme.isPrinted() ? 20 : 15}px system-ui, sans-serif`;
 
   /** Pixels of a plane: from values to places and back. */
   function frame(size, centre, half) {

@@ -40,8 +40,11 @@
     const law = page.ruler.create("fidelity", "law (fidelity)");
     const spread = page.ruler.create("variance_ratio", "law (variance)");
     const map = page.chart.create({
-      title: ["Every run here ", dom.el("small", { text: "hollow: samples told from the teacher's" })],
-      label: "Every run: the scrambling angle by start, and whether its law is right",
+      title: [
+        "Calibrated angle of every run here ",
+        dom.el("small", { text: "hollow: samples that can be told from the teacher's" }),
+      ],
+      label: "Every run: its calibrated angle by start, and whether its law is right",
       height: 280,
       spec() {
         const axis = model.causes[0];

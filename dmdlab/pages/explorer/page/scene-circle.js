@@ -42,7 +42,7 @@
         title: dom.sentence(
           which === "teacher"
             ? ["teacher", "Teacher: noise projected"]
-            : ["student", "Student: turned before"],
+            : ["student", "Student: turned, then projected"],
         ),
         label:
           which === "teacher"

@@ -26,7 +26,12 @@
       },
     });
     const strip = page.chart.create({
-      title: ["delta_e ", dom.el("small", { text: "bars: from a copy to no memory; hollow: samples told from the teacher's" })],
+      title: [
+        "delta_e ",
+        dom.el("small", {
+          text: "bars: from a copy to no memory; hollow: samples that can be told from the teacher's",
+        }),
+      ],
       label: "delta_e against dimension, each between its floor and its ceiling",
       height: 230,
       spec() {
@@ -59,7 +64,10 @@
       },
     });
     const histogram = page.chart.create({
-      title: ["Distance to the teacher ", dom.el("small", { text: "filled: same noise; outline: shuffled" })],
+      title: [
+        "Distance to the teacher ",
+        dom.el("small", { text: "height: share of pairs; filled: at the same noise; outline: shuffled" }),
+      ],
       label: "Histogram of distances: pairs at the same noise against shuffled pairs",
       height: 280,
       spec() {

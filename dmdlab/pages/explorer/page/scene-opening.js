@@ -124,7 +124,7 @@
   page.ofTheLaw = function (model, run) {
     const { rows } = model.payload.pairs[run.pairs];
     return run.law_agrees === true
-      ? `With ${rows} samples, no measure of the law tells this student from its teacher.`
+      ? `With ${rows} samples, no measure of the law tells this student from its teacher; where the shapes look different, trust your eyes.`
       : run.law_agrees === false
         ? "Its samples can still be told from the teacher's."
         : "Whether its samples are right is not known.";

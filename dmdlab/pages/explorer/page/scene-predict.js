@@ -188,7 +188,7 @@
           { class: "controls" },
           button("predict", open ? "Hide the answer" : "Show the answer", reveal, { class: "main" }),
           button("predict", "Next question", next),
-          votes.some((count) => count > 0) ? button("predict", "Votes to nothing", () => reset()) : null,
+          votes.some((count) => count > 0) ? button("predict", "Clear the votes", () => reset()) : null,
         ),
       );
       card.dataset.right = open ? String(question.right) : "";

@@ -65,7 +65,7 @@
 
     const guesses = new Map();
     const boxes = keys.map((_, i) => {
-      const title = dom.el("span");
+      const [title, meaning] = [dom.el("span"), dom.el("small")];
       const guess = dom.el(
         "select",
         { "aria-label": `Which metric is panel ${letter(i)}?`, onchange: () => guesses.set(order()[i], guess.value) },
@@ -73,12 +73,12 @@
         ...keys.map((key) => dom.el("option", { value: key, text: key })),
       );
       const chart = page.chart.create({
-        title: [title],
+        title: [title, " ", meaning],
         label: `Calibration curve ${i + 1}: a metric against the planted angle`,
-        height: 150,
+        height: 170,
         spec: () => spec(order()[i]),
       });
-      return { chart, title, guess, node: dom.el("div", { class: "metric" }, chart.node, guess) };
+      return { chart, title, meaning, guess, node: dom.el("div", { class: "metric" }, chart.node, guess) };
     });
 
     function spec(key) {
@@ -90,7 +90,7 @@
       const margin = 0.08 * (ends[1] - ends[0] || 1);
       const hidden = store.get("guess");
       return {
-        x: { low: 0, high: 180, ticks: [0, 90, 180], format: (v) => `${v}°` },
+        x: { low: 0, high: 180, ticks: [0, 90, 180], format: (v) => `${v}°`, label: "turn of the noise" },
         y: {
           low: ends[0] - (glossary[key]?.scale === "zero_log" ? 0 : margin),
           high: ends[1] + margin,
@@ -166,7 +166,7 @@
         );
         for (const key of ["pair_cosine", "delta_e", "delta_e_ceiling", "copy_index", "pair_auc", "identity_fraction"])
           figure.readout.dataset[key] = String(values[key]);
-        live = `In the plane above (d = 2), computed here from ${rows} pairs: pair cosine ${words.number(values.pair_cosine)}, delta_e ${words.ruled(values.delta_e, values.delta_e_ceiling)}. `;
+        live = `In the plane (d = 2), computed here from ${rows} pairs turned one way, where a curve is a mean over several turns: pair cosine ${words.number(values.pair_cosine)}, delta_e ${words.ruled(values.delta_e, values.delta_e_ceiling)}. `;
       }
       const told = known ? keys.map((key) => [key, share(known, key, theta)]).filter(([, way]) => way !== null) : [];
       const fooled = told.filter(([, way]) => way > 0.95).map(([key]) => key);
@@ -190,7 +190,9 @@
         for (const box of boxes) box.guess.value = "";
       }
       boxes.forEach((box, i) => {
-        dom.say(box.title, store.get("guess") ? `Panel ${letter(i)}` : order()[i]);
+        const key = order()[i];
+        dom.say(box.title, store.get("guess") ? `Panel ${letter(i)}` : key);
+        dom.say(box.meaning, store.get("guess") ? "" : words.meaning(glossary[key]));
         box.guess.hidden = !store.get("guess");
         box.chart.redraw();
       });
@@ -205,12 +207,15 @@
         .map((key) => [key, share(far, key, 45)])
         .filter(([, way]) => way !== null);
       figure.find(
-        `Turn the noise by 45° in ${far.d} dimensions. On the way from chance to a copy `,
-        ["student", words.listed(ways.map(([key, way]) => `${key} says ${words.percent(way)}`))],
+        `Turn the noise by 45° in ${far.d} dimensions. On the way from chance (0 %) to a copy (100 %), `,
+        ["student", words.listed(ways.map(([key, way]) => `${key} stands at ${near(way)}`))],
         ".",
       );
     }
   }
+
+  /** A share of the way in percent; draws of the noise make less than half a percent, on either side of chance. */
+  const near = (way) => (Math.abs(way) < 0.005 ? "about 0 %" : page.words.percent(way));
 
   const letter = (i) => "ABCDEFGH"[i];
 

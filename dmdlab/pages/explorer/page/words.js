@@ -63,5 +63,11 @@
   /** A value beside what a student without memory reads, which is no bound: a turned one can read more. */
   const ruled = (value, ceiling) => `${number(value)} (${number(ceiling)}: no memory)`;
 
-  page.words = { number, degrees, shortDegrees, percent, place, listed, ruled };
+  /** A measure in a few words: those of its panels in figures, or the first of how it reads. */
+  const meaning = ({ title, reads_as }) => title || reads_as.split(/[;:,]/)[0];
+
+  /** A text whose numbers are not broken between lines: '5 %' and '1e-4' stay whole. */
+  const unbroken = (text) => text.replaceAll(" %", "\u00a0%").replace(/(\de)-(?=\d)/g, "$1-\u2060");
+
+  page.words = { number, degrees, shortDegrees, percent, place, listed, ruled, meaning, unbroken };
 })((globalThis.dmdlab ??= {}));
