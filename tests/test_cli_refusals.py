@@ -66,6 +66,19 @@ def test_a_sweep_of_nothing_is_refused(dmdlab: Command) -> None:
     assert_refused(dmdlab("sweep", "seed=1"), "expected an experiment file", "--preset NAME")
 
 
+def test_a_word_of_nothing_is_no_path(dmdlab: Command, swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was the folder where one stands, which here holds runs."""
+    monkeypatch.chdir(swept)
+    before = set(swept.rglob("*"))
+    for words in (["run"], ["table"], ["runs", "ls"], ["plot", "curve"], ["sweep", *SMALL, "--out"], ["explore"]):
+        assert_refused(dmdlab(*words, ""), f"the word after '{words[-1]}' is empty", "a script's variable is not set")
+    assert_refused(dmdlab("sweep", *SMALL, "--out="), "--out= has no value")
+    for law, key in (("images", "path"), ("empirical", "path"), ("images", "labels")):
+        words = [f"law.name={law}", f"law.{key}=", *(["law.path=x"] if key == "labels" else [])]
+        assert_refused(dmdlab("config", "show", *words), f"law.{key} is empty: give the path of a file")
+    assert set(swept.rglob("*")) == before
+
+
 def test_an_out_that_is_a_file_is_refused_and_left_alone(dmdlab: Command, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("precious")

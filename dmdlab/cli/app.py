@@ -7,6 +7,8 @@ output any more, as after `| head`.
 """
 
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -65,6 +67,7 @@ def main() -> None:
 
 def _called() -> None:
     """The application; a transport problem that was not solved ends like bad input, in its own sentence."""
+    _check_no_word_is_empty(sys.argv)
     try:
         app()
     except RuntimeError as error:
@@ -73,3 +76,13 @@ def _called() -> None:
         if isinstance(error, TransportError):
             raise InputError(str(error)) from error
         raise
+
+
+def _check_no_word_is_empty(words: Sequence[str]) -> None:
+    """Raise `InputError` for one of nothing, as a script makes of a variable that nobody has set: as a path it would be
+    the folder where one stands."""
+    for before, word in pairwise(words):
+        option = word.startswith("--") and word.find("=") == len(word) - 1
+        if not word or option:
+            what = f"{word} has no value" if word else f"the word after {before!r} is empty"
+            raise InputError(f"{what}, as where a script's variable is not set; give it one, or leave it out")

@@ -17,8 +17,9 @@ def read_npy(path: str | Path, key: str, what: str) -> np.ndarray:
     Raises:
         InputError: as `dmdlab.arrays.read_npy`.
     """
+    file = at_home(path, key)
     with _set_by(key):
-        return np.array(arrays.read_npy(at_home(path), f"expected a .npy file of {what}"))
+        return np.array(arrays.read_npy(file, f"expected a .npy file of {what}"))
 
 
 def read_npz(path: str | Path, key: str, what: str) -> dict[str, np.ndarray]:
@@ -27,14 +28,17 @@ def read_npz(path: str | Path, key: str, what: str) -> dict[str, np.ndarray]:
     Raises:
         InputError: as `dmdlab.arrays.npz_names` and `dmdlab.arrays.read_npz`.
     """
-    expected, file = f"expected an .npz file of {what}", at_home(path)
+    expected, file = f"expected an .npz file of {what}", at_home(path, key)
     with _set_by(key):
         return arrays.read_npz(file, arrays.npz_names(file, expected), expected)
 
 
-def at_home(path: str | Path) -> Path:
+def at_home(path: str | Path, key: str) -> Path:
     """Where a file lies that a setting names: `~/x` in the home directory, which a shell does not put into `key=~/x`,
-    nor anybody into a TOML file. Without such a home it stays as it is."""
+    nor anybody into a TOML file. Without such a home it stays as it is. Raises `InputError` for a name of nothing,
+    which would be the folder where one stands."""
+    if path == "":
+        raise InputError(f"{key} is empty: give the path of a file, or leave {key} out")
     return Path(os.path.expanduser(path))
 
 

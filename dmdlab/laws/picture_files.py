@@ -56,7 +56,7 @@ def read_data(path: str | Path, labels: str | Path | None) -> PictureData:
         InputError: a file that cannot be read, is empty, cut short, damaged or of another kind, type or shape; pictures
             of mixed sizes or modes; labels that are not one for each picture, numbered 0..K-1 without a gap.
     """
-    pictures, own = at_home(path), None if labels is None else at_home(labels)
+    pictures, own = at_home(path, "law.path"), None if labels is None else at_home(labels, "law.labels")
     state = [_fingerprint(pictures, "law.path")] + ([] if own is None else [_fingerprint(own, "law.labels")])
     return _read(pictures, own, tuple(state))
 
