@@ -8,14 +8,14 @@ from torch import Tensor
 
 from dmdlab.config import TURNED, Experiment
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import calibrate_experiment, teacher_map
+from dmdlab.lab.calibrate import calibrate_experiment, numpy_map, teacher_map
 from dmdlab.lab.own import own_pairings
 from dmdlab.pairing import Calibration
 from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.context_in_words import own_in_words
 from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.own import OwnPairing, planted_curve
-from dmdlab.randomness import latents
+from dmdlab.randomness import latents, stream
 from dmdlab.training.student import starting_student
 
 N, DIM = 300, 6
@@ -60,6 +60,19 @@ def test_a_turned_starts_own_map_is_the_teachers_after_its_turn(init: str, calib
     assert np.mean(angles) == pytest.approx(30, abs=4)
 
 
+def test_each_members_own_map_is_that_of_the_network_that_it_starts_at_and_not_the_runs_teachers() -> None:
+    """Of another seed's teacher as it is, and of a turned start's after its turn."""
+    es = [member(init, seed=s, teacher__kind="network") for s in (0, 1) for init in ("rotated", "other")]
+    group, law, begins = Group(tuple(es)), law_of(es[0]), start_denoiser(es, "another").network.flat.detach()
+    begins = begins[[3, 1, 2, 0]]  # so that no member's is its own seed's
+    noise = torch.stack([latents(e.seed, 20, DIM, e.noise.sigma_max) for e in es])
+    begun = starting_student(group, law, begins, CPU)
+    found = own_pairings(group, law, begins, begun, noise, torch.zeros_like(noise), CPU)
+    for e, own, row, z, seen in zip(es, found, begins, noise, begun.turned(noise), strict=True):
+        expected = teacher_map(e, CPU, row)((z if e.student.init == "other" else seen).numpy())
+        np.testing.assert_allclose(own.outputs, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_a_start_without_another_map_is_its_own_and_is_turned_itself() -> None:
     es = [member(init, seed=s) for s in (0, 1) for init in ("transport", "random")]
     found, noise, _ = own_of(es)
@@ -72,6 +85,9 @@ def test_a_start_without_another_map_is_its_own_and_is_turned_itself() -> None:
         z = turned(noise[i].numpy(), random_basis(DIM, np.random.default_rng(5)), 45.0)
         with torch.no_grad():
             moved = alone(torch.from_numpy(z)[None])[0].numpy()
+        angles, rng = own.curve.angles_degrees.tolist(), stream(es[i].seed, "own pairing", "bases")
+        by_hand = planted_curve(numpy_map(alone, CPU), noise[i].numpy(), rng=rng, angles_degrees=angles, bases=2)
+        np.testing.assert_allclose(own.curve.planted["pair_cosine"], by_hand.planted["pair_cosine"], atol=1e-6)
         assert own.measured(moved, None)["angle"].value == pytest.approx(45, abs=4)
 
 
@@ -81,6 +97,8 @@ def test_a_linear_maps_curve_is_the_cosine() -> None:
     np.testing.assert_allclose(
         curve.planted["pair_cosine"], np.cos(np.radians([[0] * 2, [30] * 2, [90] * 2])), atol=0.03
     )
+    one, other = curve.planted["pair_cosine"].T
+    assert (one[1:] != other[1:]).all()  # each column has a basis of its own, which the interval rests on
 
 
 def test_what_cannot_be_resolved_says_why(calibration: Calibration) -> None:

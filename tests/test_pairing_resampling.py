@@ -39,6 +39,12 @@ def test_the_width_is_students_for_so_few_halves():
         return halves
 
     found = with_intervals(measure_pairs(pairs), pairs, rng=np.random.default_rng(1), resamples=3, watch=watched)
+    for half in halves:  # each row once, with its partner; of the reference a half, too
+        rows = [np.flatnonzero((pairs.teacher == row).all(axis=1)).item() for row in half.teacher]
+        assert len(set(rows)) == len(rows) == 20
+        np.testing.assert_array_equal(half.student, pairs.student[rows])
+        assert half.reference is not None
+        assert np.unique(half.reference, axis=0).shape == (20, 3)
     spread = np.std([measure_pairs(half).values()["e_ot"] for half in halves], ddof=1)
     e_ot = found.metrics["e_ot"]
     assert e_ot.high - e_ot.value == pytest.approx(4.302652730 * spread)  # of two degrees of freedom, 97.5 %

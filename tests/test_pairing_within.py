@@ -70,6 +70,8 @@ def test_where_a_class_resolves_nothing_there_is_no_mean_and_too_few_rows_are_no
     student[label == 1] = 0.0  # collapsed
     given = {"label": label, "reference": teacher + 1.0, "reference_label": label}
     assert np.isnan(within_classes(teacher, student, **given).means()["delta_e"])
+    given = {"reference": teacher, "reference_label": label}
+    assert within_classes(teacher[:20], student[:20], label=np.ones(20, int), **given).rows == {1: 20}  # just enough
     few = within_classes(teacher[:19], student[:19], label=label[:19], reference=teacher, reference_label=label)
     assert np.isnan(few.means()["pair_cosine"])
     assert few.in_words() == ["Nothing was measured within classes: none has 20 rows."]
