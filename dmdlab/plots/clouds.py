@@ -65,7 +65,7 @@ class Clouds:
         points, limit = self._in_panel(name)
         within = ~self.outside(name)  # those are whole at the frame, too; of the others there is nothing
         dots: dict[str, Any] = {"s": (0.55 * scale.marker) ** 2, "linewidths": 0, "rasterized": True, "clip_on": False}
-        axes.scatter(*points[within].T, c=self.colours[within], gid="points", **dots)
+        axes.scatter(points[within, 0], points[within, 1], c=self.colours[within], gid="points", **dots)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
 
