@@ -37,7 +37,7 @@ mounts = pytest.mark.skipif(not CAN_MOUNT, reason="only root may mount a small d
 
 def printed(encoding: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own that prints in this encoding, and draws no figures, which take longer."""
-    undrawn = "from dmdlab.cli import run; run.draw = lambda *_: None; "
+    undrawn = "from dmdlab.cli import run; run.draw_figures = lambda *_: None; "
     call = [sys.executable, "-c", undrawn + CODE, *map(str, words)]
     place = os.environ | {"PYTHONIOENCODING": encoding}
     return subprocess.run(call, capture_output=True, encoding=encoding, check=False, env=place)
