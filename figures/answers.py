@@ -84,7 +84,7 @@ def cell_lines(name: str, records: Sequence[Record]) -> list[str]:
             values += [interval(*ends(share_lost(cell))), number(predicted(cell.records[0]))]
         rows.append(values)
     minutes = sum(float(r.row["seconds"] or 0) for r in records) / 60
-    made = made_by(f"answers/{name}", records) + f" {minutes:.0f} core-minutes."
+    made = made_by(f"answers/{name}", records, out=f"runs/answers/{name}") + f" {minutes:.0f} core-minutes."
     return [*table(head, rows), "", made]
 
 
@@ -93,7 +93,7 @@ def power_lines(found: dict[str, list[Cell]]) -> list[str]:
     head = ["", "rate", "student updates", "batch", "d - 1", "cells", "scatter, by d / common"]
     own = fitted(found["rate-length-batch"])
     plain, above = powers_of(own), powers_of(own, floor=True)
-    rows = [["fitted", *power_row(plain)], [f"above a floor ({floors(above)})", *power_row(above)]]
+    rows = [["fitted", *power_row(plain)], [f"above a floor: {floors(above)}", *power_row(above)]]
     return table(head, [*rows, ["*walk under Adam (P3)*", "2", "1", "0", "1", "", ""]])
 
 
@@ -126,9 +126,10 @@ def power_row(p: Powers) -> list[str]:
 
 
 def floors(p: Powers) -> str:
-    """The floors as angles."""
-    degrees = {d: angle_of(max(0.0, low.mean)) for d, low in p.floors.items()}
-    return ", ".join(f"{angle:.0f}" for angle in degrees.values()) + " degrees at d = " + ", ".join(map(str, degrees))
+    """The floors as angles, each with its interval over seeds."""
+    of = [[f"{angle_of(max(0.0, end)):.0f}" for end in ends(floor)] for floor in p.floors.values()]
+    told = ", ".join(f"{middle} ({low} to {high})" for middle, low, high in of)
+    return f"{told} degrees at d = {', '.join(map(str, p.floors))}"
 
 
 def growth_lines(found: dict[str, list[Cell]]) -> list[str]:

@@ -34,11 +34,15 @@ def seeds(records: Sequence[Record]) -> str:
     return f"seeds {found[0]} to {found[-1]}"
 
 
-def made_by(name: str, records: Sequence[Record]) -> str:
-    """How the runs of experiments/<name>.toml were made, and how many of their teachers are flagged."""
+def made_by(name: str, records: Sequence[Record], out: str = "") -> str:
+    """How the runs of experiments/<name>.toml were made, and how many of their teachers are flagged. Files of pictures
+    are the reader's own; out: the folder in which a script looks for the runs, where a sweep would choose another."""
     flagged = sum(not record.teacher_ok for record in records)
+    words = ["law.path=..."] if any(record.config["law.name"] == "images" for record in records) else []
+    words += ["law.labels=..."] if words and any(record.config["teacher.condition"] for record in records) else []
+    command = " ".join([f"dmdlab sweep experiments/{name}.toml", *words, *([f"--out {out}"] if out else [])])
     return (
-        f"`dmdlab sweep experiments/{name}.toml` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
+        f"`{command}` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
         f"{seeds(records)}; n = {told(records, 'measure.samples')}, K = {told(records, 'teacher.steps')}. Teachers of "
         f"{flagged} of {len(records)} runs failed their own check."
     )

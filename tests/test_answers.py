@@ -109,6 +109,36 @@ def test_the_condition_of_p2_is_what_the_verdict_says_it_is() -> None:
     assert f"{-max(map(int, more[8]))} to {-min(map(int, more[8]))} % less at d = 8" in p2
 
 
+def test_what_is_said_of_small_differences_is_what_the_kept_runs_say() -> None:
+    """P5: the angle still falls at small rates; P8: cosine and constant rates; P3: a batch that should not matter."""
+    text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    wanted = ("conserved", "schedule", "linear-adam")
+    found = {name: cells(answers_kept.read(answers.HERE / f"answers-{name}.json")) for name in wanted}
+    at = {(c.init, c.value("student.learning_rate")): c for c in found["conserved"]}
+    falls = [answers_numbers.contrast((), at[i, 3e-4], at[i, 1e-4]).difference for i in ("teacher", "regressed")]
+    assert "by {:.1f} ± {:.1f} and {:.1f} ± {:.1f} degrees (paired)".format(
+        *(x for f in falls for x in (f.mean, f.high - f.mean))
+    ) in text.replace("\n", " ")
+    of = {(c.value("student.iterations"), c.value("student.decay")): c for c in found["schedule"]}
+    cosine, full, short = of[40000, "cosine"], of[40000, "constant"], of[15000, "constant"]
+    less, more = answers_score.times_lost(cosine, full), answers_score.times_lost(cosine, short)
+    assert f"a factor of {less.mean:.2f}, {less.low:.2f} to {less.high:.2f} over paired seeds" in text
+    assert f"loses {more.mean:.2f} times that, {more.low:.2f} to {more.high:.2f}" in text
+    names = ("student.init", "student.learning_rate", "student.iterations", "student.batch", "law.dim")
+    adam = {tuple(map(c.value, names)): c for c in found["linear-adam"]}
+    batches = {
+        (rate, d): answers_score.times_lost(
+            adam["regressed", rate, 10000, 256, d], adam["regressed", rate, 10000, 64, d]
+        )
+        for rate in (3e-4, 1e-3)
+        for d in (2, 8, 32)
+    }
+    small, large = ([batches[rate, d].mean for d in (2, 8, 32)] for rate in (3e-4, 1e-3))
+    assert "{:.2f}, {:.2f} and {:.2f} times as much at 3e-4".format(*small) in text
+    assert "{:.2f}, {:.2f} and {:.2f} times at 1e-3".format(*large) in text
+    assert [key for key, own in batches.items() if not own.low < 1 < own.high] == [(3e-4, 32)]
+
+
 def score_run(**own: Any) -> Record:
     settings = {"network__kind": "linear", "network__time_features": 2, "network__bias": False, "law__name": "gaussian"}
     settings |= {"student__optimiser": "sgd", "fake_score__optimiser": "sgd", "fake_score__updates": 1}

@@ -126,6 +126,23 @@ def test_the_commands_of_a_page_are_commands(page: str, tmp_path: Path) -> None:
                 raise AssertionError(f"{page}: {' '.join(words)}: {error!r}") from error
 
 
+def test_a_table_names_the_files_that_its_sweep_needs() -> None:
+    """`dmdlab sweep FILE` below a table ends in an error where FILE leaves `law.path` to the reader."""
+    pages = [path for path in (ROOT / "docs").glob("*.md") if path.is_file()]
+    found = [
+        (path.name, command, ROOT / command.split()[2])
+        for path in pages
+        for command in re.findall(r"`(dmdlab sweep experiments/[\w/-]+\.toml[^`]*)`", path.read_text(encoding="utf-8"))
+    ]
+    assert len(found) > 20
+    lacking = [
+        (page, command)
+        for page, command, file in found
+        if "law.path" in file.read_text(encoding="utf-8") and "law.path=" not in command
+    ]
+    assert lacking == []
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from dmdlab.pairing import mean_interval
+from dmdlab.pairing import mean_interval, paired_difference
 from dmdlab.pairing.words import ends, interval, number
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "figures"))
-from pictures import EXPERIMENTS, seeds_table  # noqa: E402
+from pictures import EXPERIMENTS, NEW_SEEDS, kept, seeds_table  # noqa: E402
 
 LOGARITHMIC, STUDENTS = ("delta_e", "delta_e_ceiling"), ("pair_cosine", "local_cosine", "variance_ratio")
 
@@ -40,6 +40,33 @@ def test_a_table_says_what_the_kept_numbers_say(name: str) -> None:
 
 def test_the_table_of_seeds_says_what_the_kept_numbers_say() -> None:
     assert "\n".join(seeds_table()) in (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+
+
+def test_differences_in_prose_are_those_of_paired_seeds() -> None:
+    """Old and new seeds of MNIST, the two oldest teachers, and students that are told the class."""
+    from scipy.stats import ttest_ind
+
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8").replace("\n", " ")
+
+    def of(name: str, key: str, value: str, measure: str = "remap_angle") -> list[float]:
+        rows = [r for r in kept(name) if (r[key], r["student.init"]) == (value, "teacher")]
+        return [float(r[measure]) for r in sorted(rows, key=lambda r: int(r["seed"]))]
+
+    rate = "student.learning_rate"
+    old, new = (
+        [a - b for a, b in zip(of(name, rate, "0.0005"), of(name, rate, "0.0002"), strict=True)]
+        for name in ("mnist", NEW_SEEDS)
+    )
+    assert f"p = {ttest_ind(old, new, equal_var=False).pvalue:.3f}" in page
+    for seed, told_angles in ((0, "25, 38 and 66"), (1, "46, 63 and 40")):
+        angles = [of("mnist", rate, own)[seed] for own in ("0.0002", "0.0005", "0.002")]
+        assert "{:.0f}, {:.0f} and {:.0f}".format(*angles) == told_angles
+        assert told_angles in page
+    age = paired_difference(*(of("teacher-age", "teacher.snapshot", own) for own in ("800", "1500")))
+    assert f"{age.mean:.1f} ± {age.high - age.mean:.1f}" in page
+    sides = [of("classes", "teacher.condition", own, "pair_cosine") for own in ("True", "False")]
+    classes = paired_difference(*sides)
+    assert f"pair_cosine by {classes.mean:.3f} ({classes.low:.3f} to {classes.high:.3f})" in page
 
 
 def short(text: str) -> str:
