@@ -89,7 +89,8 @@ def seeds_table() -> list[str]:
     angles = [{(float(r["student.learning_rate"]), r["seed"]): float(r["remap_angle"]) for r in g} for g in groups]
 
     def of(rate: float) -> list[list[float]]:
-        return [[angle for (own, _), angle in sorted(found.items()) if own == rate] for found in angles]
+        """A value a seed, NaN for one that lacks it, so that differences are of the same seeds."""
+        return [[found.get((rate, seed), np.nan) for seed in sorted({s for _, s in found})] for found in angles]
 
     rows = []
     for rate in rates:
