@@ -8,7 +8,6 @@ what it makes on the way.
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -18,28 +17,21 @@ from dmdlab.device import stopping
 from dmdlab.device.compiling import Way
 from dmdlab.device.limits import release_memory
 from dmdlab.diffusion import Denoiser
-from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.calibrate import calibrating_once, calibration_id, check_calibrations, teacher_map
+from dmdlab.lab.calibrate import calibrating_once, calibration_id, check_calibrations
 from dmdlab.lab.curves import Curves, curve_iterations
-from dmdlab.lab.evaluate import Reading, asymmetries, excess_risks, probed, result_of, teacher_pairs
-from dmdlab.lab.local import gaussian_readings, local_readings
+from dmdlab.lab.evaluate import excess_risks, result_of, teacher_pairs
 from dmdlab.lab.moments import Moments, kept_iterations
-from dmdlab.lab.nearby import teachers_nearby
 from dmdlab.lab.once import Returning, made_once
-from dmdlab.lab.own import own_pairings
+from dmdlab.lab.readings import MemberRows, TrainedGroup, group_readings
 from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.starts import fit_starts
-from dmdlab.lab.steps import step_outputs
 from dmdlab.lab.store import RunResult, Store
-from dmdlab.lab.turns import Turned, turn_readings
 from dmdlab.laws import Law, make_law
 from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
 from dmdlab.pairing import Calibration
 from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
-from dmdlab.training.laziness import laziness
-from dmdlab.training.student import later_noises, starting_student
 
 PULSES = 200
 """How often a training shows progress and may be kept, at least."""
@@ -101,8 +93,6 @@ def run_group(
     check_calibrations(store, group.members)
     clock, first = clock or Clock(), group.shared
     law = make_law(first.law.model_dump()).to(device)
-    exact = first.teacher.kind == "exact"
-    place = torch.tensor(group.place)
 
     start = make_denoiser(len(group.seeds), law, first.network, device, classes_told(first, law))
     clock.ways |= start.network.ways()
@@ -111,78 +101,35 @@ def run_group(
     clock.lap("teacher")
 
     yield Progress(PAIRING, 0, 1)
-    map_denoiser: Denoiser = law.denoise if exact else start
-    pairs = yield from _pairs(group, law, map_denoiser, store, device)
-    label = pairs.get("label")
-    own_label = None if label is None else label[place]
+    teacher: Denoiser = law.denoise if first.teacher.kind == "exact" else start
+    pairs = yield from _pairs(group, law, teacher, store, device)
     clock.lap("flow")
 
-    rows = start.network.flat[place.to(device)]
-    distillation = distillation_from(group, law, rows, device, way, begins)
-    seeds = [e.seed for e in group.members]
-    own_later = partial(later_noises, distillation.student, seeds, law.dim)
-    later = own_later(first.measure.samples)
-    noise, teacher, reference = (pairs[name][place] for name in ("noise", "teacher", "reference"))
-    curves = Curves(distillation, seeds, noise, teacher, reference, own_label, later)
+    networks = start.network.flat[torch.tensor(group.place, device=device)]
+    distillation = distillation_from(group, law, networks, device, way, begins)
+    rows = MemberRows.of(group, pairs, distillation.student)
+    curves = Curves(distillation, rows.seeds, rows.noise, rows.teacher, rows.reference, rows.label, rows.later)
     moments = Moments(kept_iterations(first, curve_iterations(first)))
     yield from _distil(group, distillation, curves, moments, store, device)
-    student, failed_at = distillation.student, distillation.failed_at.tolist()
+    trained = TrainedGroup(start, teacher, risks, begins, distillation.student, distillation.failed_at.tolist())
     clock.ways["distillation"] = distillation.way
-    del distillation, rows
+    del distillation, networks
     release_memory(device)  # of optimisers and random numbers, which measuring does without
     clock.lap("distillation")
 
     yield Progress(MEASURING, 0, len(group))
-    outputs = applied(student, noise, device, own_label, later).numpy()
-    z, few = probed(noise, own_label, device)
-    few_later = [part[:, : z.shape[1]].to(device) for part in later]
-    student_shares = asymmetries(seeds, student.maps(few_later, few), z)
-    begun = starting_student(group, law, begins, device)
-    at_once = first.student.batch  # as training, which holds the graph of one step, too
-    lazy = laziness(seeds, begun, student, z, few, at_once, few_later)
-    own = own_pairings(group, law, begins, begun, noise, teacher, device, own_label, later)
-    del begun
-    looking = Returning(teachers_nearby(group, map_denoiser, pairs["noise"], label, store, device))
+    looking = Returning(group_readings(group, law, trained, pairs, rows, store, device))
     for _ in looking:
         yield Progress(MEASURING, 0, len(group), "another process looks at the teacher")
-    nearby = looking.value
-    local = local_readings(group, student, nearby.answers, pairs["noise"].to(device), label, later)
-    steps = step_outputs(student, seeds, noise, device, own_label)
-    gaussian = gaussian_readings(group, law, pairs, device)
-    turned: list[Turned | None] = [None] * len(group)
-    if first.measure.turns:
-        trained = None if exact else start.network.flat.detach().cpu()
-        maps = [teacher_map(e, device, None if trained is None else trained[i]) for i, e in enumerate(group.origins)]
-        turned[:] = turn_readings(group, student, maps, pairs["noise"], device, own_later)
     clock.lap("measures")
-    for i, experiment in enumerate(group.members):
+    network = trained.student.network
+    for i, (experiment, reading) in enumerate(zip(group.members, looking.value, strict=True)):
         if i:
             yield Progress(MEASURING, i, len(group))
-        at = group.place[i]
-        reading = Reading(
-            pairs={name: array[at].numpy() for name, array in pairs.items()},
-            student=outputs[i],
-            failed_at=failed_at[i],
-            teacher_risk=0.0 if exact else float(risks[at]),
-            start_risk=float(risks[at]),
-            teacher_asymmetry=float(nearby.asymmetry[at]),
-            student_asymmetry=float(student_shares[i]),
-            laziness={name: float(of_all[i]) for name, of_all in lazy.items()},
-            own=own[i],
-            more=local[i] | gaussian[at],
-            turned=turned[i],
-            steps=steps[i],
-        )
-        calibrated: tuple[str, Calibration] | None = None
+        calibrated = (yield from _calibrated(group, i, store, device)) if reading.measurable else None
+        result = result_of(experiment, law, reading, curves.columns(i), network.member_state(i), calibrated)
         if reading.measurable:
-            calibrating = Returning(calibrating_once(store, experiment, device))
-            for _ in calibrating:
-                yield Progress(MEASURING, i, len(group), "another process calibrates")
-            file = store.calibration_path(experiment, calibration_id(experiment)).name
-            calibrated = file, calibrating.value.found
-        result = result_of(experiment, law, reading, curves.columns(i), student.network.member_state(i), calibrated)
-        if reading.measurable:
-            result = replace(result, moments=moments.of(i, student.network))
+            result = replace(result, moments=moments.of(i, network))
         clock.lap("measures", own=True)
         yield result
 
@@ -262,3 +209,14 @@ def _pairs(
         yield Progress(PAIRING, 0, 1, "another sweep makes these pairs")
     known = {name: np.stack([pairing.value[store.pairs_id(e)][name] for e in group.origins]) for name in names}
     return teacher_pairs(group, law, denoiser, device, known)
+
+
+def _calibrated(
+    group: Group, i: int, store: Store, device: torch.device
+) -> Generator[Progress, None, tuple[str, Calibration]]:
+    """The calibration of member i and the name of its file, made here or waited for where the store lacks it."""
+    experiment = group.members[i]
+    calibrating = Returning(calibrating_once(store, experiment, device))
+    for _ in calibrating:
+        yield Progress(MEASURING, i, len(group), "another process calibrates")
+    return store.calibration_path(experiment, calibration_id(experiment)).name, calibrating.value.found
