@@ -13,7 +13,8 @@ from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.evaluate import flow_map, teacher_pairs
 from dmdlab.lab.local import gaussian_readings, local_readings, teacher_answers
 from dmdlab.lab.turns import turn_readings
-from dmdlab.randomness import latents
+from dmdlab.pairing import planted_rotation, planted_turns, rotation_explained
+from dmdlab.randomness import latents, stream
 from dmdlab.training.student import LATER
 
 MEMBERS = [
@@ -74,6 +75,24 @@ def test_a_turned_student_is_explained_for_each_member() -> None:
         assert share.value == pytest.approx((beside["recovered"] - beside["plain"]) / (1 - beside["plain"]))
         assert all(beside[f"planted_{angle}"] > 0.85 for angle in (45, 90))
     assert found[0] == found[2]  # one seed
+
+
+def test_a_turn_is_read_with_the_noise_and_the_teacher_of_the_members_own_seed() -> None:
+    """Both its own, fitted on further rows of that seed, and those of the planted turns beside it."""
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(4, 4)) * s for s in ([3, 1, 1, 1], [1, 1, 4, 2])]  # one an origin
+    teachers = [lambda z, m=m: np.tanh(z @ m / 80) for m in maps]
+    turn = planted_rotation(4, 70.0, rng)
+    own = torch.from_numpy(np.stack([turn @ maps[at] for at in GROUP.place])).float()  # of the members
+    found = turn_readings(GROUP, lambda z: torch.tanh(z @ own / 80), teachers, NOISE, CPU)
+    for (share, beside), at in zip(found, GROUP.place, strict=True):
+        teacher, seed, z = teachers[at], GROUP.seeds[at], NOISE[at].numpy()
+        fit = latents(seed, 200, 4, 80.0, "turn latents").numpy()
+        by_hand = rotation_explained(teacher, z, teacher(z @ turn), fit_noise=fit, fit_student=teacher(fit @ turn))
+        planted = planted_turns(teacher, z, fit_noise=fit, rng=stream(seed, "turns", "bases"), bases=1)
+        values = [share.value, *(beside[key] for key in ("plain", "recovered", "planted_45", "planted_90"))]
+        expected = [by_hand.share.value, by_hand.plain.value, by_hand.recovered.value, *planted[:, 0]]
+        assert values == pytest.approx(expected, abs=1e-4)
 
 
 def test_no_turn_is_fitted_where_its_rows_are_too_many_or_maps_are_told_a_class() -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 from dmdlab.config import InputError
 from dmdlab.diffusion import Denoiser
 from dmdlab.group import Group
-from dmdlab.lab.evaluate import teacher_pairs
+from dmdlab.lab.evaluate import asymmetries, flow_steps, teacher_pairs
 from dmdlab.lab.nearby import Nearby, keep_nearby, teachers_nearby
 from dmdlab.lab.store import Store
+from dmdlab.randomness import latents
 from dmdlab.records.verify import verify
 
 MEMBERS = [experiment(seed=seed, measure__samples=40, teacher__steps=3) for seed in (1, 0)]
@@ -48,6 +49,9 @@ def test_it_is_made_once_and_is_each_seeds_own(tmp_path: Path) -> None:
     assert own.asymmetry[0] == made.asymmetry[group.place[0]] != made.asymmetry[group.place[1]]
     assert torch.equal(own.answers[:, 0], made.answers[:, group.place[0]])
     assert [one.state for one in verify(tmp_path).shared] == ["whole"] * 2
+    for seed, share in zip(group.seeds, made.asymmetry, strict=True):  # whoever is beside it, and along its own vectors
+        flow = flow_steps(group.shared, law_of(group.shared).denoise)
+        assert share == pytest.approx(asymmetries([seed], flow, latents(seed, 40, 4, 80.0)[None])[0], rel=1e-4)
 
 
 def test_lost_or_cut_it_is_made_again_and_damaged_it_is_told(tmp_path: Path) -> None:

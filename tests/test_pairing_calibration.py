@@ -10,6 +10,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Calibration, Measured, calibrate, measure, planted_rotation, remap_angle
 from dmdlab.pairing.bases import DenseBasis, FastBasis, random_basis, turned
 from dmdlab.pairing.calibration import FINE_ANGLES, monotone_curve
+from dmdlab.transport import transport_cost
 
 
 def bent(z):
@@ -150,6 +151,23 @@ def test_null_mixture_collapsed_and_floor_are_what_they_say(in_six):
     assert math.isnan(in_six.collapsed["delta_e"])
     assert in_six.collapsed["pair_auc"] == pytest.approx(0.5, abs=1e-6)
     assert in_six.floor == pytest.approx(np.mean(in_six.null["e_ot"]), rel=0.2)
+
+
+@pytest.mark.parametrize("multiples", [2, 3])
+def test_bases_and_draws_of_the_null_are_several_and_the_laws_samples_share_no_rows(multiples):
+    """With too little fresh noise the draws of the null share rows, and the law's samples are fewer instead."""
+    rng = np.random.default_rng(6)
+    noise, fresh = rng.normal(size=(12, 3)), rng.normal(size=(multiples * 12, 3))
+    given = {"fresh_noise": fresh, "angles_degrees": (0, 90), "shares": (0.5,), "bases": 2}
+    made = calibrate(lambda z: 3.0 * bent(z), noise, rng=np.random.default_rng(7), **given)
+    for row in (made.planted["pair_cosine"][1], made.mixture["pair_cosine"][0], made.null["pair_cosine"]):
+        assert row[0] != row[1]
+    samples = [3.0 * bent(z) for z in (noise, *np.split(fresh, multiples))]
+    by_hand = np.array([[transport_cost(a, b).cost for a in samples] for b in samples])
+    np.fill_diagonal(by_hand, np.nan)
+    np.testing.assert_allclose(made.independent["e_ot"], by_hand, rtol=1e-9)
+    assert made.floor == pytest.approx(by_hand[0, 1])
+    np.testing.assert_allclose(made.independent["spread"], [np.trace(np.cov(x.T)) for x in samples])
 
 
 @pytest.mark.parametrize("planted", [0.0, 10.0, 40.0, 75.0])

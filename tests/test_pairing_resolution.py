@@ -4,6 +4,7 @@ known numbers of independent and of correlated Gaussians."""
 import itertools
 import json
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from near import correlated
 
 from dmdlab.config import InputError
 from dmdlab.pairing import measure, resolvable
-from dmdlab.pairing.glossary import PAIRING_KEYS
+from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS
 from dmdlab.pairing.thresholds import arccos_degrees
 
 
@@ -122,6 +123,24 @@ def test_simulated_windows_follow_the_theory():
     assert delta_e.angles_degrees[0] == pytest.approx(arccos_degrees(delta_e.from_copy))
     assert set(resolution.windows) == set(PAIRING_KEYS)
     assert len(resolution.in_words()) == 1 + len(PAIRING_KEYS)
+
+
+def test_windows_are_those_of_the_same_readings_by_hand():
+    n, d, draws, grid = 16, 8, 4, (0.1, 0.4, 0.55, 0.7, 0.999)
+    found = resolvable(n, d, rng=np.random.default_rng(8), draws=draws, correlations=grid).windows
+    rng = np.random.default_rng(8)
+    samples = [rng.standard_normal((2, n, d)) for _ in range(draws)]
+    read = {rho: [measure(P, rho * P + math.sqrt(1 - rho**2) * E).values() for P, E in samples] for rho in (0, *grid)}
+    for key in ("pair_cosine", "delta_e", "identity_fraction"):
+        own = {rho: [values[key] for values in drawn] for rho, drawn in read.items()}
+        mean, sd = ({rho: of(values) for rho, values in own.items()} for of in (np.mean, statistics.stdev))
+        left = {rho: abs(METRICS[key].best - mean[rho]) for rho in own}
+        told = {rho for rho in grid if abs(mean[rho] - mean[0]) > 1.96 * sd[0] + 1.64 * sd[rho]}
+        open_ = {rho for rho in grid if left[rho] - 1.64 * sd[rho] > 0.01 * left[0]}
+        from_chance = min(rho for i, rho in enumerate(grid) if set(grid[i:]) <= told)
+        from_copy = max(rho for i, rho in enumerate(grid) if set(grid[: i + 1]) <= open_)
+        assert (found[key].from_chance, found[key].from_copy) == (from_chance, from_copy), key
+    assert len({window.from_chance for window in found.values()}) > 1
 
 
 def test_a_tiny_sample_resolves_nothing_and_says_so():

@@ -55,6 +55,13 @@ def test_a_turn_of_unused_latents_counts_as_none() -> None:
     assert (a[0, 1:] != 0).all()
 
 
+def test_a_turn_of_faint_latents_is_still_one() -> None:
+    """Of variances 1 to 1e-8: only what W does not use at all is left out."""
+    w = normal(4, 4) @ torch.diag(torch.tensor([1.0, 1e-2, 1e-4, 1e-4]).double())
+    skew = normal(4, 4, seed=2)
+    torch.testing.assert_close(flat_part(w, w @ (skew - skew.mT)), skew - skew.mT, rtol=1e-5, atol=1e-5)
+
+
 def test_the_law_does_not_see_a_turn() -> None:
     w, skew = normal(4, 4), normal(4, 4, seed=1)
     turned = w @ torch.linalg.matrix_exp(skew - skew.mT)
