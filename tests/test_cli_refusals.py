@@ -76,6 +76,9 @@ def test_a_word_of_nothing_is_no_path(dmdlab: Command, swept: Path, monkeypatch:
     for law, key in (("images", "path"), ("empirical", "path"), ("images", "labels")):
         words = [f"law.name={law}", f"law.{key}=", *(["law.path=x"] if key == "labels" else [])]
         assert_refused(dmdlab("config", "show", *words), f"law.{key} is empty: give the path of a file")
+    assert_refused(
+        dmdlab("config", "show", "law.name=images", 'law.path="a\\u0000b"'), "law.path is 'a\\x00b', which holds"
+    )
     assert set(swept.rglob("*")) == before
 
 

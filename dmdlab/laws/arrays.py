@@ -39,6 +39,8 @@ def at_home(path: str | Path, key: str) -> Path:
     which would be the folder where one stands."""
     if path == "":
         raise InputError(f"{key} is empty: give the path of a file, or leave {key} out")
+    if "\0" in str(path):
+        raise InputError(f"{key} is {str(path)!r}, which holds a zero byte, as no file's name does: give its path")
     return Path(os.path.expanduser(path))
 
 
