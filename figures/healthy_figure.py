@@ -22,8 +22,9 @@ ROWS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 )
 """What is drawn below each other: the name, the columns, and the bound that a diagnosis uses, if any."""
 
-STYLES = {"dm_loss": BLUE, "student_gradient_norm": BLUE, "variance_ratio": BLUE}
-STYLES |= {"score_loss": VERMILLION, "score_gradient_norm": VERMILLION, "coverage": VERMILLION}
+FIRST, SECOND, ALONE = (BLUE, "-"), (VERMILLION, (0, (4, 1.2))), (GREEN, "-")
+STYLES = {"dm_loss": FIRST, "student_gradient_norm": FIRST, "variance_ratio": FIRST}
+STYLES |= {"score_loss": SECOND, "score_gradient_norm": SECOND, "coverage": SECOND}
 LEAST = {"losses": 1e-2, "gradient\nnorms": 3e-2, "student's\nstep": 1e-5}
 """Where these rows end; the teacher's own start, and the end of a falling rate, go on below."""
 
@@ -39,15 +40,15 @@ def curves_figure(runs: Sequence[Kept]) -> Drawing:
     with new_figure(PAPER.double, 7.6, PAPER) as figure:
         grid = figure.subplots(len(ROWS), len(kinds), sharex="col", sharey="row", squeeze=False)
         for column, kind in zip(grid.T, kinds, strict=True):
-            column[0].set_title(KINDS[kind].replace(" ", "\n", 1), fontsize=0.85 * PAPER.font)
+            column[0].set_title(KINDS[kind].replace(" ", "\n", 1), fontsize=PAPER.small)
             for axes, (_, names, bound) in zip(column, ROWS, strict=True):
                 own = [run for run in runs if run.kind == kind]
                 for run in own:
                     _lines(axes, run, names)
                 for value in {BOUNDS[bound].at(evidence(run.curve)) for run in own} if bound else ():
-                    axes.axhline(value, color=GREY, lw=0.6, ls=(0, (3, 2)))
+                    axes.axhline(value, color=GREY, lw=0.6, ls=(0, (1, 1)))
         for axes, (name, names, _) in zip(grid[:, 0], ROWS, strict=True):
-            axes.set_ylabel(name, fontsize=0.85 * PAPER.font)
+            axes.set_ylabel(name, fontsize=PAPER.small)
             if names == ("angle",):
                 axes.set(ylim=(0, 95), yticks=(0, 45, 90))
             else:
@@ -66,7 +67,8 @@ def _lines(axes: Axes, run: Kept, names: Sequence[str]) -> None:
     for name in names:
         if name in columns:
             values = np.maximum(columns[name], SMALL.get(name, 0))
-            axes.plot(columns["iteration"], values, color=STYLES.get(name, GREEN), lw=0.7)
+            colour, line = STYLES.get(name, ALONE)
+            axes.plot(columns["iteration"], values, color=colour, ls=line, lw=0.7)
 
 
 def _curves_caption(runs: Sequence[Kept]) -> str:
@@ -75,8 +77,9 @@ def _curves_caption(runs: Sequence[Kept]) -> str:
     return (
         f"Curves of runs of {' and '.join(files)}, a line for each of seeds {seeds[0]} to "
         f"{seeds[-1]}, a column for each kind of run. Losses, gradient norms: blue the student's (matching), "
-        "vermillion the fake score's. Variance, coverage: blue variance_ratio, vermillion coverage. Dashed: the bound "
-        "that `dmdlab diagnose` uses; of fidelity where equal laws fall, by each run's calibration. "
+        "vermillion and dashed the fake score's. Variance, coverage: blue variance_ratio, vermillion and dashed "
+        "coverage. Grey and dotted: the bound that `dmdlab diagnose` uses; of fidelity where equal laws fall, by each "
+        "run's calibration. "
         f"Excess risks below {SMALL['score_excess']:g} and coverages below "
         f"{SMALL['coverage']:g} are drawn there. Angle: calibrated, degrees; 90 stands for 90 and more, "
         "a gap for a value that the calibration cannot resolve."

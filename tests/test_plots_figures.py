@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made import Made, made
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS
@@ -39,6 +40,11 @@ def marks(figure: Figure, gid: str) -> list[list[Any]]:
 
 def counts(figure: Figure, gid: str) -> list[int]:
     return [len(found) for found in marks(figure, gid)]
+
+
+def smallest(figure: Figure) -> float:
+    """Points of the smallest type that is seen."""
+    return min(t.get_fontsize() for t in figure.findobj(Text) if t.get_text().strip())
 
 
 def test_marks_are_hollow_exactly_where_fidelity_is_poor_or_unknown_and_panels_have_the_glossarys_labels() -> None:
@@ -80,6 +86,7 @@ def test_every_seed_lies_in_the_frame_and_an_interval_ends_in_an_arrow_where_it_
     far, near = (0.9, -0.5), (0.5, 0.51)
     records = sweep(seeds=2, copy_index=lambda *place: (far if place[:2] == (2, "teacher") else near)[place[2]])
     drawing = draw("dimension", records, size=size)
+    assert smallest(drawing.figure) >= SIZES[size].small >= (7 if size == "paper" else 15)
     axes = drawing.figure.axes[1]
     frame, (bottom, top) = axes.get_window_extent(), axes.get_ylim()
     for init in INITS:

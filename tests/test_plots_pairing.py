@@ -130,6 +130,16 @@ def test_displacement_draws_both_distances_and_needs_the_one_step_outputs() -> N
         draw_displacements([Sample(Pairs.of(np.eye(4), np.eye(4)), "a student", "black")], "")
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_titles_and_names_of_square_panels_are_whole(count: int) -> None:
+    figure = draw_displacements([sample(n=25)] * count, "").figure
+    inside = figure.bbox.padded(1)
+    for axes in figure.axes:
+        for text in (axes.title, axes.xaxis.label, axes.yaxis.label):
+            box = text.get_window_extent()
+            assert inside.y0 <= box.y0 <= box.y1 <= inside.y1
+
+
 def test_displacement_draws_every_row_and_counts_every_one_outside() -> None:
     given = sample(n=2600)
     P, one_step = given.pairs.teacher, given.pairs.one_step
@@ -228,6 +238,7 @@ def test_levels_lie_where_the_calibration_says(calibrated: list[Calibrated]) -> 
     (line,) = drawn(with_levels, "planted 30")
     assert line.get_xdata().tolist() == [2, 3, 8]
     assert line.get_ydata()[0] == pytest.approx(calibrated[1].found.at("pair_cosine", 30.0))
+    assert {name.get_fontsize() for name in with_levels.texts} == {PAPER.small}
     assert not without.lines
     assert not of_the_law.lines
 

@@ -37,7 +37,7 @@ def guide_lines(axes: Axes, metric: Metric, scale: Size) -> None:
         )
         if name and all(abs(value - other) >= readable for other in named):
             named.append(value)
-            line_name(axes, name, value, (0, lift * scale.font), ha="right", va=side, fontsize=0.8 * scale.font)
+            line_name(axes, name, value, (0, lift * scale.font), ha="right", va=side, fontsize=scale.small)
 
 
 def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], **style: Any) -> None:
@@ -68,11 +68,18 @@ def across(axes: Axes, at: Sequence[float], *values: Sequence[float]) -> tuple[S
     return (ends.tolist(), *([*own, *own] for own in values))
 
 
-def fit_label(axes: Axes, height: float) -> None:
-    """Make the name of the y axis fit into so many inches."""
-    letters = len(axes.get_ylabel().replace("$", "").replace("\\Delta", "D"))
-    label = axes.yaxis.label
-    label.set_fontsize(min(label.get_fontsize(), 72 * height / (LETTER * letters)))
+def fit_label(axes: Axes, height: float, scale: Size) -> None:
+    """Make the name of the y axis fit into so many inches, in two lines where one would be too small to read."""
+    label, words = axes.yaxis.label, axes.get_ylabel().split(" ")
+
+    def fitting(text: str) -> float:
+        longest = max(len(line.replace("$", "").replace("\\Delta", "D")) for line in text.split("\n"))
+        return min(label.get_fontsize(), 72 * height / (LETTER * longest))
+
+    if fitting(label.get_text()) < scale.small:
+        breaks = (" ".join(words[:at]) + "\n" + " ".join(words[at:]) for at in range(1, len(words)))
+        label.set_text(max(breaks, key=fitting, default=label.get_text()))
+    label.set_fontsize(fitting(label.get_text()))
 
 
 KEPT = "\N{NO-BREAK SPACE}"

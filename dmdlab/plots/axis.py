@@ -88,9 +88,10 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
             if shown.layout.rows:
                 _name_row(panels[0], in_figure(shown.layout.rows, value), 0.65 * height / lines, scale)
             for axes in panels if (scale.slide and lines > 2) or shown.together else ():
-                fit_label(axes, 0.65 * (height - names.height) / lines)
+                fit_label(axes, 0.65 * (height - names.height) / lines, scale)
         for axes, metric, letter in zip(flat, shown.metrics, "abcdefghijkl", strict=False):
-            axes.set_title(f"({letter}) {metric.title}".strip(), loc="left")
+            above = {"pad": scale.small} if scale.slide and lines > 2 else {}  # the name of the guide at the top
+            axes.set_title(f"({letter}) {metric.title}".strip(), loc="left", **above)
         for axes in flat[: wide * len(rows)][-columns:]:  # the lowest of each column
             axes.tick_params(labelbottom=True)
             if names.texts:
@@ -99,7 +100,7 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
                 axes.set_xlabel("dimension $d$" if shown.layout.x == "law.dim" else shown.layout.x)
         _add_legend(figure, shown, scale)
         if found:
-            small = 0.85 * scale.font
+            small = scale.small
             fits = len(found) * LETTER * small < 72 * width
             shortened = found if fits else note(shown, failed, places=False)
             figure.supxlabel(shortened, x=0.995, ha="right", fontsize=small, color=GREY)

@@ -84,11 +84,11 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             if axes.get_yscale() == "log":
                 log_ticks(axes.yaxis)  # of the row: its panels share the axis
             if scale.slide:
-                fit_label(axes, 0.7 * height / len(rows))
+                fit_label(axes, 0.7 * height / len(rows), scale)
         handles = [Line2D([], [], color=s.colour, ls=s.line, label=s.label) for s in styles.values()]
         figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(values) > 1 else 2)
         if warning := captions.flagged(records_of(groups)):
-            figure.supxlabel(warning.strip(), x=0.995, ha="right", fontsize=0.85 * scale.font, color=VERMILLION)
+            figure.supxlabel(warning.strip(), x=0.995, ha="right", fontsize=scale.small, color=VERMILLION)
     return Drawing(figure, _caption(groups, layout, rows))
 
 

@@ -52,7 +52,7 @@ def pictures_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             _draw(axes, cell, {key: own[key][at] for key in SHOWN}, (low, high), scale)
             name_block(axes, cell, block, scale)
         note = f"range of the data: {low:.3g} (black) to {high:.3g} (white)"
-        figure.supxlabel(note, x=0.995, ha="right", fontsize=0.85 * scale.font, color=GREY)
+        figure.supxlabel(note, x=0.995, ha="right", fontsize=scale.small, color=GREY)
     return Drawing(figure, _caption(first, rows, (low, high), rest))
 
 

@@ -64,7 +64,7 @@ def squares(count: int, scale: Size, share: float, across: str, up: str) -> Iter
     columns = count if count <= 3 else -(-count // 2)
     rows = -(-count // columns)
     width = scale.single if count == 1 else scale.double
-    height = min(scale.height, rows * (share * width / columns + 5.2 * scale.font / 72))
+    height = min(scale.height, rows * (share * width / columns + 6.4 * scale.font / 72))
     with new_figure(width, height, scale) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat[count:]:

@@ -55,6 +55,11 @@ class Size:
     marker: float
     dpi: int
 
+    @property
+    def small(self) -> float:
+        """The smallest type in points: 7 on a page, as journals ask for; the same share of a slide's."""
+        return 0.875 * self.font
+
 
 PAPER = Size(False, 3.25, 6.75, 9.0, 1.55, 8, 8.0, 1.1, 4.2, 300)
 """Column widths of the two-column conference styles (ICML 3.25 / 6.75 in); captions there are 9 pt."""
