@@ -74,7 +74,7 @@ def fit_label(axes: Axes, height: float, scale: Size) -> None:
 
     def fitting(text: str) -> float:
         longest = max(len(line.replace("$", "").replace("\\Delta", "D")) for line in text.split("\n"))
-        return min(label.get_fontsize(), 72 * height / (LETTER * longest))
+        return min(float(label.get_fontsize()), 72 * height / (LETTER * longest))
 
     if fitting(label.get_text()) < scale.small:
         breaks = (" ".join(words[:at]) + "\n" + " ".join(words[at:]) for at in range(1, len(words)))
