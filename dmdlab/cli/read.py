@@ -84,6 +84,13 @@ def plot(
         str | None, typer.Option(metavar="KEY,...", help="axis: measures, or other columns of `dmdlab table`.")
     ] = None,
     size: Annotated[str, typer.Option(help="paper or slide.")] = "paper",
+    width: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INCHES",
+            help="The figure's width, type as it is: column (3.25), text (6.75) or inches; default by what it shows.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Path without suffix; default DIR/figures/NAME.")] = None,
 ) -> None:
     """Draw a figure from finished runs, as PDF and PNG.
@@ -98,7 +105,7 @@ def plot(
     choice = Choice(x, by, panels, shown) if given else None
     records = _chosen(directory, filters)
     with show.noted():
-        paths = save_plot(name, records, out or directory / "figures" / name, size, choice)
+        paths = save_plot(name, records, out or directory / "figures" / name, size, choice, width)
     for path in paths:
         print(path)
 

@@ -14,6 +14,7 @@ from dmdlab.plots.curve import curve_figure
 from dmdlab.plots.dimension import dimension_figure
 from dmdlab.plots.displacement import draw_displacements
 from dmdlab.plots.heatmap import draw_heatmaps
+from dmdlab.plots.names import crowded
 from dmdlab.plots.panels import components_figure, panels_figure
 from dmdlab.plots.pictures import pictures_figure
 from dmdlab.plots.ranks import draw_ranks
@@ -38,30 +39,42 @@ PLOTS: dict[str, Callable[[Sequence[Record], Size], Drawing]] = {
 }
 
 
-def draw(name: str, records: Sequence[Record], size: str = "paper", choice: Choice | None = None) -> Drawing:
+def draw(
+    name: str, records: Sequence[Record], size: str = "paper", choice: Choice | None = None, width: str | None = None
+) -> Drawing:
     """Draw the figure `name` of the catalogue from `records`, for 'paper' or 'slide'.
 
-    choice: what the plot 'axis' shows, where that is not left to the runs.
+    choice: what the plot 'axis' shows, where that is not left to the runs. width: of the figure, as of `Size.at`.
 
-    Raises `InputError` for an unknown plot or size, a choice for another plot, and where the records do not make that
-    figure.
+    Raises `InputError` for an unknown plot, size or width, a choice for another plot, where the records do not make
+    that figure, and where its names do not fit into the width.
     """
     if name not in PLOTS:
         raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
     if size not in SIZES:
         raise InputError(f"unknown figure size {size!r}; expected one of: {', '.join(SIZES)}")
-    if choice is None:
-        return PLOTS[name](records, SIZES[size])
-    if name != "axis":
+    if choice is not None and name != "axis":
         raise InputError(f"--x, --by, --panels and --measures are for the plot 'axis'; {name!r} takes none of them")
-    return axis_figure(records, SIZES[size], choice)
+    scale = SIZES[size].at(width)
+    drawing = PLOTS[name](records, scale) if choice is None else axis_figure(records, scale, choice)
+    if width is not None and crowded(drawing.figure):
+        raise InputError(
+            f"--width {width}: names in the plot {name!r} of these runs collide at {scale.double:g} inches; give more, "
+            "or fewer runs by filters"
+        )
+    return drawing
 
 
 def save_plot(
-    name: str, records: Sequence[Record], path: Path, size: str = "paper", choice: Choice | None = None
+    name: str,
+    records: Sequence[Record],
+    path: Path,
+    size: str = "paper",
+    choice: Choice | None = None,
+    width: str | None = None,
 ) -> list[Path]:
     """Draw one figure to `path` with the suffixes .pdf and .png, and its caption to .txt; returns the three paths.
 
     Raises `InputError` as `draw`, and where the folder is not writable.
     """
-    return save(draw(name, records, size, choice), path)
+    return save(draw(name, records, size, choice, width), path)

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNL
 
 from dmdlab.config import known_keys
 from dmdlab.pairing.glossary import Metric
+from dmdlab.plots.names import NAME
 from dmdlab.plots.style import GREY, LETTER, Size
 from dmdlab.records.cells import SHORT, parts, short
 from dmdlab.records.layout import numeric, usual
@@ -37,7 +38,8 @@ def guide_lines(axes: Axes, metric: Metric, scale: Size) -> None:
         )
         if name and all(abs(value - other) >= readable for other in named):
             named.append(value)
-            line_name(axes, name, value, (0, lift * scale.font), ha="right", va=side, fontsize=scale.small)
+            style = {"ha": "right", "va": side, "fontsize": scale.small, "gid": NAME}
+            line_name(axes, name, value, (0, lift * scale.font), **style)
 
 
 def line_name(axes: Axes, text: str, value: float, shift: tuple[float, float], **style: Any) -> None:

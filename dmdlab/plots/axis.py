@@ -20,6 +20,7 @@ from dmdlab.plots.axes import ASIDE, Names, fit_label, place_names, wrapped_name
 from dmdlab.plots.axis_panels import Shown, draw_row
 from dmdlab.plots.axis_words import caption, legend_handles, note
 from dmdlab.plots.calibration import once
+from dmdlab.plots.names import clear_names
 from dmdlab.plots.style import GREY, LETTER, PAPER, Drawing, Size, in_figure, line_styles, new_figure
 from dmdlab.records.cells import cells_along, finished, records_of
 from dmdlab.records.layout import distinct, layout_of
@@ -28,7 +29,10 @@ from dmdlab.records.record import Record
 MEASURES = ("delta_e", "copy_index", "pair_cosine", "pair_auc")
 
 ACROSS, ACROSS_SLIDE = 4, 3
-"""Panels that stay legible side by side."""
+"""Panels that stay legible side by side, at most."""
+
+PANEL = 15.0
+"""The width that a panel takes at least, in font sizes: narrower figures have fewer side by side."""
 
 BESIDE = 0.6
 """Inches left of a panel: its numbers and the name of its measure."""
@@ -104,6 +108,7 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
             fits = len(found) * LETTER * small < 72 * width
             shortened = found if fits else note(shown, failed, places=False)
             figure.supxlabel(shortened, x=0.995, ha="right", fontsize=small, color=GREY)
+    clear_names(figure)
     return Drawing(figure, caption(shown, found))
 
 
@@ -149,21 +154,23 @@ def _metric(key: str, records: Sequence[Record]) -> Metric:
 
 def _grid(rows: int, measures: int, scale: Size, key: str, values: Sequence[object]) -> tuple[int, int]:
     """Lines and columns of panels. Raises `InputError` for more than fit."""
-    place, across = ("slide", ACROSS_SLIDE) if scale.slide else ("paper", ACROSS)
+    place, most = ("slide", ACROSS_SLIDE) if scale.slide else ("paper", ACROSS)
+    across = max(1, min(most, int(72 * scale.double / (PANEL * scale.font))))
     if rows > scale.rows:
         what = "laws" if key == "law.name" else f"values of {key}"
         raise InputError(
             f"{rows} {what} ({', '.join(map(str, values))}) do not fit into one {place} "
             f"figure, which holds {scale.rows}; choose one with {key}={'NAME' if key == 'law.name' else 'VALUE'}"
         )
-    if rows > 1 and measures > ACROSS:
+    beside = ACROSS if across == most else across
+    if rows > 1 and measures > beside:
         raise InputError(
-            f"{measures} measures in {rows} rows do not fit into one figure, which holds {ACROSS} side by side; "
+            f"{measures} measures in {rows} rows do not fit into one figure, which holds {beside} side by side; "
             f"choose fewer with --measures, or one row with {key}=VALUE"
         )
     if rows > 1:
         return rows, measures
-    columns = 2 if scale.slide and measures == 4 else min(measures, across)
+    columns = 2 if measures == 4 and across == 3 else min(measures, across)
     lines = -(-measures // columns)
     if lines > scale.rows:
         raise InputError(f"{measures} measures do not fit into one {place} figure, which holds {scale.rows * columns}")
@@ -175,7 +182,7 @@ def _width(columns: int, shown: Shown) -> float:
     scale = shown.scale
     if columns > 2 or scale.slide or shown.together:
         return scale.double
-    return scale.single if columns == 1 else 0.75 * scale.double
+    return scale.single if columns == 1 else max(scale.single, 0.75 * scale.double)
 
 
 def _room(shown: Shown, columns: int, rows: int) -> tuple[int, Names]:

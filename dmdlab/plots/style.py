@@ -5,9 +5,10 @@ meaning of a colour is fixed, and a marker and a line style always say the same,
 Type is STIX, which matplotlib ships, embedded as TrueType (Type 42): many journals refuse matplotlib's default Type 3.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,13 @@ GREY, PALE = "#6E6E6E", "#D9D9D9"
 
 LETTER = 0.45
 """The width of a letter, in font sizes, roughly."""
+
+
+NARROWEST = 0.7
+"""Of a column, the width of the narrowest figure (ours)."""
+
+MOST_INCHES = 40.0
+"""The width of the widest, a poster's (ours)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,23 @@ class Size:
     def small(self) -> float:
         """The smallest type in points: 7 on a page, as journals ask for; the same share of a slide's."""
         return 0.875 * self.font
+
+    def at(self, width: str | None) -> "Size":
+        """The same for figures of one width, whatever they show: inches as text, 'column' or 'text' (`single`,
+        `double`); None: each figure's own. Type and lines keep their sizes. Raises `InputError` for another word."""
+        if width is None:
+            return self
+        try:
+            inches = {"column": self.single, "text": self.double}.get(width) or float(width)
+        except ValueError:
+            inches = math.nan
+        least = self.single * NARROWEST
+        if not least <= inches <= MOST_INCHES:
+            raise InputError(
+                f"--width {width}: expected column ({self.single:g} inches), text ({self.double:g}), or inches from "
+                f"{least:g} to {MOST_INCHES:g}"
+            )
+        return replace(self, single=inches, double=inches)
 
 
 PAPER = Size(False, 3.25, 6.75, 9.0, 1.55, 8, 8.0, 1.1, 4.2, 300)
