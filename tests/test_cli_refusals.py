@@ -82,6 +82,16 @@ def test_a_word_of_nothing_is_no_path(dmdlab: Command, swept: Path, monkeypatch:
     assert set(swept.rglob("*")) == before
 
 
+def test_an_option_of_the_home_directory_is_below_it(
+    dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell puts it there behind an equals sign; a word of its own is the shell's."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "file").touch()
+    assert_refused(dmdlab("run", *SMALL, "--out=~/file"), f"{tmp_path / 'file'}: this is a file")
+    assert_refused(dmdlab("table", "~/file"), "~/file: no such folder")
+
+
 def test_an_out_that_is_a_file_is_refused_and_left_alone(dmdlab: Command, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("precious")

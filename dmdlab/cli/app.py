@@ -6,6 +6,7 @@ interrupted, 143 terminated (finished runs are kept, trainings go on from where 
 output any more, as after `| head`.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -69,13 +70,19 @@ def _called() -> None:
     """The application; a transport problem that was not solved ends like bad input, in its own sentence."""
     _check_no_word_is_empty(sys.argv)
     try:
-        app()
+        app(args=[_at_home(word) for word in sys.argv[1:]])
     except RuntimeError as error:
         from dmdlab.transport import TransportError  # numpy: not for `--help`
 
         if isinstance(error, TransportError):
             raise InputError(str(error)) from error
         raise
+
+
+def _at_home(word: str) -> str:
+    """`--out=~/runs` with the home directory in it, which a shell puts only at the beginning of a word."""
+    name, equals, value = word.partition("=")
+    return f"{name}={os.path.expanduser(value)}" if equals and name.startswith("--") and value[:2] == "~/" else word
 
 
 def _check_no_word_is_empty(words: Sequence[str]) -> None:
