@@ -154,5 +154,5 @@ def measure_all(
         return Measurement(source, pairs, report, ({}, []))
     if pairs.n >= 4 and not quick:
         rng = np.random.default_rng(0)
-        report = with_intervals(report, pairs, rng=rng, resamples=RESAMPLES, calibration=calibration, watch=watch)
+        report = with_intervals(report, pairs, rng=rng, resamples=RESAMPLES, watch=watch)
     return Measurement(source, pairs, report, analyses(pairs))

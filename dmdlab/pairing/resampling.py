@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
@@ -28,7 +27,6 @@ def with_intervals(
     *,
     rng: np.random.Generator,
     resamples: int = 20,
-    calibration: Calibration | None = None,
     watch: Callable[[Sequence[Pairs]], Iterable[Pairs]] = iter,
 ) -> PairingReport:
     """The report with a 95 % interval for every resolved measure that had none: those that rest on an assignment.
@@ -37,7 +35,6 @@ def with_intervals(
         report: of `pairs`.
         rng: draws the halves.
         resamples: halves to measure, at least 2; each costs about a quarter of the report or less.
-        calibration: as for the report.
         watch: hands on the halves one by one, and may say how it goes.
 
     Raises:
@@ -46,7 +43,7 @@ def with_intervals(
     if resamples < 2 or pairs.n < 4:
         raise InputError(f"resampling needs 2 halves of 4 rows or more, got {resamples} halves of {pairs.n} rows.")
     halves = [_half(pairs, rng) for _ in range(resamples)]
-    values = [measure_pairs(half, calibration=calibration).values() for half in watch(halves)]
+    values = [measure_pairs(half).values() for half in watch(halves)]
     metrics = dict(report.metrics)
     for key, measured in report.metrics.items():
         spread = float(np.std([value[key] for value in values], ddof=1))
