@@ -136,8 +136,9 @@ def test_a_killed_worker_is_followed_and_an_error_is_not(cluster: Cluster, tmp_p
         errors = [(index, str(event.error)) for index, event in found if isinstance(event, Raised)]
         assert [index for index, _ in errors] == [1] * bool(raised)
         assert all(raised in text for _, text in errors)
-        missing = {(1, 10)} if raised else set()
-        assert set(said(found)) == set(every) - missing
+        expected = set(every) - ({(1, 10)} if raised else set())
+        on_its_way = {(1, 1)} if what == "always die" else set()  # what a process said last may die with it
+        assert expected - on_its_way <= set(said(found)) <= expected
         assert work.times(1) == 1 + lost
         assert {event.host for _, event in found if isinstance(event, At)}
 
