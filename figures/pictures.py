@@ -1,17 +1,18 @@
 """The experiments on pictures: a figure and a table for each, into docs/pictures.md.
 
     dmdlab sweep experiments/manifold.toml      # and mnist, teacher-age, architecture, classes: each file says how
-    dmdlab sweep experiments/mnist.toml law.path=... 'seed=[100,101,102]' student.init=teacher \\
-        --out runs/mnist-new-seeds
+    dmdlab sweep experiments/mnist.toml law.path=... 'seed=[100,101,102]' --out runs/mnist-new-seeds
+    dmdlab sweep experiments/mnist.toml law.path=... student.init=teacher --out runs/mnist-again
     .venv/bin/python figures/pictures.py
 
 Reads runs/<experiment> where it is there; writes <experiment>.pdf, .png, .txt (the caption) and .csv (every number)
-beside this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers. The new
-seeds of MNIST are set beside the old by their csv files, whether runs are there or not.
+this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers. The first
+seeds of MNIST, the same at a later commit, and new ones are set beside each other by their csv files, whether runs
+are there or not.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,8 @@ EXPERIMENTS = {
 }
 """The sweeps, and the settings that tell their lines apart, the start besides."""
 
-NEW_SEEDS = "mnist-new-seeds"
-"""The same sweep's teacher starts with other seeds."""
+AGAIN, NEW_SEEDS = "mnist-again", "mnist-new-seeds"
+"""The MNIST sweep's teacher starts once more, at a commit that sums in another order; the sweep with other seeds."""
 
 MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_cosine_gaussian", "local_cosine")
 MEASURES = (*MEASURES, "remap_angle", "fidelity", "variance_ratio")
@@ -81,16 +82,17 @@ def keep(name: str, records: Sequence[Record]) -> None:
 
 
 def seeds_table() -> list[str]:
-    """The calibrated angle on MNIST by learning rate, of the sweep's seeds, of new ones and of all; then differences
-    between two rates, paired over seeds."""
-    old = [row for row in kept("mnist") if row["student.init"] == "teacher"]
-    new = kept(NEW_SEEDS)
-    groups, rates = (old, new, old + new), sorted({float(row["student.learning_rate"]) for row in old})
-    angles = [{(float(r["student.learning_rate"]), r["seed"]): float(r["remap_angle"]) for r in g} for g in groups]
+    """The calibrated angle on MNIST by learning rate: of the sweep's seeds, of the same at a later commit, of new ones,
+    and of both the latter; differences between two rates, paired over seeds; and what rotated starts read."""
+    groups = [kept("mnist"), kept(AGAIN), kept(NEW_SEEDS)]
+    groups.append(groups[1] + groups[2])
+    angles = {start: [angles_of(group, start) for group in groups] for start in ("teacher", "rotated")}
+    rates = sorted({rate for rate, _ in angles["teacher"][0]})
 
     def of(rate: float) -> list[list[float]]:
         """A value a seed, NaN for one that lacks it, so that differences are of the same seeds."""
-        return [[found.get((rate, seed), np.nan) for seed in sorted({s for _, s in found})] for found in angles]
+        seeds = [sorted({seed for _, seed in found}) for found in angles["teacher"]]
+        return [[f.get((rate, s), np.nan) for s in own] for f, own in zip(angles["teacher"], seeds, strict=True)]
 
     rows = []
     for rate in rates:
@@ -99,8 +101,32 @@ def seeds_table() -> list[str]:
     for a, b in ((rates[1], rates[0]), (rates[2], rates[1]), (rates[2], rates[0])):
         found = [paired_difference(x, y) for x, y in zip(of(a), of(b), strict=True)]
         rows.append([f"{number(a)} less {number(b)}", *(f"{f.mean:.1f} ({f.low:.1f} to {f.high:.1f})" for f in found)])
-    names = [f"seeds {', '.join(sorted({row['seed'] for row in group}, key=int))}" for group in groups[:2]]
-    return table(["student.learning_rate", *names, "all"], rows)
+    rows.append(["rotated starts, all rates", *(least_and_most(list(own.values())) for own in angles["rotated"])])
+    names = [
+        f"seeds {', '.join(sorted({row['seed'] for row in group}, key=int))}; {' and '.join(commits(group))}"
+        for group in groups[:3]
+    ]
+    return table(["student.learning_rate", *names, "the two columns before"], rows)
+
+
+def angles_of(rows: Sequence[Mapping[str, str]], start: str) -> dict[tuple[float, str], float]:
+    """The calibrated angle by learning rate and seed, of students of this start; NaN where it is unresolved."""
+    own = [row for row in rows if row["student.init"] == start]
+    return {(float(r["student.learning_rate"]), r["seed"]): float(r["remap_angle"] or "nan") for r in own}
+
+
+def commits(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Those that runs were trained at, in seven digits."""
+    return sorted({row["commit"][:7] for row in rows})
+
+
+def least_and_most(values: Sequence[float]) -> str:
+    """Both in words, and how many are unresolved."""
+    resolved = [value for value in values if not np.isnan(value)]
+    lacking = len(values) - len(resolved)
+    if not resolved:
+        return "not trained"
+    return f"{min(resolved):.1f} to {max(resolved):.1f}" + (f", {lacking} unresolved" if lacking else "")
 
 
 def main() -> None:
@@ -115,8 +141,9 @@ def main() -> None:
             save_plot("pictures", copies, HERE / "mnist-pictures")
         keep(name, records)
         replace(GUIDE, f"table {name}", table_lines(records, keys, name))
-    if (RUNS / NEW_SEEDS).is_dir():
-        keep(NEW_SEEDS, load_records(RUNS / NEW_SEEDS))
+    for name in (AGAIN, NEW_SEEDS):
+        if (RUNS / name).is_dir():
+            keep(name, load_records(RUNS / name))
     replace(GUIDE, "seeds mnist", seeds_table())
 
 
