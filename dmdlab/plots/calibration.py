@@ -92,7 +92,7 @@ def draw_levels(
         style = {"color": colour, "lw": 0.5 * scale.line, "ls": (0, (1, 1)), "zorder": 1, "gid": f"planted {angle:g}"}
         axes.plot(*across(axes, at, values), ds=course, scalex=False, scaley=False, **style)  # type: ignore[arg-type]
         height = float(axes.transData.transform((at[-1], values[-1]))[1]) * 72 / axes.figure.dpi  # points
-        if all(abs(height - other) > 0.9 * scale.small for other in named):
+        if all(abs(height - other) > 1.1 * scale.small for other in named):
             named.append(height)
             small = {"fontsize": scale.small, "va": "center", "annotation_clip": True, "color": colour}
             line_name(axes, f"{angle:g}°", values[-1], (0.2 * scale.font, 0), **small)
