@@ -95,7 +95,8 @@ def plot(
 ) -> None:
     """Draw a figure from finished runs, as PDF and PNG.
 
-    Its caption lies beside it. What `axis` shows is chosen among the settings that vary, where the options leave it.
+    Its caption lies beside it, and of `dimension` and `axis` the numbers at its marks. What `axis` shows is chosen
+    among the settings that vary, where the options leave it.
     """
     from dmdlab.plots import Choice, save_plot
     from dmdlab.plots.axis import MEASURES

@@ -73,7 +73,8 @@ def save_plot(
     choice: Choice | None = None,
     width: str | None = None,
 ) -> list[Path]:
-    """Draw one figure to `path` with the suffixes .pdf and .png, and its caption to .txt; returns the three paths.
+    """Draw one figure to `path` with the suffixes .pdf and .png, and its caption to .txt; of the plots 'dimension' and
+    'axis' also its numbers to `path`-numbers.csv; returns the paths.
 
     Raises `InputError` as `draw`, and where the folder is not writable.
     """

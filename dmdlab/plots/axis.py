@@ -17,6 +17,7 @@ from dmdlab.config import InputError, nearest
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.plots import captions
 from dmdlab.plots.axes import ASIDE, Names, fit_label, place_names, wrapped_names
+from dmdlab.plots.axis_numbers import numbers
 from dmdlab.plots.axis_panels import Shown, draw_row
 from dmdlab.plots.axis_words import caption, legend_handles, note
 from dmdlab.plots.calibration import once
@@ -109,7 +110,7 @@ def axis_figure(records: Sequence[Record], scale: Size = PAPER, choice: Choice =
             shortened = found if fits else note(shown, failed, places=False)
             figure.supxlabel(shortened, x=0.995, ha="right", fontsize=small, color=GREY)
     clear_names(figure)
-    return Drawing(figure, caption(shown, found))
+    return Drawing(figure, caption(shown, found), numbers(shown))
 
 
 def _shown(records: Sequence[Record], scale: Size, choice: Choice) -> Shown:

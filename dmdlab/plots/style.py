@@ -5,8 +5,9 @@ meaning of a colour is fixed, and a marker and a line style always say the same,
 Type is STIX, which matplotlib ships, embedded as TrueType (Type 42): many journals refuse matplotlib's default Type 3.
 """
 
+import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,10 +144,17 @@ def in_figure(key: str, value: object) -> str:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and the plain text that belongs under it."""
+    """A figure and the plain text that belongs under it.
+
+    Attributes:
+        figure: it.
+        caption: the text.
+        numbers: what stands at its marks, a row a mark, where the figure is one of numbers.
+    """
 
     figure: Figure
     caption: str
+    numbers: Sequence[Mapping[str, Any]] = ()
 
 
 @contextmanager
@@ -200,7 +208,8 @@ _FILES: dict[Any, Any] = {"pdf.fonttype": 42, "ps.fonttype": 42, "savefig.faceco
 
 
 def save(drawing: Drawing, path: Path) -> list[Path]:
-    """Write a drawing as `path`.pdf, `path`.png and `path`.txt, its caption; returns these paths.
+    """Write a drawing as `path`.pdf, `path`.png and `path`.txt, its caption, and what numbers it has as
+    `path`-numbers.csv; returns these paths.
 
     A suffix .pdf or .png is dropped first; a missing folder is made. The same figure gives the same bytes: no dates are
     stored. Raises `InputError` when the folder is not writable.
@@ -216,6 +225,12 @@ def save(drawing: Drawing, path: Path) -> list[Path]:
                 figure.savefig(partial, format=kind, dpi=figure.dpi, metadata=fields)
         written.append(stem.with_name(f"{stem.name}.txt"))
         write_text(written[-1], drawing.caption + "\n")
+        if drawing.numbers:
+            written.append(stem.with_name(f"{stem.name}-numbers.csv"))
+            with replacing(written[-1]) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+                rows = csv.DictWriter(file, list(drawing.numbers[0]), lineterminator="\n")
+                rows.writeheader()
+                rows.writerows(drawing.numbers)
     except OSError as error:
         raise InputError(f"cannot write {written[-1]}: {error.strerror or error}") from None
     return written
