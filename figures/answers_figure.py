@@ -94,7 +94,8 @@ def _variable(axes: Axes, found: Cells, powers: Powers | None) -> None:
     _degrees(axes)
     for style in (*styles.values(), *PICTURES.values()):
         axes.plot([], [], style.marker, color=style.colour, label=style.label)
-    axes.legend(fontsize="x-small", ncols=2, handletextpad=0.2, columnspacing=0.8)
+    axes.set_ylim(0, 120)  # room for the legend above what can be reached
+    axes.legend(fontsize=PAPER.small, ncols=4, handletextpad=0.1, columnspacing=0.6, loc="upper left", borderpad=0.0)
     return None
 
 
@@ -110,9 +111,11 @@ def _theory(axes: Axes, found: Cells) -> None:
             axes.plot(x, own.mean, style.marker, color=style.colour, mfc=style.colour if near(cell) else "none")
         axes.plot([], [], style.marker, color=style.colour, label=style.label)
     axes.set(xscale="log", yscale="log", xlabel=r"$\Lambda$ predicted", ylabel=r"$\Lambda$ measured")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
     ends = [min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])]
     axes.plot(ends, ends, color=GREY, zorder=1)
-    axes.legend(fontsize="x-small", handletextpad=0.2)
+    axes.legend(fontsize=PAPER.small, handletextpad=0.2)
     return None
 
 
@@ -131,6 +134,9 @@ def _starts(axes: Axes, found: Cells) -> None:
         _mark(axes, inits.index(cell.init) + place, cell, "own_angle", style)
     axes.set_xticks(range(len(inits)), inits, rotation=30, ha="right", rotation_mode="anchor")
     _degrees(axes, "angle to its own pairing")
+    sides = [f"{side} rate {short(rate)}" for side, rate in zip(("left:", "right:"), rates, strict=False)]
+    told = "\n".join([*(f"mixture, {side}" for side in sides), "stars: digits, rate 5e-4"])
+    axes.text(0.02, 0.97, told, transform=axes.transAxes, va="top", fontsize=PAPER.small, color=GREY)
     return None
 
 
@@ -164,7 +170,7 @@ def _dimension(axes: Axes, found: Cells) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("dimension $d$ of the mixture, or $k$ of the manifold")
     _degrees(axes)
-    axes.legend(fontsize="x-small", handletextpad=0.4)
+    axes.legend(fontsize=PAPER.small, handletextpad=0.4)
     return None
 
 
