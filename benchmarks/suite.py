@@ -12,7 +12,7 @@ import typer
 
 from benchmarks import convolution, counts, growth, peers, start, transport, unet
 from benchmarks.measure import Options, header, say, write
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.device.environment import choose_device
 
 BENCHMARKS: dict[str, Any] = {
@@ -63,7 +63,7 @@ def run(names: Sequence[str], options: Options, out: Path) -> Iterator[Path]:
     """
     for name in names:
         if name not in BENCHMARKS:
-            raise InputError(f"no benchmark {name!r}{nearest(name, BENCHMARKS)}")
+            raise InputError(f"no benchmark {name!r}{did_you_mean(name, BENCHMARKS)}")
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads)  # of what runs in this process: all of it when quick
     try:

@@ -18,11 +18,11 @@ from dmdlab.config import (
     Experiment,
     InputError,
     describe,
+    did_you_mean,
     experiment_from,
     flatten,
     known_keys,
     map_keys,
-    nearest,
     nest,
 )
 from dmdlab.experiments import meanings, resolve, spelled_out
@@ -214,19 +214,24 @@ def test_an_experiment_cannot_be_changed() -> None:
         experiment.student.clip = 3.0  # type: ignore[misc]
 
 
-def test_nearest_offers_a_close_name_or_all_of_them() -> None:
-    assert nearest("copy_indx", ["delta_e", "copy_index"]) == "; did you mean 'copy_index'?"
-    assert nearest("qqq", ["b", "a"]) == "; valid names: a, b"
-    assert nearest("lawdim", ["dim", "seed"], "law.") == "; did you mean 'law.dim'?"
-    assert nearest("qqq", ["b", "a"], "law.") == "; valid names: law.a, law.b"
-    assert nearest("LAW.DIM", ["law.dim", "law.name"]) == "; did you mean 'law.dim'?"
+def test_a_hint_offers_a_close_name_or_all_of_them() -> None:
+    assert did_you_mean("copy_indx", ["delta_e", "copy_index"]) == "; did you mean 'copy_index'?"
+    assert did_you_mean("qqq", ["b", "a"]) == "; valid names: a, b"
+    assert did_you_mean("lawdim", ["dim", "seed"], "law.") == "; did you mean 'law.dim'?"
+    assert did_you_mean("qqq", ["b", "a"], "law.") == "; valid names: law.a, law.b"
+    assert did_you_mean("LAW.DIM", ["law.dim", "law.name"]) == "; did you mean 'law.dim'?"
+    assert did_you_mean("batch", ["b.batch", "a.batch", "a.batches"]) == "; did you mean 'a.batch' or 'b.batch'?"
     many = ["seed", *(f"{section}.{k}" for section in ("a", "b") for k in range(30))]
-    assert nearest("qqq", many) == "; valid names: a.*, b.*, seed"
+    assert did_you_mean("qqq", many) == "; valid names: a.*, b.*, seed"
 
 
 # --- bad input: the sentence names the key, what was expected, and the nearest name
 
 REFUSED = {
+    "a term without its section": (
+        {"gan.weight": 1.0},
+        ["unknown key 'gan.weight'", "teacher, terms; a term of the loss", "'terms.gan.weight'"],
+    ),
     "unknown section": ({"studnet.clip": 1.0}, ["unknown key 'studnet.clip'", "did you mean 'student.clip'"]),
     "unknown key": ({"student.lerning_rate": 1.0}, ["'student.lerning_rate'", "did you mean 'student.learning_rate'"]),
     "word for a number": ({"law.dim": "two"}, ["law.dim", "valid integer", "'two'"]),

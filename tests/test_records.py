@@ -45,7 +45,7 @@ def test_a_run_of_either_format_reads_the_same(run: Path, tmp_path: Path) -> Non
     assert record.row["result_version"] == record.summary["format"]
     assert list(record.row)[:6] == ["id", "status", "failed_at", "law.name", "law.dim", "result_version"]
     assert record.calibration() is None
-    assert load_record(run).row == record.row == load_records(run)[0].row
+    assert load_record(run).row == record.row == load_records(str(run))[0].row
 
 
 @pytest.mark.parametrize("run", FORMATS, indirect=True)

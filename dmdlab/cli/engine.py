@@ -12,7 +12,7 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.follow import follow
 from dmdlab.cli.means import Means, bytes_of
-from dmdlab.config import Experiment, InputError, nearest
+from dmdlab.config import Experiment, InputError, did_you_mean
 from dmdlab.trouble import counted, printable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Where:
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
-            raise InputError(f"--engine {self.engine}: expected local or ray{nearest(self.engine, ENGINES)}")
+            raise InputError(f"--engine {self.engine}: expected local or ray{did_you_mean(self.engine, ENGINES)}")
         given = {
             "--address": self.address is not None,
             "--collect": self.collect,

@@ -8,7 +8,7 @@ import typer
 
 from dmdlab.cli import show
 from dmdlab.cli.run import AsJson, Preset, Settings, first_of, split_words
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from dmdlab.records.record import Record
@@ -50,7 +50,7 @@ def table(
     from dmdlab.records.cells import CELL_METRICS, SHORT, varying
 
     if format not in FORMATS:
-        raise InputError(f"--format {format}{nearest(format, FORMATS)}")
+        raise InputError(f"--format {format}{did_you_mean(format, FORMATS)}")
     records = _chosen(directory, filters)
     if format == "json":
         show.print_json([r.row for r in records])

@@ -15,7 +15,7 @@ from dmdlab.cli.engine import report_failures
 from dmdlab.cli.follow import follow
 from dmdlab.cli.means import Means
 from dmdlab.cli.run import Device, DryRun, Memory, Workers, exit_on_failures
-from dmdlab.config import Experiment, InputError, nearest
+from dmdlab.config import Experiment, InputError, did_you_mean
 from dmdlab.trouble import counted
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def reproduce(
 
     chosen = next((own for own in SCALES if own == scale), None)
     if chosen is None:
-        raise InputError(f"--scale {scale}{nearest(scale, SCALES)}; expected one of: {', '.join(SCALES)}")
+        raise InputError(f"--scale {scale}{did_you_mean(scale, SCALES)}; expected one of: {', '.join(SCALES)}")
     words = [word for word in what or [] if "=" in word]
     names = targets([word for word in what or [] if "=" not in word])
     pictures = pictures_of(data, labels, scale)

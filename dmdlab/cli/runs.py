@@ -10,7 +10,7 @@ import typer
 from dmdlab.cli import show
 from dmdlab.cli.means import bytes_of
 from dmdlab.cli.read import Filters
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.trouble import counted, printable
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def ls(
     from dmdlab.records.tables import select, write_parquet
 
     if format not in FORMATS:
-        raise InputError(f"--format {format}{nearest(format, FORMATS)}")
+        raise InputError(f"--format {format}{did_you_mean(format, FORMATS)}")
     if format == "parquet" and sys.stdout.isatty():
         raise InputError("--format parquet is not for a terminal: send it to a file, as with > runs.parquet")
     with uncollected(for_good=True):

@@ -39,8 +39,8 @@ from dmdlab.config.settings import (
     Unit,
     Value,
     as_list,
+    did_you_mean,
     in_float32,
-    nearest,
     section_from,
 )
 
@@ -74,6 +74,7 @@ __all__ = [
     "changed",
     "check_keys",
     "describe",
+    "did_you_mean",
     "experiment_from",
     "fingerprint",
     "flatten",
@@ -82,7 +83,6 @@ __all__ = [
     "leaves",
     "map_keys",
     "member_keys",
-    "nearest",
     "nest",
     "section_from",
     "without_places",

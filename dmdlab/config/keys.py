@@ -1,5 +1,6 @@
 """Dotted keys: which there are, what they mean, and an experiment made of them."""
 
+import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,14 +10,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from dmdlab.config.experiment import Experiment, flatten, nest
-from dmdlab.config.settings import MEMBER_OWN, OPEN, InputError, nearest, sentence
+from dmdlab.config.settings import MEMBER_OWN, OPEN, InputError, did_you_mean, sentence
 
 _BARE_LIST = re.compile(r"""\[([^]["'{}]*)\]""")
 """A flat list without quotes."""
 
 
 def experiment_from(flat: Mapping[str, Any], source: str = "the configuration") -> Experiment:
-    """An `Experiment` from dotted keys. Raises `InputError` naming the key, what was expected and the nearest name."""
+    """An `Experiment` from dotted keys. Raises `InputError` naming the key, what was expected and the name meant."""
     check_keys(flat, source)
     try:
         return Experiment.model_validate(nest(flat))
@@ -30,7 +31,16 @@ def check_keys(keys: Iterable[str], source: str) -> None:
     known, sections = known_keys(), set(Experiment.model_fields)
     for key in keys:
         if key not in known and key not in sections and not key.startswith(OPEN):
-            raise InputError(f"{source}: unknown key {key!r}{nearest(key, known)}")
+            raise InputError(f"{source}: unknown key {key!r}{_hint(key, known, sections)}")
+
+
+def _hint(key: str, known: Iterable[str], sections: Iterable[str]) -> str:
+    """`did_you_mean`; of a key in a section that is like none of ours, how a term of the loss is set."""
+    section, dot, _ = key.partition(".")
+    if dot and not difflib.get_close_matches(section.lower(), sections):
+        own = sorted({"terms", *(name.partition(".")[0] for name in known if "." in name)})
+        return f"; sections are {', '.join(own)}; a term of the loss is set as 'terms.{key}'"
+    return did_you_mean(key, known)
 
 
 def known_keys() -> list[str]:

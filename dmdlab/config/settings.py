@@ -22,15 +22,17 @@ MANY = 30
 """Valid names from which on those with a dot are told by their sections: nobody reads a hundred."""
 
 
-def nearest(name: str, names: Iterable[str], prefix: str = "") -> str:
-    """A hint `; did you mean 'x'?` for a misspelt name, or the valid names when none is near: of many, sections.
+def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
+    """A hint `; did you mean 'x'?` for a misspelt name, or for one that lacks its section; the valid names when none is
+    near: of many, sections.
 
     prefix: stands before each name where it is shown, as the section that a key must be given with.
     """
     valid = sorted(names)
     same = [own for own in valid if own.lower() == name.lower()]
-    if close := same or difflib.get_close_matches(name, valid, n=1, cutoff=0.5):
-        return f"; did you mean {prefix + close[0]!r}?"
+    lacking = [own for own in valid if own.partition(".")[2] == name]
+    if close := same or lacking or difflib.get_close_matches(name, valid, n=1, cutoff=0.5):
+        return f"; did you mean {' or '.join(repr(prefix + own) for own in close)}?"
     if len(valid) > MANY:
         valid = sorted({f"{own.partition('.')[0]}.*" if "." in own else own for own in valid})
     return f"; valid names: {', '.join(prefix + own for own in valid) or 'none yet'}"
@@ -120,7 +122,7 @@ def sentence(error: ValidationError, known: Sequence[str], prefix: str = "") -> 
     first = min(error.errors(), key=lambda own: own["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"] if not str(part)[:1].isupper())
     if first["type"] == "extra_forbidden":
-        return f"unknown key {prefix + key!r}{nearest(key, known, prefix)}"
+        return f"unknown key {prefix + key!r}{did_you_mean(key, known, prefix)}"
     missing, got = first["type"] == "missing", first.get("input")
     message = "is missing; it has no default" if missing else first["msg"].removeprefix("Value error, ")
     if not prefix and key.startswith(OPEN) and len(first["loc"]) > 2:  # a parameter, then the type pydantic tried

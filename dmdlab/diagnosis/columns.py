@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.pairing.coverage import LAW_ROWS
 from dmdlab.records.record import Record, load_record
 from dmdlab.trouble import explained, printable
@@ -115,9 +115,9 @@ def _named(path: Path, names: Sequence[str], mapping: Mapping[str, str]) -> dict
     """Known column -> its name in the file."""
     for known, own in mapping.items():
         if known not in COLUMNS:
-            raise InputError(f"--columns {known}={own}: unknown column {known!r}{nearest(known, COLUMNS)}")
+            raise InputError(f"--columns {known}={own}: unknown column {known!r}{did_you_mean(known, COLUMNS)}")
         if own not in names:
-            raise InputError(f"{path}: no column {own!r} (for {known}){nearest(own, names)}")
+            raise InputError(f"{path}: no column {own!r} (for {known}){did_you_mean(own, names)}")
     given = {name: name for name in names if name in COLUMNS} | dict(mapping)
     if "iteration" not in given:
         raise InputError(

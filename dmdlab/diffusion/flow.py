@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.diffusion.denoiser import Denoiser
 
 SOLVERS = ("heun", "euler")
@@ -26,7 +26,7 @@ def steps(denoiser: Denoiser, sigmas: Sequence[float], solver: str = "heun") -> 
     'euler' (K calls). Raises `InputError` for another.
     """
     if solver not in SOLVERS:
-        raise InputError(f"unknown solver {solver!r}{nearest(solver, SOLVERS)}")
+        raise InputError(f"unknown solver {solver!r}{did_you_mean(solver, SOLVERS)}")
 
     def step(x: Tensor, here: float, there: float) -> Tensor:
         slope = (x - denoiser(x, here)) / here

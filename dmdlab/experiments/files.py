@@ -26,11 +26,11 @@ from dmdlab.config import (
     Experiment,
     InputError,
     check_keys,
+    did_you_mean,
     experiment_from,
     flatten,
     known_keys,
     leaves,
-    nearest,
     word_value,
 )
 from dmdlab.experiments.resolved import resolve
@@ -109,7 +109,7 @@ def _presets_to(name: str | None) -> list[tuple[str, dict[str, Any]]]:
     known, found = presets(), list[tuple[str, dict[str, Any]]]()
     while name is not None:
         if name not in known:
-            raise InputError(f"unknown preset {name!r}{nearest(name, known)}")
+            raise InputError(f"unknown preset {name!r}{did_you_mean(name, known)}")
         own = _parse(known[name], f"preset {name}")
         found.insert(0, (name, own))
         name = own.pop("preset", None)
@@ -121,7 +121,7 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except FileNotFoundError:
         near = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        hint = nearest(path.name, near) if near else ""
+        hint = did_you_mean(path.name, near) if near else ""
         asked = f", or a setting with its value, as in {path}=..." if str(path) in known_keys() else ""
         raise InputError(f"{path}: no such file; expected an experiment file (TOML){asked}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:

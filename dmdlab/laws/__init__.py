@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.laws.blobs import Blobs
 from dmdlab.laws.cube import Cube
 from dmdlab.laws.curves import Moons, Spiral
@@ -71,12 +71,12 @@ def make_law(spec: Mapping[str, object]) -> Law:
     known = ["dim", *law_parameters(name if isinstance(name, str) else repr(name))]
     for key in parameters:
         if key not in known:
-            raise InputError(f"law.{key} is not a parameter of the law {name!r}{nearest(key, known, 'law.')}")
+            raise InputError(f"law.{key} is not a parameter of the law {name!r}{did_you_mean(key, known, 'law.')}")
     return _law(str(name))(**parameters)  # type: ignore[arg-type]
 
 
 def _law(name: str) -> type[Law]:
     known = LAWS | {Registered.name: Registered}  # which is none of the catalogue: it is there in one process only
     if name not in known:
-        raise InputError(f"law.name is {name!r}, which is not a law{nearest(name, LAWS)}")
+        raise InputError(f"law.name is {name!r}, which is not a law{did_you_mean(name, LAWS)}")
     return known[name]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
-from dmdlab.config import InputError, as_list, nearest
+from dmdlab.config import InputError, as_list, did_you_mean
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -44,7 +44,7 @@ def _sentence(law: str, error: ValidationError, known: list[str]) -> str:
     if first["type"] in ("missing_keyword_only_argument", "missing_argument"):
         return f"law.{key} is missing: the law {law!r} needs it"
     if first["type"] == "unexpected_keyword_argument":
-        return f"law.{key} is not a parameter of the law {law!r}{nearest(key, known, 'law.')}"
+        return f"law.{key} is not a parameter of the law {law!r}{did_you_mean(key, known, 'law.')}"
     where = "".join(f"[{part}]" for part in first["loc"][1:] if isinstance(part, int))
     expected = first["msg"].removeprefix("Input ")
     return f"law.{key}{where} of the law {law!r} is {first['input']!r}, but {expected}{as_list(first['input'])}"

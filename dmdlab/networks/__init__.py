@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dmdlab.config import Experiment, InputError, NetworkSpec, Section, nearest, section_from
+from dmdlab.config import Experiment, InputError, NetworkSpec, Section, did_you_mean, section_from
 from dmdlab.diffusion import Denoiser
 from dmdlab.laws import Law
 from dmdlab.networks.denoiser import EDMDenoiser
@@ -43,7 +43,7 @@ def network_settings(spec: NetworkSpec) -> Section:
     `network.<key>`.
     """
     if spec.kind not in NETWORKS:
-        raise InputError(f"network.kind is {spec.kind!r}, which is not a network{nearest(spec.kind, NETWORKS)}")
+        raise InputError(f"network.kind is {spec.kind!r}, which is not a network{did_you_mean(spec.kind, NETWORKS)}")
     return section_from(NETWORKS[spec.kind].Settings, spec.parameters, "network")
 
 

@@ -127,7 +127,7 @@ def planted_turns(
         teacher_map, noise, fit_noise: as for `rotation_explained`.
         rng: for the bases.
         angles_degrees: of the turns, in floor(d/2) planes of random bases (`planted_rotation`).
-        bases: for each angle. The price is the teacher at 2 (N + 2 n) rows, angles times bases times.
+        bases: for each angle. The price is the teacher at 2 N + 3 n rows, angles times bases times.
     """
     found = np.empty((len(angles_degrees), bases))
     for b in range(bases):

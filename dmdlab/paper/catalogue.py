@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.plots.style import Drawing
 from dmdlab.records.record import Record
 
@@ -103,7 +103,7 @@ def targets(names: Sequence[str]) -> list[str]:
     """
     for name in names:
         if name not in TARGETS:
-            near = nearest(name, TARGETS)
+            near = did_you_mean(name, TARGETS)
             raise InputError(f"reproduce: unknown figure {name!r}{near} (there are fig1 to fig12, {TABLE} and all)")
     whole = not names or "all" in names
     return [name for name in (*FIGURES, TABLE) if whole or name in names]

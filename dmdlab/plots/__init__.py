@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.plots.axis import Choice, axis_figure
 from dmdlab.plots.boundary import draw_boundaries
 from dmdlab.plots.calibration import calibration_figure
@@ -50,7 +50,7 @@ def draw(
     that figure, and where its names do not fit into the width.
     """
     if name not in PLOTS:
-        raise InputError(f"unknown plot {name!r}{nearest(name, PLOTS)}")
+        raise InputError(f"unknown plot {name!r}{did_you_mean(name, PLOTS)}")
     if size not in SIZES:
         raise InputError(f"unknown figure size {size!r}; expected one of: {', '.join(SIZES)}")
     if choice is not None and name != "axis":

@@ -13,7 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.pairing import METRICS, Metric
 from dmdlab.plots import captions
 from dmdlab.plots.axes import ASIDE, Names, fit_label, place_names, wrapped_names
@@ -149,7 +149,7 @@ def _metric(key: str, records: Sequence[Record]) -> Metric:
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     raise InputError(
-        f"--measures {key}: no measure, and no column of numbers in these runs{nearest(key, {*METRICS, *columns})}"
+        f"--measures {key}: no measure, and no column of numbers in these runs{did_you_mean(key, {*METRICS, *columns})}"
     )
 
 

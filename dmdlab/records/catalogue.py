@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dmdlab.config import InputError, nearest, word_value
+from dmdlab.config import InputError, did_you_mean, word_value
 from dmdlab.records.record import Record, check_folder, load_record
 
 _WORD = re.compile(r"\s*([^\s=!<>]+)\s*(<=|>=|!=|==?|<|>)(.*)", re.DOTALL)
@@ -129,7 +129,7 @@ def chosen(entries: Sequence[E], words: Iterable[str]) -> list[E]:
     known = set().union(*rows)
     for own in filters:
         if own.key not in known:
-            raise InputError(f"{own.word!r}: no run has a key {own.key!r}{nearest(own.key, known)}")
+            raise InputError(f"{own.word!r}: no run has a key {own.key!r}{did_you_mean(own.key, known)}")
     return [entry for entry, row in zip(entries, rows, strict=True) if all(own.accepts(row) for own in filters)]
 
 
@@ -138,7 +138,7 @@ def entry_named(entries: Sequence[Entry], name: str) -> Entry:
     ids = {entry.folder.name: str(entry.row["id"]) for entry in entries}
     found = [e for e in entries if e.folder.name == name or ids[e.folder.name].startswith(name)]
     if len(found) != 1:
-        near = nearest(name, ids.values()) if not found and len(ids) <= 20 else ""
+        near = did_you_mean(name, ids.values()) if not found and len(ids) <= 20 else ""
         raise InputError(f"{name}: {len(found) or 'no'} runs of this id{near}; `dmdlab runs ls` shows them")
     return found[0]
 

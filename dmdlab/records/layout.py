@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmdlab.config import InputError, nearest
+from dmdlab.config import InputError, did_you_mean
 from dmdlab.records.cells import STARTS, finished, parts, setting, varying
 from dmdlab.records.record import INITS, Record
 
@@ -60,7 +60,7 @@ def layout_of(
         if key == "seed":
             raise InputError(f"{option} seed: a figure averages over seeds; look at single ones with `dmdlab table`")
         if key not in known:
-            raise InputError(f"{option} {key}: no setting of these runs{nearest(key, known)}")
+            raise InputError(f"{option} {key}: no setting of these runs{did_you_mean(key, known)}")
         if taken.count(key) > 1:
             raise InputError(f"{option} {key}: given twice among --x, --by and --panels; give each another setting")
     free = [key for key in varying(done) if key not in (*NO_AXES, *taken)]

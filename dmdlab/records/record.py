@@ -259,13 +259,13 @@ def check_folder(directory: Path) -> None:
         raise InputError(f"{directory}: {what} that `dmdlab sweep` or `dmdlab run` wrote{swept}")
 
 
-def load_records(directory: Path) -> list[Record]:
+def load_records(directory: Path | str) -> list[Record]:
     """Every finished run below `directory` (a sweep's folder, or a run's own), ordered by configuration.
 
     A run that lies there twice, as in a copied folder, counts once, with a warning.
     Raises `InputError` when there is none, or when one was written by another version.
     """
-    check_folder(directory)
+    check_folder(directory := Path(directory))
     found = sorted(directory.rglob("summary.json"))
     files = [p for p in found if not _elsewhere(p.relative_to(directory).parts)]
     if not files:

@@ -6,7 +6,7 @@ What it draws comes from streams of its own, so that the other draws of a run st
 their formulas.
 """
 
-from dmdlab.config import Experiment, InputError, TermsSpec, nearest, section_from
+from dmdlab.config import Experiment, InputError, TermsSpec, did_you_mean, section_from
 from dmdlab.training.terms.drifting import Drifting
 from dmdlab.training.terms.f_distill import FDistill
 from dmdlab.training.terms.gan import GAN
@@ -44,7 +44,7 @@ def term_settings(spec: TermsSpec) -> dict[str, TermSettings]:
     found = {}
     for name, values in sorted(spec.parameters.items()):
         if name not in TERMS:
-            raise InputError(f"terms.{name} is not a term of the loss{nearest(name, TERMS, 'terms.')}")
+            raise InputError(f"terms.{name} is not a term of the loss{did_you_mean(name, TERMS, 'terms.')}")
         settings = section_from(TERMS[name].Settings, values, f"terms.{name}")
         if settings.weight:
             found[name] = settings
