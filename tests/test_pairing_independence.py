@@ -6,7 +6,7 @@ import pytest
 from dmdlab.config import InputError
 from dmdlab.pairing import Pairs, calibrate, measure
 from dmdlab.pairing.analyses_in_words import analyses
-from dmdlab.pairing.independence import Overlap
+from dmdlab.pairing.independence import Overlap, near_duplicates
 
 LAW = ("fidelity", "debiased_cost")
 
@@ -108,8 +108,10 @@ def test_near_duplicates_leave_the_law_unresolved_and_are_a_note_on_data():
     for key in LAW:
         assert "50 % of the rows of reference and teacher are nearly the same" in report.metrics[key].reason
     assert not report.notes
-    (note,) = measure(P, G, reference=Q, data=sharing(Q[::-1] + 5, P + 1e-6, 0.5)).notes
+    report = measure(P, G, reference=Q, data=sharing(Q[::-1] + 5, P + 1e-6, 0.5))
+    (note,) = report.notes
     assert "rows of data and teacher are nearly the same" in note
+    assert report.metrics["fidelity"].resolved  # which asks nothing of data
     curve = np.linspace(0.0, 1.0, 1200)[np.random.default_rng(5).permutation(1200)].reshape(3, 400, 1)
     P, Q, G = np.sin(curve * np.arange(1, 17))  # one intrinsic dimension: neighbours are near by nature
     assert not [note for note in measure(P, G, reference=Q).notes if "nearly" in note]
@@ -122,6 +124,13 @@ def test_data_that_holds_outputs_leaves_memorisation_unresolved():
     assert "boundary" not in numbers
     assert any("90 % of the rows of data and teacher are the same" in sentence for sentence in sentences)
     assert "memorisation" in analyses(Pairs.of(P, G, data=X))[0]
+    assert "memorisation" in analyses(Pairs.of(P, G, data=X, reference=P[::-1]))[0]  # which asks nothing of it
+    assert "memorisation" not in analyses(Pairs.of(P, G, data=sharing(X, G, 0.9)))[0]
+    assert (
+        measure(P, G, data=sharing(X, P, 0.9), reference=np.random.default_rng(7).normal(size=(100, 3)))
+        .metrics["fidelity"]
+        .resolved
+    )
 
 
 def test_a_calibration_refuses_fresh_noise_that_is_not_fresh():
@@ -137,3 +146,53 @@ def test_a_reference_of_the_teachers_own_rows_is_refused_however_few(rows: int) 
     teacher, student = rng.normal(size=(2, 40, 3))
     report = measure(teacher, student, reference=teacher[:rows])
     assert not report.metrics["fidelity"].resolved
+
+
+def test_rows_are_the_same_in_every_coordinate_or_not_at_all() -> None:
+    """As pictures with a black corner are not; and a zero has no sign."""
+    a, b = np.random.default_rng(9).normal(size=(2, 100, 3))
+    a[:, :2] = b[:, :2] = 0.0
+    assert Overlap.of(a, b).share == 0
+    turned = a * [-1, 1, 1]  # -0
+    assert Overlap.of(a, turned).same
+
+
+def test_a_row_counts_once_however_often_it_is_answered() -> None:
+    """Three quarters of one array are one row of the other: of 51 distinct rows one."""
+    a, b = np.random.default_rng(10).normal(size=(2, 200, 3))
+    a[:150] = b[0]
+    for found in (Overlap.of(a, b), Overlap.of(b, a)):
+        assert not found.too_large
+        assert found.share in (1 / 51, 1 / 200)
+
+
+def test_an_array_that_holds_another_and_repeats_itself_is_found_in_the_direction_that_tells() -> None:
+    a, more = np.random.default_rng(11).normal(size=(2, 200, 3))
+    b = np.tile(np.concatenate([a, more]), (2, 1))  # all of a is in it, as by nature; half of it is in a
+    for found in (Overlap.of(a, b), Overlap.of(b, a)):
+        assert (found.share, found.natural, found.rows) == (0.5, 0.0, 200)
+        assert found.too_large
+
+
+def test_many_rows_allow_a_hundredth_and_few_the_error_of_a_repeat() -> None:
+    """At 600 rows both are as much."""
+    assert Overlap(0.0, 0.0, 600, same=False).allowed == pytest.approx(0.01)
+    assert Overlap(0.0, 0.0, 10**6, same=False).allowed == pytest.approx(0.01)
+    assert Overlap(0.0, 0.0, 60, same=False).allowed == pytest.approx(0.1)  # 6 / n
+    assert Overlap(0.0, 0.3, 10**6, same=False).allowed == pytest.approx(0.31)
+
+
+@pytest.mark.parametrize("d", [1, 2, 4, 64])
+def test_independent_draws_have_one_near_duplicate_in_a_hundred_at_most_in_every_dimension(d: int) -> None:
+    rng = np.random.default_rng(d)
+    found = [near_duplicates(*rng.normal(size=(2, 200, d))) for _ in range(5)]
+    assert np.mean([near.share for near in found]) <= 0.02
+    assert np.mean([near.natural for near in found]) <= 0.02
+
+
+def test_near_duplicates_are_no_copies_and_by_nature_those_of_the_array_that_has_more() -> None:
+    a, b = np.random.default_rng(12).normal(size=(2, 100, 8))
+    assert near_duplicates(a, a[::-1]).share == 0
+    near = np.concatenate([a, a + 1e-6])
+    for found in (near_duplicates(near, b), near_duplicates(b, near)):
+        assert (found.share, found.natural) == (0.0, 1.0)
