@@ -118,11 +118,6 @@ class RowMoments:
         """(n,) |P_i - mean P|^2, in the caller's units."""
         return self.frame.P.squares * self.frame.P.unit**2
 
-    @property
-    def matched(self) -> np.ndarray:
-        """(n,) |P_i - G_i|^2, in the caller's units."""
-        return np.maximum(self.apart * self.frame.unit**2 + 2.0 * self.along + self.shift, 0.0)
-
     def total(self) -> RowSums:
         """The sums over the whole sample."""
         return self._sums(len(self.cross), *(np.asarray(x.sum()) for x in self._summed), np.asarray(self.shift))
