@@ -112,64 +112,119 @@ def tasks(
     still said has been yielded, or when none says anything for `GRACE` seconds; a second one ends them at once. Raises
     `InputError` where no machine has room for a task.
     """
-    ray, waiting, again = cluster.ray, deque(enumerate(groups)), Counter[int]()
-    running: dict[Any, tuple[int, ExitStack]] = {}
-    places: dict[Any, At] = {}
-    task = ray.remote(_task).options(num_returns="streaming", max_retries=0, **_asked(terms))
-    sent, since, heard = ray.put(pickle.dumps(work)), time.monotonic(), math.inf
+    sent = _Tasks(cluster, work, groups, terms, opened)
+    since, heard = time.monotonic(), math.inf
     try:
         with stopping.until_kept():
-            while waiting or running:
+            while sent.waiting or sent.running:
                 if stopping.asked() and heard == math.inf:
-                    waiting.clear()
-                    _interrupt(ray, running, places)
+                    sent.interrupt()
                     heard = time.monotonic()
                 if time.monotonic() - heard > GRACE:
                     break
                 if room := cluster.room(terms):
                     since = time.monotonic()
-                elif time.monotonic() - since > (WITHOUT_ROOM if again or running else 0):
+                elif time.monotonic() - since > (WITHOUT_ROOM if sent.again or sent.running else 0):
                     raise InputError(no_room(cluster, terms))
-                while waiting and len(running) < (min(room, terms.most or room) if terms.most else 2 * room):
-                    index, group = waiting.popleft()
-                    held = ExitStack()
-                    told, job = held.enter_context(opened(group))
-                    yield from ((index, event) for event in told)
-                    if job is None:
-                        held.close()
-                    else:
-                        running[task.remote(_variables(terms), sent, pickle.dumps(job))] = index, held
-                if not running:
-                    time.sleep(LOOK if waiting else 0)
-                    continue
-                for one in ray.wait(list(running), timeout=LOOK)[0]:
-                    index, held = running[one]
-                    try:
-                        event = ray.get(next(one))
-                        if isinstance(event, At):
-                            places[one] = event
-                        heard = heard if heard == math.inf else time.monotonic()
-                        yield index, event
-                        continue
-                    except StopIteration:
-                        pass
-                    except ray.exceptions.RayTaskError as error:
-                        cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
-                        yield index, Raised(cause)
-                        if isinstance(cause, Unwritable):
-                            waiting.clear()
-                    except ray.exceptions.RayError as error:
-                        if not stopping.asked():  # else it has left, as it should
-                            again[index] += 1
-                            if again[index] > terms.retries:
-                                yield index, Raised(WorkerKilled(f"{_how(error)}, {again[index]} times; tried no more"))
-                            else:
-                                waiting.append((index, groups[index]))
-                                yield index, Lost(_how(error), again[index], terms.retries)
-                    del running[one]
-                    held.close()
+                yield from sent.send(room)
+                for told in sent.hear():
+                    heard = heard if heard == math.inf else time.monotonic()
+                    yield told
     finally:
-        _end(ray, running, GRACE if heard == math.inf else 0.0)
+        sent.end(GRACE if heard == math.inf else 0.0)
+
+
+class _Tasks:
+    """The groups that wait, and the tasks at work on others, with what is held open for each.
+
+    Attributes:
+        waiting: (index, group) of those that are not yet sent.
+        running: by task, its group's index, and what is closed when it ends.
+        again: how often a group's task was lost, by index.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        work: Callable[[Any], Iterator[Any]],
+        groups: Sequence[Group],
+        terms: Terms,
+        opened: Opened,
+    ) -> None:
+        self._ray, self._groups, self._terms, self._opened = cluster.ray, groups, terms, opened
+        self._task = self._ray.remote(_task).options(num_returns="streaming", max_retries=0, **_asked(terms))
+        self._work, self._places = self._ray.put(pickle.dumps(work)), dict[Any, At]()
+        self.waiting, self.again = deque(enumerate(groups)), Counter[int]()
+        self.running: dict[Any, tuple[int, ExitStack]] = {}
+
+    def send(self, room: int) -> Iterator[tuple[int, Any]]:
+        """Send groups, where the cluster holds `room` at a time; yields what opening one says."""
+        most = self._terms.most
+        while self.waiting and len(self.running) < (min(room, most or room) if most else 2 * room):
+            index, group = self.waiting.popleft()
+            held = ExitStack()
+            told, job = held.enter_context(self._opened(group))
+            yield from ((index, event) for event in told)
+            if job is None:
+                held.close()
+            else:
+                one = self._task.remote(_variables(self._terms), self._work, pickle.dumps(job))
+                self.running[one] = index, held
+
+    def hear(self) -> Iterator[tuple[int, Any]]:
+        """Wait for `LOOK` seconds at most; yields what tasks say, and how they end."""
+        if not self.running:
+            time.sleep(LOOK if self.waiting else 0)
+            return
+        errors = self._ray.exceptions
+        for one in self._ray.wait(list(self.running), timeout=LOOK)[0]:
+            index, held = self.running[one]
+            try:
+                event = self._ray.get(next(one))
+                if isinstance(event, At):
+                    self._places[one] = event
+                yield index, event
+                continue
+            except StopIteration:
+                pass
+            except errors.RayTaskError as error:
+                cause = error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error))
+                yield index, Raised(cause)
+                if isinstance(cause, Unwritable):
+                    self.waiting.clear()
+            except errors.RayError as error:
+                if not stopping.asked():  # else it has left, as it should
+                    yield index, self._lost(index, _how(error))
+            del self.running[one]
+            held.close()
+
+    def _lost(self, index: int, how: str) -> Raised | Lost:
+        """Have a group that was lost wait once more, unless it was too often."""
+        self.again[index] += 1
+        if self.again[index] > self._terms.retries:
+            return Raised(WorkerKilled(f"{how}, {self.again[index]} times; tried no more"))
+        self.waiting.append((index, self._groups[index]))
+        return Lost(how, self.again[index], self._terms.retries)
+
+    def interrupt(self) -> None:
+        """Send no more, and let the tasks end at their next safe point."""
+        self.waiting.clear()
+        _interrupt(self._ray, self.running, self._places)
+
+    def end(self, grace: float) -> None:
+        """Interrupt what is at work, and wait so many seconds until it has left; 0 ends it at once."""
+        left, end = list(self.running), time.monotonic() + grace
+        if grace:
+            _cancel(self._ray, self.running)
+        while left and time.monotonic() < end:
+            for one in self._ray.wait(left, timeout=LOOK)[0]:
+                try:
+                    self._ray.get(next(one))
+                except (Exception, StopIteration):
+                    left.remove(one)
+        _cancel(self._ray, left, force=True)
+        for _, held in self.running.values():
+            held.close()
 
 
 def no_room(cluster: Cluster, terms: Terms) -> str:
@@ -266,19 +321,3 @@ def _cancel(ray: Any, running: Iterable[Any], force: bool = False) -> None:
     for one in running:
         with suppress(Exception):
             ray.cancel(one, force=force)
-
-
-def _end(ray: Any, running: dict[Any, tuple[int, ExitStack]], grace: float) -> None:
-    """Interrupt what is at work, and wait so many seconds until it has left; 0 ends it at once."""
-    left, end = list(running), time.monotonic() + grace
-    if grace:
-        _cancel(ray, running)
-    while left and time.monotonic() < end:
-        for one in ray.wait(left, timeout=LOOK)[0]:
-            try:
-                ray.get(next(one))
-            except (Exception, StopIteration):
-                left.remove(one)
-    _cancel(ray, left, force=True)
-    for _, held in running.values():
-        held.close()
