@@ -1,6 +1,7 @@
 """What a sample can resolve: chance by exact permutation moments, saturation, the planted-matching thresholds, and
 known numbers of independent and of correlated Gaussians."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -13,6 +14,7 @@ from near import correlated
 from dmdlab.config import InputError
 from dmdlab.pairing import measure, resolvable
 from dmdlab.pairing.glossary import METRICS, PAIRING_KEYS
+from dmdlab.pairing.measured import Measured
 from dmdlab.pairing.thresholds import arccos_degrees
 
 
@@ -48,6 +50,44 @@ def test_independent_clouds_are_at_chance_as_often_as_they_should():
 def test_verdicts(d, rho, verdict, keys):
     given = measure(*correlated(np.random.default_rng(0), 300, d, rho)).verdicts()
     assert {given[key] for key in keys} == {verdict}
+
+
+SD, ROWS = 0.1, 100
+
+
+def verdict(key: str, value: float, cosine: float = 0.5, ceiling: float = 4.0, **more: object) -> str:
+    """Of one measure that reads this, with its interval or bounds, in a report on `ROWS` pairs."""
+    report = measure(*correlated(np.random.default_rng(0), ROWS, 3, 0.5))
+    changed = {"pair_cosine": Measured(cosine), "delta_e_ceiling": Measured(ceiling), key: Measured(value, **more)}
+    return dataclasses.replace(report, metrics=report.metrics | changed, chance_sd=SD).verdicts()[key]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_cosine_is_at_chance_within_two_standard_deviations_of_random_pairings_and_all_that_rests_on_it(sign: int):
+    for sds, said in ((1.9, "chance"), (2.0, "inside")):
+        for key, value in (("pair_cosine", sign * sds * SD), ("r2", -1.0), ("copy_index", 0.0), ("delta_e", 4.0)):
+            assert verdict(key, value, cosine=sign * sds * SD) == said, key
+
+
+def test_an_area_is_at_chance_where_its_interval_holds_a_half():
+    for low, high, said in ((0.45, 0.65, "chance"), (0.51, 0.65, "inside"), (0.2, 0.3, "inside")):
+        assert verdict("pair_auc", (low + high) / 2, low=low, high=high) == said
+    assert [verdict("pair_auc", value) for value in (0.5, 0.49)] == ["chance", "inside"]  # of two rows
+
+
+def test_recognised_rows_are_at_chance_up_to_as_many_as_random_pairing_gives_in_the_least_of_what_is_certain():
+    for key, most in (("identity_fraction", 3), ("recall_at_1", 3), ("recall_at_10", 17)):
+        assert [verdict(key, rows / ROWS) for rows in (most, most + 1)] == ["chance", "inside"]
+    assert verdict("identity_fraction", 0.9, certain=(0.02, 0.9)) == "chance"
+
+
+def test_a_measure_is_saturated_where_a_perfect_copy_could_read_the_same_and_the_cosine_tells_them_apart():
+    assert [verdict("delta_e", value) for value in (0.04, 0.05)] == ["saturated", "inside"]  # of a ceiling of 4
+    assert verdict("delta_e", 0.5, certain=(0.0, 0.5)) == "saturated"
+    assert verdict("identity_fraction", 0.995, certain=(0.4, 0.995)) == "saturated"
+    assert verdict("identity_fraction", 0.5, certain=(0.4, 0.5)) == "inside"
+    assert verdict("copy_index", 1.0, cosine=0.995) == "inside"
+    assert [verdict("delta_e", value, ceiling=math.nan) for value in (0.0, 0.01)] == ["saturated", "inside"]
 
 
 def test_verdicts_travel_with_the_record_and_leave_out_what_is_unresolved():

@@ -8,6 +8,7 @@ from scipy.special import gammainc
 
 from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, measure, pair_cosine_of, planted_rotation, planted_turns, rotation_explained
+from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.rotation import LEAST_LOST, ROWS_PER_DIMENSION, fitted_turn
 from dmdlab.pairing.statistics import jackknife_interval
 
@@ -58,7 +59,9 @@ def test_the_fitted_turn_is_that_of_rows(d):
     found = fitted_turn(fit, teacher(fit), teacher(fit @ R))
     np.testing.assert_allclose(found @ found.T, np.eye(d), atol=1e-12)
     np.testing.assert_allclose(found, R, atol=0.15)
-    np.testing.assert_allclose(found, fitted_turn(1e-3 * fit, 7 * teacher(fit) + 3, 1e-9 * teacher(fit @ R)), atol=1e-9)
+    for small in (1e-9, 1e-170):  # in whatever unit
+        other = fitted_turn(1e-3 * fit, small * (7 * teacher(fit) + 3), small * teacher(fit @ R))
+        np.testing.assert_allclose(other, found, atol=1e-9)
 
 
 @pytest.mark.parametrize("d", [2, 5, 16])
@@ -102,6 +105,19 @@ def test_a_student_between_reads_between_and_its_ceiling_is_that_of_a_planted_tu
     assert turned.share.value == pytest.approx(planted[0].mean(), abs=0.05)
     assert planted.min() > 0.7
     assert 0.3 < half.share.value < turned.share.value - 0.1
+
+
+def test_planted_turns_are_the_shares_of_the_teacher_turned_by_hand():
+    teacher, (z, fit) = bent(3), noises(3, n=60)
+    found = planted_turns(teacher, z, fit_noise=fit, rng=np.random.default_rng(1), angles_degrees=(40.0, 70.0), bases=2)
+    rng, expected = np.random.default_rng(1), []
+    for basis in (random_basis(3, rng), random_basis(3, rng)):
+        for angle in (40.0, 70.0):
+            student, fit_student = (teacher(turned(x, basis, angle)) for x in (z, fit))
+            read = rotation_explained(teacher, z, student, fit_noise=fit, fit_student=fit_student)
+            expected.append(read.share.value)
+    np.testing.assert_array_equal(found.T.ravel(), expected)  # [basis][angle]
+    assert len(set(expected)) == 4
 
 
 def test_what_cannot_be_said_is_unresolved():
