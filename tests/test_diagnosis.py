@@ -126,6 +126,8 @@ def test_a_bound_lies_between_the_runs_that_it_parts(key: str, kind: str) -> Non
         ({"gan_share": 30.0, "score_excess": 3.0}, "gan-weight", "30 times as long"),  # though the law is reached
         ({"student_step": 0.5, "score_excess": 3.0}, "learning-rate", "by up to 0.5"),
         ({"score_excess": 3.0, "updates_ratio": 2.0}, "lagging", "excess risk is 3"),  # two are not too few
+        ({"teacher_transport_ratio": 2.0, "lost": 0.25, "coverage": 0.7}, "teacher-bad", "2 times as much"),
+        ({"gan_share": 30.0, "student_step": 0.5, "fidelity": 3.0}, "gan-weight", "30 times as long"),
     ],
 )
 def test_one_thing_wrong_is_named(changed: dict[str, float], verdict: str, said: str) -> None:
@@ -145,6 +147,8 @@ def test_what_was_not_measured_is_not_judged() -> None:
     assert "student_step and student_updates would tell" in " ".join(behind.reasons)
     assert "was not measured" in " ".join(judge({"fidelity": 1.0, "coverage": 0.95}).reasons)
     assert judge({"fidelity": 1.0, "lost": 0.25}).verdict == "unfinished"  # what covers the rest was not measured
+    limits = judge({"teacher_excess_risk": 0.01, "fidelity_limit": 1.2, "transport_limit": 1.1})
+    assert limits.reasons[0].startswith("teacher_excess_risk 0.01 could be looked at")  # no limit is evidence
 
 
 def test_evidence_is_of_the_late_half_and_of_the_largest_step() -> None:
@@ -159,6 +163,14 @@ def test_evidence_is_of_the_late_half_and_of_the_largest_step() -> None:
     table |= {"student_step": np.where(iteration == 2, 0.4, 0.1), "lost": np.full(10, math.nan)}
     found = evidence(Curve("here", table))
     assert found == {"score_excess": 0.1, "student_step": 0.4, "updates_ratio": 2.0, "gan_share": 1.5}
+
+
+def test_a_gan_without_a_gradient_has_no_share_and_where_matching_has_none_there_is_nothing_to_share() -> None:
+    rows = {"iteration": np.arange(1.0, 9.0), "gan_gradient_norm": np.zeros(8), "dmd_gradient_norm": np.full(8, 2.0)}
+    assert evidence(Curve("here", rows)) == {"gan_share": 0.0}
+    rows |= {"gan_gradient_norm": np.full(8, 3.0), "dmd_gradient_norm": np.where(np.arange(8) == 6, 0.0, 2.0)}
+    assert evidence(Curve("here", rows)) == {"gan_share": 1.5}
+    assert evidence(Curve("here", rows | {"dmd_gradient_norm": np.zeros(8)})) == {}
 
 
 # --- files
@@ -289,6 +301,8 @@ def test_a_run_shown_says_so_where_its_curve_is_not_healthy(dmdlab: Command, tmp
     assert said not in dmdlab("runs", "show", tmp_path, folder.name)[1]
     written(folder / "curve.csv", "iteration,score_excess,student_step,student_updates\n1,3,0.1,0\n10,3,0.1,2\n")
     assert said in dmdlab("runs", "show", tmp_path, folder.name)[1]
+    written(folder / "curve.csv", "iteration,dm_loss\n1,3\n10,2\n")  # tells nothing
+    assert "Its curve resembles" not in dmdlab("runs", "show", tmp_path, folder.name)[1]
 
 
 class Calibrated(Made):

@@ -4,13 +4,15 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dmdlab.pages.answer import Ruler, answer
+from dmdlab.pages.answer import LEFT, RIGHT, Ruler, answer
 from dmdlab.pages.templates import HERE, embedded, render
 from dmdlab.pairing import PairingReport, calibrate, measure
+from dmdlab.pairing.measured import Measured
 
 N, D = 80, 4
 
@@ -43,6 +45,8 @@ def test_the_answer_counts_in_degrees_where_there_is_a_calibration() -> None:
     found = answer(report(0.8, calibrated=True))
     assert re.search(r"as much as a turn by \d\d degrees would", found.copies)
     assert [ruler.label for ruler in found.rulers][:2] == ["pair_cosine", "remap_angle"]
+    assert "95 % of students of exactly this law" in found.limits
+    assert "by convention" in answer(report(0.8)).limits  # without one
 
 
 def test_the_answer_is_not_to_be_trusted_where_the_law_is_another() -> None:
@@ -58,6 +62,50 @@ def test_the_answer_is_not_to_be_trusted_where_the_law_is_another() -> None:
 def test_without_a_reference_trust_is_open() -> None:
     z = np.random.default_rng(0).normal(size=(N, D))
     assert "is open" in answer(measure(z, z)).trust
+
+
+def with_measures(**measured: Measured) -> PairingReport:
+    """A report in which these measures read so."""
+    plain = report(0.8)
+    return replace(plain, metrics=plain.metrics | measured)
+
+
+def test_the_answer_on_a_pairing_against_the_teacher_and_on_a_right_angle() -> None:
+    assert answer(with_measures(pair_cosine=Measured(-0.3))).copies.startswith("No: the student pairs against")
+    for angle, told in ((75.0, "a turn by 75 degrees would"), (90.0, "a turn by 90 degrees or more would")):
+        assert told in answer(with_measures(remap_angle=Measured(angle))).copies
+
+
+@pytest.mark.parametrize("cosine", [-0.6, -0.05, 0.3, 1.0])
+def test_rulers_show_their_value_with_its_interval_and_a_copy_at_the_right(cosine: float) -> None:
+    found = answer(
+        with_measures(
+            pair_cosine=Measured(cosine, cosine - 0.02, cosine + 0.02), remap_angle=Measured(60.0, 50.0, 70.0)
+        )
+    )
+    rulers = {ruler.label: ruler for ruler in found.rulers}
+    for ruler in rulers.values():
+        assert all(LEFT < ruler.x(place) < RIGHT for place, _ in ruler.marks)
+        assert ruler.at is not None
+        assert LEFT < ruler.x(ruler.at) < RIGHT
+        assert "beyond" not in ruler.value
+        assert f"{ruler.label}: {ruler.value}; marks at " in ruler.spoken
+    one, angle = rulers["pair_cosine"], rulers["remap_angle"]
+    assert one.interval == (cosine - 0.02, cosine + 0.02)
+    assert one.x(0.0) < one.x(1.0)
+    assert angle.interval == (50.0, 70.0)
+    assert angle.x(90.0) < angle.x(60.0) < angle.x(0.0)
+    assert rulers["fidelity"].interval is None
+    law = rulers["variance_ratio"]
+    assert (law.low, law.high) == (0.8, 1.25)
+    assert law.x(law.low) < law.x(1.0) < law.x(law.high)
+    assert [name for _, name in law.marks] == ["0.8", "1.25"]
+
+
+def test_a_value_beyond_its_ruler_says_so() -> None:
+    found = {ruler.label: ruler for ruler in answer(with_measures(fidelity=Measured(9.0))).rulers}["fidelity"]
+    assert found.value == "9 (beyond)"
+    assert found.x(9.0) == RIGHT
 
 
 def test_a_value_beyond_its_ruler_is_drawn_at_the_end() -> None:

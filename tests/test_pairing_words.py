@@ -146,6 +146,58 @@ def law_in_words(**values):
     return " ".join(read_aloud(metrics, dict.fromkeys(METRICS, "inside"), 9, 2, 0.1, law))
 
 
+def told(n: int = 10, verdict: str = "inside", **values: float) -> str:
+    """A report on n pairs in which these measures read so, and all others 0.5."""
+    metrics = {key: Measured(value) for key, value in (dict.fromkeys(METRICS, 0.5) | values).items()}
+    law = law_agrees({key: measured.value for key, measured in metrics.items()}, None)
+    return " ".join(read_aloud(metrics, dict.fromkeys(METRICS, verdict), n, 2, 0.1, law))
+
+
+def test_a_report_says_each_number_of_what_it_is_a_number() -> None:
+    assert "nearest to its own teacher output in 20 % of the cases (chance 10 %)" in told(recall_at_1=0.2, pair_auc=0.7)
+    assert "nearer to it than to a random one in 70 % (chance 50 %)" in told(recall_at_1=0.2, pair_auc=0.7)
+    assert "explains 40 % of the teacher's variance at equal noise: r2 0.4; pair_cosine 0.7," in told(
+        r2=0.4, pair_cosine=0.7
+    )
+    assert "predicts the teacher no better than the teacher's mean does: r2 -0.1" in told(r2=-0.1)
+    assert "a random pairing varies by 0.1" in told(verdict="chance")
+    assert "realises 30 % of what the best pairing of these points saves" in told(copy_index=0.3)
+    assert "costs more than a random pairing, by 20 % of what the best pairing" in told(copy_index=-0.2)
+    assert "a student that pairs at random gets 4 at this n and d." in told(delta_e_ceiling=4.0)
+    assert "gets 0.2 at this n and d, so a small value says little" in told(delta_e_ceiling=0.2)
+
+
+def test_an_angle_is_of_a_turn_of_the_noise_up_to_a_right_one() -> None:
+    for angle, said in ((75.0, "turning it by 75 degrees would"), (90.0, "turning it by 90 degrees or more would")):
+        assert said in told(remap_angle=angle)
+    assert "no more than a copy does (remap_angle 0)" in told(remap_angle=0.0)
+
+
+def test_a_run_warns_of_its_teacher_where_that_failed_its_check_only() -> None:
+    assert run_in_words(1.25, []) == ["Its outputs cost 1.25 times as much to match with data as other data does."]
+    assert run_in_words(1.25, ["it is slow", "it is far"])[1:] == [
+        "Beware: the teacher failed its own check: it is slow; it is far."
+    ]
+    assert run_in_words(math.nan, []) == [
+        "How near its outputs are to the data is unknown: other data costs nothing to match with it."
+    ]
+
+
+def test_each_side_of_each_measure_of_the_law_has_its_own_direction() -> None:
+    for values, direction in (
+        ({"variance_ratio": 0.5}, "The student shrank or lost modes"),
+        ({"variance_ratio": 2.0, "fidelity": 3.0}, "The student spread out"),
+        ({"fidelity": 0.5}, "are cheaper to match with fresh teacher samples than the teacher's own are"),
+        ({"fidelity": 3.0}, "cost more to match with fresh teacher samples than the teacher's own do"),
+        ({"debiased_cost": 0.3}, "cost more to match with fresh teacher samples than the teacher's own do"),
+    ):
+        assert f"{direction}: its law is not" in law_in_words(**values)
+    assert ", as fidelity says (" in law_in_words(fidelity=3.0)
+    assert ", as fidelity, debiased_cost and variance_ratio say (" in law_in_words(
+        fidelity=3.0, debiased_cost=0.3, variance_ratio=2.0
+    )
+
+
 def test_a_measure_of_the_law_keeps_two_digits_of_its_own_beside_its_limits():
     assert "variance_ratio 0.010, below 0.80 to 1.25" in law_in_words(variance_ratio=0.0102)
     assert "variance_ratio 0.00, below" in law_in_words(variance_ratio=1e-9)
