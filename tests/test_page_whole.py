@@ -170,6 +170,8 @@ def test_the_measurement_report_opens_dark_and_accessible(visit: Open, tmp_path:
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     inside = "[...document.querySelectorAll('td')].every((cell) => cell.getBoundingClientRect().right <= innerWidth)"
     assert tab.page.evaluate(inside)
+    shown = "(own) => own.clientWidth == Math.min(own.getAttribute('width'), 672)"  # 42rem: its type can be read
+    assert tab.page.evaluate(f"[...document.querySelectorAll('.drawing img')].map({shown})") == [True, True]
     tab.page.set_viewport_size({"width": 680, "height": 900})  # of a sheet of paper between its margins
     tab.page.emulate_media(media="print")
     assert tab.page.evaluate(inside)
