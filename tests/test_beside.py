@@ -4,7 +4,10 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -67,6 +70,76 @@ def test_without_a_thread_or_a_process_to_spare_one_goes_alone(
     monkeypatch.setattr("multiprocessing.process.BaseProcess.start", refused)
     with beside(Group(tuple(experiments("law.dim=2"))), Store(tmp_path)):
         assert torch.get_num_threads() == (1 if lacks == "a thread" else 2)
+
+
+def test_more_calibrations_are_worth_a_process_beside_a_longer_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three teachers that were trained have three."""
+    monkeypatch.setattr(lab, "tried", lambda _: SimpleNamespace(flow_flops=10**12))
+    one, three = (
+        Group(tuple(experiments("law.dim=2", "teacher.kind=network", f"seed={seeds}"))) for seeds in ("0", "[0, 1, 2]")
+    )
+    longest = 1
+    while worth(one, 2 * longest):
+        longest *= 2
+    assert longest > 1
+    assert worth(three, 2 * longest)
+    assert not worth(three, 8 * longest)
+
+
+class Recorded:
+    """In place of another process."""
+
+    made: ClassVar[list["Recorded"]] = []
+
+    def __init__(self, *, target: object, args: tuple[Path, list[object], int], daemon: bool) -> None:
+        self.args, self.ended = args, False
+        self.made.append(self)
+
+    def start(self) -> None:
+        """It began."""
+
+    def terminate(self) -> None:
+        self.ended = True
+
+    def join(self) -> None:
+        assert self.ended
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    """Processes that were made, of which none runs."""
+    monkeypatch.setattr(multiprocessing.get_context("spawn"), "Process", Recorded, raising=False)
+    monkeypatch.setattr(Recorded, "made", [])
+    return Recorded.made
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_both_processes_share_the_threads_and_the_other_ends_with_the_training(
+    tmp_path: Path, recorded: list[Recorded]
+) -> None:
+    torch.set_num_threads(5)
+    group = Group(tuple(experiments("law.dim=2", "teacher.kind=network", "seed=[0, 1]")))
+    with suppress(KeyboardInterrupt), beside(group, Store(tmp_path)):
+        assert torch.get_num_threads() == 3
+        raise KeyboardInterrupt
+    assert torch.get_num_threads() == 5
+    (other,) = recorded
+    out, lacking, threads = other.args
+    assert (out, threads, other.ended) == (tmp_path, 2, True)
+    assert lacking == list(group.members)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_is_calibrated_already_needs_no_process(
+    tmp_path: Path, recorded: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = experiments("law.dim=2", "teacher.kind=network", "seed=[0, 1]")
+    monkeypatch.setattr(Store, "calibrated", lambda _, e, name: one if name == calibration_id(one) else None)
+    with beside(Group((one,)), Store(tmp_path)):
+        assert recorded == []
+        assert torch.get_num_threads() == 2
+    with beside(Group((one, two)), Store(tmp_path)):
+        assert [each.args[1] for each in recorded] == [[two]]
 
 
 @pytest.mark.chaos

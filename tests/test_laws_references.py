@@ -25,6 +25,14 @@ def test_gaussian_is_the_wiener_filter_of_its_covariance() -> None:
     assert_near(law.log_density(x, sigma), reference)
 
 
+def test_a_flat_gaussian_has_one_variance_in_every_direction_and_a_seed_turns_the_axes_of_others() -> None:
+    for basis in ("axes", "random"):
+        assert_near(Gaussian(dim=3, exponent=2.0, scale=1.5, basis=basis).covariance(), (2.25 * np.eye(3)).tolist())
+    one, other = (Gaussian(dim=3, spectrum="power", basis="random", seed=seed).covariance() for seed in (1, 2))
+    assert (one - other).abs().max() > 0.1
+    assert_near(torch.linalg.eigvalsh(one), torch.linalg.eigvalsh(other).tolist())
+
+
 def test_gaussian_takes_its_variances_from_any_sequence() -> None:
     x = torch.ones(2, dtype=torch.float64)
     for variances in ([1.0, 4.0], (1.0, 4.0)):

@@ -34,6 +34,41 @@ def test_a_fake_score_that_no_network_learns_is_not_kept() -> None:
         assert moments.rows.keys() == expected
 
 
+def test_moments_are_kept_when_due_and_given_to_each_member_by_parameter() -> None:
+    loop = distillation(experiments("seed=[0, 1]"))
+    moments, network = Moments([2, 5]), loop.student.network
+    assert moments.of(1, network) == moments.state() == {}
+    expected = []
+    for iteration, kept in ((0, True), (0, False), (1, False), (2, True), (3, False), (7, True), (9, False)):
+        moments.add(iteration, loop)
+        if kept:
+            expected.append([p[1].detach().clone() for p in network.parameters()])
+        with torch.no_grad():
+            network.flat.mul_(1.5)
+            loop.trained["student"].parameters[:, : network.flat.shape[1]] = network.flat
+    assert moments.due == []
+    again = Moments([2, 5])
+    again.restore(moments.state())
+    for each in (moments, again):
+        found = each.of(1, network)
+        assert found["iteration"].tolist() == [0, 2, 7]
+        for at, values in enumerate(expected):
+            for (name, _), value in zip(network.named_parameters(), values, strict=True):
+                torch.testing.assert_close(found[f"student.{name}"][at], value, rtol=0, atol=0)
+        assert {key.split(".")[0] for key in found} == {"iteration", "student", "fake"}
+
+
+def test_a_training_that_goes_on_waits_for_what_is_still_due() -> None:
+    loop, moments = distillation(experiments("seed=0")), Moments([2, 5, 8])
+    for iteration in (0, 2):
+        moments.add(iteration, loop)
+    again = Moments([2, 5, 8])
+    again.restore(moments.state())
+    for iteration in (3, 5, 8):
+        again.add(iteration, loop)
+    assert again.iterations == [0, 2, 5, 8]
+
+
 def test_a_run_keeps_its_start_and_its_end_beside_what_others_keep(tmp_path: Path) -> None:
     kept, plain = do(experiments("measure.keep=[3, 0]", "seed=0"), tmp_path)
     kept, plain = (kept, plain) if kept.moments() else (plain, kept)

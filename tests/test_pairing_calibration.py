@@ -30,6 +30,33 @@ def in_six():
     return calibration(6)
 
 
+def test_a_student_without_memory_reads_blocks_that_share_no_row_where_there_are_enough():
+    rng = np.random.default_rng(3)
+    noise, fresh = rng.normal(size=(20, 2)), rng.normal(size=(60, 2))
+    made = calibrate(lambda z: z, noise, fresh_noise=fresh, rng=rng, angles_degrees=(0, 90), shares=(), bases=2)
+    expected = [((noise - block) ** 2).sum(axis=1).mean() for block in (fresh[20:40], fresh[40:])]
+    np.testing.assert_allclose(made.null["e_dt"], expected)
+
+
+def test_a_collapsed_student_explains_nothing_wherever_the_law_lies():
+    """It answers the mean: r2 is 0 and all it costs is the spread."""
+    rng = np.random.default_rng(4)
+    noise, fresh = rng.normal(size=(30, 2)), rng.normal(size=(60, 2))
+    made = calibrate(lambda z: z + 7.0, noise, fresh_noise=fresh, rng=rng, angles_degrees=(0, 90), shares=(), bases=1)
+    assert made.collapsed["r2"] == pytest.approx(0.0, abs=1e-12)
+    assert made.collapsed["e_dt"] == pytest.approx(noise.var(axis=0).sum())
+
+
+def test_mixtures_take_rows_from_all_of_the_sample():
+    """Whatever its order: here the second half of the rows holds all of the spread."""
+    rng = np.random.default_rng(5)
+    noise, fresh = rng.normal(size=(100, 3)), rng.normal(size=(500, 3))
+    noise[:50] *= 1e-3
+    given = {"angles_degrees": (0, 90), "shares": (0.5,), "bases": 4}
+    made = calibrate(lambda z: z, noise, fresh_noise=fresh, rng=rng, **given)
+    assert 0.15 < made.mixture["pair_cosine"].mean() < 0.6
+
+
 @pytest.mark.parametrize("d", [1, 2, 3, 8, 33, 257])
 @pytest.mark.parametrize("theta", [0.0, 37.0, 90.0, 180.0])
 def test_the_planted_rotation_is_orthogonal_and_turns_by_the_angle(d, theta):

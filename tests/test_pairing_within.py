@@ -105,3 +105,19 @@ def test_points_keep_their_class_under_planted_turns() -> None:
     for wrong in ({"labels": labels}, {"labels": labels[1:], "fresh_labels": fresh_labels}):
         with pytest.raises(InputError, match=r"labels and fresh_labels must be \(40,\) and \(120,\)"):
             calibrate(stretched, noise, rng=rng, **given, **wrong)
+
+
+def test_nearby_points_are_the_first_ones_of_both_noises_with_their_own_classes() -> None:
+    rng, asked = np.random.default_rng(1), {}
+    noise, fresh = rng.normal(size=(40, 3)), rng.normal(size=(120, 3))
+    labels, fresh_labels = rng.integers(5, size=40), rng.integers(5, size=120)
+
+    def answers(z: np.ndarray, v: np.ndarray, told: np.ndarray) -> np.ndarray:
+        asked.update(z=z, told=told)
+        return v
+
+    given = {"fresh_noise": fresh, "angles_degrees": (0, 90), "shares": (), "bases": 2, "local_points": 30}
+    calibrate(stretched, noise, rng=rng, labels=labels, fresh_labels=fresh_labels, local_answers=answers, **given)
+    np.testing.assert_array_equal(asked["z"][:60], np.concatenate([noise[:30], fresh[:30]]))
+    np.testing.assert_array_equal(asked["told"][:60], np.concatenate([labels[:30], fresh_labels[:30]]))
+    assert len(asked["z"]) == 90  # each of the thirty turned in one basis

@@ -18,7 +18,7 @@ def kept_iterations(experiment: Experiment, curve: list[int]) -> list[int]:
     if keep == 0:
         return []
     wanted = last * np.linspace(0, 1, keep)[1:] ** 2
-    return sorted({min(curve, key=lambda at: abs(at - own)) for own in wanted} | {last})
+    return sorted({min(curve, key=lambda at: abs(at - own)) for own in wanted})
 
 
 @dataclass
