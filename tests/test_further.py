@@ -12,7 +12,7 @@ from small import CPU, do, experiments
 
 from dmdlab.config import InputError
 from dmdlab.lab.calibrate import teacher_map
-from dmdlab.lab.further import keep_further
+from dmdlab.lab.further import keep_further, training_points
 from dmdlab.lab.store import Store
 from dmdlab.laws import make_law
 from dmdlab.pairing.analysis import memorisation, memorised, neighbours
@@ -96,7 +96,7 @@ def place(record: Record, device: str, ways: dict[str, str]) -> None:
 def test_a_training_set_is_drawn_again_where_the_teacher_drew_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = experiments("teacher.train_samples=12", "seed=[0]", "teacher.kind=network",
+    wanted = experiments("teacher.train_samples=12", "seed=[1]", "teacher.kind=network",
                          "student.init=[\"teacher\", \"rotated\"]")  # fmt: skip
     first, second = do(wanted, tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -106,7 +106,20 @@ def test_a_training_set_is_drawn_again_where_the_teacher_drew_it(
         list(keep_further(Store(tmp_path), wanted, CPU))
     place(first, "cpu", {"teacher": "eager"})
     place(second, "cuda:0", {"distillation": "graph"})
-    list(keep_further(Store(tmp_path), wanted, CPU))
-    points = make_law(wanted[0].law.model_dump()).training_set(12, generator(0, "teacher", "data"))[0].numpy()
+    list(keep_further(Store(tmp_path), wanted[::-1], CPU))  # in whatever order: who trained it says where
+    points = make_law(wanted[0].law.model_dump()).training_set(12, generator(1, "teacher", "data"))[0].numpy()
     expected = neighbours(first.arrays()["teacher"], points)
     np.testing.assert_allclose(further(first)["training"], expected, rtol=1e-6)
+
+
+def test_without_a_size_the_training_set_is_all_that_a_data_set_has_to_train_on(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(256, size=(40, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "pictures.npy", pictures)
+    law_keys = ("law.name=images", f"law.path={tmp_path / 'pictures.npy'}", "law.side=4", "measure.samples=8")
+    (e,) = experiments(*law_keys, "teacher.kind=network", "teacher.target=data")
+    law = make_law(e.law.model_dump())
+    points = training_points(law, e, CPU)
+    assert points is not None
+    assert len(np.unique(points, axis=0)) == len(points) == law.available("train") > law.available("reference")
+    (endless,) = experiments("seed=0")
+    assert training_points(make_law(endless.law.model_dump()), endless, CPU) is None
