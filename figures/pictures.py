@@ -3,27 +3,31 @@
     dmdlab sweep experiments/manifold.toml      # and mnist, teacher-age, architecture, classes: each file says how
     dmdlab sweep experiments/mnist.toml law.path=... 'seed=[100,101,102]' --out runs/mnist-new-seeds
     dmdlab sweep experiments/mnist.toml law.path=... student.init=teacher --out runs/mnist-again
+    dmdlab sweep experiments/mnist.toml law.path=... 'seed={start=103, stop=109}' student.init=teacher \
+        --out runs/mnist-more-seeds
+    dmdlab sweep experiments/mnist.toml law.path=... 'seed={start=103, stop=109}' student.init=rotated \
+        student.learning_rate=5e-4 --out runs/mnist-more-seeds
     .venv/bin/python figures/pictures.py
 
 Reads runs/<experiment> where it is there; writes <experiment>.pdf, .png, .txt (the caption) and .csv (every number)
-this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers. The first
-seeds of MNIST, the same at a later commit, and new ones are set beside each other by their csv files, whether runs
-are there or not.
+beside this file, mnist-pictures.* from the MNIST sweep, and each table into the guide between its two markers. What
+MNIST's seeds say together (mnist_seeds.py) comes from their csv files, whether runs are there or not.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mnist_seeds import AGAIN, MORE_SEEDS, NEW_SEEDS, seeds_figure, seeds_table
 from tables import made_by, replace, table, told
 
 from dmdlab.config import without_places
-from dmdlab.pairing import Calibration, mean_interval
-from dmdlab.pairing.statistics import paired_difference
-from dmdlab.pairing.words import interval, number
+from dmdlab.pairing import Calibration
+from dmdlab.pairing.words import number
 from dmdlab.plots import save_plot
 from dmdlab.plots.axis import Choice
+from dmdlab.plots.style import save
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells
 from dmdlab.records.record import INITS, Record, load_records
 
@@ -37,9 +41,6 @@ EXPERIMENTS = {
     "classes": ("teacher.condition",),
 }
 """The sweeps, and the settings that tell their lines apart, the start besides."""
-
-AGAIN, NEW_SEEDS = "mnist-again", "mnist-new-seeds"
-"""The MNIST sweep's teacher starts once more, at a commit that sums in another order; the sweep with other seeds."""
 
 MEASURES = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_cosine_gaussian", "local_cosine")
 MEASURES = (*MEASURES, "remap_angle", "fidelity", "variance_ratio")
@@ -66,12 +67,6 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
     return [*table(head, rows), "", made]
 
 
-def kept(name: str) -> list[dict[str, str]]:
-    """The rows of <name>.csv."""
-    with (HERE / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def keep(name: str, records: Sequence[Record]) -> None:
     """Write <name>.csv."""
     with (HERE / f"{name}.csv").open("w", newline="") as file:
@@ -79,54 +74,6 @@ def keep(name: str, records: Sequence[Record]) -> None:
         writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def seeds_table() -> list[str]:
-    """The calibrated angle on MNIST by learning rate: of the sweep's seeds, of the same at a later commit, of new ones,
-    and of both the latter; differences between two rates, paired over seeds; and what rotated starts read."""
-    groups = [kept("mnist"), kept(AGAIN), kept(NEW_SEEDS)]
-    groups.append(groups[1] + groups[2])
-    angles = {start: [angles_of(group, start) for group in groups] for start in ("teacher", "rotated")}
-    rates = sorted({rate for rate, _ in angles["teacher"][0]})
-
-    def of(rate: float) -> list[list[float]]:
-        """A value a seed, NaN for one that lacks it, so that differences are of the same seeds."""
-        seeds = [sorted({seed for _, seed in found}) for found in angles["teacher"]]
-        return [[f.get((rate, s), np.nan) for s in own] for f, own in zip(angles["teacher"], seeds, strict=True)]
-
-    rows = []
-    for rate in rates:
-        found = [mean_interval(values) for values in of(rate)]
-        rows.append([number(rate), *(interval(f.mean, f.low, f.high) for f in found)])
-    for a, b in ((rates[1], rates[0]), (rates[2], rates[1]), (rates[2], rates[0])):
-        found = [paired_difference(x, y) for x, y in zip(of(a), of(b), strict=True)]
-        rows.append([f"{number(a)} less {number(b)}", *(f"{f.mean:.1f} ({f.low:.1f} to {f.high:.1f})" for f in found)])
-    rows.append(["rotated starts, all rates", *(least_and_most(list(own.values())) for own in angles["rotated"])])
-    names = [
-        f"seeds {', '.join(sorted({row['seed'] for row in group}, key=int))}; {' and '.join(commits(group))}"
-        for group in groups[:3]
-    ]
-    return table(["student.learning_rate", *names, "the two columns before"], rows)
-
-
-def angles_of(rows: Sequence[Mapping[str, str]], start: str) -> dict[tuple[float, str], float]:
-    """The calibrated angle by learning rate and seed, of students of this start; NaN where it is unresolved."""
-    own = [row for row in rows if row["student.init"] == start]
-    return {(float(r["student.learning_rate"]), r["seed"]): float(r["remap_angle"] or "nan") for r in own}
-
-
-def commits(rows: Sequence[Mapping[str, str]]) -> list[str]:
-    """Those that runs were trained at, in seven digits."""
-    return sorted({row["commit"][:7] for row in rows})
-
-
-def least_and_most(values: Sequence[float]) -> str:
-    """Both in words, and how many are unresolved."""
-    resolved = [value for value in values if not np.isnan(value)]
-    lacking = len(values) - len(resolved)
-    if not resolved:
-        return "not trained"
-    return f"{min(resolved):.1f} to {max(resolved):.1f}" + (f", {lacking} unresolved" if lacking else "")
 
 
 def main() -> None:
@@ -141,10 +88,11 @@ def main() -> None:
             save_plot("pictures", copies, HERE / "mnist-pictures")
         keep(name, records)
         replace(GUIDE, f"table {name}", table_lines(records, keys, name))
-    for name in (AGAIN, NEW_SEEDS):
+    for name in (AGAIN, NEW_SEEDS, MORE_SEEDS):
         if (RUNS / name).is_dir():
             keep(name, load_records(RUNS / name))
     replace(GUIDE, "seeds mnist", seeds_table())
+    save(seeds_figure(), HERE / "mnist-seeds")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     make demo && .venv/bin/python figures/quickstart.py
 
-Reads runs/quickstart; writes quickstart.pdf, .png, .txt (the caption) and .csv (every number) beside this file, and the
-table into the README between its two markers.
+Reads runs/quickstart; writes quickstart.pdf, .png, .txt (the caption), -numbers.csv (its marks) and .csv (every number)
+beside this file, and the table into the README between its two markers.
 """
 
 import csv
