@@ -121,11 +121,11 @@ class Law(torch.nn.Module):
         return torch.multinomial(shares, n, replacement=True, generator=generator)
 
     def training_set(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """n points to train on, as `sample` draws them, and their labels, or None. Pictures from files are n different
-        ones; of another law with finitely many points (`Empirical`) some may come twice.
+        """n points to train on, as `sample` draws them, and their labels, or None. Stored pictures (files, digits) are
+        n different ones; of another law with finitely many points (`Empirical`) some may come twice.
 
         Raises:
-            InputError: the files hold fewer pictures.
+            InputError: fewer pictures are stored.
         """
         return self._draw_from("train", n, generator)
 
