@@ -10,7 +10,8 @@ CEILING = "delta_e_ceiling"
 
 
 def numbers(shown: Shown) -> list[dict[str, Any]]:
-    """A row for each mark, panel by panel and along each line; delta_e's ceiling follows delta_e.
+    """A row for each mark, panel by panel and along each line; delta_e's ceiling follows delta_e, of each mark's own
+    runs, where the figure may draw one for all lines.
 
     Columns: the settings of rows, lines and x; `measure`; `mean`, `low` and `high` over the seeds that have a value
     (low and high the ends of the 95 % interval; an entry is empty where there is none); `seeds` and `unresolved`, how
