@@ -221,6 +221,8 @@ def test_a_hint_offers_a_close_name_or_all_of_them() -> None:
     assert did_you_mean("qqq", ["b", "a"], "law.") == "; valid names: law.a, law.b"
     assert did_you_mean("LAW.DIM", ["law.dim", "law.name"]) == "; did you mean 'law.dim'?"
     assert did_you_mean("batch", ["b.batch", "a.batch", "a.batches"]) == "; did you mean 'a.batch' or 'b.batch'?"
+    assert did_you_mean("Batch", ["b.batch", "a.batch"]) == "; did you mean 'a.batch' or 'b.batch'?"
+    assert did_you_mean("", ["axis", "curve"]) == "; valid names: axis, curve"
     many = ["seed", *(f"{section}.{k}" for section in ("a", "b") for k in range(30))]
     assert did_you_mean("qqq", many) == "; valid names: a.*, b.*, seed"
 
@@ -230,8 +232,15 @@ def test_a_hint_offers_a_close_name_or_all_of_them() -> None:
 REFUSED = {
     "a term without its section": (
         {"gan.weight": 1.0},
-        ["unknown key 'gan.weight'", "teacher, terms; a term of the loss", "'terms.gan.weight'"],
+        ["unknown key 'gan.weight'", "of the loss, 'terms.gan.weight'"],
     ),
+    "a term, misspelt": ({"term.gan.weight": 1.0}, ["unknown key 'term.gan.weight'; did you mean 'terms.gan.weight'"]),
+    "another lab's section": ({"train.iterations": 3}, ["'student.iterations' or 'teacher.iterations', or, of a term"]),
+    "nothing like it": (
+        {"optimizer.lr": 1.0},
+        ["student, teacher, terms; a term of the loss is set as terms.NAME.KEY"],
+    ),
+    "no section": ({".seed": 1}, ["unknown key '.seed'; did you mean 'seed'"]),
     "unknown section": ({"studnet.clip": 1.0}, ["unknown key 'studnet.clip'", "did you mean 'student.clip'"]),
     "unknown key": ({"student.lerning_rate": 1.0}, ["'student.lerning_rate'", "did you mean 'student.learning_rate'"]),
     "word for a number": ({"law.dim": "two"}, ["law.dim", "valid integer", "'two'"]),

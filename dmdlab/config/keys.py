@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -34,13 +34,19 @@ def check_keys(keys: Iterable[str], source: str) -> None:
             raise InputError(f"{source}: unknown key {key!r}{_hint(key, known, sections)}")
 
 
-def _hint(key: str, known: Iterable[str], sections: Iterable[str]) -> str:
-    """`did_you_mean`; of a key in a section that is like none of ours, how a term of the loss is set."""
-    section, dot, _ = key.partition(".")
-    if dot and not difflib.get_close_matches(section.lower(), sections):
-        own = sorted({"terms", *(name.partition(".")[0] for name in known if "." in name)})
-        return f"; sections are {', '.join(own)}; a term of the loss is set as 'terms.{key}'"
-    return did_you_mean(key, known)
+def _hint(key: str, known: Sequence[str], sections: Iterable[str]) -> str:
+    """`did_you_mean`; of a key in a section that is like none of ours, what ends like it, and how terms are set."""
+    section, _, rest = key.partition(".")
+    near = difflib.get_close_matches(section.lower(), sections, n=1)
+    if not section or not rest or (near and near[0] != "terms"):
+        return did_you_mean(key, known)
+    if near:
+        return f"; did you mean 'terms.{rest}'?"
+    ends = [repr(own) for own in sorted(known) if own.partition(".")[2] == rest.rpartition(".")[2].lower()]
+    if ends:
+        return f"; did you mean {' or '.join(ends)}, or, of a term of the loss, 'terms.{key}'?"
+    own = sorted({"terms", *(name.partition(".")[0] for name in known if "." in name)})
+    return f"; sections are {', '.join(own)}; a term of the loss is set as terms.NAME.KEY"
 
 
 def known_keys() -> list[str]:

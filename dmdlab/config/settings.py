@@ -30,7 +30,7 @@ def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
     """
     valid = sorted(names)
     same = [own for own in valid if own.lower() == name.lower()]
-    lacking = [own for own in valid if own.partition(".")[2] == name]
+    lacking = [own for own in valid if "." in own and own.partition(".")[2].lower() == name.lower()]
     if close := same or lacking or difflib.get_close_matches(name, valid, n=1, cutoff=0.5):
         return f"; did you mean {' or '.join(repr(prefix + own) for own in close)}?"
     if len(valid) > MANY:

@@ -162,14 +162,12 @@ class _Tasks:
         most = self._terms.most
         while self.waiting and len(self.running) < (min(room, most or room) if most else 2 * room):
             index, group = self.waiting.popleft()
-            held = ExitStack()
-            told, job = held.enter_context(self._opened(group))
-            yield from ((index, event) for event in told)
-            if job is None:
-                held.close()
-            else:
-                one = self._task.remote(_variables(self._terms), self._work, pickle.dumps(job))
-                self.running[one] = index, held
+            with ExitStack() as held:
+                told, job = held.enter_context(self._opened(group))
+                yield from ((index, event) for event in told)
+                if job is not None:
+                    one = self._task.remote(_variables(self._terms), self._work, pickle.dumps(job))
+                    self.running[one] = index, held.pop_all()
 
     def hear(self) -> Iterator[tuple[int, Any]]:
         """Wait for `LOOK` seconds at most; yields what tasks say, and how they end."""
@@ -196,6 +194,7 @@ class _Tasks:
                 if not stopping.asked():  # else it has left, as it should
                     yield index, self._lost(index, _how(error))
             del self.running[one]
+            self._places.pop(one, None)
             held.close()
 
     def _lost(self, index: int, how: str) -> Raised | Lost:

@@ -48,5 +48,5 @@ def _row(cell: Cell, key: str, shown: Shown) -> dict[str, Any]:
 
 
 def _said(value: Any) -> Any:
-    """A setting's value: numbers as they are, words and lists as figures name them."""
+    """A setting's value: numbers as they are, words and lists as figures name them ('none' of a run without it)."""
     return value if isinstance(value, int | float) else short(value)
