@@ -12,11 +12,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from dmdlab.pairing import mean_interval
+from dmdlab.pairing import Interval, mean_interval
 from dmdlab.pairing.statistics import paired_difference
-from dmdlab.pairing.words import interval, number, table
-from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, new_figure
-from dmdlab.records.cells import short
+from dmdlab.pairing.words import interval, table
+from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, LineStyle, new_figure
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,92 +30,149 @@ def kept(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+LAW = ("fidelity", "variance_ratio", "debiased_cost")
+"""What tells a student's law from its teacher's."""
+
+PAIRS = ((1, 0), (2, 1), (2, 0))
+"""The rates that are compared, by their order."""
+
+
 def seeds_table() -> list[str]:
-    """The calibrated angle on MNIST by learning rate: of the sweep's seeds, of the same at a later commit, of new ones,
-    twice, of all but the first, and of those whose teachers pass their check; differences between two rates, paired
-    over seeds; what the students' laws and the angles of rotated starts read."""
-    groups = [kept(name) for name in ("mnist", AGAIN, NEW_SEEDS, MORE_SEEDS)]
-    groups.append([row for group in groups[1:] for row in group])
-    groups.append([row for row in groups[-1] if row["teacher_ok"] == "True"])
-    rates = sorted({float(row["student.learning_rate"]) for row in groups[0]})
-
-    def of(rate: float, key: str = "remap_angle") -> list[list[float]]:
-        """By group, a value a seed, NaN for one that lacks it, so that differences are of the same seeds."""
-        held = [read(group, "teacher", key) for group in groups]
-        seeds = [sorted({seed for _, seed in own}) for own in held]
-        return [[own.get((rate, s), np.nan) for s in these] for own, these in zip(held, seeds, strict=True)]
-
-    rows = []
-    for rate in rates:
-        found = [mean_interval(values) for values in of(rate)]
-        rows.append([number(rate), *(interval(f.mean, f.low, f.high) for f in found)])
-    for a, b in ((rates[1], rates[0]), (rates[2], rates[1]), (rates[2], rates[0])):
-        found = [paired_difference(x, y) for x, y in zip(of(a), of(b), strict=True)]
-        rows.append([f"{number(a)} less {number(b)}", *(f"{f.mean:.1f} ({f.low:.1f} to {f.high:.1f})" for f in found)])
-    for key in ("fidelity", "variance_ratio", "debiased_cost"):
-        by_rate = zip(*(of(rate, key) for rate in rates), strict=True)
-        rows.append([f"{key}, by rate", *(" / ".join(f"{np.nanmean(x):.2g}" for x in own) for own in by_rate)])
-    rotated = [list(read(group, "rotated", "remap_angle").values()) for group in groups]
-    rows.append(["rotated starts", *map(least_and_most, rotated)])
-    names = [f"{seeds_of(group)}; {' and '.join(commits(group))}" for group in groups[:4]]
-    names += ["all but the first column", "of these, teachers that pass their check"]
-    return table(["student.learning_rate", *names], rows)
+    """MNIST by learning rate, teacher starts: of the sweep's seeds, of the same at a later commit, of new ones, twice,
+    and of several of these together. Angles and laws, means and differences paired over seeds, with 95 % intervals;
+    '≥' where a bound is among the angles; and what rotated starts read."""
+    first, again, new, more = (kept(name) for name in ("mnist", AGAIN, NEW_SEEDS, MORE_SEEDS))
+    all_of = [*again, *new, *more]
+    groups = {f"{seeds_of(group)}; {' and '.join(commits(group))}": group for group in (first, again, new, more)}
+    groups |= {"seeds 100 to 108": [*new, *more], "seeds 0 to 2 (again) and 100 to 108": all_of}
+    groups["of these, teachers that pass their check"] = [row for row in all_of if row["teacher_ok"] == "True"]
+    rates, rows = rates_of(first), []
+    for key in ("remap_angle", *LAW):
+        held = [by_rate(group, key) for group in groups.values()]
+        for place, rate in enumerate(rates):
+            rows.append([key, in_words(rate), *(_mean(own[place]) for own in held)])
+        for a, b in PAIRS if key == "remap_angle" else [pair for pair in PAIRS if pair[1] == 0]:
+            digits = 1 if key == "remap_angle" else 3
+            rows.append([key, less(rates, a, b), *(_difference(own[a], own[b], digits) for own in held)])
+    rotated = [list(read(group, "rotated", "remap_angle").values()) for group in groups.values()]
+    rows.append(["remap_angle", "rotated starts", *map(least_and_most, rotated)])
+    return table(["measure", "student.learning_rate", *groups], rows)
 
 
-SHOWN = {"remap_angle": "calibrated angle (degrees)", "debiased_cost": "debiased_cost"}
-"""What the figure shows, a panel each."""
+def _mean(values: Sequence[float]) -> str:
+    found = mean_interval(values)
+    return _bound(values) + interval(found.mean, found.low, found.high)
+
+
+def _difference(a: Sequence[float], b: Sequence[float], digits: int) -> str:
+    found = paired_difference(a, b)
+    return f"{_bound(a)}{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+
+
+def _bound(values: Sequence[float]) -> str:
+    """A mean over angles of which one is only a bound is one, too."""
+    return "≥ " if any(value >= 90.0 for value in values) else ""
+
+
+def rates_of(rows: Sequence[Mapping[str, str]]) -> list[float]:
+    """The learning rates, ascending."""
+    return sorted({float(row["student.learning_rate"]) for row in rows})
+
+
+def in_words(rate: float) -> str:
+    """'2e-4'."""
+    return f"{rate:.0e}".replace("e-0", "e-")
+
+
+def less(rates: Sequence[float], a: int, b: int) -> str:
+    """'5e-4 less 2e-4'."""
+    return f"{in_words(rates[a])} less {in_words(rates[b])}"
+
+
+def by_rate(rows: Sequence[Mapping[str, str]], key: str) -> list[list[float]]:
+    """By rate, the values of teacher starts, a seed each: NaN for one that lacks it, so that seeds are the same."""
+    found = read(rows, "teacher", key)
+    seeds = sorted({seed for _, seed in found}, key=int)
+    return [[found.get((rate, seed), np.nan) for seed in seeds] for rate in rates_of(rows)]
 
 
 def seeds_figure() -> Drawing:
-    """Angle and law of the twelve seeds of one order of sums against the rate: a line a seed, means, rotated starts."""
+    """The twelve seeds of one order of sums: angle and law against the rate, and the angle's differences."""
     rows = [row for name in (AGAIN, NEW_SEEDS, MORE_SEEDS) for row in kept(name)]
-    with new_figure(PAPER.double, 2.5, PAPER) as figure:
-        panels = figure.subplots(1, 2)
-        for axes, letter, key in zip(panels, "ab", SHOWN, strict=True):
-            _draw(axes, rows, key)
-            axes.set_title(f"({letter}) {'pairing lost' if key == 'remap_angle' else 'law missed'}", loc="left")
-        panels[0].set(ylim=(0, 92), yticks=(0, 30, 60, 90))
-        panels[0].legend(loc="lower right", fontsize=PAPER.small)
+    with new_figure(PAPER.double, 2.4, PAPER) as figure:
+        angle, differences, law = figure.subplots(1, 3)
+        _against_rate(angle, rows, "remap_angle", ("teacher", "rotated"))
+        angle.set(ylabel="calibrated angle (degrees)", ylim=(0, 92), yticks=(0, 30, 60, 90))
+        angle.legend(loc="lower right", fontsize=PAPER.small, handletextpad=0.2)
+        _differences(differences, rows)
+        _against_rate(law, rows, "debiased_cost", ("teacher",))
+        law.set(ylabel="debiased cost (0: the teacher's law)", ylim=(0, None))
+        for axes, title in zip(
+            (angle, differences, law), ("(a) angle", "(b) paired over seeds", "(c) law"), strict=True
+        ):
+            axes.set_title(title, loc="left")
     return Drawing(figure, _caption(rows))
 
 
-def _draw(axes: Axes, rows: Sequence[Mapping[str, str]], key: str) -> None:
-    """One panel."""
-    rates = sorted({float(row["student.learning_rate"]) for row in rows})
+def _against_rate(axes: Axes, rows: Sequence[Mapping[str, str]], key: str, starts: Sequence[str]) -> None:
+    """A line for each seed of the teacher starts, and the means of `starts`."""
+    rates = rates_of(rows)
     flagged = {row["seed"] for row in rows if row["teacher_ok"] != "True"}
     of_seeds = read(rows, "teacher", key)
     for seed in sorted({seed for _, seed in of_seeds}, key=int):
         line = ":" if seed in flagged else "-"
-        axes.plot(rates, [of_seeds.get((r, seed), np.nan) for r in rates], color=GREY, lw=0.6, ls=line, zorder=1)
-    for start, aside in (("teacher", 1.0), ("rotated", 1.08))[: 2 if key == "remap_angle" else 1]:
+        axes.plot(rates, [of_seeds.get((r, seed), np.nan) for r in rates], color=GREY, lw=0.5, ls=line, zorder=1)
+    for order, start in enumerate(starts):
         style, found = INIT_STYLES[start], read(rows, start, key)
         for rate in rates:
-            own = mean_interval([value for (r, _), value in found.items() if r == rate])
-            ends = np.clip([own.low, own.high], 0.0, 90.0)
-            axes.plot([aside * rate] * 2, ends, color=style.colour, zorder=3)
-            axes.plot(aside * rate, own.mean, style.marker, color=style.colour, zorder=4)
-        axes.plot([], [], style.marker, color=style.colour, label=style.label)
+            own = [value for (r, _), value in found.items() if r == rate]
+            _mark(axes, rate * (1 + 0.12 * order), mean_interval(own), style, (0.0, 90.0))
+        axes.plot([], [], style.marker, color=style.colour, mfc="white", label=style.label)
     axes.set_xscale("log")
-    axes.set_xticks(rates, [short(rate) for rate in rates])
+    axes.set_xticks(rates, [in_words(rate) for rate in rates])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="student.learning_rate", ylabel=SHOWN[key], ylim=(0, None))
+    axes.set_xlabel("student.learning_rate")
+
+
+def _differences(axes: Axes, rows: Sequence[Mapping[str, str]]) -> None:
+    """Each seed's difference of the angle between two rates, and their mean."""
+    rates, values = rates_of(rows), by_rate(rows, "remap_angle")
+    for place, (a, b) in enumerate(PAIRS):
+        own = np.subtract(values[a], values[b])
+        axes.plot(np.full(len(own), place + 0.15), own, ".", color=GREY, ms=3, zorder=1)
+        _mark(axes, place, paired_difference(values[a], values[b]), INIT_STYLES["teacher"])
+    axes.axhline(0, color=GREY, lw=0.8, zorder=0)
+    axes.set_xticks(range(len(PAIRS)), [less(rates, a, b).replace(" less ", "\nless ") for a, b in PAIRS])
+    axes.set(xlim=(-0.4, len(PAIRS) - 0.5), ylabel="more degrees lost")
+
+
+def _mark(axes: Axes, x: float, own: Interval, style: LineStyle, within: tuple[float, float] | None = None) -> None:
+    """A hollow mark, as of students whose law is told from their teacher's or not known to be it."""
+    ends = np.clip([own.low, own.high], *within) if within else [own.low, own.high]
+    axes.plot([x, x], ends, color=style.colour, zorder=3)
+    axes.plot(x, own.mean, style.marker, color=style.colour, mfc="white", zorder=4)
 
 
 def _caption(rows: Sequence[Mapping[str, str]]) -> str:
     starts = {start: [row for row in rows if row["student.init"] == start] for start in ("teacher", "rotated")}
-    seeds, controls = ({row["seed"] for row in own} for own in starts.values())
     flagged = {row["seed"] for row in rows if row["teacher_ok"] != "True"}
-    of_rates = {key: {r["student.learning_rate"] for r in starts["rotated"] if r["seed"] == key} for key in controls}
-    whole = sum(len(found) > 1 for found in of_rates.values())
+    seeds = {row["seed"] for row in rows}
+    bounds = sum(float(row["remap_angle"] or "nan") >= 90.0 for row in starts["teacher"])
+    counts = []
+    for rate in rates_of(rows):
+        own = [row["remap_angle"] for row in starts["rotated"] if float(row["student.learning_rate"]) == rate]
+        lacking = f", {own.count('')} unresolved" if "" in own else ""
+        counts.append(f"{len(own)} at {in_words(rate)}{lacking}")
     first = rows[0]
     return (
-        f"MNIST at side {first['law.side']} (d = {first['law.dim']}), U-Nets, {len(seeds)} seeds: (a) the calibrated "
-        "angle, (b) debiased_cost, how far the students' law is from the teacher's (0: equal), against the student's "
-        "learning rate. Grey: a seed each; dotted: its teacher failed its own check. Marks: means over seeds with 95 % "
-        "t-intervals, within 0 to 90 degrees; at 90 an angle is only a bound. Beside the marks of (a), rotated "
-        f"controls of {len(controls)} seeds, {whole} of them at every rate; n = {first['measure.samples']}, "
-        f"K = {first['teacher.steps']}; commits {', '.join(commits(rows))}; {first['hardware']}. "
-        f"{len(flagged)} of {len(seeds)} teachers failed their check."
+        f"MNIST at side {first['law.side']} (d = {first['law.dim']}), U-Nets, {len(seeds)} seeds. (a) The calibrated "
+        "angle against the student's learning rate, at one length of training. Grey: a seed each; dotted: its teacher "
+        f"failed its own check ({len(flagged)}). Marks: means over seeds with 95 % t-intervals, ends within 0 to 90 "
+        f"degrees; {bounds} of {len(starts['teacher'])} angles is 90, a bound; beside them rotated controls "
+        f"({'; '.join(counts)}). (b) The angle's differences between two rates: each seed's, and their mean. (c) "
+        "debiased_cost, how far the students' law is from the teacher's. Hollow: another law than the teacher's, or "
+        f"unknown. n = {first['measure.samples']}, K = {first['teacher.steps']}; commits {', '.join(commits(rows))}; "
+        f"{first['hardware']}."
     )
 
 
