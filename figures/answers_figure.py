@@ -56,7 +56,7 @@ CAPTION = (
     "pictures at side 8 were not fitted. (b) Linear students of N(0, 1): Lambda = -ln mean pair_cosine against what "
     "docs/theory.md says without a fitted number; line: equality; intervals reach down to a tenth of their mean at "
     "most, and cells that lost nothing, or all, have no place here. (c) The angle to the pairing that each start has "
-    "as its own, for two learning rates (mixture, d = 8; left and right of it) and for digits (stars). (d) The angle at "
+    "as its own, for two learning rates (mixture, d = 8; left and right) and for digits (stars). (d) The angle at "
     "equal training against dimension d of the mixture, a line for each learning rate (T = 2000, b = 64), and against "
     "the degrees of freedom k of a manifold of pictures at side 8 (crosses)."
 )
