@@ -56,7 +56,7 @@ def seeds_table() -> list[str]:
             rows.append([key, less(rates, a, b), *(_difference(own[a], own[b], digits) for own in held)])
     rotated = [list(read(group, "rotated", "remap_angle").values()) for group in groups.values()]
     rows.append(["remap_angle", "rotated starts", *map(least_and_most, rotated)])
-    return table(["measure", "student.learning_rate", *groups], rows)
+    return table(["measure", "rate", *groups], rows)
 
 
 def _mean(values: Sequence[float]) -> str:
