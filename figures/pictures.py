@@ -14,7 +14,6 @@ beside this file, mnist-pictures.* from the MNIST sweep, and each table into the
 MNIST's seeds say together (mnist_seeds.py) comes from their csv files, whether runs are there or not.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from dmdlab.plots.axis import Choice
 from dmdlab.plots.style import save
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells
 from dmdlab.records.record import INITS, Record, load_records
+from dmdlab.records.writing import write_csv
 
 HERE = Path(__file__).resolve().parent
 RUNS, GUIDE = HERE.parent / "runs", HERE.parent / "docs" / "pictures.md"
@@ -68,12 +68,8 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
 
 
 def keep(name: str, records: Sequence[Record]) -> None:
-    """Write <name>.csv."""
-    with (HERE / f"{name}.csv").open("w", newline="") as file:
-        rows = [without_places(r.row) for r in records]  # where somebody's files lay is nobody else's matter
-        writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """Write <name>.csv; where somebody's files lay is nobody else's matter."""
+    write_csv(HERE / f"{name}.csv", [without_places(record.row) for record in records])
 
 
 def main() -> None:

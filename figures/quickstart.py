@@ -6,7 +6,6 @@ Reads runs/quickstart; writes quickstart.pdf, .png, .txt (the caption), -numbers
 beside this file, and the table into the README between its two markers.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tables import replace, seeds, table, told
 from dmdlab.plots import save_plot
 from dmdlab.records.cells import CELL_METRICS, cell_value, cells
 from dmdlab.records.record import Record, load_records
+from dmdlab.records.writing import write_csv
 
 HERE = Path(__file__).resolve().parent
 RUNS, README = HERE.parent / "runs" / "quickstart", HERE.parent / "README.md"
@@ -36,11 +36,7 @@ def main() -> None:
     """Write the figure, its caption, its numbers and the README's table."""
     records = load_records(RUNS)
     save_plot("dimension", records, HERE / "quickstart")
-    with (HERE / "quickstart.csv").open("w", newline="") as file:
-        columns = list(dict.fromkeys(key for r in records for key in r.row))
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(r.row for r in records)
+    write_csv(HERE / "quickstart.csv", [record.row for record in records])
     replace(README, "quickstart table", table_lines(records))
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from dmdlab.config.experiment import Experiment, flatten, nest
-from dmdlab.config.settings import MEMBER_OWN, OPEN, InputError, did_you_mean, sentence
+from dmdlab.config.settings import MEMBER_OWN, OPEN, InputError, did_you_mean, in_sections, sentence
 
 _BARE_LIST = re.compile(r"""\[([^]["'{}]*)\]""")
 """A flat list without quotes."""
@@ -42,9 +42,8 @@ def _hint(key: str, known: Sequence[str], sections: Iterable[str]) -> str:
         return did_you_mean(key, known)
     if near:
         return f"; did you mean 'terms.{rest}'?"
-    ends = [repr(own) for own in sorted(known) if own.partition(".")[2] == rest.rpartition(".")[2].lower()]
-    if ends:
-        return f"; did you mean {' or '.join(ends)}, or, of a term of the loss, 'terms.{key}'?"
+    if elsewhere := in_sections(rest.rpartition(".")[2], known):
+        return f"; did you mean {' or '.join(map(repr, elsewhere))}, or, of a term of the loss, 'terms.{key}'?"
     own = sorted({"terms", *(name.partition(".")[0] for name in known if "." in name)})
     return f"; sections are {', '.join(own)}; a term of the loss is set as terms.NAME.KEY"
 

@@ -30,12 +30,16 @@ def did_you_mean(name: str, names: Iterable[str], prefix: str = "") -> str:
     """
     valid = sorted(names)
     same = [own for own in valid if own.lower() == name.lower()]
-    lacking = [own for own in valid if "." in own and own.partition(".")[2].lower() == name.lower()]
-    if close := same or lacking or difflib.get_close_matches(name, valid, n=1, cutoff=0.5):
+    if close := same or in_sections(name, valid) or difflib.get_close_matches(name, valid, n=1, cutoff=0.5):
         return f"; did you mean {' or '.join(repr(prefix + own) for own in close)}?"
     if len(valid) > MANY:
         valid = sorted({f"{own.partition('.')[0]}.*" if "." in own else own for own in valid})
     return f"; valid names: {', '.join(prefix + own for own in valid) or 'none yet'}"
+
+
+def in_sections(key: str, names: Iterable[str]) -> list[str]:
+    """The names that are this key with a section before it, sorted."""
+    return sorted(own for own in names if "." in own and own.partition(".")[2].lower() == key.lower())
 
 
 class Section(BaseModel):

@@ -5,7 +5,6 @@ meaning of a colour is fixed, and a marker and a line style always say the same,
 Type is STIX, which matplotlib ships, embedded as TrueType (Type 42): many journals refuse matplotlib's default Type 3.
 """
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from matplotlib.figure import Figure
 from dmdlab.config import InputError
 from dmdlab.records.cells import setting_label, short
 from dmdlab.records.layout import MOST_LINES
-from dmdlab.records.writing import prepare, replacing, write_text
+from dmdlab.records.writing import prepare, replacing, write_csv, write_text
 
 BLUE, VERMILLION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY, PALE = "#6E6E6E", "#D9D9D9"
@@ -227,10 +226,7 @@ def save(drawing: Drawing, path: Path) -> list[Path]:
         write_text(written[-1], drawing.caption + "\n")
         if drawing.numbers:
             written.append(stem.with_name(f"{stem.name}-numbers.csv"))
-            with replacing(written[-1]) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-                rows = csv.DictWriter(file, list(drawing.numbers[0]), lineterminator="\n")
-                rows.writeheader()
-                rows.writerows(drawing.numbers)
+            write_csv(written[-1], drawing.numbers)
     except OSError as error:
         raise InputError(f"cannot write {written[-1]}: {error.strerror or error}") from None
     return written

@@ -3,15 +3,17 @@
 What is being made has a name that begins with a dot and holds the process id; no reader takes it for a result.
 """
 
+import csv
 import errno
 import json
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from dmdlab.config import InputError
 from dmdlab.pairing.measured import jsonable
@@ -115,6 +117,14 @@ def write_text(path: Path, text: str) -> None:
     """Write `text`, whole or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name may be no UTF-8
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as a table, whole or not at all: a column for each of their keys, in the order in which these come."""
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_json(path: Path, value: object) -> None:
