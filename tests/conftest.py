@@ -1,5 +1,6 @@
 """Every test runs on one thread, so that timings and last bits do not depend on the machine, and without a display."""
 
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,12 @@ import torch
 torch.set_num_threads(1)
 
 pytest_plugins = ["page_opened"]
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the tests imported out of every later garbage collection, of which each group of runs makes one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

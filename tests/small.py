@@ -83,6 +83,7 @@ TINY = (
     "student.iterations=20",
     "student.batch=16",
     "measure.samples=24",
+    "measure.bases=2",
     "measure.checkpoints=3",
     "noise.sigma_max=5.0",  # a small prior, so that hardly trained students are not collapsed ones
 )
