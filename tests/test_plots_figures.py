@@ -234,7 +234,13 @@ def test_curves_have_a_line_and_a_band_for_each_start(size: str, rows: int) -> N
     np.testing.assert_allclose(marks(figure, "teacher line")[0][0].get_ydata(), [2.0, 11.0, 101.0])
 
 
-@pytest.mark.parametrize(("end", "numbers"), [(8, ["2", "5"]), (60, ["3", "10", "30"]), (600, POWERS)])
+@pytest.mark.parametrize(
+    ("end", "numbers"),
+    [
+        (8, ["2", "5"]),
+        *(pytest.param(*more, marks=pytest.mark.long) for more in ((60, ["3", "10", "30"]), (600, POWERS))),
+    ],
+)
 def test_numbers_along_curves_stay_apart_however_short_they_are(end: int, numbers: list[str]) -> None:
     class Short(Made):
         def curve(self) -> dict[str, np.ndarray]:

@@ -88,7 +88,12 @@ PRESETS = {
 }
 
 
-@pytest.mark.parametrize("shape", [*SHAPES, pytest.param("pictures", marks=pytest.mark.long), "a critic"])
+LONGER = ("small", "rotated", "separate", "pictures")
+
+
+@pytest.mark.parametrize(
+    "shape", [*(pytest.param(shape, marks=pytest.mark.long) for shape in LONGER), "network teacher", "a critic"]
+)
 def test_a_trial_without_numbers_finds_what_one_with_numbers_finds(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the byte and to the operation; but for what a captured cycle keeps, where layouts of gradients differ."""
     if shape in SHAPES:
@@ -259,6 +264,7 @@ def test_what_is_timed_on_a_gpu_is_the_replay_of_the_same_work(monkeypatch: pyte
     assert all(len(graph.calls) > 50 for graph in graphs)
 
 
+@pytest.mark.long
 def test_one_trial_of_a_large_network_stands_for_all_shapes_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "LARGEST", 100)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

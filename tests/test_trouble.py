@@ -150,7 +150,13 @@ def dies(group: Group) -> Iterator[str]:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGBUS"), reason="Windows has no such signal")
-@pytest.mark.parametrize(("seed", "how"), [(0, r"ended by SIGBUS, as when /dev/shm.*full"), (1, "exit code 3")])
+@pytest.mark.parametrize(
+    ("seed", "how"),
+    [
+        (0, r"ended by SIGBUS, as when /dev/shm.*full"),
+        pytest.param(1, "exit code 3", marks=pytest.mark.long),
+    ],
+)
 def test_a_worker_that_is_ended_says_how(seed: int, how: str) -> None:
     with pytest.raises(engines.WorkerKilled, match=how):
         list(engines.processes(dies, [group_of(*experiments(f"seed={seed}"))], 1))
