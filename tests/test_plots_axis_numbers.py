@@ -7,7 +7,7 @@ import numpy as np
 from made import made
 from test_plots_axis import RATES, drawn, rates, renamed
 
-from dmdlab.plots import Choice, draw, save
+from dmdlab.plots import Choice, Drawing, draw, save
 
 
 def test_the_numbers_beside_a_figure_are_those_of_its_marks(tmp_path: Path) -> None:
@@ -33,4 +33,6 @@ def test_the_numbers_beside_a_figure_are_those_of_its_marks(tmp_path: Path) -> N
             assert [int(row["seeds"]) for row in mine] == dots
             assert [row["unresolved"] for row in mine] == [str(int((key, dim) == ("pair_cosine", "2"))), "0", "0"]
             assert [row["teachers_failed"] for row in mine] == [str(int(dim == "8")), "0", "0"]
+    save(Drawing(drawing.figure, "another figure in its place"), tmp_path / "rates")
+    assert not written[-1].exists()
     assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows if row["low"])

@@ -210,8 +210,8 @@ def save(drawing: Drawing, path: Path) -> list[Path]:
     """Write a drawing as `path`.pdf, `path`.png and `path`.txt, its caption, and what numbers it has as
     `path`-numbers.csv; returns these paths.
 
-    A suffix .pdf or .png is dropped first; a missing folder is made. The same figure gives the same bytes: no dates are
-    stored. Raises `InputError` when the folder is not writable.
+    A suffix .pdf or .png is dropped first; a missing folder is made, and another drawing's numbers do not stay. The
+    same figure gives the same bytes: no dates are stored. Raises `InputError` when the folder is not writable.
     """
     stem = path.with_suffix("") if path.suffix in (".pdf", ".png") else path
     prepare(stem.parent)
@@ -224,9 +224,12 @@ def save(drawing: Drawing, path: Path) -> list[Path]:
                 figure.savefig(partial, format=kind, dpi=figure.dpi, metadata=fields)
         written.append(stem.with_name(f"{stem.name}.txt"))
         write_text(written[-1], drawing.caption + "\n")
+        numbers = stem.with_name(f"{stem.name}-numbers.csv")
         if drawing.numbers:
-            written.append(stem.with_name(f"{stem.name}-numbers.csv"))
-            write_csv(written[-1], drawing.numbers)
+            written.append(numbers)
+            write_csv(numbers, drawing.numbers)
+        else:
+            numbers.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {written[-1]}: {error.strerror or error}") from None
     return written
