@@ -13,7 +13,7 @@ from dmdlab.diffusion.noise import edm_weight, levels_in
 from dmdlab.lab.curves import Curves
 from dmdlab.laws import Mixture
 from dmdlab.pairing import assignment
-from dmdlab.pairing.coverage import Reach, expected_coverage
+from dmdlab.pairing.coverage import NEIGHBOURS, Reach
 from dmdlab.training.lag import LEVELS, score_excess
 
 BOUNDS, NOISE = (0.02, 0.98), NoiseConfig()
@@ -21,16 +21,11 @@ BOUNDS, NOISE = (0.02, 0.98), NoiseConfig()
 
 @pytest.mark.parametrize("dim", [2, 48])
 def test_a_sample_of_the_same_law_covers_what_it_should_in_every_dimension(dim: int) -> None:
-    """The mean of 40 draws of 60 rows; about four standard errors."""
-    rng = np.random.default_rng(dim)
-    found = [Reach.of(rng.normal(size=(60, dim))).read(rng.normal(size=(60, dim)))[0] for _ in range(40)]
-    assert np.mean(found) == pytest.approx(expected_coverage(60), abs=4 * np.std(found) / math.sqrt(40))
-    assert expected_coverage(10_000) == pytest.approx(1 - 2**-5, abs=1e-3)
-
-
-def test_expected_coverage_is_a_matter_of_counting() -> None:
-    """Two reference rows and one neighbour: covered unless the other reference row is nearer than both of a sample."""
-    assert expected_coverage(2, 1) == pytest.approx(2 / 3)
+    """The mean of 40 draws of 60 rows; about four standard errors. Missed: all nearest others are the reference's."""
+    rng, n = np.random.default_rng(dim), 60
+    missed = np.arange(n - NEIGHBOURS, n) / np.arange(2 * n - NEIGHBOURS, 2 * n)
+    found = [Reach.of(rng.normal(size=(n, dim))).read(rng.normal(size=(n, dim)))[0] for _ in range(40)]
+    assert np.mean(found) == pytest.approx(1 - missed.prod(), abs=4 * np.std(found) / math.sqrt(40))
 
 
 def test_a_mode_that_is_missing_is_lost_and_a_thinned_one_is_not() -> None:

@@ -16,7 +16,6 @@ from dmdlab.theory import (
     flow_matrix,
     gaussian_flow,
     noised_kl,
-    shifted_mean_direction,
 )
 
 LAW = Gaussian(dim=3, spectrum="power", exponent=1.3, basis="random", seed=4)
@@ -74,13 +73,6 @@ def test_the_kl_divergence_is_torchs_own() -> None:
         teacher = torch.distributions.MultivariateNormal(torch.zeros(3).double(), C + sigma**2 * EYE)
         expected = torch.distributions.kl_divergence(student, teacher)
         torch.testing.assert_close(noised_kl(m, s, C, sigma), expected)
-
-
-@pytest.mark.parametrize("sigma", [0.1, 1.0, 20.0])
-def test_a_shifted_mean_is_pulled_down_the_kl_divergence(sigma: float) -> None:
-    m = normal(3).requires_grad_()
-    (gradient,) = torch.autograd.grad(noised_kl(m, C, C, sigma), m)
-    torch.testing.assert_close(shifted_mean_direction(m.detach(), C, sigma), sigma**2 * gradient)
 
 
 @pytest.mark.parametrize("weights", [LEVELS**2, torch.ones_like(LEVELS)], ids=["dmd", "score"])

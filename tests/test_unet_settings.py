@@ -17,7 +17,7 @@ from dmdlab.experiments import load, spelled_out
 from dmdlab.lab.counting import Operations
 from dmdlab.laws import LAWS, Gaussian
 from dmdlab.networks import make_network
-from dmdlab.networks.unet import PAPER, UNet, UNetSettings
+from dmdlab.networks.unet import UNet, UNetSettings
 from dmdlab.training.distill import distillation_from
 
 
@@ -32,10 +32,10 @@ class Squares(Pictures):
 
 
 def test_the_papers_network_has_31_million_parameters_and_4_billion_multiply_adds() -> None:
-    """As many parameters as EDM's own implementation of ADM has with these settings."""
-    law = Pictures(1, 28)
+    """As many parameters as EDM's own implementation of ADM has with these settings, the preset's."""
+    law, spec = Pictures(1, 28), load(None, "paper-pictures").experiments()[0].network
     with FakeTensorMode(), torch.no_grad(), Operations() as forward:
-        paper = UNet(1, law, PAPER)
+        paper = make_network(1, law, spec)
         paper(torch.zeros(1, 2, law.dim), torch.zeros(1, 1, 1))
     assert paper.flat.shape == (1, 31_118_593)
     assert 3.9e9 < forward.count / 2 / 2 < 4.4e9  # of a picture

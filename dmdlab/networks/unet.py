@@ -49,10 +49,6 @@ class UNetSettings(Section):
         return self
 
 
-PAPER = UNetSettings(channels=[64, 128, 192, 256], depths=[3, 3, 3, 3], attention=[32, 16, 8], time_features=64)
-"""The paper's network for MNIST at side 32, ADM's with 31.1 million parameters: 31 118 593 of one member here."""
-
-
 class UNet(Ensemble):
     """e U-Nets side by side: pictures padded with zeros to a side that halves evenly, and cut back at the end.
 

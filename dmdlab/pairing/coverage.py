@@ -2,8 +2,8 @@
 
 A row of the reference is covered when the sample has a row within the distance to the reference's own `NEIGHBOURS`-th
 nearest other row (Naeem et al. 2020, arXiv 2002.09797, eq. 9). For a sample of the reference's own law and size the
-expected share is the same for every law and dimension, since which of two equal samples holds the nearest rows is
-chance: `expected_coverage`. Rows that chance leaves uncovered lie scattered; a mode that is lost leaves whole
+expected share, about 1 - 2^-k, is the same for every law and dimension, since which of two equal samples holds the k
+nearest rows is chance. Rows that chance leaves uncovered lie scattered; a mode that is lost leaves whole
 neighbourhoods empty, and `lost` counts the rows in their middle: about 0 by chance, about its weight for a lost mode.
 """
 
@@ -23,12 +23,6 @@ AROUND = 10
 
 EMPTY = 0.2
 """Share of covered rows among a row and those around it up to which their place counts as lost (ours)."""
-
-
-def expected_coverage(n: int, k: int = NEIGHBOURS) -> float:
-    """What a sample of n rows of the reference's own law, of n rows too, covers on average: about 1 - 2^-k."""
-    missed = np.arange(n - k, n) / np.arange(2 * n - k, 2 * n)  # the k nearest others are all the reference's
-    return float(1 - missed.prod())
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dmdlab.transport import Frame
-from dmdlab.transport.distances import standing
+from dmdlab.transport.distances import ordering_terms
 from dmdlab.transport.exact import cost_dtype
 
 # Squared distances closer than this share of the terms that they are summed from, each cloud about its own mean, are
@@ -49,7 +49,7 @@ class Ranks:
         own = own_distances(frame)
         # Of two teacher outputs P_j is the nearer to G_i if |p_j - g_i|^2 + c_j is smaller: `least` and `most` are the
         # ends of the tie about P_i itself, `below` and `above` what column j takes off them.
-        c, size = standing(frame)
+        c, size = ordering_terms(frame)
         slack_row, slack_column = _TIE * (size + frame.G.squares), _TIE * (size + frame.P.squares)
         least, most = own + c - slack_row, own + c + slack_row
         below, above = c - slack_column, c + slack_column

@@ -11,7 +11,6 @@ from dmdlab.theory.gaussian import (
     flow_matrix,
     gaussian_flow,
     noised_kl,
-    shifted_mean_direction,
 )
 from dmdlab.theory.noise import (
     PlaneVariances,
@@ -56,7 +55,6 @@ __all__ = [
     "polar_drift",
     "regression_moments",
     "sample_gradients",
-    "shifted_mean_direction",
     "squared_rates",
     "trace_moments",
     "trained_score_moments",

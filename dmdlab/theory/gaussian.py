@@ -71,19 +71,6 @@ def noised_kl(mean: Tensor, student: Tensor, teacher: Tensor, sigma: float) -> T
     return (quadratic - len(m) + torch.logdet(a) - torch.logdet(b)) / 2
 
 
-def shifted_mean_direction(shift: Tensor, covariance: Tensor, sigma: float) -> Tensor:
-    """D_fake - D_teacher at every point, for a student of law N(shift, C) and a teacher of law N(0, C): (d,).
-
-    Both denoisers are affine with the matrix of Eq. (1), so their difference does not depend on the point:
-
-        D_fake - D_teacher = shift - C (C + sigma^2)^-1 shift = sigma^2 (C + sigma^2)^-1 shift
-                           = sigma^2 grad_shift KL,             KL as in `noised_kl` with S = C
-
-    which says with which weight DMD's unnormalised direction descends the KL divergence: sigma^2.
-    """
-    return _function(covariance.double(), lambda v: sigma**2 / (v + sigma**2)) @ shift.double()
-
-
 def distillation_velocity(w: Tensor, covariance: Tensor, sigma_max: float, levels: Tensor, weights: Tensor) -> Tensor:
     """W' of a linear student G(z) = W z distilled from the teacher N(0, C) with a perfect fake score: (d, d).
 
@@ -98,8 +85,8 @@ def distillation_velocity(w: Tensor, covariance: Tensor, sigma_max: float, level
 
         W' = M(W W^T) W,        M = sigma_max^2 (h(S) - h(C))                                          (2)
 
-    DMD's direction without a normaliser is weights = levels^2 (see `shifted_mean_direction`). M is symmetric and knows
-    W through W W^T only: that is the inheritance lemma, since W Q has the same M for every orthogonal Q.
+    DMD's direction without a normaliser is D_fake - D_teacher = sigma^2 (s_fake - s_teacher): weights = levels^2. M is
+    symmetric and knows W through W W^T only: the inheritance lemma, since W Q has the same M for every orthogonal Q.
     """
     w, h = w.double(), _mean_precision(levels, weights)
     student = sigma_max**2 * w @ w.mT
