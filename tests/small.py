@@ -17,7 +17,7 @@ from dmdlab.lab.run import run_group
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.lab.sweep import sweep
 from dmdlab.laws import Law, make_law
-from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
+from dmdlab.networks import EDMDenoiser, fresh_networks
 from dmdlab.randomness import generator
 from dmdlab.records.record import Record, load_records
 from dmdlab.training.cycle import NUMBERS
@@ -53,7 +53,7 @@ def group_of(*members: Experiment) -> Group:
 def start_denoiser(experiments: Sequence[Experiment], name: str = "network") -> EDMDenoiser:
     """Untrained networks, each from its own seed: the loop does not care how good its start is."""
     first, law = experiments[0], law_of(experiments[0])
-    denoiser = make_denoiser(len(experiments), law, first.network, classes=classes_told(first, law))
+    denoiser = fresh_networks(first, law, len(experiments))
     denoiser.network.initialise([generator(e.seed, name) for e in experiments])
     return denoiser
 

@@ -19,7 +19,7 @@ from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.lab.starts import fit_pairs, fit_starts
 from dmdlab.lab.store import RunResult, Store
-from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of
+from dmdlab.networks import EDMDenoiser, networks_of
 from dmdlab.pairing import pair_cosine_of
 from dmdlab.randomness import generator
 from dmdlab.records.record import INITS
@@ -111,8 +111,7 @@ def begun(group: Group, out: Path, rows: Tensor) -> tuple[list[Step], Tensor]:
 
 
 def networks(rows: Tensor, e: Experiment) -> EDMDenoiser:
-    law = law_of(e)
-    return denoiser_of(rows, law, e.network, CPU, classes_told(e, law))
+    return networks_of(e, law_of(e), rows)
 
 
 def errors(rows: Tensor, e: Experiment, pairs: FitPairs) -> Tensor:

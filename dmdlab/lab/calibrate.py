@@ -24,7 +24,7 @@ from dmdlab.lab.once import Returning, made_once
 from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
-from dmdlab.networks import classes_told, denoiser_of, make_denoiser
+from dmdlab.networks import fresh_networks, networks_of
 from dmdlab.pairing import Calibration, calibrate
 from dmdlab.pairing.local import Answers, NumpyMap
 from dmdlab.randomness import latents, stream
@@ -120,7 +120,7 @@ def own_denoiser(experiment: Experiment, law: Law, device: torch.device, row: Te
     if experiment.teacher.kind == "exact":
         return law.denoise
     own = train_row(experiment, law, device) if row is None else row
-    return denoiser_of(own[None], law, experiment.network, device, classes_told(experiment, law))
+    return networks_of(experiment, law, own[None], device)
 
 
 def numpy_map(phi: Callable[..., Tensor], device: torch.device, later: Sequence[Tensor] = ()) -> NumpyMap:
@@ -156,7 +156,7 @@ def _numpy_answers(phi: Callable[..., Tensor], device: torch.device) -> Answers:
 
 def train_row(experiment: Experiment, law: Law, device: torch.device) -> Tensor:
     """The parameters (P,), on the CPU, of the teacher that a sweep trains for this experiment's seed."""
-    denoiser = make_denoiser(1, law, experiment.network, device, classes_told(experiment, law))
+    denoiser = fresh_networks(experiment, law, 1, device)
     for _ in train_teacher(experiment, [experiment.seed], law, denoiser, ages=[experiment.teacher.age]):
         pass
     return denoiser.network.flat.detach().cpu()[0].clone()

@@ -21,7 +21,7 @@ from dmdlab.lab.evaluate import flow_map
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.plane import in_the_plane
-from dmdlab.networks import classes_told, denoiser_of, make_network, network_settings, teacher_of
+from dmdlab.networks import fresh_networks, network_settings, networks_of, teacher_of
 from dmdlab.randomness import generator
 from dmdlab.records.kept_weights import in_order
 from dmdlab.records.record import Record
@@ -70,7 +70,7 @@ def maps_for(record: Record) -> dict[str, Any]:
             found["slice"] = _slice(record, e, law)
         return found
     settings = network_settings(e.network).model_dump()
-    network = make_network(1, law, e.network)
+    network = fresh_networks(e, law, 1).network
     shapes = {name: list(p.shape[1:]) for name, p in network.named_parameters()}
     found |= {"why": None, "network": {"kind": e.network.kind, **settings}, "order": shapes, "turn": _turn(e)}
     if e.teacher.kind == "network":
@@ -79,7 +79,7 @@ def maps_for(record: Record) -> dict[str, Any]:
     moments = record.moments()
     fake = {name.removeprefix("fake."): value[-1] for name, value in moments.items() if name.startswith("fake.")}
     if fake:
-        denoiser = denoiser_of(_row(fake, shapes)[None], law, e.network)
+        denoiser = networks_of(e, law, _row(fake, shapes)[None])
         found["checks"]["fake"] = _answers(denoiser, torch.from_numpy(record.student()[:ROWS]), law.sigma_data)
     return found
 
@@ -147,9 +147,8 @@ def _answers(denoiser: Denoiser, points: Tensor, sigma_data: float) -> list[dict
 def _slice(record: Record, e: Experiment, law: Law) -> dict[str, Any] | None:
     """Teacher and student along the arc between the run's first two noises, which keeps their norm: `t` in 0..1 and
     `teacher`, `student` (STEPS, d); None where a network is lost."""
-    classes = classes_told(e, law)
     try:
-        shapes = {name: list(p.shape[1:]) for name, p in make_network(1, law, e.network, classes).named_parameters()}
+        shapes = {name: list(p.shape[1:]) for name, p in fresh_networks(e, law, 1).network.named_parameters()}
         rows = {"student": _row(record.weights(), shapes)}
         rows["teacher"] = rows["student"] if e.teacher.kind == "exact" else _start(record, e)
     except InputError:
@@ -159,7 +158,7 @@ def _slice(record: Record, e: Experiment, law: Law) -> dict[str, Any] | None:
     angle = torch.from_numpy(t)[:, None] * (math.pi / 2)
     z = (angle.cos() * first + angle.sin() * second)[None]  # (1, STEPS, d)
     label = torch.from_numpy(arrays["label"][:1]).expand(1, STEPS) if "label" in arrays else None
-    student = student_of(Group((e,)), denoiser_of(rows["student"][None], law, e.network, classes=classes), law.dim)
+    student = student_of(Group((e,)), networks_of(e, law, rows["student"][None]), law.dim)
     later = [one[:, :1].expand(1, STEPS, -1) for one in later_noises(student, [e.seed], law.dim, 1)]
     teacher = flow_map(e, teacher_of(e, law, rows["teacher"][None]))
     found = {"teacher": teacher(z, label)[0].numpy(), "student": student(z, later, label)[0].numpy()}

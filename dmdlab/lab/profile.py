@@ -32,7 +32,7 @@ from dmdlab.lab.plan import ensembles
 from dmdlab.lab.timing import random_start
 from dmdlab.lab.trial import tried
 from dmdlab.laws import make_law
-from dmdlab.networks import classes_told, make_denoiser
+from dmdlab.networks import fresh_networks
 from dmdlab.training.draws import block_steps
 from dmdlab.training.teacher import train_teacher
 
@@ -136,7 +136,7 @@ def start_networks_subject(group: Group, device: torch.device) -> Subject:
     first = group.shared.model_copy(update={"teacher": enough})
 
     def training(way: Way) -> Callable[[], object]:
-        denoiser = make_denoiser(len(seeds), law, first.network, device, classes_told(first, law))
+        denoiser = fresh_networks(first, law, len(seeds), device)
         return partial(next, train_teacher(first, seeds, law, denoiser, report_every=1, way=way))
 
     eager = training("eager") if device.type == "cuda" else None

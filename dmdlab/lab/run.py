@@ -28,7 +28,7 @@ from dmdlab.lab.start_networks import train_starts
 from dmdlab.lab.starts import fit_starts
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.laws import Law, make_law
-from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
+from dmdlab.networks import EDMDenoiser, fresh_networks
 from dmdlab.pairing import Calibration
 from dmdlab.records.record import shared_arrays
 from dmdlab.training.distill import Distillation, distillation_from
@@ -94,7 +94,7 @@ def run_group(
     clock, first = clock or Clock(), group.shared
     law = make_law(first.law.model_dump()).to(device)
 
-    start = make_denoiser(len(group.seeds), law, first.network, device, classes_told(first, law))
+    start = fresh_networks(first, law, len(group.seeds), device)
     clock.ways |= start.network.ways()
     begins = yield from _train_starts(group, law, start, store, way, clock)
     risks = excess_risks(group, start, law, device)

@@ -14,7 +14,7 @@ from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
 from dmdlab.lab.local import covariance_rows
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, classes_told, make_denoiser
+from dmdlab.networks import EDMDenoiser, fresh_networks
 from dmdlab.training.distill import distillation_from
 from dmdlab.training.teacher import train_teacher
 
@@ -24,11 +24,6 @@ RESTING = 3
 Stage = Callable[[Group, Law], Iterator[object]]
 """What a run does at one time, in two steps: what it needs first, and what its operations are counted for. The second
 yields all that is still held at its end."""
-
-
-def fresh_networks(members: int, law: Law, e: Experiment, device: torch.device | str = "cpu") -> EDMDenoiser:
-    """Uninitialised networks as this experiment's."""
-    return make_denoiser(members, law, e.network, device, classes_told(e, law))
 
 
 def class_labels(e: Experiment, z: Tensor) -> Tensor | None:
@@ -43,7 +38,7 @@ def flow_calls(e: Experiment, steps: int) -> int:
 
 def teaching(group: Group, law: Law) -> Iterator[object]:
     """An iteration of the training of networks beside those that it is for, after one that draws numbers for many."""
-    start, fresh = (fresh_networks(len(group.seeds), law, group.shared) for _ in range(2))
+    start, fresh = (fresh_networks(group.shared, law, len(group.seeds)) for _ in range(2))
     two = with_teacher(group.shared, iterations=max(2, group.shared.teacher.iterations))
     training = train_teacher(two, group.seeds, law, fresh, report_every=1, way="eager")
     yield next(training)
@@ -52,7 +47,7 @@ def teaching(group: Group, law: Law) -> Iterator[object]:
 
 def pairing(group: Group, law: Law) -> Iterator[object]:
     """Samples of the law, and two steps of the flow."""
-    e, start = group.shared, fresh_networks(len(group.seeds), law, group.shared)
+    e, start = group.shared, fresh_networks(group.shared, law, len(group.seeds))
     z = torch.zeros(len(group.seeds), e.measure.samples, law.dim)
     yield torch.stack([law.sample(e.measure.samples, torch.Generator()) for _ in group.seeds])
     yield start, z, applied(_two_steps(e, law, start), z, "cpu", class_labels(e, z))
@@ -60,7 +55,7 @@ def pairing(group: Group, law: Law) -> Iterator[object]:
 
 def distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[object]:
     """All that a distillation holds, and one cycle; in_place: as on a CPU, and not as a captured one does."""
-    start = fresh_networks(len(group.seeds), law, group.shared)
+    start = fresh_networks(group.shared, law, len(group.seeds))
     rows = start.network.flat[torch.tensor(group.place)]
     loop = distillation_from(group, law, rows, way="eager")
     for optimiser in loop.optimisers.values():
@@ -72,7 +67,7 @@ def distilling(group: Group, law: Law, in_place: bool = True) -> Iterator[object
 
 def calibrating(group: Group, law: Law) -> Iterator[object]:
     """Networks at rest, and two steps of the flow of a calibration's fresh noise, for one seed."""
-    e, one = group.shared, fresh_networks(1, law, group.shared)
+    e, one = group.shared, fresh_networks(group.shared, law, 1)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     z = torch.zeros(1, (fresh_multiple(e) - 1) * e.measure.samples, law.dim)
     yield z
@@ -81,7 +76,7 @@ def calibrating(group: Group, law: Law) -> Iterator[object]:
 
 def sampling(group: Group, law: Law) -> Iterator[object]:
     """The sample that a law's covariance is taken from, and beside it the runs' arrays."""
-    one = fresh_networks(1, law, group.shared)
+    one = fresh_networks(group.shared, law, 1)
     rest = one.network.flat.new_empty(len(group), RESTING, one.network.flat.shape[1])
     yield rest
     yield rest, law.sample(covariance_rows(law), torch.Generator())
@@ -94,7 +89,7 @@ def _two_steps(e: Experiment, law: Law, network: EDMDenoiser) -> Callable[..., T
 
 def probing(group: Group, law: Law) -> Iterator[object]:
     """The Jacobian of a flow's first step, the dearest, along one direction: others follow one after the other."""
-    e, network = group.shared, fresh_networks(len(group.seeds), law, group.shared)
+    e, network = group.shared, fresh_networks(group.shared, law, len(group.seeds))
     z = torch.zeros(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
     teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
     maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[:1]

@@ -16,7 +16,7 @@ from dmdlab.group import Group
 from dmdlab.lab.once import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
-from dmdlab.networks import classes_told, make_denoiser
+from dmdlab.networks import fresh_networks
 from dmdlab.training.supervised import Step
 from dmdlab.training.teacher import train_teacher
 
@@ -40,7 +40,7 @@ def _train(own: Sequence[Experiment], law: Law, store: Store, device: torch.devi
     first, seeds, ages = own[0], sorted({e.seed for e in own}), sorted({e.teacher.age for e in own})
     oldest = {e.seed: e for e in sorted(own, key=lambda e: e.teacher.age)}
     checkpoint = store.networks_checkpoint([oldest[seed].teacher_id for seed in seeds], device)
-    fresh = make_denoiser(len(seeds), law, first.network, device, classes_told(first, law))
+    fresh = fresh_networks(first, law, len(seeds), device)
     training = train_teacher(first, seeds, law, fresh, way=way, ages=ages, kept=checkpoint.load(before=ages[0]))
     with stopping.until_kept(), checkpoint.going_on():
         for step in training:

@@ -22,7 +22,7 @@ from dmdlab.lab.evaluate import flow_map, noise_labels
 from dmdlab.lab.once import made_once
 from dmdlab.lab.store import Store
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of
+from dmdlab.networks import EDMDenoiser, networks_of, teacher_of
 from dmdlab.randomness import generator, latents
 from dmdlab.training.regression import FitPairs, fit
 from dmdlab.training.supervised import Step
@@ -43,7 +43,7 @@ def fit_starts(
     def make(ids: Sequence[str]) -> Iterator[Step]:
         missing, checkpoint = [fits[id] for id in ids], store.networks_checkpoint(ids, device)
         own = begins[[group.members.index(e) for e in missing]]
-        fresh = denoiser_of(own, law, first.network, device, classes_told(first, law))
+        fresh = networks_of(first, law, own, device)
         pairs, kept = fit_pairs(missing, law, fresh, device), checkpoint.load(before=first.student.regression)
         with stopping.until_kept(), checkpoint.going_on():
             for step in fit(first, [e.seed for e in missing], fresh, pairs, way=way, kept=kept):

@@ -13,11 +13,11 @@ from dmdlab.device.environment import synchronise
 from dmdlab.diffusion import conditioned
 from dmdlab.diffusion.applied import applied
 from dmdlab.group import Group
-from dmdlab.lab.stages import class_labels, flow_calls, fresh_networks, with_teacher
+from dmdlab.lab.stages import class_labels, flow_calls, with_teacher
 from dmdlab.lab.trial import tried
 from dmdlab.lab.turns import turn_flows
 from dmdlab.laws import make_law
-from dmdlab.networks import classes_told, denoiser_of
+from dmdlab.networks import fresh_networks, networks_of
 from dmdlab.randomness import generator
 from dmdlab.training.distill import Distillation, cycles, distillation_from
 from dmdlab.training.teacher import train_teacher
@@ -42,7 +42,7 @@ def random_start(group: Group, device: torch.device, way: Way | None = None) -> 
     """The distillation of a group from random networks, a network teacher included: the arithmetic of a cycle does not
     depend on them. way: as for `Distillation`."""
     law = make_law(group.shared.law.model_dump()).to(device)
-    fresh = fresh_networks(len(group), law, group.shared).network
+    fresh = fresh_networks(group.shared, law, len(group)).network
     rows = fresh.initialise([generator(e.seed, "trial") for e in group.members]).flat
     return distillation_from(group, law, rows.to(device), device, way)
 
@@ -71,7 +71,7 @@ def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
     cycle = _seconds(loop.cycle, device)
     law = make_law(first.law.model_dump()).to(device)
     long, seeds = with_teacher(first, iterations=10**4), [e.seed for e in group.members]
-    denoiser = fresh_networks(len(group), law, first, device)
+    denoiser = fresh_networks(first, law, len(group), device)
     training = train_teacher(long, seeds, law, denoiser, report_every=1, way=way)
     teaching = _seconds(lambda: next(training), device)
     z = torch.randn(len(group), first.measure.samples, law.dim, device=device)
@@ -86,9 +86,9 @@ def extrapolated_speed(group: Group, device: torch.device) -> Speed:
     first, cost = group.shared, tried(group)
     few = with_teacher(first, iterations=10**4, batch=min(FEW, first.teacher.batch))
     law = make_law(first.law.model_dump()).to(device)
-    fresh = fresh_networks(1, law, first).network
+    fresh = fresh_networks(first, law, 1).network
     rows = fresh.initialise([generator(first.seed, "trial")]).flat
-    denoiser = denoiser_of(rows, law, first.network, device, classes_told(first, law))
+    denoiser = networks_of(first, law, rows, device)
     training = train_teacher(few, [first.seed], law, denoiser, report_every=1, way=plain_way(device))
     times: list[float] = []
     while not times or (len(times) < 2 and times[0] < PATIENCE):

@@ -27,11 +27,12 @@ from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.counting import LiveBytes, Operations, Placed
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS
-from dmdlab.lab.stages import STAGES, Stage, class_labels, distilling, flow_calls, fresh_networks, probing
+from dmdlab.lab.stages import STAGES, Stage, class_labels, distilling, flow_calls, probing
 from dmdlab.lab.steps import REDRAWS
 from dmdlab.lab.turns import turn_rows
 from dmdlab.laws import Law, make_law
 from dmdlab.laws.law import Part
+from dmdlab.networks import fresh_networks
 from dmdlab.transport.solve import DENSE_LIMIT
 
 SPARE = {"cuda": 1.1, "cpu": 1.4}
@@ -146,7 +147,7 @@ def _parameters(e: Experiment) -> int:
     """Of one network: the width of the parameters of none."""
     key = (e.network.model_dump_json(), e.law.dim)
     if key not in _PARAMETERS:
-        _PARAMETERS[key] = fresh_networks(0, make_law(e.law.model_dump()), e).network.flat.shape[1]
+        _PARAMETERS[key] = fresh_networks(e, make_law(e.law.model_dump()), 0).network.flat.shape[1]
     return _PARAMETERS[key]
 
 
@@ -182,7 +183,7 @@ def little(e: Experiment, law: Law, members: int) -> bool:
 def _each_row(e: Experiment, law: Law) -> tuple[int, int]:
     """Operations, and bytes at the peak, of one row more for this experiment's network and an exact teacher."""
     found: list[tuple[int, int]] = []
-    asked: list[Denoiser] = [fresh_networks(1, law, e)]
+    asked: list[Denoiser] = [fresh_networks(e, law, 1)]
     asked += [law.denoise] if e.teacher.kind == "exact" else []
     for rows in (1, 2):
         z = torch.zeros(1, rows, law.dim)

@@ -27,11 +27,12 @@ __all__ = [
     "Ensemble",
     "EnsembleLinear",
     "Head",
-    "classes_told",
     "denoiser_of",
+    "fresh_networks",
     "make_denoiser",
     "make_network",
     "network_settings",
+    "networks_of",
     "teacher_of",
 ]
 
@@ -45,11 +46,6 @@ def network_settings(spec: NetworkSpec) -> Section:
     if spec.kind not in NETWORKS:
         raise InputError(f"network.kind is {spec.kind!r}, which is not a network{did_you_mean(spec.kind, NETWORKS)}")
     return section_from(NETWORKS[spec.kind].Settings, spec.parameters, "network")
-
-
-def classes_told(experiment: Experiment, law: Law) -> int:
-    """How many class labels this experiment's networks can be told: those of the law, or 0."""
-    return law.classes if experiment.teacher.condition else 0
 
 
 def make_network(members: int, law: Law, spec: NetworkSpec, classes: int = 0) -> Ensemble:
@@ -72,7 +68,17 @@ def teacher_of(experiment: Experiment, law: Law, rows: Tensor, device: torch.dev
     """The members' teachers: the law's own denoiser, or networks with the parameters `rows` (e, P)."""
     if experiment.teacher.kind == "exact":
         return law.denoise
-    return denoiser_of(rows, law, experiment.network, device, classes_told(experiment, law))
+    return networks_of(experiment, law, rows, device)
+
+
+def networks_of(experiment: Experiment, law: Law, rows: Tensor, device: torch.device | str = "cpu") -> EDMDenoiser:
+    """This experiment's networks with the parameters `rows` (e, P), copied."""
+    return denoiser_of(rows, law, experiment.network, device, _class_count(experiment, law))
+
+
+def fresh_networks(experiment: Experiment, law: Law, members: int, device: torch.device | str = "cpu") -> EDMDenoiser:
+    """`members` uninitialised networks as this experiment's."""
+    return make_denoiser(members, law, experiment.network, device, _class_count(experiment, law))
 
 
 def denoiser_of(
@@ -82,3 +88,8 @@ def denoiser_of(
     denoiser = make_denoiser(len(rows), law, spec, device, classes)
     denoiser.network.load_rows(rows)
     return denoiser
+
+
+def _class_count(experiment: Experiment, law: Law) -> int:
+    """How many class labels this experiment's networks can be told: those of the law, or 0."""
+    return law.classes if experiment.teacher.condition else 0

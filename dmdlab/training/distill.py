@@ -15,7 +15,7 @@ from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser
 from dmdlab.group import Group
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, classes_told, denoiser_of, teacher_of
+from dmdlab.networks import EDMDenoiser, networks_of, teacher_of
 from dmdlab.training.cycle import Cycle, Numbers, State, numbers_of
 from dmdlab.training.draws import Draw, Draws, Source, block_steps, going_on, streams
 from dmdlab.training.exact_score import score_of
@@ -273,7 +273,6 @@ def distillation_from(
 ) -> Distillation:
     """The distillation of a group whose teachers (or start networks) have the parameters `rows` (e, P); way: its own.
     begins: the parameters (e, P) that the students alone start at; `rows` when None."""
-    spec, classes = group.shared.network, classes_told(group.shared, law)
     teacher = teacher_of(group.shared, law, rows, device)
     student = starting_student(group, law, rows if begins is None else begins, device)
-    return Distillation(group, law, teacher, student, denoiser_of(rows, law, spec, device, classes), way)
+    return Distillation(group, law, teacher, student, networks_of(group.shared, law, rows, device), way)

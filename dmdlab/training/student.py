@@ -11,7 +11,7 @@ from dmdlab.diffusion import conditioned
 from dmdlab.diffusion.jacobian import Map
 from dmdlab.group import Group
 from dmdlab.laws import Law
-from dmdlab.networks import EDMDenoiser, Ensemble, classes_told, denoiser_of, make_denoiser
+from dmdlab.networks import EDMDenoiser, Ensemble, fresh_networks, networks_of
 from dmdlab.randomness import generator, latents
 from dmdlab.training.levels import levels_of, scaled
 from dmdlab.training.planes import PLANAR, PlanarTurn
@@ -144,13 +144,11 @@ def starting_student(group: Group, law: Law, rows: Tensor, device: torch.device 
     rows: the parameters (e, P) that every member's student starts at: those of its own teacher (or start network), of
     another, or of a fit.
     """
-    inits, spec = [e.student.init for e in group.members], group.shared.network
-    classes = classes_told(group.shared, law)
-    fresh = make_denoiser(len(group), law, spec, classes=classes)
+    inits, fresh = [e.student.init for e in group.members], fresh_networks(group.shared, law, len(group))
     random = fresh.network.initialise([generator(e.seed, "student") for e in group.members]).flat
     is_random = torch.tensor([init == "random" for init in inits])[:, None]
     start = torch.where(is_random, random, rows.cpu())
-    return student_of(group, denoiser_of(start, law, spec, device, classes), law.dim)
+    return student_of(group, networks_of(group.shared, law, start, device), law.dim)
 
 
 def student_of(group: Group, denoiser: EDMDenoiser, dim: int) -> Student:
