@@ -38,14 +38,14 @@ class Group:
         """One experiment for each network that is trained on the law: `origins`, and behind them those beyond, which
         students with `student.init = "other"` start at."""
         own = {_network(e) for e in self.origins}
-        beyond = {_network(e): e for e in map(_begun, self.members) if _network(e) not in own}
+        beyond = {_network(e): e for e in map(start_owner, self.members) if _network(e) not in own}
         return [*self.origins, *(beyond[key] for key in sorted(beyond))]
 
     @cached_property
     def begins(self) -> list[int]:
         """For each member the place among `networks` of the one that its student starts at, or is fitted from."""
         places = {_network(e): i for i, e in enumerate(self.networks)}
-        return [places[_network(_begun(e))] for e in self.members]
+        return [places[_network(start_owner(e))] for e in self.members]
 
     @cached_property
     def fits(self) -> list[Experiment]:
@@ -89,7 +89,7 @@ def _network(e: Experiment) -> tuple[int, int]:
     return e.seed, e.teacher.age
 
 
-def _begun(e: Experiment) -> Experiment:
+def start_owner(e: Experiment) -> Experiment:
     """Whose network this member's student starts at: its own, or that of the next seed."""
     return e.model_copy(update={"seed": e.seed + 1}) if e.student.init == "other" else e
 

@@ -77,6 +77,11 @@ def explained(error: BaseException, reading: bool = False) -> str:
     return known[number] if number in known else own or type(error).__name__
 
 
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The sentence for a file or folder that the system does not let be read."""
+    return InputError(f"{path}: cannot be read ({explained(error, reading=True)})")
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what the system says while `path` is written into `Unwritable`; any other error passes.

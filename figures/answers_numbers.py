@@ -85,7 +85,7 @@ def powers_of(cells: Sequence[Cell], floor: bool = False) -> Powers:
     Raises ValueError when no seed is left.
     """
     dims = sorted({cell.dim for cell in cells})
-    whole = [cell for cell in cells if all(measured(r) is not None for r in cell.records)]
+    whole = [cell for cell in cells if all(known_angle(r) is not None for r in cell.records)]
     held = {i: list(cell.records) for i, cell in enumerate(whole)}
     runs = [r for own in held.values() for r in own]
     seeds = sorted({int(r.config["seed"]) for r in runs})
@@ -119,7 +119,7 @@ def powers_of(cells: Sequence[Cell], floor: bool = False) -> Powers:
     )
 
 
-def measured(record: Record, key: str = "remap_angle") -> float | None:
+def known_angle(record: Record, key: str = "remap_angle") -> float | None:
     """An angle in degrees that is known, and no bound."""
     part, name = ("own", "angle") if key == "own_angle" else ("metrics", key)
     own = record.summary.get(part, {}).get(name, {})
@@ -133,7 +133,7 @@ def _place(record: Record) -> np.ndarray:
 
 
 def _log_lost(record: Record) -> float:
-    return math.log(lost(measured(record)))
+    return math.log(lost(known_angle(record)))
 
 
 def _determined(runs: Sequence[Record], dims: Sequence[int]) -> bool:
@@ -256,7 +256,9 @@ def contrast(
     """Of a - b, paired over the seeds of which both have an angle that is no bound."""
     from scipy.stats import ttest_1samp
 
-    sides = [{int(r.config["seed"]): measured(r, key) for r in c.records} for c, key in zip((a, b), keys, strict=True)]
+    sides = [
+        {int(r.config["seed"]): known_angle(r, key) for r in c.records} for c, key in zip((a, b), keys, strict=True)
+    ]
     both = sorted(set(sides[0]) | set(sides[1]))
     values = [
         math.nan if (x := sides[0].get(seed)) is None or (y := sides[1].get(seed)) is None else x - y for seed in both

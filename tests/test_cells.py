@@ -16,7 +16,7 @@ from dmdlab.records.cells import (
     cells_of_starts,
     legend,
     logarithmic,
-    paired,
+    paired_differences,
     setting_label,
     short,
     varying,
@@ -28,11 +28,11 @@ def test_two_settings_are_compared_seed_by_seed() -> None:
     values = {"teacher": (5.0, 7.0, 9.0), "rotated": (1.0, 2.0, None)}
     places = itertools.product(values, range(3))
     records = [made("ring", 2, init, seed, copy_index=values[init][seed]) for init, seed in places]
-    ((name, difference),) = paired(records, "student.init", "teacher", "rotated", "copy_index")
+    ((name, difference),) = paired_differences(records, "student.init", "teacher", "rotated", "copy_index")
     assert name == "ring d=2"
     assert difference.mean == pytest.approx(4.5)
     assert (difference.n, difference.missing) == (2, 1)
-    assert not paired(records, "student.init", "teacher", "random", "copy_index")
+    assert not paired_differences(records, "student.init", "teacher", "random", "copy_index")
 
 
 def test_teachers_taken_at_the_end_of_trainings_of_different_length_are_compared_by_length_alone() -> None:
@@ -41,7 +41,7 @@ def test_teachers_taken_at_the_end_of_trainings_of_different_length_are_compared
         made(seed=seed, copy_index=seed + own["teacher__iterations"], **own) for own in settings for seed in (0, 1)
     ]
     assert varying(records) == ["teacher.iterations", "seed"]
-    ((_, difference),) = paired(records, "teacher.iterations", 20, 10, "copy_index")
+    ((_, difference),) = paired_differences(records, "teacher.iterations", 20, 10, "copy_index")
     assert (difference.mean, difference.n) == (10.0, 2)
 
 
@@ -191,5 +191,5 @@ def test_a_paired_difference_is_named_by_what_else_varies() -> None:
         for rate in rates
         for seed in (0, 1)
     ]
-    named = [name for name, _ in paired(records, "student.init", "teacher", "rotated", "pair_cosine")]
+    named = [name for name, _ in paired_differences(records, "student.init", "teacher", "rotated", "pair_cosine")]
     assert named == [f"mixture d=8, {setting_label('student.learning_rate', rate)}" for rate in rates]

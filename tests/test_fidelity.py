@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t
 
 from dmdlab.pairing import Calibration, calibrate, measure
-from dmdlab.pairing.law import LARGEST_HALF, LAW_KEYS, debiased_cost, half_size, law_agrees, spread
+from dmdlab.pairing.law import LARGEST_HALF, LAW_KEYS, debiased_cost, half_size, law_agrees, total_variance
 from dmdlab.pairing.statistics import zero_mean_limits
 
 N = 100
@@ -138,7 +138,7 @@ def test_two_samples_less_make_a_wider_null():
 
 def test_a_spread_is_the_trace_of_a_covariance() -> None:
     sample = 1e4 + np.random.default_rng(0).standard_normal((7, 3))
-    assert spread(sample) == pytest.approx(np.trace(np.cov(sample, rowvar=False)))
+    assert total_variance(sample) == pytest.approx(np.trace(np.cov(sample, rowvar=False)))
 
 
 def test_limits_of_a_mean_of_zero_have_the_degrees_of_six_samples() -> None:

@@ -84,7 +84,7 @@ def test_no_size_is_what_the_machine_can_spare() -> None:
 
 
 def test_this_process_has_taken_some_memory() -> None:
-    most = limits.taken(CPU)
+    most = limits.peak_bytes(CPU)
     assert most is None or most > 10 * 2**20
 
 

@@ -16,7 +16,7 @@ from dmdlab.pairing import METRICS, calibrate, remap_angle
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.plots import Choice, draw
 from dmdlab.plots.axes import place_names, wrapped_names
-from dmdlab.plots.captions import provenance, shared
+from dmdlab.plots.captions import column_in_words, provenance
 from dmdlab.plots.endings import figures_of_sweep
 from dmdlab.records.layout import DIMENSION, Layout, layout_of
 
@@ -265,8 +265,8 @@ def test_a_caption_of_many_runs_names_the_first_the_last_and_where_all_are_told(
     runs = [renamed(made(seed=s, law__seed=s % 9), f"run{s}") for s in range(102)]
     assert provenance(runs[:100]).endswith(" run98 run99.")
     assert provenance(runs).endswith(" 102 runs, from run0 to run101: `dmdlab table` of their folder tells all ids.")
-    assert shared(runs[:8], "seed") == "0 or 1 or 2 or 3 or 4 or 5 or 6 or 7"
-    assert shared(runs[:20], "seed") == "0 or 1 or 2 or 3 or 4 or 5 or 6 or one of 13 others"
+    assert column_in_words(runs[:8], "seed") == "0 or 1 or 2 or 3 or 4 or 5 or 6 or 7"
+    assert column_in_words(runs[:20], "seed") == "0 or 1 or 2 or 3 or 4 or 5 or 6 or one of 13 others"
 
 
 @pytest.mark.parametrize(

@@ -211,12 +211,12 @@ def _report(question: str, records: "Sequence[Record]", out: Path) -> None:
     """The table and figures that a sweep ends with."""
     from dmdlab.pairing.words import interval
     from dmdlab.plots.endings import figures_of_sweep
-    from dmdlab.records.cells import cells, legend, paired
+    from dmdlab.records.cells import cells, legend, paired_differences
 
     found = cells(records)
     show.cell_table(found, question or counted(len(records), "run"))
     print(*legend(found), sep="\n")
-    differences = paired(records, "student.init", "teacher", "rotated", "pair_cosine")
+    differences = paired_differences(records, "student.init", "teacher", "rotated", "pair_cosine")
     if differences:
         told = [f"{name}: {interval(i.mean, i.low, i.high)}" for name, i in differences]
         print(f"pair_cosine, teacher start less rotated start, paired over seeds: {'; '.join(told)}.")

@@ -69,17 +69,17 @@ class Experiment(Section):
     @cached_property
     def id(self) -> str:
         """Ten hex digits that determine the result: the hash of `RESULT_VERSION` and of what differs from a default."""
-        return fingerprint(changed(self))
+        return fingerprint(_changed(self))
 
     @cached_property
     def teacher_id(self) -> str:
         """The same for what determines the teacher and the start network: runs that share it share them."""
-        return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) and k not in _FLOW})
+        return fingerprint({k: v for k, v in _changed(self).items() if k.startswith(_TEACHER) and k not in _FLOW})
 
     @cached_property
     def fit_id(self) -> str:
         """The same for what determines a start that is fitted to pairs (`FITTED`)."""
-        return fingerprint({k: v for k, v in changed(self).items() if k.startswith(_TEACHER) or k in _FIT})
+        return fingerprint({k: v for k, v in _changed(self).items() if k.startswith(_TEACHER) or k in _FIT})
 
 
 _TEACHER = ("law.", "noise.", "teacher.", "network.", "seed")
@@ -90,7 +90,7 @@ _MAP = (*_FLOW, "teacher.condition")
 
 def map_keys(experiment: Experiment) -> dict[str, Any]:
     """The dotted settings that determine Phi_K, those at their defaults left out; a trained teacher's id among them."""
-    found = {k: v for k, v in changed(experiment).items() if k.startswith(("law.", "noise.")) or k in _MAP}
+    found = {k: v for k, v in _changed(experiment).items() if k.startswith(("law.", "noise.")) or k in _MAP}
     return found | ({"teacher": experiment.teacher_id} if experiment.teacher.kind == "network" else {})
 
 
@@ -100,7 +100,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def changed(experiment: Experiment) -> dict[str, Any]:
+def _changed(experiment: Experiment) -> dict[str, Any]:
     """The dotted keys whose values differ from the defaults: what ids are made of, so that a new key changes no old id.
 
     A catalogue's parameters count as changed when they are there: `experiments.resolve` leaves those at their defaults

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from dmdlab.config import InputError
-from dmdlab.device.limits import taken
+from dmdlab.device.limits import peak_bytes
 from dmdlab.device.precision import Precision, arithmetic
 
 PACKAGES = ("dmdlab", "torch", "numpy", "scipy", "POT", "lapx")
@@ -166,7 +166,7 @@ def environment(
         "threads": torch.get_num_threads(),
         "precision": precision,
         "ways": dict(ways or {}),
-        "peak_memory_bytes": taken(device),
+        "peak_memory_bytes": peak_bytes(device),
         "seconds": round(sum(seconds.values()), 3),
         "seconds_by_stage": {k: round(v, 3) for k, v in seconds.items()},
     }

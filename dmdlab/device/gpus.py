@@ -8,7 +8,7 @@ import torch
 from dmdlab.device.limits import SHARING, default_workers, granted_cores
 
 
-def several(device: torch.device) -> tuple[str, ...]:
+def visible_gpus(device: torch.device) -> tuple[str, ...]:
     """All GPUs that this process sees, as CUDA_VISIBLE_DEVICES names them, where `device` is any of several."""
     count = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 0
     if count < 2:
@@ -19,7 +19,7 @@ def several(device: torch.device) -> tuple[str, ...]:
 
 def shared_out(device: torch.device, workers: int | None) -> tuple[int, tuple[str, ...]]:
     """Workers of this machine's device, or of each of several GPUs, and those. workers: all together, if stated."""
-    gpus = several(device)[:workers]
+    gpus = visible_gpus(device)[:workers]
     if len(gpus) < 2:
         return workers or default_workers(device), ()
     return max(1, (workers or workers_each(granted_cores(), gpus)) // len(gpus)), gpus

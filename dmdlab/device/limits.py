@@ -109,7 +109,7 @@ def total_memory() -> int | None:
         return None
 
 
-def taken(device: torch.device) -> int | None:
+def peak_bytes(device: torch.device) -> int | None:
     """Bytes at their peak so far: of torch's tensors on a GPU, of this whole process on a CPU; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))

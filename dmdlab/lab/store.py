@@ -31,7 +31,7 @@ from torch import Tensor
 
 from dmdlab.config import RESULT_VERSION, Experiment, InputError, fingerprint, map_keys
 from dmdlab.experiments import spelled_out
-from dmdlab.group import Group
+from dmdlab.group import Group, start_owner
 from dmdlab.lab.checkpoint import Checkpoint
 from dmdlab.records.checksums import KEY, Damaged, check_weights, kept_in_npz, of_weights, save_npz, write_checksums
 from dmdlab.records.kept_arrays import npz_opens, read_stored
@@ -45,7 +45,7 @@ from dmdlab.records.record import (
     load_record,
     shared_arrays,
 )
-from dmdlab.records.writing import replacing_in, write_json
+from dmdlab.records.writing import check_no_file, replacing_in, write_json
 from dmdlab.trouble import writing
 
 NEARBY = ("asymmetry", "answers")
@@ -73,9 +73,7 @@ class Store:
 
     def __init__(self, out: Path) -> None:
         with writing(out):
-            taken = out.exists() and not out.is_dir()
-        if taken:
-            raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
+            check_no_file(out)
         self.out = out
         self._known: dict[str, Path] = {}  # of pairs, by the run
 
@@ -166,9 +164,8 @@ class Store:
 
     def shared_paths(self, experiment: Experiment) -> list[Path]:
         """Where the pairs and networks are, or would be, that this run shares with others."""
-        e = experiment
-        begun = e.model_copy(update={"seed": e.seed + 1}) if e.student.init == "other" else e
-        return [self._pairs(e), *(self._network(id) for id in (e.teacher_id, begun.teacher_id, e.fit_id))]
+        e, owner = experiment, start_owner(experiment)
+        return [self._pairs(e), *(self._network(id) for id in (e.teacher_id, owner.teacher_id, e.fit_id))]
 
     def folder(self, experiment: Experiment) -> Path:
         """Where this run stands, or will."""

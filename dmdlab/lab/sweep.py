@@ -23,7 +23,7 @@ import torch
 from dmdlab.config import Experiment, InputError
 from dmdlab.device.compiling import Way
 from dmdlab.device.environment import environment
-from dmdlab.device.limits import out_of_memory, release_memory, taken
+from dmdlab.device.limits import out_of_memory, peak_bytes, release_memory
 from dmdlab.device.precision import precision_on
 from dmdlab.group import Group
 from dmdlab.lab import engines
@@ -238,7 +238,7 @@ class Work:
             for event in run_group(group, self.store, self.device, self.way, clock):
                 if isinstance(event, Progress):
                     yield event
-                    if (most := taken(self.device)) is not None:
+                    if (most := peak_bytes(self.device)) is not None:
                         yield Taken(os.getpid(), most, socket.gethostname())
                     continue
                 place = environment(self.device, clock.share(len(group)), precision, clock.ways)

@@ -20,7 +20,7 @@ WORTH_A_NOTE = 1e-6
 """Relative width of an interval below which it is rounding."""
 
 
-def transported(frame: Frame, total: RowSums, best: Transport, cost: np.ndarray | None) -> dict[str, Measured]:
+def transport_measures(frame: Frame, total: RowSums, best: Transport, cost: np.ndarray | None) -> dict[str, Measured]:
     """e_ot, delta_e with its ceiling, copy_index and identity_fraction.
 
     Differences of costs are taken about the means: a shift of one cloud is in all of them alike.

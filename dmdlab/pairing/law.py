@@ -40,7 +40,7 @@ LARGEST_HALF = 1000
 Side = Literal["inside", "below", "above", "unknown"]
 
 
-def spread(sample: np.ndarray) -> float:
+def total_variance(sample: np.ndarray) -> float:
     """The trace of the covariance of a sample (n, d)."""
     return float(_from_mean(sample).sum()) / (len(sample) - 1)
 

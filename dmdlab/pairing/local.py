@@ -92,10 +92,10 @@ def local_from_differences(teacher: Any, student: Any) -> dict[str, Measured]:
     p, g = (np.asarray(x, np.float64) for x in (teacher, student))
     if p.shape != g.shape or p.ndim < 2 or p.size == 0:
         raise InputError(f"differences of both maps must have one shape (m, ...), got {p.shape} and {g.shape}.")
-    return local_measures(*compared(p.reshape(len(p), -1), g.reshape(len(g), -1)))
+    return local_measures(*cosine_and_gain(p.reshape(len(p), -1), g.reshape(len(g), -1)))
 
 
-def compared(teacher: np.ndarray, student: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cosine_and_gain(teacher: np.ndarray, student: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosine and gain of each row, (m,) twice, of answers J_P v and J_G v (m, d); see `local_measures`."""
     # Each row in units of its largest entry: the squares of differences can vanish.
     sizes = [np.abs(x).max(axis=1) for x in (teacher, student)]
@@ -169,7 +169,7 @@ def planted_local(
 
 def _by_basis(plain: np.ndarray, others: Sequence[np.ndarray], own: Sequence[np.ndarray]) -> np.ndarray:
     """Both measures, (bases, 2), of others[b] against the rows own[b] of `plain`; judged resolved or not as a whole."""
-    found = [compared(plain[rows], other) for other, rows in zip(others, own, strict=True)]
+    found = [cosine_and_gain(plain[rows], other) for other, rows in zip(others, own, strict=True)]
     whole = local_measures(*(np.concatenate(part) for part in zip(*found, strict=True)))
     if not all(measured.resolved for measured in whole.values()):
         return np.full((len(own), 2), np.nan)

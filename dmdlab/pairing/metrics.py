@@ -14,11 +14,11 @@ import numpy as np
 from dmdlab.config import InputError
 from dmdlab.pairing.baselines import pair_cosine_of
 from dmdlab.pairing.calibration import Calibration, remap_angle
-from dmdlab.pairing.certificate import fidelity, gaps, transported
+from dmdlab.pairing.certificate import fidelity, gaps, transport_measures
 from dmdlab.pairing.glossary import METRICS, unasked
 from dmdlab.pairing.in_place import note_on_ties
 from dmdlab.pairing.independence import dependent, nearly_dependent, notes_on, why_dependent, why_nearly_dependent
-from dmdlab.pairing.law import debiased_cost, law_agrees, spread
+from dmdlab.pairing.law import debiased_cost, law_agrees, total_variance
 from dmdlab.pairing.limits import notes_on_size, unresolved
 from dmdlab.pairing.local import local_from_differences
 from dmdlab.pairing.measured import Measured
@@ -108,7 +108,7 @@ def measure_pairs(
     moments = RowMoments.within(frame)
     ranks = Ranks.within(frame, keep_cost=pairs.n <= DENSE_LIMIT)
     transport = {"e_ot": solved(frame, ranks.cost, engine=engine)}
-    paired = transported(frame, moments.total(), transport["e_ot"], ranks.cost)
+    paired = transport_measures(frame, moments.total(), transport["e_ot"], ranks.cost)
     ranks = ranks.without_cost()  # before the next matrix of this size
     if pairs.reference is not None:
         transport["e_ot_reference_student"] = transport_cost(pairs.reference, G, engine=engine)
@@ -202,7 +202,7 @@ def _debiased(pairs: Pairs, planted: bool) -> Measured:
     assert pairs.reference is not None
     if planted:
         return Measured.unresolved("it is not measured for planted remaps, whose law is the teacher's")
-    cost, size = debiased_cost(pairs.reference, pairs.student), spread(pairs.teacher)
+    cost, size = debiased_cost(pairs.reference, pairs.student), total_variance(pairs.teacher)
     if math.isnan(cost) or size == 0:
         return Measured.unresolved("it needs 4 rows of the student and of the reference, to halve them")
     return Measured(cost / size)

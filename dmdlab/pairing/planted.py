@@ -21,7 +21,7 @@ from dmdlab.pairing.bases import random_basis, turned
 from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import METRICS
 from dmdlab.pairing.independence import Overlap
-from dmdlab.pairing.law import Halved, half_size, spread
+from dmdlab.pairing.law import Halved, half_size, total_variance
 from dmdlab.pairing.local import Answers, differences, planted_local
 from dmdlab.pairing.metrics import measure_pairs
 from dmdlab.pairing.pairs import Pairs
@@ -132,7 +132,7 @@ def calibrate(
 
 def _against_each_other(samples: Sequence[np.ndarray], first: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """`Calibration.independent` of these samples (n, D), of which the first two have the cost `first`."""
-    S, spreads = len(samples), np.array([spread(sample) for sample in samples])
+    S, spreads = len(samples), np.array([total_variance(sample) for sample in samples])
     found = {"e_ot": np.full((S, S), np.nan), "debiased_cost": np.full((S, S), np.nan), "spread": spreads}
     rows = half_size(len(samples[0]), len(samples[0]))
     halved = [Halved.of(sample, rows, rng) for sample in samples] if rows > 1 else []

@@ -62,30 +62,30 @@ def cells_of(kept: Kept, *names: str) -> list[Cell]:
     return cells(list(runs.values()), also=("teacher.snapshot",)) if runs else []
 
 
-def starting(found: Sequence[Cell], init: str = "teacher") -> list[Cell]:
+def of_start(found: Sequence[Cell], init: str = "teacher") -> list[Cell]:
     """The cells of one start."""
     return [cell for cell in found if cell.init == init]
 
 
 def _low(kept: Kept) -> Evidence:
     found = cells_of(kept, "chessboard", "curves")
-    own = {c.law: {ruler: opposite_verdict(copies(c, ruler)) for ruler in RULERS} for c in starting(found)}
-    return Evidence(found, _with_missing(own, ("chessboard", "moons", "ring")), _by_phi_32(starting(found)))
+    own = {c.law: {ruler: opposite_verdict(copies(c, ruler)) for ruler in RULERS} for c in of_start(found)}
+    return Evidence(found, _with_missing(own, ("chessboard", "moons", "ring")), _by_phi_32(of_start(found)))
 
 
 def _high(kept: Kept) -> Evidence:
     found = [*cells_of(kept, "pictures"), *cells_of(kept, "stripes")]
-    own = {c.law: {ruler: copies(c, ruler) for ruler in RULERS} for c in starting(found)}
-    return Evidence(found, own or {"pictures": _not_run()}, _by_phi_32(starting(found)))
+    own = {c.law: {ruler: copies(c, ruler) for ruler in RULERS} for c in of_start(found)}
+    return Evidence(found, own or {"pictures": _not_run()}, _by_phi_32(of_start(found)))
 
 
 def _age(kept: Kept) -> Evidence:
     found = sorted(cells_of(kept, "ages"), key=age)
-    own = starting(found)
+    own = of_start(found)
     if len(own) < 2:
         return Evidence(found, {"youngest less oldest": _not_run()}, [])
     judged: Judged = {"youngest less oldest": {ruler: less_copied(own[0], own[-1], ruler) for ruler in RULERS}}
-    told = sorted(starting(cells_of(kept, "class-ages")), key=age)
+    told = sorted(of_start(cells_of(kept, "class-ages")), key=age)
     steps = [
         (
             f"remap_angle{to} at {age(a)} less at {age(b)}",
@@ -99,11 +99,11 @@ def _age(kept: Kept) -> Evidence:
 
 def _gan(kept: Kept) -> Evidence:
     found, plain = cells_of(kept, "gan"), cells_of(kept, "pictures")
-    own = starting(plain)
+    own = of_start(plain)
     judged: Judged = {"without a GAN": {r: copies(own[0], r) for r in RULERS} if own else _not_run()}
     numbers = []
-    if own and starting(found) and starting(found)[0].law == own[0].law:
-        with_one, without = starting(found)[0].records, own[0].records
+    if own and of_start(found) and of_start(found)[0].law == own[0].law:
+        with_one, without = of_start(found)[0].records, own[0].records
         numbers = [
             (f"{key} with a GAN less without", difference_by_seed(with_one, without, value(key))) for key in RULERS
         ]
@@ -112,7 +112,7 @@ def _gan(kept: Kept) -> Evidence:
 
 def _memory(kept: Kept) -> Evidence:
     found = cells_of(kept, "pictures")
-    own = starting(found)
+    own = of_start(found)
     if not own:
         return Evidence(found, {"teacher": {ANY: NOT_RUN}, "its students": _not_run()}, [])
     excess = mean_interval(
@@ -129,7 +129,7 @@ def _memory(kept: Kept) -> Evidence:
 
 def _classes(kept: Kept) -> Evidence:
     found, plain = cells_of(kept, "classes"), cells_of(kept, "pictures")
-    own, other = starting(found), starting(plain)
+    own, other = of_start(found), of_start(plain)
     both = bool(own and other and own[0].law == other[0].law)
     judged: Judged = {
         "unconditional less conditional": {r: less_copied(other[0], own[0], r) for r in RULERS} if both else _not_run()
@@ -150,7 +150,7 @@ def _boundary(kept: Kept) -> Evidence:
     }
     own = held.get("teacher", {})
     judged: Judged = {
-        told: {ANY: Said(beyond(own[key], 0.0, above=False), own[key], doubts(*starting(found))) if own else NOT_RUN}
+        told: {ANY: Said(beyond(own[key], 0.0, above=False), own[key], doubts(*of_start(found))) if own else NOT_RUN}
         for key, told in _BOUNDARY.items()
         if key != "boundary_copy"
     }

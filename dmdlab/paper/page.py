@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dmdlab.pairing import Interval
 from dmdlab.pairing.words import ends, interval, number, table
 from dmdlab.paper.catalogue import FIGURES
-from dmdlab.paper.claims import ANY, CLAIMS, Claim, Evidence, age, cells_of, starting
+from dmdlab.paper.claims import ANY, CLAIMS, Claim, Evidence, age, cells_of, of_start
 from dmdlab.paper.kept import HALF, SECTION, Kept
 from dmdlab.paper.verdicts import LINE, RULERS, derived_values, together
 from dmdlab.plots import captions
-from dmdlab.records.cells import Cell, cell_value
+from dmdlab.records.cells import Cell, cell_value, runs_of
 from dmdlab.records.record import Record
 
 PAPER = {"chessboard": (8.55,), "ages": (1.05, 0.389, 0.237, 0.0367)}
@@ -85,7 +85,7 @@ def numbers_table(kept: Kept) -> str:
     head.append("rotated start")
     rows = [_number_row("chessboard in R^4", PAPER["chessboard"][0], cells_of(kept, "chessboard"))]
     aged = cells_of(kept, "ages")
-    ages = sorted(starting(aged), key=age)
+    ages = sorted(of_start(aged), key=age)
     for i, (stated, paper_age) in enumerate(zip(PAPER["ages"], PAPER_AGES, strict=True)):
         own = [cell for one in ages[i : i + 1] for cell in aged if age(cell) == age(one)]
         law = f"{own[0].law}, d = {own[0].dim}" if own else "pictures"
@@ -95,7 +95,7 @@ def numbers_table(kept: Kept) -> str:
 
 
 def _number_row(name: str, stated: float, found: Sequence[Cell]) -> list[str]:
-    own, control = starting(found), starting(found, "rotated")
+    own, control = of_start(found), of_start(found, "rotated")
     ours = [cell_value(own[0], key) for key in (*RULERS, "fidelity")] if own else ["not run"] * 4
     ceiling = cell_value(own[0], "delta_e_ceiling") if own else "–"
     turned = "–"
@@ -127,7 +127,7 @@ def _claim(claim: Claim, own: Evidence) -> list[str]:
         for name, by in own.judged.items()
     ]
     lines += table(["", *HEADS], rows)
-    controls = starting(own.cells, "rotated")
+    controls = of_start(own.cells, "rotated")
     said = [
         f"- rotated start, {_named(cell)}: delta_e {cell_value(cell, 'delta_e')} under a ceiling of "
         f"{cell_value(cell, 'delta_e_ceiling')}, {cell_value(cell, 'remap_angle')} degrees, local_cosine "
@@ -159,12 +159,11 @@ def cells_table(found: Sequence[Cell]) -> list[str]:
     rows = []
     for cell in found:
         half = derived_values(cell, "local_cosine_half")
-        marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
         rows.append(
             [
                 f"{_named(cell)}, d = {cell.dim}",
                 cell.init,
-                f"{len(cell.records)}{marks}",
+                runs_of(cell),
                 *(cell_value(cell, key) for key in MEASURES),
                 number(sum(half) / len(half)) if half else "–",
             ]
@@ -175,7 +174,7 @@ def cells_table(found: Sequence[Cell]) -> list[str]:
 
 def _dynamics(kept: Kept) -> list[str]:
     """Whether the DM loss rises and then falls, for each age."""
-    found = sorted(starting(cells_of(kept, "ages")), key=age)
+    found = sorted(of_start(cells_of(kept, "ages")), key=age)
     if not found:
         return ["Not run."]
     rows = []
@@ -210,7 +209,7 @@ def _made(kept: Kept) -> list[str]:
     for name, records in kept.runs.items():
         seeds = sorted({int(r.config["seed"]) for r in records})
         told = ", ".join(
-            f"{word} {captions.shared(records, key)}"
+            f"{word} {captions.column_in_words(records, key)}"
             for word, key in (
                 ("n =", "measure.samples"),
                 ("K =", "teacher.steps"),

@@ -205,9 +205,9 @@ def _caption(records: Sequence[Calibrated], found: Mapping[int, Sequence[Calibra
     compared = compared if len(found) > 1 else f"One dimension, d = {next(iter(found))}, has no drift over d."
     bases = sum(c.planted["delta_e"].shape[1] for c in next(iter(found.values())))
     return (
-        f"Calibration by planted remaps, law {captions.shared(records, 'law.name')}, no student trained: the student "
-        "is the teacher after turning the noise by theta in d/2 random planes, so its law is the teacher's at every "
-        f"theta. Lines: mean over {bases} random bases; bands: lowest to highest. {compared} The delta_e axis is "
-        f"linear below {LINEAR_BELOW:g}. {without}{captions.setup(records)} {captions.made_on(records)} "
+        f"Calibration by planted remaps, law {captions.column_in_words(records, 'law.name')}, no student trained: the "
+        "student is the teacher after turning the noise by theta in d/2 random planes, so its law is the teacher's "
+        f"at every theta. Lines: mean over {bases} random bases; bands: lowest to highest. {compared} The delta_e axis "
+        f"is linear below {LINEAR_BELOW:g}. {without}{captions.setup(records)} {captions.made_on(records)} "
         f"Calibrations: {' '.join(str(r.row['calibration']) for r in records)}."
     )

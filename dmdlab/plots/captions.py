@@ -18,7 +18,7 @@ MOST_VALUES, MOST_NAMED = 8, 100
 """Values of a column, and ids of runs, that a caption names: more of them fill pages."""
 
 
-def shared(records: Sequence[Record | Calibrated], key: str) -> str:
+def column_in_words(records: Sequence[Record | Calibrated], key: str) -> str:
     """A column's value; when it varies its values, joined by 'or', the first of many."""
     found = values(records, key)
     if len(found) > MOST_VALUES:
@@ -33,11 +33,11 @@ def setup(records: Sequence[Record | Calibrated]) -> str:
     if "True" in values(records, "teacher.condition"):
         teachers += ", told the class as its students are (matching across classes can flatter)"
     instances = values(records, "law.seed")
-    drawn = f"Law instance: law.seed = {shared(records, 'law.seed')}. " if instances else ""
+    drawn = f"Law instance: law.seed = {column_in_words(records, 'law.seed')}. " if instances else ""
     return (
-        f"{drawn}Teacher: {teachers}; its flow takes K = {shared(records, 'teacher.steps')} steps from "
-        f"sigma_max = {shared(records, 'noise.sigma_max')}. "
-        f"Every measurement uses n = {shared(records, 'measure.samples')} samples."
+        f"{drawn}Teacher: {teachers}; its flow takes K = {column_in_words(records, 'teacher.steps')} steps from "
+        f"sigma_max = {column_in_words(records, 'noise.sigma_max')}. "
+        f"Every measurement uses n = {column_in_words(records, 'measure.samples')} samples."
     )
 
 
@@ -73,4 +73,4 @@ def provenance(records: Sequence[Record]) -> str:
 
 def made_on(records: Sequence[Record | Calibrated]) -> str:
     """Hardware and commit."""
-    return f"Made on {shared(records, 'hardware')}, commit {shared(records, 'commit')}."
+    return f"Made on {column_in_words(records, 'hardware')}, commit {column_in_words(records, 'commit')}."

@@ -54,7 +54,7 @@ def components_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing
 def _figure(cells: Sequence[Cell], planes: Sequence[bool], rest: str, scale: Size) -> Drawing:
     """A row for each cell, in its law's plane or in two principal components; `rest`: what is not shown."""
     first = [cell.records[0] for cell in cells]
-    steps = captions.shared(first, "teacher.steps")
+    steps = captions.column_in_words(first, "teacher.steps")
     titles = "noise $z$", rf"teacher $\Phi_{{{steps}}}(z)$", r"one step $\Phi_1(z)$", "student $G(z)$"
     side = (scale.double - name_width(cells, scale)) / 4 - 0.6 * scale.font / 72
     height = min(scale.height, len(first) * (side + 4.1 * scale.font / 72) + 2.4 * scale.font / 72)
@@ -116,6 +116,6 @@ def _caption(records: Sequence[Record], components: str, rest: str) -> str:
         "Pairing panels: noise, teacher, one-step teacher and student, each point in the colour of its noise (hue: "
         "direction, lightness: distance from the centre). Teacher and student agree in colour where the student "
         f"copies, and only in shape where it remaps. {components}"
-        f"{rest}Lowest seed of each row: {captions.shared(records, 'seed')}. "
+        f"{rest}Lowest seed of each row: {captions.column_in_words(records, 'seed')}. "
         f"{captions.flagged(records)}{captions.setup(records)} {captions.provenance(records)}"
     )

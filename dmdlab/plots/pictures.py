@@ -95,7 +95,7 @@ def _draw(axes: Axes, cell: Cell, outputs: Mapping[str, np.ndarray], limits: tup
     image = mosaic([outputs[key] for key in SHOWN], shape, limits)
     axes.imshow(image, interpolation="nearest", gid="pictures")
     pitch = shape[1] + gap(shape[1])
-    steps = captions.shared([record], "teacher.steps")
+    steps = captions.column_in_words([record], "teacher.steps")
     names = r"one step $\Phi_1$", rf"teacher $\Phi_{{{steps}}}$", "student $G$"
     axes.set_yticks([i * pitch + (shape[1] - 1) / 2 for i in range(3)], names)
     axes.set_xticks([])

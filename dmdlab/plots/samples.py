@@ -41,7 +41,7 @@ def samples_of(records: Sequence[Record], most: int) -> tuple[list[Sample], str]
     for cell, record in zip(groups, first, strict=True):
         style = INIT_STYLES[cell.init]
         samples.append(Sample(record.pairs(), f"{cell.law}, $d = {cell.dim}$, {style.label}", style.colour))
-    seeds = captions.shared(first, "seed")
+    seeds = captions.column_in_words(first, "seed")
     return samples, f"{captions.setup(first)} Seed {seeds}. {captions.provenance(first)}"
 
 

@@ -214,7 +214,9 @@ def short(value: object) -> str:
     return ", ".join(map(short, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def paired(records: Sequence[Record], key: str, a: object, b: object, metric: str) -> list[tuple[str, Interval]]:
+def paired_differences(
+    records: Sequence[Record], key: str, a: object, b: object, metric: str
+) -> list[tuple[str, Interval]]:
     """The mean difference of `metric` between runs with `key` = a and with `key` = b, paired over seeds.
 
     One entry (its name, interval) for each setting that both have finished: law, dimension, and what else varies; runs
@@ -295,7 +297,11 @@ def cell_value(cell: Cell, metric: str) -> str:
 
 
 def cell_row(cell: Cell) -> list[str]:
-    """A cell's line in a table: its keys, the number of runs with what is wrong with them, and `CELL_METRICS`."""
-    marks = (f" ({cell.failed} failed)" if cell.failed else "") + (" teacher!" if cell.flagged else "")
-    keys = [number(value) for value in cell.keys.values()]
-    return [*keys, f"{len(cell.records)}{marks}", *(cell_value(cell, metric) for metric in CELL_METRICS)]
+    """A cell's line in a table: its keys, `runs_of` it, and `CELL_METRICS`."""
+    return [*map(number, cell.keys.values()), runs_of(cell), *(cell_value(cell, metric) for metric in CELL_METRICS)]
+
+
+def runs_of(cell: Cell) -> str:
+    """How many runs a cell has, and what is wrong with them: '3 (1 failed) teacher!'."""
+    failed, flagged = f" ({cell.failed} failed)" if cell.failed else "", " teacher!" if cell.flagged else ""
+    return f"{len(cell.records)}{failed}{flagged}"

@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dmdlab.config import InputError
 from dmdlab.records.kept_json import MOST_BYTES, check_depth, is_plain, read_json
 from dmdlab.records.writing import write_json
-from dmdlab.trouble import explained
+from dmdlab.trouble import unreadable
 
 NAME = "checksums.json"
 """The file of a run's folder that holds them, written last."""
@@ -172,7 +171,7 @@ def check_shared(path: Path) -> State:
             raise Damaged("no file")
         return check_weights(path) if path.suffix == ".safetensors" else check_npz(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({explained(error, reading=True)})") from None
+        raise unreadable(path, error) from None
 
 
 def _before(path: Path, last: int) -> str:

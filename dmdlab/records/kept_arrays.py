@@ -10,7 +10,7 @@ import numpy as np
 
 from dmdlab.config import InputError
 from dmdlab.records.checksums import kept_in_npz
-from dmdlab.trouble import explained
+from dmdlab.trouble import explained, unreadable
 
 
 def npz_opens(path: Path, names: Sequence[str]) -> bool:
@@ -39,7 +39,7 @@ def _glance(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({explained(error, reading=True)})") from None
+        raise unreadable(path, error) from None
     except Exception:  # numpy and zipfile have a dozen kinds for a file that is not whole
         return
 

@@ -20,7 +20,7 @@ from dmdlab.records.leases import Leases, of_kind
 from dmdlab.records.record import Record
 from dmdlab.records.verify import OF_PAIRS, SHARED
 from dmdlab.records.writing import replacing, set_away
-from dmdlab.trouble import explained, writing
+from dmdlab.trouble import unreadable, writing
 
 ARCHIVES = {".zip": "zip", ".tar": "tar", ".tgz": "tar", ".tar.gz": "tar"}
 UNMADE = (".gz", ".bz2", ".xz", ".zst", ".rar", ".7z")
@@ -175,7 +175,7 @@ def _over(path: Path, finished: set[str]) -> bool:
         check_depth(head)
         ids = json.loads(json.loads(head)["__metadata__"]["ids"])
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({explained(error, reading=True)})") from None
+        raise unreadable(path, error) from None
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(ids, list) and bool(ids) and all(isinstance(own, str) and own in finished for own in ids)

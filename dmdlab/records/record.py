@@ -38,7 +38,7 @@ from dmdlab.records.kept_arrays import npy_fits, npz_opens, read_stored, whole
 from dmdlab.records.kept_json import read_json
 from dmdlab.records.kept_summary import lacking_parts, odd_parts
 from dmdlab.records.kept_weights import read_weights
-from dmdlab.trouble import explained
+from dmdlab.trouble import unreadable
 
 FORMAT = 3
 """Version of the folder's layout."""
@@ -209,7 +209,7 @@ def load_record(folder: Path) -> Record:
     except FileNotFoundError as error:
         raise InputError(f"{folder}: no {Path(error.filename).name}; expected the folder of a finished run") from None
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({explained(error, reading=True)})") from None
+        raise unreadable(folder, error) from None
     except (ValueError, RecursionError) as error:  # no JSON, or no text at all
         raise InputError(f"{folder}: damaged ({error}); {again}") from None
     if not all(isinstance(part, dict) for part in parts):

@@ -137,11 +137,16 @@ def json_text(value: object) -> str:
     return json.dumps(jsonable(value), indent=2, allow_nan=False)
 
 
+def check_no_file(out: Path) -> None:
+    """Raises `InputError` where `out` is a file."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
+
+
 def prepare(out: Path) -> Path:
     """Make sure that `out` is a folder one can write to; raises `InputError` before anything is computed."""
     try:
-        if out.exists() and not out.is_dir():
-            raise InputError(f"--out {out}: this is a file; expected a folder (it is made when missing)")
+        check_no_file(out)
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass

@@ -21,7 +21,7 @@ SHARED = {"laws": "law", "pairs": "pairs", "networks": "network", "calibrations"
 """Parts of a payload that runs share, and the runs' keys for them."""
 
 
-def fitted(found: dict[str, Any], most: int) -> list[str]:
+def cut_to_size(found: dict[str, Any], most: int) -> list[str]:
     """Leave out of a payload what `most` bytes do not hold: networks on the way of trainings, then whole runs. Returns
     sentences on it. Raises `InputError` where not even the opening run fits."""
     room, said = most - SENTENCES, list[str]()

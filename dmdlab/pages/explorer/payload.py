@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmdlab.config import InputError, fingerprint
-from dmdlab.pages.explorer.fitting import first_names, fitted
+from dmdlab.pages.explorer.fitting import cut_to_size, first_names
 from dmdlab.pages.explorer.runs import Maps, packed_row, run_section, unknown_maps
 from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
 from dmdlab.pages.templates import embedded
@@ -114,7 +114,7 @@ def payload(contents: Contents) -> dict[str, Any]:
     found["opening"] = _opening(found["runs"], axes)["id"]
     said += [f"Left out: {sentence}" for sentence in _sentences(skipped)][:MOST_SAID]
     found = jsonable(found)
-    said += fitted(found, contents.most - contents.taken)
+    said += cut_to_size(found, contents.most - contents.taken)
     found["left_out"] = said
     size = len(embedded(found | {"bytes": {"limit": contents.most, "payload": 9_999_999}}))
     return found | {"bytes": {"limit": contents.most, "payload": size}}

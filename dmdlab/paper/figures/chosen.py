@@ -97,8 +97,8 @@ class Runs:
         parts = [_read(cell) for law in laws for cell in cells([r for r in self.used if r.config["law.name"] == law])]
         missing = f"Missing, as no such run is finished: {'; '.join(self.missing)}. " if self.missing else ""
         failed = f"{self.failed} failed run{'s' if self.failed > 1 else ''} not drawn. " if self.failed else ""
-        seeds = captions.shared(self.used, "seed").replace(" or ", ", ")
-        rates = "; ".join(f"{key} {captions.shared(self.used, key)}" for key in RATES)
+        seeds = captions.column_in_words(self.used, "seed").replace(" or ", ", ")
+        rates = "; ".join(f"{key} {captions.column_in_words(self.used, key)}" for key in RATES)
         return (
             f"{missing}{failed}{'Over seeds' if ',' in seeds else 'Seed'} {seeds}, mean with 95 % interval: "
             f"{'; '.join(parts)}. {captions.flagged(self.used)}{captions.setup(self.used)} Trained with "

@@ -31,5 +31,5 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         f"{CONTROL}. {rows_in_words([pictures])}"
         f"(b to e) The same maps on two principal components. {COLOURED}{IN_WORDS}"
         f"{captions.outside(outside, OUTSIDE)}Shown: seed "
-        f"{captions.shared([pictures.record], 'seed')}. {runs.in_words()}",
+        f"{captions.column_in_words([pictures.record], 'seed')}. {runs.in_words()}",
     )

@@ -31,5 +31,5 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         f"{maps_in_words(shown)} Dimensions: {', '.join(dims)}. The rotated "
         "start is the control beyond the paper's panels: the same teacher behind a fixed rotation of the noise. "
         "Whether boxes lie on the diagonal says little of how much of the pairing is kept once the dimension is "
-        f"high; the calibrated angle says it. Shown: seed {captions.shared(first, 'seed')}. {runs.in_words()}",
+        f"high; the calibrated angle says it. Shown: seed {captions.column_in_words(first, 'seed')}. {runs.in_words()}",
     )

@@ -43,5 +43,5 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         figure,
         f"An early and a late teacher (law {law}, ages {ages[0]} and {ages[1]} iterations), teacher starts. (a, b) One "
         f"noise in each column. {rows_in_words(blocks[:1], COLUMNS)}(c, d) {maps_in_words(shown)} Shown: seed "
-        f"{captions.shared([block.record for block in blocks], 'seed')}. {runs.in_words()}",
+        f"{captions.column_in_words([block.record for block in blocks], 'seed')}. {runs.in_words()}",
     )

@@ -29,5 +29,5 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         figure,
         f"Conditional data ({', '.join(laws)}): the teacher's one step (the student's start), its flow, the "
         f"flow in 32 steps, the student, and beyond the paper's rows {CONTROL}. {rows_in_words(found)}Shown: seed "
-        f"{captions.shared([block.record for block in found], 'seed')}. {runs.in_words()}",
+        f"{captions.column_in_words([block.record for block in found], 'seed')}. {runs.in_words()}",
     )

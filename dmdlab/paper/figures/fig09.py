@@ -25,7 +25,7 @@ def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
             outside |= draw_clouds(
                 row, CLOUDS, runs, law, LETTERS[place * wide : (place + 1) * wide], scale, f"{law}: "
             )
-    seed = captions.shared([record for law in laws if (record := runs.first("teacher", law))], "seed")
+    seed = captions.column_in_words([record for law in laws if (record := runs.first("teacher", law))], "seed")
     return Drawing(
         figure,
         f"Conditional data ({', '.join(laws)}) on two principal components: the teacher's one step (the student's "

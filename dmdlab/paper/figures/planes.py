@@ -30,12 +30,12 @@ def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             letters = LETTERS[place * len(NAMES) : (place + 1) * len(NAMES)]
             outside |= draw_clouds(row, list(NAMES), runs, law, letters, scale, f"{law}: " if named else "")
-    seed = captions.shared([record for law in laws if (record := runs.first("teacher", law))], "seed")
+    seed = captions.column_in_words([record for law in laws if (record := runs.first("teacher", law))], "seed")
     view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
     return Drawing(
         figure,
-        f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.shared(runs.used, 'law.dim')}, first two "
-        "coordinates): noise, the teacher's flow, its one step (the student's start), the student, and beyond the "
-        f"paper's panels {CONTROL}. {COLOURED}{view}"
+        f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.column_in_words(runs.used, 'law.dim')}, "
+        "first two coordinates): noise, the teacher's flow, its one step (the student's start), the student, and "
+        f"beyond the paper's panels {CONTROL}. {COLOURED}{view}"
         f"{captions.outside(outside, OUTSIDE)}Shown: seed {seed}. {runs.in_words()}",
     )
