@@ -119,7 +119,7 @@ def test_redraws_say_how_much_the_later_noises_decide(share: float) -> None:
     assert found["redraw_agreement"].value == pytest.approx(share, abs=0.03)
     assert -found["redrawn_pair_cosine"].value == pytest.approx(np.sqrt(share), abs=0.03)
     assert found["first_pair_cosine"].value == pytest.approx(1)
-    low, high = found["redraw_agreement"].range
+    low, high = found["redraw_agreement"].low, found["redraw_agreement"].high
     assert low - 0.01 <= share <= high + 0.01
     assert high - low < 0.05
     assert "no calibration" in str(found["first_angle"].reason)

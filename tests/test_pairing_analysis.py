@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from dmdlab.config import InputError
 from dmdlab.pairing import Pairs, measure
-from dmdlab.pairing.analysis import boundary, by_component, memorisation, monge_gap
+from dmdlab.pairing.analysis import boundary, by_component, memorisation, memorised, monge_gap, neighbours
 from dmdlab.pairing.statistics import pearson, spearman
 
 
@@ -68,7 +68,7 @@ def test_memorised_outputs_are_found_also_on_repeated_training_points():
     assert copies.low > 0.9
     assert memorisation(data[:50], np.repeat(data, 2, axis=0)).share == 1.0
     embedded = np.pad(data[:, :2], ((0, 0), (0, 14)))
-    assert memorisation(embedded[:5], embedded, intrinsic_dim=2).chance == pytest.approx(1 / 9)
+    assert memorised(neighbours(embedded[:5], embedded), 2).chance == pytest.approx(1 / 9)
     outputs = rng.normal(size=(12, 16))
     first, second, *_ = np.sort(cdist(outputs, data)).T
     np.testing.assert_allclose(memorisation(outputs, data).ratios, first / second)

@@ -94,17 +94,16 @@ class Memorisation:
     excess: float
 
 
-def memorisation(outputs: np.ndarray, data: np.ndarray, intrinsic_dim: int | None = None) -> Memorisation:
+def memorisation(outputs: np.ndarray, data: np.ndarray) -> Memorisation:
     """Memorisation ratios of outputs (n, d) against training data (m, d).
 
     Where the data has a density in k dimensions, the volumes of the balls around an output that reach its nearest and
     its second nearest point have a uniform ratio. So `ratio^k` is uniform, and a ratio below a third comes with chance
-    (1/3)^k: one in nine in the plane, never in high dimension.
+    (1/3)^k: one in nine in the plane, never in high dimension. Here k is d; `memorised` takes another.
 
     Args:
         outputs: (n, d).
         data: (m, d), m >= 2.
-        intrinsic_dim: k; the ambient d by default.
 
     Raises:
         InputError: unequal dimension, or fewer than two training points.
@@ -113,7 +112,7 @@ def memorisation(outputs: np.ndarray, data: np.ndarray, intrinsic_dim: int | Non
         raise InputError(
             f"memorisation needs (n, d) outputs and (m, d) data, m >= 2; got {outputs.shape}, {data.shape}."
         )
-    return memorised(neighbours(outputs, data), data.shape[1] if intrinsic_dim is None else intrinsic_dim)
+    return memorised(neighbours(outputs, data), data.shape[1])
 
 
 def memorised(near: np.ndarray, intrinsic_dim: int) -> Memorisation:

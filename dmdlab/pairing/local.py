@@ -106,15 +106,14 @@ def cosine_and_gain(teacher: np.ndarray, student: np.ndarray) -> tuple[np.ndarra
         return cosine, lengths[1] * sizes[1] / (lengths[0] * sizes[0])
 
 
-def differences(map_: NumpyMap, noise: np.ndarray, directions: np.ndarray, step: float | None = None) -> np.ndarray:
-    """map(z + h v) - map(z - h v) of each row, (n, D) in float64.
+def differences(map_: NumpyMap, noise: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """map(z + h v) - map(z - h v) of each row, (n, D) in float64; h is `STEP` standard deviations of a coordinate.
 
     Args:
         map_: from (n, d) noise to (n, ...) outputs, each row by itself.
         noise, directions: (n, d) z and unit vectors v.
-        step: h, in the units of the noise; by default `STEP` standard deviations of a coordinate.
     """
-    h = STEP * float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))) if step is None else step
+    h = STEP * float(np.sqrt(np.mean(np.square(noise, dtype=np.float64))))
     moved = (h * directions).astype(noise.dtype)
     ahead, behind = (np.asarray(map_(z), np.float64).reshape(len(z), -1) for z in (noise + moved, noise - moved))
     return ahead - behind

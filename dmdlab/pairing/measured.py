@@ -36,12 +36,6 @@ class Measured:
         """Whether there is a value."""
         return not math.isnan(self.value)
 
-    @property
-    def range(self) -> tuple[float, float]:
-        """Between which two values it lies: of an optimal pairing, or else of the draws of the noise."""
-        low, high = self.certain or (self.low, self.high)
-        return self.value if low is None else low, self.value if high is None else high
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: NaN and infinity become null; `certain` is there only where there is one."""
         known = {"value": self.value, "low": self.low, "high": self.high, "reason": self.reason}

@@ -22,12 +22,12 @@ def distance_blocks(a: np.ndarray, b: np.ndarray) -> Blocks:
     return blocks_of(x.about(centre), y.about(centre))
 
 
-def squared_distances(a: np.ndarray, b: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """All squared Euclidean distances, (n, m), between the rows of `a` (n, d) and `b` (m, d).
 
-    Summed in float64 about the common mean, rounded to `dtype` at the end, never negative.
+    In float64 about the common mean, never negative.
     """
-    return filled(distance_blocks(a, b), len(a), len(b), dtype)
+    return filled(distance_blocks(a, b), len(a), len(b))
 
 
 def filled(blocks: Blocks, n: int, m: int, dtype: type = np.float64) -> np.ndarray:

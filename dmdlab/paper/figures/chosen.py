@@ -9,7 +9,7 @@ from dmdlab.config import InputError
 from dmdlab.plots import captions
 from dmdlab.plots.pictures import picture_shape
 from dmdlab.plots.samples import Sample
-from dmdlab.plots.style import GREY, INIT_STYLES, Size
+from dmdlab.plots.style import GREY, INIT_STYLES, PAPER
 from dmdlab.records.cells import STARTS as STARTS_OF_CELLS
 from dmdlab.records.cells import Cell, cell_value, cells, finished, setting_label
 from dmdlab.records.layout import distinct
@@ -130,9 +130,9 @@ def to_left(axes: Axes) -> None:
     axes.set_title("")
 
 
-def blank(axes: Axes, title: str, why: str, scale: Size) -> None:
+def blank(axes: Axes, title: str, why: str) -> None:
     """A panel that cannot be drawn keeps its place and says why."""
-    middle: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY, "fontsize": 0.9 * scale.font}
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "color": GREY, "fontsize": 0.9 * PAPER.font}
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.text(0.5, 0.5, why, transform=axes.transAxes, wrap=True, gid="missing", **middle)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from dmdlab.paper.figures.planes import planes_figure
-from dmdlab.plots.style import PAPER, Drawing, Size
+from dmdlab.plots.style import Drawing
 from dmdlab.records.record import Record
 
 
-def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+def draw(records: Sequence[Record]) -> Drawing:
     """One row of five panels. Raises `InputError`: no finished teacher start."""
-    return planes_figure(records, scale)
+    return planes_figure(records)

@@ -6,23 +6,23 @@ from dmdlab.paper.figures.chosen import STARTS, Runs, blank, sample_of, to_left
 from dmdlab.plots import captions
 from dmdlab.plots.heatmap import draw_heatmap, maps_in_words
 from dmdlab.plots.samples import squares
-from dmdlab.plots.style import PAPER, Drawing, Size
+from dmdlab.plots.style import PAPER, Drawing
 from dmdlab.records.record import Record
 
 
-def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+def draw(records: Sequence[Record]) -> Drawing:
     """A heat map for each law and start. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     laws = [*runs.laws(pictures=False), *runs.laws(pictures=True)]
     wanted = [(law, init) for law in laws for init in STARTS]
     shown, first = [], []
-    with squares(len(wanted), scale, 0.8, "student output", "teacher output") as (figure, grid):
+    with squares(len(wanted), PAPER, 0.8, "student output", "teacher output") as (figure, grid):
         for axes, (law, init), letter in zip(grid, wanted, "abcdefgh", strict=False):
             title, record = f"({letter}) {law}, {init} start", runs.first(init, law, runs.oldest(law))
             if record is None:
-                blank(axes, title, "no finished run", scale)
+                blank(axes, title, "no finished run")
                 continue
-            shown.append(draw_heatmap(axes, sample_of(record, title), scale))
+            shown.append(draw_heatmap(axes, sample_of(record, title), PAPER))
             to_left(axes)
             first.append(record)
     dims = dict.fromkeys(f"{record.config['law.name']} in {record.config['law.dim']}" for record in first)

@@ -10,29 +10,29 @@ from dmdlab.pairing.analysis import Boundary, boundary
 from dmdlab.pairing.statistics import pearson
 from dmdlab.paper.figures.chosen import STARTS, Runs
 from dmdlab.plots.boundary import ACROSS, UP, draw_boundary
-from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, Size, new_figure
+from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, new_figure
 from dmdlab.records.further import further
 from dmdlab.records.record import Record
 
 
-def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+def draw(records: Sequence[Record]) -> Drawing:
     """Scatter and correlations. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
     law = (runs.laws(pictures=True) or runs.laws())[0]
     age = runs.oldest(law)
     first = runs.needed(law, age)
     found = {init: {_seed(r): _boundary(r) for r in runs.of(init, law, age)} for init in STARTS}
-    with new_figure(scale.double, 0.43 * scale.double, scale) as figure:
+    with new_figure(PAPER.double, 0.43 * PAPER.double, PAPER) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.4, 1.0])
         for init in reversed(STARTS):
             if _seed(first) in found[init]:
                 style = INIT_STYLES[init]
-                draw_boundary(left, found[init][_seed(first)], style.colour, scale, init)
+                draw_boundary(left, found[init][_seed(first)], style.colour, PAPER, init)
                 left.plot([], [], style.marker, color=style.colour, label=style.label)
         left.set(xlabel=ACROSS, ylabel=UP)
         left.set_title(f"(a) boundary, {law}, seed {_seed(first)}", loc="left")
         figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, handletextpad=0.2)
-        _draw_correlations(right, found, scale)
+        _draw_correlations(right, found)
         right.set_title("(b) all seeds", loc="left")
     trained = all("training" in further(record) for record in runs.used)
     to = "the training set" if trained else "data that nobody trained on (those to the training set were not kept)"
@@ -73,18 +73,18 @@ def copied(found: Boundary) -> float:
     return pearson(found.distance, -found.start).value
 
 
-def _draw_correlations(axes: Axes, found: dict[str, dict[int, Boundary]], scale: Size) -> None:
+def _draw_correlations(axes: Axes, found: dict[str, dict[int, Boundary]]) -> None:
     """A mark for each seed of each start, side by side."""
     for place, (init, of) in enumerate(found.items()):
         style, x = INIT_STYLES[init], place + np.linspace(-0.18, 0.18, len(of))
         for at, own in zip(x, of.values(), strict=True):
-            line: dict[str, Any] = {"color": style.colour, "lw": 0.9 * scale.line}
+            line: dict[str, Any] = {"color": style.colour, "lw": 0.9 * PAPER.line}
             axes.vlines(at, own.pearson.low, own.pearson.high, gid=f"{init} interval", **line)
             axes.plot(at, own.pearson.value, style.marker, color=style.colour, gid=f"{init} seed")
             if init == STARTS[0]:
                 axes.plot(at, copied(own), "D", color=GREY, mfc="none", gid="perfect copy")
     axes.plot([], [], "D", color=GREY, mfc="none", ls="none", label="a perfect copy")
     axes.legend(loc="upper left", handletextpad=0.2)
-    axes.axhline(0.0, color=GREY, lw=0.6 * scale.line, zorder=1)
+    axes.axhline(0.0, color=GREY, lw=0.6 * PAPER.line, zorder=1)
     axes.set_xticks(range(len(found)), [INIT_STYLES[init].label for init in found])
     axes.set(xlim=(-0.5, len(found) - 0.5), ylim=(-1.05, 1.05), ylabel="correlation")

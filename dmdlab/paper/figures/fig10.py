@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import Runs
 from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words, outside_of
-from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
+from dmdlab.plots.style import PAPER, Drawing, new_figure
 from dmdlab.records.record import Record
 
 
-def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+def draw(records: Sequence[Record]) -> Drawing:
     """A panel for each law. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
-    laws, line = runs.laws(), scale.font / 72
-    side = min(scale.double / len(laws), 0.5 * scale.double)
-    with new_figure(len(laws) * side, 0.9 * side + 4.0 * line, scale) as figure:
+    laws, line = runs.laws(), PAPER.font / 72
+    side = min(PAPER.double / len(laws), 0.5 * PAPER.double)
+    with new_figure(len(laws) * side, 0.9 * side + 4.0 * line, PAPER) as figure:
         panels = figure.subplots(1, len(laws), squeeze=False)[0]
         told = [
-            draw_moved(axes, runs, law, runs.oldest(law), f"({letter}) {law}", scale)
+            draw_moved(axes, runs, law, runs.oldest(law), f"({letter}) {law}")
             for axes, law, letter in zip(panels, laws, "abcdefgh", strict=False)
         ]
         draw_legend(panels[0], runs)

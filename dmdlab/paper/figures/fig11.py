@@ -4,23 +4,23 @@ from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import Runs
 from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words, outside_of, same_scale
-from dmdlab.plots.style import PAPER, Drawing, Size, new_figure
+from dmdlab.plots.style import PAPER, Drawing, new_figure
 from dmdlab.records.record import Record
 
 
-def draw(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
+def draw(records: Sequence[Record]) -> Drawing:
     """A panel for each age. Raises `InputError`: no finished teacher start."""
     runs = Runs(records)
-    law, line = (runs.laws(pictures=True) or runs.laws())[0], scale.font / 72
+    law, line = (runs.laws(pictures=True) or runs.laws())[0], PAPER.font / 72
     ages = runs.ages(law)
     columns = min(4, len(ages))
-    lines, side = -(-len(ages) // columns), scale.double / max(3, columns)
-    with new_figure(columns * side, lines * (0.95 * side + 4.4 * line) + 2.0 * line, scale) as figure:
+    lines, side = -(-len(ages) // columns), PAPER.double / max(3, columns)
+    with new_figure(columns * side, lines * (0.95 * side + 4.4 * line) + 2.0 * line, PAPER) as figure:
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         for axes in grid[len(ages) :]:
             axes.set_axis_off()
         told = [
-            draw_moved(axes, runs, law, age, f"({letter}) age {age}", scale)
+            draw_moved(axes, runs, law, age, f"({letter}) age {age}")
             for axes, age, letter in zip(grid, ages, "abcdefgh", strict=False)
         ]
         top = max(axes.get_xlim()[1] for axes in grid[: len(ages)])

@@ -10,26 +10,26 @@ from dmdlab.plots import captions
 from dmdlab.plots.clouds import OUTSIDE
 from dmdlab.plots.components import IN_WORDS
 from dmdlab.plots.panels import has_plane
-from dmdlab.plots.style import Drawing, Size, new_figure
+from dmdlab.plots.style import PAPER, Drawing, new_figure
 from dmdlab.records.record import Record
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def planes_figure(records: Sequence[Record], scale: Size, named: bool = False) -> Drawing:
+def planes_figure(records: Sequence[Record], named: bool = False) -> Drawing:
     """Noise, teacher, one step, student and rotated student of each law. named: whether titles say the law.
 
     Raises `InputError`: no finished teacher start.
     """
     runs = Runs(records)
     laws = sorted(runs.laws())
-    side, line = scale.double / len(NAMES), scale.font / 72
+    side, line = PAPER.double / len(NAMES), PAPER.font / 72
     outside: dict[str, np.ndarray] = {}
-    with new_figure(scale.double, len(laws) * (side + 3.3 * line), scale) as figure:
+    with new_figure(PAPER.double, len(laws) * (side + 3.3 * line), PAPER) as figure:
         grid = figure.subplots(len(laws), len(NAMES), squeeze=False)
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             letters = LETTERS[place * len(NAMES) : (place + 1) * len(NAMES)]
-            outside |= draw_clouds(row, list(NAMES), runs, law, letters, scale, f"{law}: " if named else "")
+            outside |= draw_clouds(row, list(NAMES), runs, law, letters, f"{law}: " if named else "")
     seed = captions.column_in_words([record for law in laws if (record := runs.first("teacher", law))], "seed")
     view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
     return Drawing(

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from dmdlab.paper.figures.chosen import Runs, blank
 from dmdlab.plots.pictures import chosen_rows, gap, mosaic, picture_shape
-from dmdlab.plots.style import GREY, VERMILLION, Size
+from dmdlab.plots.style import GREY, VERMILLION
 from dmdlab.records.further import FIRST_ROWS, further
 
 ROTATED = "rotated $G$"
@@ -54,11 +54,11 @@ class PictureRows:
         """Inches of the block where it is so many wide, in `COLUMNS` columns."""
         return len(self.rows) * width / COLUMNS
 
-    def draw(self, axes: Axes, title: str, scale: Size, columns: int = COLUMNS) -> None:
+    def draw(self, axes: Axes, title: str, columns: int = COLUMNS) -> None:
         """The block, with the names of its rows and, of conditional data, the classes above its columns."""
         shape, at = self.shape, self.chosen(columns)
         if shape is None:
-            return blank(axes, title, f"{self.law}: no pictures", scale)
+            return blank(axes, title, f"{self.law}: no pictures")
         low = self.limits[0]
         outputs = [np.full((len(at), int(np.prod(shape))), np.nan) if r is None else r[at] for r in self.rows.values()]
         image = mosaic([np.nan_to_num(row, nan=low) for row in outputs], shape, self.limits)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from dmdlab.paper.figures.chosen import Runs, blank
 from dmdlab.plots.clouds import Clouds
 from dmdlab.plots.panels import has_plane, panel_number
-from dmdlab.plots.style import GREY, VERMILLION, Size
+from dmdlab.plots.style import GREY, PAPER, VERMILLION
 
 ROTATED = "rotated student"
 
@@ -23,7 +23,7 @@ SYMBOLS = {"noise": "$z$", "one_step": r"$\Phi_1(z)$", "student": "$G(z)$", "rot
 
 
 def draw_clouds(
-    row: Sequence[Axes], names: Sequence[str], runs: Runs, law: str, letters: str, scale: Size, prefix: str = ""
+    row: Sequence[Axes], names: Sequence[str], runs: Runs, law: str, letters: str, prefix: str = ""
 ) -> dict[str, np.ndarray]:
     """A panel for each of `names` in a row: those of the first teacher start, and the student of the rotated start of
     the same seed; prefix: of the titles. A law without a finished teacher start keeps its place. Returns by panel
@@ -31,7 +31,7 @@ def draw_clouds(
     age = runs.oldest(law)
     if (record := runs.first("teacher", law, age)) is None:
         for axes, name, letter in zip(row, names, letters, strict=True):
-            blank(axes, f"({letter}) {prefix}{NAMES[name]}", "no finished run", scale)
+            blank(axes, f"({letter}) {prefix}{NAMES[name]}", "no finished run")
         return {}
     control = runs.control(record, law, age)
     arrays, shown = record.arrays(), ("student", *(["rotated"] if control else []))
@@ -43,9 +43,9 @@ def draw_clouds(
     for axes, name, letter in zip(row, names, letters, strict=True):
         title = f"({letter}) {prefix}{NAMES[name]}"
         if name == "rotated" and not control:
-            blank(axes, title, "no finished run", scale)
+            blank(axes, title, "no finished run")
             continue
-        clouds.draw(axes, name, scale)
+        clouds.draw(axes, name, PAPER)
         outside[title] = clouds.outside(name)
         axes.set_title(title, loc="left")
         about = f"{symbols[name]}, magnified {clouds.zoom:.0f} times" if name == "one_step" and clouds.zoom > 1 else ""

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from dmdlab.paper.figures.chosen import CONTROL, STARTS, Runs, blank, sample_of
 from dmdlab.plots.displacement import draw_displacement, outside_in_words, points_outside
-from dmdlab.plots.style import INIT_STYLES, Size
+from dmdlab.plots.style import INIT_STYLES, PAPER
 
 _MOVED = (
     "Across: distance of the teacher's one-step output P1 (the student's start) from its output P at the same "
@@ -21,15 +21,15 @@ def moved_in_words(runs: Runs) -> str:
     return _MOVED + (f"Vermillion: {CONTROL}. " if "rotated" in runs.starts() else "")
 
 
-def draw_moved(axes: Axes, runs: Runs, law: str, age: int, title: str, scale: Size) -> str:
+def draw_moved(axes: Axes, runs: Runs, law: str, age: int, title: str) -> str:
     """One panel, teacher start over rotated start of one seed; returns what share came nearer, in words."""
     first = runs.first("teacher", law, age)
     if first is None:
-        blank(axes, title, "no finished run", scale)
+        blank(axes, title, "no finished run")
         return ""
     shown = [record for record in (first, runs.control(first, law, age)) if record]
     samples = [sample_of(record, title) for record in shown]
-    nearer = draw_displacement(axes, samples, scale)
+    nearer = draw_displacement(axes, samples, PAPER)
     axes.set_title(title, loc="left")
     steps = first.config["teacher.steps"]
     axes.set(xlabel=rf"$\|\Phi_1 - \Phi_{{{steps}}}\|$", ylabel=rf"$\|G - \Phi_{{{steps}}}\|$")
