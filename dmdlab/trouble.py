@@ -2,7 +2,7 @@
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,3 +103,9 @@ def writing(path: Path) -> Iterator[None]:
 def counted(number: int, noun: str) -> str:
     """'1 run', '2 runs', '2 processes'."""
     return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def first_names(names: Sequence[str], most: int = 5) -> str:
+    """'a, b, c': the first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

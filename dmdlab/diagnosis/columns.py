@@ -11,7 +11,7 @@ import numpy as np
 from dmdlab.config import InputError, did_you_mean
 from dmdlab.pairing.coverage import LAW_ROWS
 from dmdlab.records.record import Record, load_record
-from dmdlab.trouble import explained, printable
+from dmdlab.trouble import explained, first_names, printable
 
 COLUMNS = {
     "iteration": "rising number of the row; needed",
@@ -132,8 +132,7 @@ def _named(path: Path, names: Sequence[str], mapping: Mapping[str, str]) -> dict
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) or "''" for name in names[:14])
-    return shown + (f" and {len(names) - 14} more" if len(names) > 14 else "")
+    return first_names([printable(name) or "''" for name in names], 14)
 
 
 def _numbers(path: Path, rows: Sequence[Sequence[str]], at: int, name: str) -> np.ndarray:

@@ -33,10 +33,7 @@ from dmdlab.lab.plan import Plan, shape_name, split, too_large
 from dmdlab.lab.run import Clock, Progress, run_group
 from dmdlab.lab.store import Store
 from dmdlab.records.leases import Leases
-from dmdlab.trouble import Unwritable
-
-NAMED = 5
-"""Unfinished ensembles that are named when a worker was killed."""
+from dmdlab.trouble import Unwritable, first_names
 
 LOOK_SECONDS = 1.0
 """Time between two looks at what others are at, when nothing else is left to do (ours)."""
@@ -258,10 +255,9 @@ def _killed(how: str, groups: Sequence[Group], store: Store) -> str:
     left = [(group, len(todo)) for group in groups if (todo := store.missing(group.members))]
     runs = sum(map(len, groups))
     kept = runs - sum(todo for _, todo in left)
-    named = ", ".join(f"{shape_name(g)} (lacks {todo} of {len(g)} runs)" for g, todo in left[:NAMED])
-    more = f" and {len(left) - NAMED} more" if len(left) > NAMED else ""
+    named = first_names([f"{shape_name(g)} (lacks {todo} of {len(g)} runs)" for g, todo in left])
     return (
         f"a worker was {how}; {kept} of {runs} runs are finished and kept in "
-        f"{store.out}; unfinished ensembles: {named}{more}; the same command goes on: give it fewer --workers or a "
+        f"{store.out}; unfinished ensembles: {named}; the same command goes on: give it fewer --workers or a "
         "smaller --memory"
     )

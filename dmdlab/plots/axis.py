@@ -24,7 +24,7 @@ from dmdlab.plots.calibration import once
 from dmdlab.plots.names import clear_names
 from dmdlab.plots.style import GREY, LETTER, PAPER, Drawing, Size, in_figure, line_styles, new_figure
 from dmdlab.records.cells import cells_along, finished, records_of
-from dmdlab.records.layout import distinct, layout_of
+from dmdlab.records.layout import distinct, layout_of, numeric
 from dmdlab.records.record import Record
 
 MEASURES = ("delta_e", "copy_index", "pair_cosine", "pair_auc")
@@ -139,15 +139,9 @@ def _metric(key: str, records: Sequence[Record]) -> Metric:
     """The measure of this key, or a column of numbers as one. Raises `InputError` for neither."""
     if key in METRICS:
         return METRICS[key]
-    held = [record.row.get(key) for record in records]
-    if any(isinstance(value, int | float) and not isinstance(value, bool) for value in held):
+    columns = {name for record in records for name, value in record.row.items() if numeric([value])}
+    if key in columns:
         return Metric(key, key, "", "", lowest=-math.inf)
-    columns = {
-        name
-        for record in records
-        for name, value in record.row.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
     raise InputError(
         f"--measures {key}: no measure, and no column of numbers in these runs{did_you_mean(key, {*METRICS, *columns})}"
     )

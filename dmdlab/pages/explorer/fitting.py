@@ -8,12 +8,10 @@ from typing import Any
 
 from dmdlab.config import InputError
 from dmdlab.pages.templates import embedded
+from dmdlab.trouble import first_names
 
 SENTENCES = 20_000
 """Bytes that are kept free for what is said."""
-
-NAMED = 5
-"""Runs that are named one by one where they are left out for one reason."""
 
 CHOOSE = "name fewer runs, or choose some by their settings, as in law.dim=2 student.init=teacher"
 
@@ -120,9 +118,3 @@ def _too_many(dropped: Sequence[str], left: int) -> str:
         f"{len(dropped)} of {left + len(dropped)} runs do not fit into one page and were left out "
         f"({first_names(sorted(dropped))}): {CHOOSE}, or give fewer rows (--rows)"
     )
-
-
-def first_names(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more

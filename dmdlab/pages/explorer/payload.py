@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dmdlab.config import InputError, fingerprint
-from dmdlab.pages.explorer.fitting import cut_to_size, first_names
+from dmdlab.pages.explorer.fitting import cut_to_size
 from dmdlab.pages.explorer.runs import Maps, packed_row, run_section, unknown_maps
 from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
 from dmdlab.pages.templates import embedded
@@ -17,6 +17,7 @@ from dmdlab.pairing.measured import jsonable
 from dmdlab.records.cells import setting, short, varying
 from dmdlab.records.layout import NO_AXES, distinct
 from dmdlab.records.record import Record, ordered
+from dmdlab.trouble import first_names
 
 FORMAT = 1
 """Of the payload, as `numerics/scene.js` reads it."""
