@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from dmdlab.config import InputError
 from dmdlab.pairing import Pairs, measure
-from dmdlab.pairing.analysis import boundary, by_component, memorisation, memorised, monge_gap, neighbours
+from dmdlab.pairing.analysis import boundary, by_component, by_mode, memorisation, memorised, monge_gap, neighbours
 from dmdlab.pairing.statistics import pearson, spearman
 
 
@@ -74,6 +74,31 @@ def test_memorised_outputs_are_found_also_on_repeated_training_points():
     np.testing.assert_allclose(memorisation(outputs, data).ratios, first / second)
 
 
+def test_a_copy_keeps_modes_and_places_and_a_shuffle_neither():
+    rng, centres = np.random.default_rng(5), 10.0 * np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    label = rng.integers(3, size=300)
+    P = centres[label] + rng.normal(size=(300, 2))
+    copy = by_mode(P, P, centres)
+    assert (copy.agreement, copy.kappa) == (1.0, 1.0)
+    np.testing.assert_array_equal(copy.count, np.bincount(label))
+    np.testing.assert_allclose(copy.within_cosine, 1.0)
+    shuffled = by_mode(P, P[rng.permutation(300)], centres)
+    assert abs(shuffled.kappa) < 0.15
+    assert shuffled.chance_agreement == pytest.approx(1 / 3, abs=0.05)
+    np.testing.assert_allclose(shuffled.same, shuffled.chance, atol=0.15)
+    inside = by_mode(P, centres[label] + rng.normal(size=P.shape), centres)  # the mode is kept, the place is not
+    assert inside.agreement > 0.99
+    assert np.abs(inside.within_cosine).max() < 0.25
+
+
+def test_an_empty_mode_is_nan_and_one_mode_has_no_kappa():
+    P = np.random.default_rng(7).normal(size=(20, 2))
+    found = by_mode(P, P, np.array([[0.0, 0.0], [100.0, 0.0]]))
+    assert np.isnan([found.same[1], found.within_cosine[1], found.kappa]).all()
+    with pytest.raises(InputError, match="by_mode"):
+        by_mode(P, P, np.zeros((2, 3)))
+
+
 @pytest.mark.parametrize("shape", [(200, 6), (600, 520)])
 def test_components_are_the_teachers_and_tell_which_are_copied(shape):
     """Both the full and the truncated decomposition."""
@@ -128,6 +153,12 @@ def test_neither_a_shift_of_the_student_nor_a_scale_changes_what_an_analysis_say
     assert found.spearman.value == pytest.approx(plain.spearman.value, rel=1e-9)
     ratios = memorisation(P, X).ratios
     np.testing.assert_allclose(ratios, memorisation(P / scale, X / scale).ratios, rtol=1e-9)
+
+
+def test_a_student_moved_along_what_its_modes_have_in_common_stays_in_them():
+    rng, centres = np.random.default_rng(11), np.array([[0.0, 0.0], [3.0, 0.0], [6.0, 0.0]])
+    P = centres[rng.integers(3, size=200)] + 0.3 * rng.normal(size=(200, 2))
+    np.testing.assert_array_equal(by_mode(P, P + np.array([0.0, 1e9]), centres).same, 1.0)
 
 
 def test_a_teacher_that_is_constant_up_to_the_rounding_of_its_mean_has_no_components():

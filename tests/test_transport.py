@@ -17,6 +17,7 @@ from dmdlab.transport import (
     TransportError,
     assignment,
     exact,
+    nearest_rows,
     solved,
     squared_distances,
     transport_cost,
@@ -151,6 +152,17 @@ def test_a_row_that_is_far_out_leaves_the_others_their_digits(monkeypatch, far):
     both = assignment(P, G)
     assert 300 * both.lower <= 299 * alone.cost * (1 + 1e-12) <= 300 * both.upper * (1 + 1e-9)
     assert 300 * both.cost == pytest.approx(299 * alone.cost, rel=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e8])
+def test_the_nearest_point_is_found_however_far_the_clouds_are(shift):
+    rng = np.random.default_rng(10)
+    a, b = rng.normal(size=(300, 4)), rng.normal(size=(70, 4))
+    a, b = a * [1, 1, 1, 0], b * [1, 1, 1, 0]  # a shift that is the same to all of them
+    far = a + shift * np.array([0, 0, 0, 1.0])
+    np.testing.assert_array_equal(nearest_rows(far, b), cdist(a, b).argmin(axis=1))
+    along = nearest_rows(a + 1e8, b)
+    np.testing.assert_array_equal(along, np.full(300, b.sum(axis=1).argmax()))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])

@@ -13,7 +13,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing.moments import RowMoments
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.statistics import Correlation, pearson, spearman, wilson_interval
-from dmdlab.transport import Frame, distance_blocks, matched_distances, solved
+from dmdlab.transport import Frame, distance_blocks, matched_distances, nearest_rows, solved
 from dmdlab.transport.frame import Cloud
 
 # A sample nearer to one training point than a third of its distance to the next counts as memorised (Bonnaire et al.,
@@ -123,6 +123,61 @@ def memorised(near: np.ndarray, intrinsic_dim: int) -> Memorisation:
     share = float((ratios < MEMORISED_RATIO).mean())
     chance = MEMORISED_RATIO**intrinsic_dim
     return Memorisation(ratios, share, *wilson_interval(share, n), chance=chance, excess=share - chance)
+
+
+@dataclass(frozen=True, eq=False)
+class ModeCopying:
+    """Copying mode by mode, K modes.
+
+    Attributes:
+        count: (K,) teacher outputs in each mode.
+        same: (K,) share of these whose student output lies in the same mode; NaN for an empty mode.
+        chance: (K,) share of all student outputs in that mode.
+        within_cosine: (K,) pair_cosine among the rows that both maps send into the mode; NaN below 3 rows.
+        agreement, chance_agreement: share of rows in the same mode, and that of a random pairing.
+        kappa: (agreement - chance_agreement) / (1 - chance_agreement) (Cohen 1960); NaN when all is one mode.
+    """
+
+    count: np.ndarray
+    same: np.ndarray
+    chance: np.ndarray
+    within_cosine: np.ndarray
+    agreement: float
+    chance_agreement: float
+    kappa: float
+
+
+def by_mode(P: np.ndarray, G: np.ndarray, centres: np.ndarray) -> ModeCopying:
+    """Does the student send each z into the teacher's mode, and to the same place within it?
+
+    Args:
+        P, G: teacher and student outputs, (n, d).
+        centres: (K, d); an output belongs to the nearest one.
+
+    Raises:
+        InputError: unequal shapes.
+    """
+    if P.shape != G.shape or centres.ndim != 2 or centres.shape[1] != P.shape[1]:
+        raise InputError(f"by_mode needs (n, d) twice and (K, d), got {P.shape}, {G.shape} and {centres.shape}.")
+    modes, n, K = np.arange(len(centres)), len(P), len(centres)
+    teacher, student = nearest_rows(P, centres), nearest_rows(G, centres)  # (n,) the nearest centre
+    both = teacher == student
+    count, in_mode = (np.bincount(x, minlength=K) for x in (teacher, student))
+    kept = np.bincount(teacher[both], minlength=K)
+    same = np.divide(kept, count, out=np.full(K, np.nan), where=count > 0)
+    within = np.array([_cosine(P[rows], G[rows]) for rows in (both & (teacher == mode) for mode in modes)])
+    agreement, by_chance = float(both.mean()), float((count / n) @ (in_mode / n))
+    kappa = (agreement - by_chance) / (1.0 - by_chance) if by_chance < 1 else math.nan
+    return ModeCopying(count, same, in_mode / n, within, agreement, by_chance, kappa)
+
+
+def _cosine(P: np.ndarray, G: np.ndarray) -> float:
+    """pair_cosine, NaN below three rows or for a constant array."""
+    if len(P) < 3:
+        return math.nan
+    moments = RowMoments.of(P, G)
+    constant = moments.frame.P.sum_of_squares == 0 or moments.frame.G.sum_of_squares == 0
+    return math.nan if constant else float(moments.total().pair_cosine)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Optimal transport between two samples: numpy, exact or certified; `on_gpu` alone knows torch."""
 
-from dmdlab.transport.distances import distance_blocks, matched_distances, squared_distances
+from dmdlab.transport.distances import distance_blocks, matched_distances, nearest_rows, squared_distances
 from dmdlab.transport.engine import Engine
 from dmdlab.transport.frame import Frame
 from dmdlab.transport.solution import Transport, TransportError
@@ -16,6 +16,7 @@ __all__ = [
     "check_sizes",
     "distance_blocks",
     "matched_distances",
+    "nearest_rows",
     "solved",
     "squared_distances",
     "transport_cost",

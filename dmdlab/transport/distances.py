@@ -38,6 +38,24 @@ def filled(blocks: Blocks, n: int, m: int, dtype: type = np.float64) -> np.ndarr
     return matrix
 
 
+def nearest_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The row of `b` (m, d) that is nearest to each row of `a` (n, d), (n,); the first of several as near.
+
+    However far the clouds are from each other: what all rows of `b` have in common is never added.
+    """
+    frame = Frame.of(b, a)
+    advantage = ordering_terms(frame)[0]
+    best, found = np.full(len(a), np.inf), np.zeros(len(a), np.int64)
+    for rows, columns, distances, _ in frame.blocks():
+        distances += advantage[columns]
+        at = distances.argmin(axis=1)
+        smallest = np.take_along_axis(distances, at[:, None], axis=1)[:, 0]
+        nearer = smallest < best[rows]
+        best[rows] = np.where(nearer, smallest, best[rows])
+        found[rows] = np.where(nearer, columns.start + at, found[rows])
+    return found
+
+
 def ordering_terms(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     """What a frame leaves out of a comparison of two teacher outputs by their distance to one student output.
 
