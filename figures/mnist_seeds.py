@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from dmdlab.pairing import Interval, mean_interval
-from dmdlab.pairing.statistics import paired_difference
+from dmdlab.pairing.statistics import paired_difference, pearson
 from dmdlab.pairing.words import interval, table
 from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, LineStyle, new_figure
 
@@ -33,6 +33,9 @@ def kept(name: str) -> list[dict[str, str]]:
 LAW = ("fidelity", "variance_ratio", "debiased_cost")
 """What tells a student's law from its teacher's."""
 
+OWN = {"teacher": "remap_angle", "rotated": "own_angle"}
+"""The angle that a student of this start has lost of the pairing that it started with."""
+
 PAIRS = ((1, 0), (2, 1), (2, 0))
 """The rates that are compared, by their order."""
 
@@ -40,33 +43,65 @@ PAIRS = ((1, 0), (2, 1), (2, 0))
 def seeds_table() -> list[str]:
     """MNIST by learning rate, teacher starts: of the sweep's seeds, of the same at a later commit, of new ones, twice,
     and of several of these together. Angles and laws, means and differences paired over seeds, with 95 % intervals;
-    '≥' where a bound is among the angles; and what rotated starts read."""
+    '≥' where a bound is among the angles; and what rotated starts read against the teacher, and lose of their own."""
     first, again, new, more = (kept(name) for name in ("mnist", AGAIN, NEW_SEEDS, MORE_SEEDS))
     all_of = [*again, *new, *more]
     groups = {f"{seeds_of(group)}; {' and '.join(commits(group))}": group for group in (first, again, new, more)}
     groups |= {"seeds 100 to 108": [*new, *more], "seeds 0 to 2 (again) and 100 to 108": all_of}
     groups["of these, teachers that pass their check"] = [row for row in all_of if row["teacher_ok"] == "True"]
     rates, rows = rates_of(first), []
-    for key in ("remap_angle", *LAW):
-        held = [by_rate(group, key) for group in groups.values()]
+    read_of = [*(("teacher", key) for key in ("remap_angle", *LAW)), ("rotated", "own_angle"), ("rotated", LAW[-1])]
+    for start, key in read_of:
+        held = [by_rate(group, key, start) for group in groups.values()]
+        name, angle = key if start == "teacher" else f"{key}, {start} starts", key.endswith("angle")
         for place, rate in enumerate(rates):
-            rows.append([key, in_words(rate), *(_mean(own[place]) for own in held)])
-        for a, b in PAIRS if key == "remap_angle" else [pair for pair in PAIRS if pair[1] == 0]:
-            digits = 1 if key == "remap_angle" else 3
-            rows.append([key, less(rates, a, b), *(_difference(own[a], own[b], digits) for own in held)])
+            rows.append([name, in_words(rate), *(_mean(own[place]) for own in held)])
+        for a, b in PAIRS if angle else [pair for pair in PAIRS if pair[1] == 0]:
+            rows.append([name, less(rates, a, b), *(_difference(own[a], own[b], 1 if angle else 3) for own in held)])
+    own = [[by_rate(group, OWN[start], start) for start in ("rotated", "teacher")] for group in groups.values()]
+    for place, rate in enumerate(rates):
+        pairs = [tuple(map(without_bounds, (rotated[place], teacher[place]))) for rotated, teacher in own]
+        name = f"own pairing at {in_words(rate)}"
+        rows.append([name, "rotated less teacher's starts", *(_difference(a, b, 1) for a, b in pairs)])
+        rows.append([name, "their correlation", *(_correlation(a, b) for a, b in pairs)])
     rotated = [list(read(group, "rotated", "remap_angle").values()) for group in groups.values()]
-    rows.append(["remap_angle", "rotated starts", *map(least_and_most, rotated)])
+    rows.append(["remap_angle, rotated starts", "all", *map(least_and_most, rotated)])
     return table(["measure", "rate", *groups], rows)
 
 
+NONE = "–"
+"""In the table: nobody measured it."""
+
+
 def _mean(values: Sequence[float]) -> str:
+    if not np.isfinite(values).any():
+        return NONE
     found = mean_interval(values)
     return _bound(values) + interval(found.mean, found.low, found.high)
 
 
 def _difference(a: Sequence[float], b: Sequence[float], digits: int) -> str:
+    """Of a - b, paired over seeds; '≥' where a bound is among a, and there must be none among b."""
+    assert not _bound(b)
+    if np.isfinite(np.subtract(a, b)).sum() < 2:
+        return NONE
     found = paired_difference(a, b)
     return f"{_bound(a)}{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+
+
+def _correlation(a: Sequence[float], b: Sequence[float]) -> str:
+    """Pearson's over the seeds that have both, with its interval."""
+    both = np.array([a, b])
+    known = both[:, np.isfinite(both).all(axis=0)]
+    if known.shape[1] < 4:
+        return NONE
+    found = pearson(*known)
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
+
+
+def without_bounds(angles: Sequence[float]) -> list[float]:
+    """NaN for 90, which stands for 90 or more and so is no side of a difference."""
+    return [angle if angle < 90.0 else np.nan for angle in angles]
 
 
 def _bound(values: Sequence[float]) -> str:
@@ -89,10 +124,9 @@ def less(rates: Sequence[float], a: int, b: int) -> str:
     return f"{in_words(rates[a])} less {in_words(rates[b])}"
 
 
-def by_rate(rows: Sequence[Mapping[str, str]], key: str) -> list[list[float]]:
-    """By rate, the values of teacher starts, a seed each: NaN for one that lacks it, so that seeds are the same."""
-    found = read(rows, "teacher", key)
-    seeds = sorted({seed for _, seed in found}, key=int)
+def by_rate(rows: Sequence[Mapping[str, str]], key: str, start: str) -> list[list[float]]:
+    """By rate, the values of students of this start, all seeds of the rows each: NaN where one lacks it."""
+    found, seeds = read(rows, start, key), sorted({row["seed"] for row in rows}, key=int)
     return [[found.get((rate, seed), np.nan) for seed in seeds] for rate in rates_of(rows)]
 
 
@@ -135,12 +169,14 @@ def _against_rate(axes: Axes, rows: Sequence[Mapping[str, str]], key: str, start
 
 
 def _differences(axes: Axes, rows: Sequence[Mapping[str, str]]) -> None:
-    """Each seed's difference of the angle between two rates, and their mean."""
-    rates, values = rates_of(rows), by_rate(rows, "remap_angle")
-    for place, (a, b) in enumerate(PAIRS):
-        own = np.subtract(values[a], values[b])
-        axes.plot(np.full(len(own), place + 0.15), own, ".", color=GREY, ms=3, zorder=1)
-        _mark(axes, place, paired_difference(values[a], values[b]), INIT_STYLES["teacher"])
+    """Each seed's difference, between two rates, of what a start's pairing lost, and their mean."""
+    rates = rates_of(rows)
+    for order, (start, key) in enumerate(OWN.items()):
+        values = by_rate(rows, key, start)
+        for place, (a, b) in enumerate(PAIRS):
+            x, own = place + 0.36 * order - 0.2, np.subtract(values[a], values[b])
+            axes.plot(np.full(len(own), x + 0.12), own, ".", color=GREY, ms=3, zorder=1)
+            _mark(axes, x, paired_difference(values[a], values[b]), INIT_STYLES[start])
     axes.axhline(0, color=GREY, lw=0.8, zorder=0)
     axes.set_xticks(range(len(PAIRS)), [less(rates, a, b).replace(" less ", "\nless ") for a, b in PAIRS])
     axes.set(xlim=(-0.4, len(PAIRS) - 0.5), ylabel="more degrees lost")
@@ -169,7 +205,8 @@ def _caption(rows: Sequence[Mapping[str, str]]) -> str:
         "angle against the student's learning rate, at one length of training. Grey: a seed each; dotted: its teacher "
         f"failed its own check ({len(flagged)}). Marks: means over seeds with 95 % t-intervals, ends within 0 to 90 "
         f"degrees; {bounds} of {len(starts['teacher'])} angles is 90, a bound; beside them rotated controls "
-        f"({'; '.join(counts)}). (b) The angle's differences between two rates: each seed's, and their mean. (c) "
+        f"({'; '.join(counts)}). (b) What students lose of their start's own pairing, the teacher's or a rotated one, "
+        "more at one rate than at another: each seed's difference, and their mean. (c) "
         "debiased_cost, how far the students' law is from the teacher's. Hollow: another law than the teacher's, or "
         f"unknown. n = {first['measure.samples']}, K = {first['teacher.steps']}; commits {', '.join(commits(rows))}; "
         f"{first['hardware']}."
@@ -179,7 +216,7 @@ def _caption(rows: Sequence[Mapping[str, str]]) -> str:
 def read(rows: Sequence[Mapping[str, str]], start: str, key: str) -> dict[tuple[float, str], float]:
     """A measure by learning rate and seed, of students of this start; NaN where it is unresolved."""
     own = [row for row in rows if row["student.init"] == start]
-    return {(float(r["student.learning_rate"]), r["seed"]): float(r[key] or "nan") for r in own}
+    return {(float(r["student.learning_rate"]), r["seed"]): float(r.get(key) or "nan") for r in own}
 
 
 def seeds_of(rows: Sequence[Mapping[str, str]]) -> str:

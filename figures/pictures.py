@@ -7,6 +7,8 @@
         --out runs/mnist-more-seeds
     dmdlab sweep experiments/mnist.toml law.path=... 'seed={start=103, stop=109}' student.init=rotated \
         student.learning_rate=5e-4 --out runs/mnist-more-seeds
+    dmdlab sweep experiments/mnist.toml law.path=... 'seed={start=103, stop=109}' student.init=rotated \
+        'student.learning_rate=[2e-4, 2e-3]' --out runs/mnist-more-seeds
     .venv/bin/python figures/pictures.py
 
 Reads runs/<experiment> where it is there; writes <experiment>.pdf, .png, .txt (the caption) and .csv (every number)

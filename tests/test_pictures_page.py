@@ -4,9 +4,11 @@ import csv
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dmdlab.pairing import mean_interval, paired_difference
+from dmdlab.pairing.statistics import pearson
 from dmdlab.pairing.words import ends, interval, number
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,9 +49,9 @@ def test_differences_in_prose_are_those_of_paired_seeds() -> None:
     """The seeds of MNIST, once and again, the two oldest teachers, and students that are told the class."""
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8").replace("\n", " ")
 
-    def of(name: str, key: str, value: str, measure: str = "remap_angle") -> list[float]:
-        rows = [r for r in kept(name) if (r[key], r["student.init"]) == (value, "teacher")]
-        return [float(r[measure]) for r in sorted(rows, key=lambda r: int(r["seed"]))]
+    def of(name: str, key: str, value: str, measure: str = "remap_angle", start: str = "teacher") -> list[float]:
+        rows = [r for r in kept(name) if (r[key], r["student.init"]) == (value, start)]
+        return [float(r[measure] or "nan") for r in sorted(rows, key=lambda r: int(r["seed"]))]
 
     rate = "student.learning_rate"
     rates = ("0.0002", "0.0005", "0.002")
@@ -75,6 +77,19 @@ def test_differences_in_prose_are_those_of_paired_seeds() -> None:
     assert f"100 to 108, say {alone.mean:.1f} ({alone.low:.1f} to {alone.high:.1f})" in page
     between = paired_difference(twelve[2], twelve[1])
     assert between.low < 0 < between.high
+    own = [[v for name in (NEW_SEEDS, MORE_SEEDS) for v in of(name, rate, x, "own_angle", "rotated")] for x in rates]
+    lost, most = (paired_difference(own[i], own[0]) for i in (1, 2))
+    assert f"{lost.mean:.1f} degrees more at 5e-4 than at 2e-4 ({lost.low:.1f} to {lost.high:.1f})" in page
+    assert f"at least {most.mean:.1f} more at 2e-3 ({most.low:.1f} to {most.high:.1f})" in page
+    alike = [pearson(np.array(a), np.array(b)) for a, b in zip(own[:2], nine, strict=False)]
+    small, middle = (f"{found.value:.2f} at {{}} ({found.low:.2f} to {found.high:.2f})" for found in alike)
+    assert f"with a correlation of {small.format('2e-4')} and {middle.format('5e-4')}" in page
+    cut = [a < 90 and b < 90 for a, b in zip(own[2], nine[2], strict=True)]
+    assert "at 2e-3 the six seeds that no bound cuts" in page
+    assert sum(cut) == 6
+    controls = [v for name in (NEW_SEEDS, MORE_SEEDS) for x in rates for v in of(name, rate, x, start="rotated")]
+    assert f"they read {np.nanmin(controls):.1f} to {np.nanmax(controls):.0f} (one at" in page
+    assert np.isnan(controls).sum() == 1
     age = paired_difference(*(of("teacher-age", "teacher.snapshot", own) for own in ("800", "1500")))
     assert f"{age.mean:.1f} ± {age.high - age.mean:.1f}" in page
     sides = [of("classes", "teacher.condition", own, "pair_cosine") for own in ("True", "False")]
