@@ -54,6 +54,7 @@ EXPERIMENTS = {
     "conserved": "P5",
     "intrinsic": "4",
     "ambient": "4",
+    "geometry-controls": "4",
     "corner": "5",
 }
 """The sweeps in experiments/answers, and the rows of the page that they answer."""
@@ -223,6 +224,21 @@ def start_contrasts(found: Sequence[Cell], where: str, inits: Sequence[str]) -> 
     ]
 
 
+def control_lines(found: dict[str, list[Cell]]) -> list[str]:
+    """By pixels and degrees of freedom: what rotated starts read against the teacher and lose of their own pairing, and
+    that less what the teacher's starts lose, paired over seeds."""
+    place = ("law.dim", "law.intrinsic")
+    beside = by_keys([*found["intrinsic"], *found["ambient"]], *place)
+    rows = []
+    for where, cell in sorted(by_keys(found["geometry-controls"], *place).items()):
+        teacher, measures = beside[where], ("remap_angle", "own_angle", "fidelity")
+        less = contrast(where, cell, teacher, ("own_angle", "remap_angle")).difference
+        own = [cell_value(cell, key) for key in measures]
+        rows.append([*map(str, where), *own, cell_value(teacher, "remap_angle"), interval(*ends(less)), str(less.n)])
+    head = ["d", "k", "to the teacher", "own pairing", "fidelity", "teacher's starts", "own less theirs", "seeds"]
+    return table(head, rows)
+
+
 def page(found: dict[str, list[Record]], text: str) -> str:
     """docs/answers.md with its tables."""
     blocks: dict[str, Callable[[], list[str]]] = {}
@@ -237,6 +253,8 @@ def page(found: dict[str, list[Record]], text: str) -> str:
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
         blocks["fake-score rates"] = lambda: score_lines(held)
+    if {"intrinsic", "ambient", "geometry-controls"} <= set(held):
+        blocks["geometry controls"] = lambda: control_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
         found_here = [
             c for name in ("starts", "digits") if name in held for c in start_contrasts(held[name], name, inits)
