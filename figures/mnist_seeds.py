@@ -58,15 +58,21 @@ def seeds_table() -> list[str]:
             rows.append([name, in_words(rate), *(_mean(own[place]) for own in held)])
         for a, b in PAIRS if angle else [pair for pair in PAIRS if pair[1] == 0]:
             rows.append([name, less(rates, a, b), *(_difference(own[a], own[b], 1 if angle else 3) for own in held)])
-    own = [[by_rate(group, OWN[start], start) for start in ("rotated", "teacher")] for group in groups.values()]
-    for place, rate in enumerate(rates):
-        pairs = [tuple(map(without_bounds, (rotated[place], teacher[place]))) for rotated, teacher in own]
-        name = f"own pairing at {in_words(rate)}"
-        rows.append([name, "rotated less teacher's starts", *(_difference(a, b, 1) for a, b in pairs)])
-        rows.append([name, "their correlation", *(_correlation(a, b) for a, b in pairs)])
+    rows += _starts_beside_each_other(list(groups.values()), rates)
     rotated = [list(read(group, "rotated", "remap_angle").values()) for group in groups.values()]
     rows.append(["remap_angle, rotated starts", "all", *map(least_and_most, rotated)])
     return table(["measure", "rate", *groups], rows)
+
+
+def _starts_beside_each_other(groups: Sequence[Sequence[Mapping[str, str]]], rates: Sequence[float]) -> list[list[str]]:
+    """At each rate, of the two starts of a seed, what each loses of its own pairing: difference and correlation."""
+    held, rows = [[by_rate(group, key, start) for start, key in OWN.items()] for group in groups], []
+    for place, rate in enumerate(rates):
+        pairs = [(without_bounds(rotated[place]), without_bounds(teacher[place])) for teacher, rotated in held]
+        name = f"own pairing at {in_words(rate)}"
+        rows.append([name, "rotated less teacher's starts", *(_difference(a, b, 1) for a, b in pairs)])
+        rows.append([name, "their correlation", *(_correlation(a, b) for a, b in pairs)])
+    return rows
 
 
 NONE = "–"
@@ -199,14 +205,16 @@ def _caption(rows: Sequence[Mapping[str, str]]) -> str:
         own = [row["remap_angle"] for row in starts["rotated"] if float(row["student.learning_rate"]) == rate]
         lacking = f", {own.count('')} unresolved" if "" in own else ""
         counts.append(f"{len(own)} at {in_words(rate)}{lacking}")
-    first = rows[0]
+    known = [angle for angle in read(rows, "rotated", OWN["rotated"]).values() if np.isfinite(angle)]
+    cut, first = sum(angle >= 90.0 for angle in known), rows[0]
     return (
         f"MNIST at side {first['law.side']} (d = {first['law.dim']}), U-Nets, {len(seeds)} seeds. (a) The calibrated "
         "angle against the student's learning rate, at one length of training. Grey: a seed each; dotted: its teacher "
         f"failed its own check ({len(flagged)}). Marks: means over seeds with 95 % t-intervals, ends within 0 to 90 "
         f"degrees; {bounds} of {len(starts['teacher'])} angles is 90, a bound; beside them rotated controls "
         f"({'; '.join(counts)}). (b) What students lose of their start's own pairing, the teacher's or a rotated one, "
-        "more at one rate than at another: each seed's difference, and their mean. (c) "
+        f"more at one rate than at another ({cut} of {len(known)} angles of rotated starts is 90, a bound): each "
+        "seed's difference, and their mean. (c) "
         "debiased_cost, how far the students' law is from the teacher's. Hollow: another law than the teacher's, or "
         f"unknown. n = {first['measure.samples']}, K = {first['teacher.steps']}; commits {', '.join(commits(rows))}; "
         f"{first['hardware']}."

@@ -90,6 +90,11 @@ TINY = (
 """The smoke preset made smaller still."""
 
 
+INITS = 'student.init=["teacher", "rotated", "random"]'
+STILL = ("student.iterations=1", "student.learning_rate=1e-30", "student.weight_decay=0.0")
+"""One tiny step at a negligible rate: the student is still its start."""
+
+
 def experiments(*words: str) -> list[Experiment]:
     """The sweep of these `key=value` words on top of `TINY`."""
     return load(None, "smoke", [*TINY, *words]).experiments()

@@ -85,6 +85,13 @@ def test_large_networks_need_no_company(monkeypatch: pytest.MonkeyPatch) -> None
     assert sizes(wanted, workers=64) == [1] * 6
 
 
+@pytest.mark.long
+def test_networks_of_a_usual_large_size_are_large() -> None:
+    wanted = experiments("seed={ stop = 6 }", "network.width=768", "network.depth=4", "student.batch=128")
+    assert tried(group_of(wanted[0])).cycle_flops > plan.LARGE
+    assert sizes(wanted, workers=3) == [2, 2, 2]
+
+
 def test_a_worker_does_not_split_what_others_wait_for() -> None:
     """Two shapes of equal work for two workers: nobody is idle, so nothing is gained by splitting."""
     wanted = experiments("law.scale=[1.0, 2.0]", "seed={ stop = 16 }")
