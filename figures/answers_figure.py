@@ -28,6 +28,12 @@ LINEAR = {
     "linear-adam": LineStyle("trained score, AdamW", "#009E73", "^", "-"),
 }
 LIMITS = {key: f"{low:g} to {high:g}" for key, (low, high) in CONVENTION.items()}
+TITLES = (
+    "one training variable?",
+    "linear students: AdamW's lose more than predicted",
+    "where it starts",
+    "dimension",
+)
 SPREAD = 0.12
 """Between the two sides of a category."""
 
@@ -40,9 +46,7 @@ def answers_figure(found: Cells, powers: Powers | None) -> Drawing:
         _theory(panels[1], found)
         _starts(panels[2], found)
         _dimension(panels[3], found)
-        for axes, letter, title in zip(
-            panels, "abcd", ("one training variable?", "linear students", "where it starts", "dimension"), strict=True
-        ):
+        for axes, letter, title in zip(panels, "abcd", TITLES, strict=True):
             axes.set_title(f"({letter}) {title}", loc="left")
     return Drawing(figure, CAPTION)
 
