@@ -15,6 +15,7 @@ from dmdlab.lab.calibrate import teacher_map
 from dmdlab.lab.evaluate import Reading, asymmetries, probed
 from dmdlab.lab.local import gaussian_readings, local_readings
 from dmdlab.lab.nearby import teachers_nearby
+from dmdlab.lab.once import Returning
 from dmdlab.lab.own import own_pairings
 from dmdlab.lab.steps import step_outputs
 from dmdlab.lab.store import Store
@@ -83,19 +84,27 @@ def group_readings(
     rows: MemberRows,
     store: Store,
     device: torch.device,
-) -> Generator[None, None, list[Reading]]:
-    """A reading for each member, in order. Yields while another process looks at the teacher.
+) -> Generator[str, None, list[Reading]]:
+    """A reading for each member, in order. Yields what comes next, in words, and while another process looks at the
+    teacher.
 
     pairs: of the group's origins, as `teacher_pairs` gives them. rows: the members' part of them. Raises `InputError`
     for a damaged file of the store.
     """
     student, label = trained.student, pairs.get("label")
+    yield "outputs and Jacobians of the students"
     outputs = applied(student, rows.noise, device, rows.label, rows.later).numpy()
     z, few = probed(rows.noise, rows.label, device)
     few_later = [part[:, : z.shape[1]].to(device) for part in rows.later]
     student_shares = asymmetries(rows.seeds, student.maps(few_later, few), z)
+    yield "tangent kernels, and the pairings that students started at"
     lazy, own = _since_start(group, law, trained, rows, (z, few, few_later))
-    nearby = yield from teachers_nearby(group, trained.teacher, pairs["noise"], label, store, device)
+    yield "Jacobian of the teacher's flow"
+    looking = Returning(teachers_nearby(group, trained.teacher, pairs["noise"], label, store, device))
+    for _ in looking:
+        yield "another process looks at the teacher"
+    yield "students beside the teacher, point by point"
+    nearby = looking.value
     local = local_readings(group, student, nearby.answers, pairs["noise"].to(device), label, rows.later)
     steps = step_outputs(student, rows.seeds, rows.noise, device, rows.label)
     gaussian = gaussian_readings(group, law, pairs, device)

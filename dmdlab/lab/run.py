@@ -117,13 +117,12 @@ def run_group(
     release_memory(device)  # of optimisers and random numbers, which measuring does without
     clock.lap("distillation")
 
-    yield Progress(MEASURING, 0, len(group))
-    looking = Returning(group_readings(group, law, trained, pairs, rows, store, device))
-    for _ in looking:
-        yield Progress(MEASURING, 0, len(group), "another process looks at the teacher")
+    reading_all = Returning(group_readings(group, law, trained, pairs, rows, store, device))
+    for text in reading_all:
+        yield Progress(MEASURING, 0, len(group), text)
     clock.lap("measures")
     network = trained.student.network
-    for i, (experiment, reading) in enumerate(zip(group.members, looking.value, strict=True)):
+    for i, (experiment, reading) in enumerate(zip(group.members, reading_all.value, strict=True)):
         if i:
             yield Progress(MEASURING, i, len(group))
         calibrated = (yield from _calibrated(group, i, store, device)) if reading.measurable else None
@@ -216,6 +215,7 @@ def _calibrated(
 ) -> Generator[Progress, None, tuple[str, Calibration]]:
     """The calibration of member i and the name of its file, made here or waited for where the store lacks it."""
     experiment = group.members[i]
+    yield Progress(MEASURING, i, len(group), "calibration")
     calibrating = Returning(calibrating_once(store, experiment, device))
     for _ in calibrating:
         yield Progress(MEASURING, i, len(group), "another process calibrates")
