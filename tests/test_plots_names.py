@@ -55,6 +55,22 @@ def test_marks_and_lines_of_runs_count_and_guides_do_not(gid: str) -> None:
     assert (name.get_horizontalalignment() == "right") == (gid == "planted 30")
 
 
+def test_a_name_leaves_a_band_but_for_no_line_and_stays_within_the_panel() -> None:
+    def stands(*lines: float) -> str:
+        with new_figure(1.4, 1.5, PAPER) as figure:
+            axes = figure.subplots()
+            axes.set(xticks=[-0.9, 0.9, 2.0], ylim=(-1, 1.2))  # places between which no name fits
+            guide_lines(axes, METRICS["pair_cosine"], PAPER)
+            axes.fill_between([0.6, 1.0], -0.9, 0.9, gid="student band")
+            for x in lines:
+                axes.vlines(x, -0.9, 0.9, gid="teacher interval")
+            axes.set_xlim(0, 1)
+        clear_names(figure)
+        return next(text.get_horizontalalignment() for text in axes.texts if text.get_gid() == NAME)
+
+    assert (stands(), stands(0.1), stands(0.1, 0.9)) == ("left", "right", "left")
+
+
 @pytest.mark.parametrize(("width", "inches", "across"), [("column", 3.25, 1), ("4", 4.0, 2)])
 def test_a_figure_has_the_width_asked_for_and_the_panels_that_fit(width: str, inches: float, across: int) -> None:
     two = Choice(measures=("pair_cosine", "pair_auc"))

@@ -178,7 +178,7 @@ def test_a_line_for_every_dimension_and_measure(calibrated: list[Calibrated], tm
     keys = panels({held.found.d: [held.found] for held in calibrated})
     assert keys[-2:] == ["local_cosine", "recall_at_1"]
     for held in calibrated:
-        for key, line in zip(keys, drawn(drawing.figure, f"d = {held.found.d}"), strict=True):
+        for key, line in zip(keys, drawn(drawing.figure, f"d = {held.found.d} line"), strict=True):
             np.testing.assert_allclose(line.get_ydata(), held.found.curve(key))
     assert "id2 id3 id8" in drawing.caption
     assert "Drift over d: the largest difference" in drawing.caption
@@ -194,8 +194,8 @@ def test_a_measure_that_one_calibration_lacks_is_drawn_of_the_others_and_the_cap
     older = Calibrated(calibrated[0].row, replace(calibrated[0].found, planted=planted))
     drawing = calibration_figure([older, *calibrated[1:]])
     local = drawing.figure.axes[4]
-    assert {line.get_gid() for line in local.lines} >= {"d = 2", "d = 3"}
-    assert not [line for line in local.lines if line.get_gid() == "d = 8"]
+    assert {line.get_gid() for line in local.lines} >= {"d = 2 line", "d = 3 line"}
+    assert not [line for line in local.lines if line.get_gid() == "d = 8 line"]
     assert "No line of local_cosine for d = 8, whose calibration lacks it." in drawing.caption
     assert "No line" not in calibration_figure(calibrated).caption
     both = drift_over_dimension("local_cosine", by_dimension(once(calibrated[1:])))
@@ -204,11 +204,22 @@ def test_a_measure_that_one_calibration_lacks_is_drawn_of_the_others_and_the_cap
     assert calibration_figure([older, calibrated[1]]).figure.axes[4].get_title("left") == "(e) drift over $d$: unknown"
 
 
-def test_one_dimension_has_no_drift_over_dimensions(calibrated: list[Calibrated]) -> None:
-    drawing = calibration_figure(calibrated[:1])
+def test_one_dimension_has_no_drift_over_dimensions_and_no_curve_strikes_a_guides_name(
+    calibrated: list[Calibrated],
+) -> None:
+    """Of a curve that ends a little below chance, where the name of its line would stand."""
+    held = calibrated[0].found
+    below = np.where(held.angles_degrees > 90, -0.15, held.planted["pair_cosine"].T).T
+    found = replace(held, planted=held.planted | {"pair_cosine": below})
+    drawing = calibration_figure([Calibrated(calibrated[0].row, found)])
     assert [axes.get_title("left") for axes in drawing.figure.axes] == [f"({letter})" for letter in "abcdef"]
     assert "One dimension, d = 8, has no drift over d." in drawing.caption
     assert "0 %" not in drawing.caption
+    (name,) = drawing.figure.axes[2].texts
+    box = name.get_window_extent(drawing.figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    (line,) = drawn(drawing.figure.axes[2], "d = 8 line")
+    assert name.get_text() == "chance"
+    assert not line.get_transform().transform_path(line.get_path()).intersects_bbox(box, filled=False)
 
 
 def test_drift_is_nothing_without_dimensions_and_the_spread_with_them(calibrated: list[Calibrated]) -> None:

@@ -19,6 +19,7 @@ from dmdlab.pairing.calibration import Calibration
 from dmdlab.pairing.glossary import PAIRING_KEYS
 from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, across, guide_lines, line_name, zero_log_axis
+from dmdlab.plots.names import clear_names
 from dmdlab.plots.style import GREY, PAPER, Drawing, Size, new_figure
 from dmdlab.records.record import Calibrated, Record
 
@@ -59,6 +60,7 @@ def calibration_figure(records: Sequence[Record | Calibrated], scale: Size = PAP
             axes.set_xlabel(r"planted angle $\theta$ (degrees)")
         handles = [Line2D([], [], color=colour, label=f"$d = {d}$") for d, colour in _colours(found).items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=9, handlelength=1.1, columnspacing=1.0)
+    clear_names(figure)
     return Drawing(figure, _caption(distinct, found))
 
 
@@ -180,7 +182,7 @@ def _draw(axes: Axes, metric: Metric, found: Mapping[int, Sequence[Calibration]]
             continue
         low, mean, high = curve(metric.key, found[d])
         axes.fill_between(angles, low, high, color=colour, alpha=0.2, linewidth=0, gid="bases")
-        axes.plot(angles, mean, color=colour, gid=f"d = {d}")
+        axes.plot(angles, mean, color=colour, gid=f"d = {d} line")
         largest = max(largest, float(np.nanmax(high, initial=0.0)))
     if metric.scale == "zero_log":
         zero_log_axis(axes, largest)

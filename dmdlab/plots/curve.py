@@ -19,6 +19,7 @@ from dmdlab.pairing.calibration import Calibration, remap_angle
 from dmdlab.plots import captions
 from dmdlab.plots.axes import degree_axis, fit_label, guide_lines, log_ticks, place_names
 from dmdlab.plots.calibration import once
+from dmdlab.plots.names import clear_names
 from dmdlab.plots.style import (
     GREY,
     LETTER,
@@ -89,6 +90,7 @@ def curve_figure(records: Sequence[Record], scale: Size = PAPER) -> Drawing:
         figure.legend(handles=handles, loc="outside upper center", ncols=3 if len(values) > 1 else 2)
         if warning := captions.flagged(records_of(groups)):
             figure.supxlabel(warning.strip(), x=0.995, ha="right", fontsize=scale.small, color=VERMILLION)
+    clear_names(figure)
     return Drawing(figure, _caption(groups, layout, rows))
 
 

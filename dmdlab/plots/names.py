@@ -15,8 +15,11 @@ from matplotlib.transforms import Bbox
 NAME = "guide name"
 """The gid of a guide line's name."""
 
-OF_RUNS = ("line", "interval", "seeds", "solid", "hollow", "arrow", "failed")
-"""How the gids end of what is drawn of runs."""
+OF_RUNS = ("line", "interval", "seeds", "solid", "hollow", "arrow", "failed", "alone", "collapsed")
+"""How the gids end of what is drawn of runs and calibrations."""
+
+BANDS = ("bases", "band")
+"""How those of the areas behind them end, on which a name is read, though less well."""
 
 INSIDE = 0.02
 """The share of a panel's width between its axis and a name at its left end."""
@@ -24,14 +27,19 @@ INSIDE = 0.02
 
 def clear_names(figure: Figure) -> None:
     """Move each name along its line, from the right end to the left one or to between two places, where fewer
-    intervals, marks and lines meet it there. For a figure that is laid out: nothing else moves."""
+    intervals, marks and lines meet it there, or as many and fewer bands. For a figure that is laid out: nothing else
+    moves."""
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     for axes in figure.axes:
-        drawn, ends = list(_drawn(axes)), _ends(axes)
+        drawn, bands, ends = list(_drawn(axes)), list(_bands(axes)), _ends(axes)
         for name in (text for text in axes.texts if isinstance(text, Annotation) and text.get_gid() == NAME):
-            boxes = [_moved(name, *end).get_window_extent(renderer) for end in ends]
-            struck = [sum(_meets(path, box.padded(around)) for path, around in drawn) for box in boxes]
-            _moved(name, *ends[int(np.argmin(struck))])
+            struck = []
+            for end in ends:
+                box = _moved(name, *end).get_window_extent(renderer)
+                outside = end != ends[0] and not axes.bbox.x0 <= box.x0 < box.x1 <= axes.bbox.x1
+                lines = sum(_meets(path, box.padded(around)) for path, around in drawn)
+                struck.append((outside, lines, sum(path.intersects_bbox(box) for path in bands)))
+            _moved(name, *ends[min(range(len(ends)), key=struck.__getitem__)])
 
 
 def crowded(figure: Figure) -> bool:
@@ -77,6 +85,13 @@ def _drawn(axes: Axes) -> Iterator[tuple[Path, float]]:
     for collection in axes.collections:
         if str(collection.get_gid()).endswith(OF_RUNS):
             yield from ((collection.get_transform().transform_path(path), 0.0) for path in collection.get_paths())
+
+
+def _bands(axes: Axes) -> Iterator[Path]:
+    """Bands, in pixels."""
+    for collection in axes.collections:
+        if str(collection.get_gid()).endswith(BANDS):
+            yield from (collection.get_transform().transform_path(path) for path in collection.get_paths())
 
 
 def _meets(path: Path, box: Bbox) -> bool:
