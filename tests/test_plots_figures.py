@@ -106,9 +106,10 @@ def test_every_seed_lies_in_the_frame_and_an_interval_ends_in_an_arrow_where_it_
 )
 def test_a_teacher_that_failed_its_check_is_marked_in_every_figure(name: str, words: str) -> None:
     for ok in (True, False):
-        figure = draw(name, sweep((2,), seeds=1, ok=ok)).figure
-        texts = [t.get_text() for t in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+        drawing = draw(name, sweep((2,), seeds=1, ok=ok))
+        texts = [t.get_text() for t in drawing.figure.findobj(lambda artist: hasattr(artist, "get_text"))]
         assert any(words in text for text in texts) == (not ok)
+        assert ("failed its own check (2 of 2)" in drawing.caption) == (name == "dimension" and not ok)
 
 
 def test_panels_show_the_lowest_seed_of_each_row_on_the_teachers_scale() -> None:

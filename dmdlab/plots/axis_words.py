@@ -29,7 +29,7 @@ def legend_handles(shown: Shown) -> list[Line2D]:
         entries.append({"label": "another law, or unknown", "marker": "o", "mfc": "white", "mew": thin, "ls": "none"})
     if any(cell.flagged for cell in shown.cells):
         cross = {"marker": "x", "mew": scale.line, "ms": scale.marker * 1.8, "ls": "none"}
-        entries.append({"label": "teacher failed its check", **cross})
+        entries.append({"label": "a teacher failed its check", **cross})
     return [Line2D([], [], **{"color": "black"} | entry) for entry in entries]
 
 
@@ -77,7 +77,8 @@ def caption(shown: Shown, told_beside: str) -> str:
     kinds = ["Dashed"] if "delta_e" in keys and not shown.one_ceiling else []
     kinds += ["dotted"] if planted and not shown.shared else []
     coloured = f"{' and '.join(kinds).capitalize()} lines belong to the line of their colour. " if kinds else ""
-    crossed = "Crossed out: the teacher failed its own check. " if any(c.flagged for c in groups) else ""
+    flagged, runs = sum(cell.flagged for cell in groups), sum(len(cell.records) for cell in groups)
+    crossed = f"Crossed out: a teacher of its runs failed its own check ({flagged} of {runs}). " if flagged else ""
     return (
         f"Copying against {along}: law {', '.join(laws_of(groups))}; {_fixed(shown)}{lines}. {_together(shown)}"
         f"{_marks(groups, on_a_log_scale)}"
