@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from answers_kept import kept, read
-from tables import replaced, seeds, table, told
+from tables import listed, replaced, seeds, table
 
 from dmdlab.pairing.words import number
 from dmdlab.records.cells import SHORT, cell_value, cells
@@ -37,9 +37,9 @@ def table_lines(records: Sequence[Record]) -> list[str]:
     rows = [[f"`{preset(cell.records[0])}`", cell.init, *(cell_value(cell, key) for key in MEASURES)] for cell in found]
     minutes = sum(float(record.row["seconds"] or 0) for record in records) / 60
     made = (
-        f"On {told(records, 'hardware')}; commit {told(records, 'commit')}; {seeds(records)}; "
-        f"n = {told(records, 'measure.samples')}, K = {told(records, 'teacher.steps')}; student.learning_rate "
-        f"{told(records, 'student.learning_rate')}. {number(round(minutes))} core-minutes."
+        f"On {listed(records, 'hardware')}; commit {listed(records, 'commit')}; {seeds(records)}; "
+        f"n = {listed(records, 'measure.samples')}, K = {listed(records, 'teacher.steps')}; student.learning_rate "
+        f"{listed(records, 'student.learning_rate')}. {number(round(minutes))} core-minutes."
     )
     return [*table(["preset", "start", *(SHORT.get(key, key) for key in MEASURES)], rows), "", made]
 

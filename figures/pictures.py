@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from mnist_seeds import AGAIN, MORE_SEEDS, NEW_SEEDS, seeds_figure, seeds_table
-from tables import made_by, replace, table, told
+from tables import listed, made_by, replace, table
 
 from dmdlab.config import without_places
 from dmdlab.pairing import Calibration
@@ -65,7 +65,7 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
     for cell in sorted(cells(records), key=lambda cell: (INITS.index(cell.init), *map(cell.value, keys))):
         values = [number(cell.records[0].config.get(key)) for key in keys]
         rows.append([*values, cell.init, *(cell_value(cell, key) for key in (*MEASURES, *within)), planted(cell)])
-    made = made_by(name, records) + f" student.learning_rate {told(records, 'student.learning_rate')}."
+    made = made_by(name, records) + f" student.learning_rate {listed(records, 'student.learning_rate')}."
     return [*table(head, rows), "", made]
 
 

@@ -9,7 +9,7 @@ beside this file, and the table into the README between its two markers.
 from collections.abc import Sequence
 from pathlib import Path
 
-from tables import replace, seeds, table, told
+from tables import listed, replace, seeds, table
 
 from dmdlab.plots import save_plot
 from dmdlab.records.cells import CELL_METRICS, cell_value, cells
@@ -24,7 +24,7 @@ def table_lines(records: Sequence[Record]) -> list[str]:
     """The table in Markdown: a row a cell, mean and 95 % interval over seeds."""
     head = ["d", "init", *CELL_METRICS]
     rows = [[str(cell.dim), cell.init, *(cell_value(cell, key) for key in CELL_METRICS)] for cell in cells(records)]
-    first, made = records[0].row, f"`make demo` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
+    first, made = records[0].row, f"`make demo` on {listed(records, 'hardware')}; commit {listed(records, 'commit')}; "
     return [
         *table(head, rows),
         "",

@@ -6,7 +6,7 @@ from pathlib import Path
 from dmdlab.pairing.words import number, table
 from dmdlab.records.record import Record
 
-__all__ = ["made_by", "replace", "replaced", "seeds", "table", "told"]
+__all__ = ["listed", "made_by", "replace", "replaced", "seeds", "table"]
 
 
 def replaced(text: str, name: str, lines: Sequence[str]) -> str:
@@ -21,8 +21,8 @@ def replace(page: Path, name: str, lines: Sequence[str]) -> None:
     page.write_text(replaced(page.read_text(encoding="utf-8"), name, lines), encoding="utf-8")
 
 
-def told(records: Sequence[Record], key: str) -> str:
-    """The values of a column, each once."""
+def listed(records: Sequence[Record], key: str) -> str:
+    """The values of a column in words, each once: '16', '2e-4, 5e-4'."""
     return ", ".join(
         sorted({number(r.row[key]) if isinstance(r.row[key], float) else str(r.row[key]) for r in records})
     )
@@ -42,7 +42,7 @@ def made_by(name: str, records: Sequence[Record], out: str = "") -> str:
     words += ["law.labels=..."] if words and any(record.config["teacher.condition"] for record in records) else []
     command = " ".join([f"dmdlab sweep experiments/{name}.toml", *words, *([f"--out {out}"] if out else [])])
     return (
-        f"`{command}` on {told(records, 'hardware')}; commit {told(records, 'commit')}; "
-        f"{seeds(records)}; n = {told(records, 'measure.samples')}, K = {told(records, 'teacher.steps')}. Teachers of "
-        f"{flagged} of {len(records)} runs failed their own check."
+        f"`{command}` on {listed(records, 'hardware')}; commit {listed(records, 'commit')}; "
+        f"{seeds(records)}; n = {listed(records, 'measure.samples')}, K = {listed(records, 'teacher.steps')}. "
+        f"Teachers of {flagged} of {len(records)} runs failed their own check."
     )
