@@ -17,8 +17,8 @@ from dmdlab.transport import Frame, Transport
 # A saving of the best pairing over a random one below this share of the spread is rounding.
 _NO_SAVING = 1e-12
 WORTH_A_NOTE = 1e-6
-"""Relative width of an interval of costs up to which no bounds are told: rounding, and what a solver left open. It moves
-e_ot by a millionth of itself and delta_e by about a millionth, copy_index by more where a pairing saves little."""
+"""Relative width of an interval of costs up to which no bounds are told: rounding, and what a solver left open. It
+moves e_ot by a millionth of itself, delta_e by about a millionth, copy_index by more where a pairing saves little."""
 
 
 def transport_measures(frame: Frame, total: RowSums, best: Transport, cost: np.ndarray | None) -> dict[str, Measured]:
