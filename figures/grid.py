@@ -15,12 +15,14 @@ import numpy as np
 from answers_kept import kept, read
 from answers_numbers import near
 from matplotlib.axes import Axes
-from tables import made_by, replaced, table
+from matplotlib.lines import Line2D
+from tables import made_by, replaced, seeds, table
 
 from dmdlab.pairing.law import CONVENTION
 from dmdlab.pairing.words import number
+from dmdlab.plots import captions
 from dmdlab.plots.style import GREY, INIT_STYLES, PAPER, Drawing, new_figure, save
-from dmdlab.records.cells import SHORT, Cell, cell_value, cells
+from dmdlab.records.cells import SHORT, Cell, cell_value, cells, records_of
 from dmdlab.records.record import INITS, Record, load_records
 
 HERE = Path(__file__).resolve().parent
@@ -39,8 +41,8 @@ CAPTION = (
     "row: the calibrated angle to the teacher's pairing; lower row: to the pairing that the student's own start has (a "
     "rotated start: the rotated teacher's; another seed's teacher: that one's; a random start: the map that it begins "
     f"with). Marks: means over seeds with 95 % t-intervals, dots: the seeds; hollow: fidelity outside "
-    f"{LIMITS['fidelity']} or variance ratio outside {LIMITS['variance_ratio']}. 90 degrees: nothing is left. "
-    "DMD + pairs: DMD with a regression on the teacher's own pairs."
+    f"{LIMITS['fidelity']} or variance ratio outside {LIMITS['variance_ratio']}. 90 degrees, for 90 and more: nothing "
+    "is left. DMD + pairs: DMD with a regression on the teacher's own pairs."
 )
 
 
@@ -66,9 +68,16 @@ def grid_figure(found: Sequence[Cell]) -> Drawing:
                 _panel(panels[row][column], own, key)
         panels[0][0].set_ylabel("angle to the teacher's\npairing, degrees")
         panels[1][0].set_ylabel("angle to the start's own\npairing, degrees")
-        handles, labels = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    return Drawing(figure, CAPTION)
+        handles, _ = panels[0][0].get_legend_handles_labels()
+        if not all(map(near, found)):
+            handles.append(Line2D([], [], marker="o", color="black", mfc="white", ls="", label="another law"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
+    records = records_of(found)
+    return Drawing(
+        figure,
+        f"{CAPTION} {seeds(records).capitalize()}. {captions.flagged(records)}"
+        f"{captions.setup(records)} {captions.made_on(records)}",
+    )
 
 
 def _panel(axes: Axes, found: Sequence[Cell], key: str) -> None:
