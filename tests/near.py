@@ -23,3 +23,9 @@ def correlated(rng: np.random.Generator, n: int, d: int, rho: float) -> tuple[np
     """Teacher and student outputs (n, d), standard normal, that correlate by rho."""
     P, E = rng.normal(size=(2, n, d))
     return P, rho * P + math.sqrt(1 - rho**2) * E
+
+
+def told(x: Tensor) -> float:
+    """Many numbers as one, in which each counts differently."""
+    flat = x.detach().double().flatten()
+    return float(flat @ torch.arange(len(flat)).double().cos())

@@ -76,15 +76,32 @@ def test_what_is_fitted_to_rows_is_counted_on_others() -> None:
     assert score_excess(law.denoise, other.denoise, x, eps, BOUNDS, NOISE, 1.0).mean() < -0.05
 
 
-def test_the_excess_of_a_known_error_is_its_share_of_the_risk() -> None:
-    """A constant error c at every level: c^2 on top of the risk of a Gaussian, sigma^2 / (1 + sigma^2)."""
-    law = Mixture(dim=4, components=1, std=1.0)
+@pytest.mark.parametrize(
+    ("error", "teacher"), [("constant", "exact"), ("constant", "as wrong"), ("of the input", "as wrong")]
+)
+def test_the_excess_of_a_known_error_is_its_share_of_the_risk(error: str, teacher: str) -> None:
+    """On top of the risk of a Gaussian, sigma^2 / (1 + sigma^2), at every level: c^2 of a constant error c, and of one
+    of c (x_sigma - D) that squared. Where the teacher is as wrong, the constant or the input alone tells."""
+    law, c = Mixture(dim=4, components=1, std=1.0), 0.3
     x, eps = drawn(law, 1 << 14)
-    found = score_excess(lambda y, s, label=None: law.denoise(y, s) + 0.3, law.denoise, x, eps, BOUNDS, NOISE, 1.0)
+
+    def fake(y: torch.Tensor, s: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
+        best = law.denoise(y, s)
+        return best + (c if error == "constant" else c * (y - best))
+
+    found = score_excess(fake, law.denoise if teacher == "exact" else fake, x, eps, BOUNDS, NOISE, 1.0)
     sigma = levels_in((torch.arange(LEVELS).double() + 0.5) / LEVELS, BOUNDS, NOISE)
     weight, risk = edm_weight(sigma, 1.0), sigma**2 / (1 + sigma**2)
-    expected = (weight * 0.09).sum() / (weight * risk).sum()
-    assert found.item() == pytest.approx(expected.item(), rel=0.02)
+    excess = c**2 * (torch.ones_like(sigma) if error == "constant" else sigma**4 / (1 + sigma**2))
+    assert found.item() == pytest.approx(((weight * excess).sum() / (weight * risk).sum()).item(), rel=0.02)
+
+
+def test_each_sample_keeps_its_class_whatever_their_number() -> None:
+    """Of exact scores that are told it; the last few samples have no place in the levels."""
+    law, g = Mixture(dim=2, components=4), torch.Generator().manual_seed(0)
+    x, label = (part[None] for part in law.sample_labelled(4096 + 7, g))
+    eps = torch.randn(x.shape, generator=g)
+    assert abs(score_excess(law.denoise, law.denoise, x, eps, BOUNDS, NOISE, 1.0, label).item()) < 0.02
 
 
 def test_a_row_holds_them_and_a_step_follows_its_rate() -> None:

@@ -91,6 +91,15 @@ def test_no_number_is_drawn_twice() -> None:
     assert not torch.equal(z[0], z[-1])
 
 
+def test_each_cycle_draws_its_own_classes_later_noises_and_steps() -> None:
+    e = experiment(teacher__condition=True, student__steps=3)
+    found = zip(*itertools.islice(distillation([e]).draws, 6), strict=True)
+    _, _, _, labels, first, second, step = found
+    for part in (labels, first, second):
+        assert not any(torch.equal(a, b) for a, b in itertools.combinations(part, 2))
+    assert len(torch.stack(step).unique(dim=0)) > 1
+
+
 # --- the loop, written out for one member (DMD2, algorithm 1; the loss in DMD2's own form, a squared error)
 
 
@@ -282,19 +291,42 @@ def test_one_member_that_is_well_keeps_all_going() -> None:
 
 
 def test_the_reported_numbers_are_what_they_say() -> None:
-    """The first cycle of a student whose fake score is still at its start, recomputed."""
-    e = experiment(student__normaliser="none", student__reduction="mean", student__clip=0.0, law__scale=2.0)
-    z, u, eps = (a[:, 0] for a in next(distillation([e]).draws))
+    """The first cycle of a student whose fake score is still at its start, and stays there, recomputed."""
+    still = {"student__learning_rate": 1e-30, "fake_score__learning_rate": 1e-30, "student__weight_decay": 0.0}
+    e = experiment(student__normaliser="none", student__reduction="mean", student__clip=0.0, law__scale=2.0, **still)
+    zs, us, epss = next(distillation([e]).draws)
+    z, u, eps = (a[:, 0] for a in (zs, us, epss))
     loop = distillation([e])
     x = loop.student(z)
     sigma = levels_in(u, e.student.levels, e.noise)
     difference = loop.fake(x + sigma * eps, sigma) - loop.teacher(x + sigma * eps, sigma)
     first = next(loop.student.network.parameters())
     (gradient,) = torch.autograd.grad(x, first, difference.detach() / x.numel(), retain_graph=True)
-    dm_loss, _, gap, norm, _ = cycle(loop)[:, 0].tolist()
+    losses, norms = [], []
+    for j in range(e.fake_score.updates):
+        x, level = loop.student(zs[:, j]).detach(), levels_in(us[:, j + 1], e.fake_score.levels, e.noise)
+        error = loop.fake(x + level * epss[:, j + 1], level) - x
+        losses.append(((1 / level**2 + 1 / 2.0**2) * error**2).mean())
+        own = torch.autograd.grad(losses[-1], list(loop.fake.network.parameters()))
+        norms.append(torch.cat([part.flatten() for part in own]).norm())
+    dm_loss, score_loss, gap, norm, score_norm = cycle(loop)[:, 0].tolist()
     assert dm_loss == pytest.approx(0.5 * difference.square().mean().item(), rel=1e-5)
     assert gap == pytest.approx(difference.square().mean().sqrt().item() / loop.fake.sigma_data, rel=1e-5)
     assert norm >= gradient.norm().item()
+    assert score_loss == pytest.approx(torch.stack(losses).mean().item(), rel=1e-4)  # over the updates of a cycle
+    assert score_norm == pytest.approx(torch.stack(norms).mean().item(), rel=1e-4)
+
+
+def test_a_member_has_failed_above_a_thousand_sigma_data() -> None:
+    """Outputs of one size, some 0.99 and 1.01 times that, of data of the scale 2."""
+    es = [experiment(law__scale=2.0)] * 2
+    start = start_denoiser(es)
+    for p in start.network.parameters():
+        p.data.zero_()
+    start.network.out.bias.data[:] = torch.tensor([990.0, 1010.0])[:, None, None]  # type: ignore[union-attr, operator]
+    loop = distillation_from(group_of(*es), law_of(es[0]), start.network.flat)
+    loop.cycle()
+    assert loop.failed_at.tolist() == [-1, 5]
 
 
 def test_a_student_that_has_its_teachers_law_does_not_move() -> None:

@@ -100,6 +100,39 @@ def test_the_curve_says_the_norm_of_every_gradient_at_the_outputs() -> None:
     assert loop_of(members({})).numbers == NUMBERS
 
 
+def test_what_the_head_reports_is_the_mean_of_a_cycles_updates() -> None:
+    """Of networks that stay at their start."""
+    still = {"student.learning_rate": 1e-30, "fake_score.learning_rate": 1e-30, "student.weight_decay": 0.0}
+    es = members(ON["gan"] | still)
+    at_start, loop = loop_of(es), loop_of(es)
+    z, _, _, *own = next(at_start.draws)
+    losses = [
+        at_start.terms["gan"].critic_loss(Batch(at_start.student(z[:, j]), None, None), j, own)[1][0] for j in range(5)
+    ]
+    loop.cycle()
+    torch.testing.assert_close(loop.report().numbers["gan_head_loss"], torch.stack(losses).mean(0))
+    assert torch.stack(losses).std(0).min() > 1e-3
+
+
+def test_the_student_answers_to_the_head_and_the_score_as_they_stand() -> None:
+    """Not as they were when the run began: of its second cycle the loss, by hand."""
+    es = members(ON["gan"] | {"student.warmup": 0, "fake_score.learning_rate": 1e-2})
+    draws, loop = loop_of(es).draws, loop_of(es)
+    next(draws)
+    z, _, _, *own = next(draws)
+    loop.cycle()
+    loop.report()
+    gan, x = loop.terms["gan"], loop.student(z[:, 0])
+    assert isinstance(gan, GAN)
+    assert loop.fake.network is gan.source.network
+    _, (begun,) = gan.student_loss(Batch(x, None, None), own)
+    with gan.head.holding(loop.trained["gan.head"].parameters):
+        _, (expected,) = gan.student_loss(Batch(x, None, None), own)
+    loop.cycle()
+    torch.testing.assert_close(loop.report().numbers["gan_loss"], expected)
+    assert (begun - expected).abs().min() > 1e-3
+
+
 def test_a_run_without_a_score_reports_none_and_trains_none() -> None:
     loop = loop_of(members(ON["drifting"] | {"student.weight": 0.0, "fake_score.kind": "none"}))
     before = loop.trained["fake"].parameters.clone()

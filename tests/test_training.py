@@ -10,7 +10,7 @@ from torch import Tensor
 from dmdlab.config import Experiment, NetworkSpec, experiment_from
 from dmdlab.diffusion import edm_weight, karras_sigma
 from dmdlab.laws import Gaussian, Law, Mixture, make_law
-from dmdlab.networks import denoiser_of, make_denoiser, make_network
+from dmdlab.networks import denoiser_of, fresh_networks, make_denoiser, make_network
 from dmdlab.randomness import generator
 from dmdlab.training.optimiser import gradient
 from dmdlab.training.teacher import denoising_loss, excess_risk, train_teacher
@@ -37,7 +37,7 @@ def experiment(**settings: object) -> Experiment:
 
 def trained(e: Experiment, seeds: Sequence[int], report_every: int = 200) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     law = make_law(e.law.model_dump())
-    denoiser = make_denoiser(len(seeds), law, e.network)
+    denoiser = fresh_networks(e, law, len(seeds))
     steps = [(s.iteration, s.loss) for s in train_teacher(e, seeds, law, denoiser, report_every)]
     return denoiser.network.flat.detach(), steps
 
@@ -60,8 +60,11 @@ def test_a_teacher_learns_its_law(kind: str, target: str) -> None:
     assert (after < 0.3).all()
 
 
-def test_a_teacher_does_not_depend_on_who_learns_beside_it() -> None:
-    e = experiment()
+@pytest.mark.parametrize(
+    "settings", [{}, {"teacher__iterations": 8, "teacher__train_samples": 20, "teacher__condition": True}]
+)
+def test_a_teacher_does_not_depend_on_who_learns_beside_it(settings: dict[str, object]) -> None:
+    e = experiment(**settings)
     together, steps = trained(e, [5, 3, 8])
     for i, seed in enumerate([5, 3, 8]):
         alone, own = trained(e, [seed])
