@@ -10,6 +10,7 @@ tables.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tables import replaced, table
 
 from dmdlab.diagnosis import BOUNDS, COLUMNS, VERDICTS, diagnose, evidence
 from dmdlab.pairing.words import number
-from dmdlab.plots.style import save
+from dmdlab.plots.style import Drawing, save
 from dmdlab.records.record import load_records
 
 HERE = Path(__file__).resolve().parent
@@ -36,6 +37,7 @@ EXPERIMENTS = {
 }
 MAP = "stability"
 SEEN = ("score_excess", "student_step", "gan_share", "variance_ratio", "fidelity", "coverage", "lost")
+MADE = ("hardware", "commit")
 FILES = ("healthy.csv", "stability.csv", "healthy.json")
 
 
@@ -190,14 +192,23 @@ def keep() -> None:
     about.write_text(provenance(found), encoding="utf-8")
 
 
+def said(drawing: Drawing, names: Sequence[str], about: dict[str, Any]) -> Drawing:
+    """The same, whose caption names laws, n, hardware and commit of these experiments, too."""
+    laws = "; ".join(f"{name}: {EXPERIMENTS[name]}" for name in names if name in EXPERIMENTS)
+    found = {key: sorted({str(v) for name in names for v in about[name][key]}) for key in ("samples", *MADE)}
+    n, hardware, commits = (", ".join(values) for values in found.values())
+    told = f"{f'Laws: {laws}. ' if laws else ''}n = {n} in each measurement. Made on {hardware}, commit {commits}."
+    return replace(drawing, caption=f"{drawing.caption} {told}")
+
+
 def main() -> None:
     """Keep what is there, and write figures and page."""
     keep()
     runs, rows, about = stored()
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), runs, rows, about), encoding="utf-8")
-    save(curves_figure([run for run in runs if run.tuned_on]), HERE / "healthy")
+    save(said(curves_figure([run for run in runs if run.tuned_on]), TUNED, about), HERE / "healthy")
     if rows:
-        save(map_figure(rows), HERE / MAP)
+        save(said(map_figure(rows), [MAP], about), HERE / MAP)
 
 
 if __name__ == "__main__":

@@ -289,8 +289,9 @@ def test_figures_show_every_kind_and_every_cell() -> None:
     some = ("healthy", "gan-weight")  # all eight take seconds
     figure = healthy_figure.curves_figure([run for run in RUNS if run.tuned_on and run.kind in some]).figure
     assert len(figure.axes) == len(some) * len(healthy_figure.ROWS)
-    drawn = healthy_figure.map_figure(MAP).figure
-    texts = [text.get_text() for axes in drawn.axes for text in axes.texts]
+    drawn = healthy.said(healthy_figure.map_figure(MAP), [healthy.MAP], ABOUT)
+    assert drawn.caption + "\n" == (healthy.HERE / "stability.txt").read_text(encoding="utf-8")
+    texts = [text.get_text() for axes in drawn.figure.axes for text in axes.texts]
     cells = {tuple(row[key] for key in healthy_kept.MAP_KEYS) for row in MAP}
     assert len(texts) == len(cells) == len(MAP) // 3
 
