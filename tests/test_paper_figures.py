@@ -123,11 +123,14 @@ def test_students_outside_of_their_clouds_panels_are_counted(name: str, told: st
 
 
 @pytest.mark.parametrize("name", ["fig4", "fig11"])
-def test_legend_and_caption_name_the_control_only_where_one_is_drawn(name: str) -> None:
-    alone = drawing(name, [record for record in RECORDS[name] if record.config["student.init"] == "teacher"])
+def test_legend_and_caption_name_the_control_and_hollow_marks_only_where_some_are_drawn(name: str) -> None:
+    poor = pictures(fidelity=9.0)
+    alone = drawing(name, [record for record in poor if record.config["student.init"] == "teacher"])
     for found, there in ((alone, False), (figure(name), True)):
         (legend,) = found.figure.legends
-        assert ("rotated init" in [text.get_text() for text in legend.get_texts()]) == there
+        names = [text.get_text() for text in legend.get_texts()]
+        assert ("rotated init" in names) == there
+        assert ("another law" in names) == (name == "fig4" and not there)
         assert ("control" in found.caption) == there
         assert "Over seeds 0, 1, mean" in found.caption
 

@@ -50,6 +50,8 @@ def draw(records: Sequence[Record]) -> Drawing:
             Line2D([], [], color=style.colour, marker=style.marker, ls="none", label=style.label)
             for style in (INIT_STYLES[init] for init in runs.starts())
         ]
+        if any(str(line.get_gid()).endswith("hollow") for line in angle.lines):
+            handles.append(Line2D([], [], color="black", marker="o", mfc="white", ls="none", label="another law"))
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), columnspacing=1.1)
     control = "; the rotated start is the control" if "rotated" in runs.starts() else ""
     return Drawing(
