@@ -75,6 +75,14 @@ def test_parts_are_disjoint_whole_and_made_by_seed(tmp_path: Path) -> None:
         law.sample(7, generator(), part="measure")
 
 
+def test_as_many_pictures_as_mnists_are_split_as_is_said_and_read_to_the_last(tmp_path: Path) -> None:
+    many = np.random.default_rng(0).integers(0, 256, (60_000, 4, 4), dtype=np.uint8)
+    law = Images(path=written(tmp_path / "p.npy", many), side=4)
+    assert [law.available(part) for part in PARTS] == [40_000, 10_000, 10_000]
+    for i in (0, 4095, 4096, 59_999):
+        np.testing.assert_allclose(law.rows[i], many[i].flatten() / 127.5 - 1, atol=1e-6)
+
+
 def test_every_kind_of_file_makes_the_same_law(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -108,6 +108,7 @@ def test_a_channel_more_and_a_stripe_more_leave_the_manifold_as_it_is() -> None:
     plain = Manifold(side=20).pictures(z[:1]).unflatten(1, (20, 20))
     stripe = x - plain  # two columns of twenty for each class, on mean 0
     assert_near(stripe.mean(0), np.zeros((20, 20)))
+    assert_near(stripe.amax(dim=(1, 2)), np.full(10, 2 * 0.9))  # two scales, less their mean over the classes
     assert [set(row[0].argsort()[-2:].tolist()) for row in stripe] == [{2 * c, 2 * c + 1} for c in range(10)]
     assert_near(averaged(x.flatten(1), striped, 5), Manifold(side=4, stripes=True).pictures(z[:1], labels))
 
@@ -163,6 +164,9 @@ SIZED: list[Law] = [
     Manifold(side=8, stripes=True, empirical=50),
     Blobs(side=8, scale=2.0),
     Blobs(side=8, channels=3, blobs=7),
+    Blobs(side=4, empirical=3),
+    Field(side=4, scale=0.5),
+    Fields(side=4, channels=3, scale=1.5),
 ]
 
 

@@ -11,6 +11,7 @@ from near import told
 from small import experiment, group_of, law_of, start_denoiser
 from terms import ON, PICTURES, loop_of, member
 
+from dmdlab.laws import make_law
 from dmdlab.training.planes import PlanarTurn
 from dmdlab.training.regression import FitPairs, fit
 from dmdlab.training.student import starting_student
@@ -49,6 +50,12 @@ def test_a_seed_turns_and_twists_as_ever(dim: int, expected: tuple[float, ...]) 
     assert [told(each) for each in found] == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.parametrize(("name", "expected"), [("manifold", -3.36262), ("blobs", 0.59321)])
+def test_a_seed_memorises_the_pictures_that_it_always_did(name: str, expected: float) -> None:
+    law = make_law({"name": name, "side": 4, "seed": 1, "empirical": 5})
+    assert told(law.atoms.points) == pytest.approx(expected, rel=1e-4)  # type: ignore[union-attr, arg-type]
+
+
 SHORT = {"teacher.kind": "network", "teacher.iterations": 6, "teacher.warmup": 2, "teacher.batch": 16}
 SET = {"teacher.train_samples": 20, "teacher.condition": True, "teacher.target": "posterior", "teacher.ema": 0.9}
 FITTED = {"student.init": "regressed", "student.regression": 6}
@@ -59,11 +66,12 @@ FITTED = {"student.init": "regressed", "student.regression": 6}
     [
         ({}, 1.91197, 0.0895706),
         ({"teacher.levels": "lognormal"}, 1.90417, 0.0925380),
+        ({"teacher.condition": True, "law.scale": 2.0}, 1.99991, 0.0975039),
         (SET, 1.12112, 0.0649218),
         (FITTED, 1.91531, 0.0977198),
         (FITTED | {"student.start_level": 2.5}, 2.09709, 0.0974536),
     ],
-    ids=["teacher", "lognormal", "set", "fit", "fit at a level"],
+    ids=["teacher", "lognormal", "classes at another scale", "set", "fit", "fit at a level"],
 )
 def test_a_teacher_and_a_fit_begin_as_ever(settings: dict[str, object], loss: float, moved: float) -> None:
     """The mean loss of six iterations, and how far the parameters go in them."""

@@ -170,6 +170,18 @@ def test_lognormal_levels_are_edms() -> None:
     assert log.std().item() == pytest.approx(1.2, abs=5 * 1.2 / math.sqrt(2 * n))
 
 
+def test_the_loss_that_is_reported_is_that_of_the_start_in_units_of_the_laws_scale() -> None:
+    """Of one iteration, on the exact denoiser, by hand."""
+    e = experiment(law__scale=2.0, teacher__iterations=1, teacher__target="posterior")
+    law = make_law(e.law.model_dump())
+    denoiser, start = Watching(law, e.network), make_denoiser(1, law, e.network)
+    start.network.initialise([generator(0, "network")])
+    (step,) = train_teacher(e, [0], law, denoiser)  # type: ignore[arg-type]
+    ((x_sigma, sigma),) = denoiser.asked
+    error = start(x_sigma[None], sigma[None])[0] - law.denoise(x_sigma, sigma)
+    torch.testing.assert_close(step.loss[0], ((1 / sigma**2 + 1 / 2.0**2) * error**2).mean().detach())
+
+
 def test_a_training_set_is_all_that_a_teacher_sees() -> None:
     """With hardly any noise every point lies on one of seven, which are another seed's no more."""
     almost_none = {"teacher__train_samples": 7, "noise__sigma_min": 1e-7, "noise__sigma_max": 1e-6}
@@ -219,3 +231,11 @@ def test_the_excess_risk_of_a_scaled_denoiser(slip: float) -> None:
     x, eps = law.sample(20000, g)[None], torch.randn(1, 20000, 3, generator=g)
     risk = excess_risk(lambda y, s: (1 - slip) * law.denoise(y, s), law, x, sigma, eps)
     assert risk.item() == pytest.approx(slip**2 * (16 + 1) / 2, rel=0.02)
+
+
+def test_no_excess_is_left_where_both_are_told_the_class() -> None:
+    law, g = Mixture(dim=2, components=4), torch.Generator().manual_seed(0)
+    x, label = (part[None] for part in law.sample_labelled(64, g))
+    eps, sigma = torch.randn(x.shape, generator=g), torch.full((1, 64, 1), 0.7)
+    assert excess_risk(law.denoise, law, x, sigma, eps, label).item() == 0
+    assert excess_risk(lambda y, s, label: law.denoise(y, s), law, x, sigma, eps, label).item() > 0.1

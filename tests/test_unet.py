@@ -116,6 +116,22 @@ def test_a_group_of_one_number_is_no_error() -> None:
     torch.testing.assert_close(net(x[:, :1], c[:, :1]), net(x, c)[:, :1])
 
 
+def test_a_picture_lies_in_the_middle_of_its_padding() -> None:
+    law = Pictures(2, 5)
+    net, (x, c, _) = network(law, (0,), channels=[4, 4, 4], depths=[1, 1, 1], attention=[]), inputs(law, 1)
+    seen: list[Tensor] = []
+    net.enter.register_forward_hook(lambda _, given, out: seen.append(given[0]))
+    net(x, c)
+    assert torch.equal(seen[0], pad(x[0].unflatten(1, (2, 5, 5)), (1, 2, 1, 2)))
+
+
+@pytest.mark.parametrize(("attention", "blocks"), [([8], "down.0 up.3 up.4"), ([4], "down.2 up.0 up.1"), ([], "")])
+def test_blocks_attend_at_the_named_sides_and_the_middle_always(attention: list[int], blocks: str) -> None:
+    net = network(Pictures(1, 8), (0,), attention=attention)
+    found = [name.removesuffix(".attention") for name, _ in net.named_modules() if name.endswith(".attention")]
+    assert set(found) == {*blocks.split(), "middle.0"}
+
+
 def plain_norm(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
     groups = divisor(x.shape[1], min(32, x.shape[1] // 4))
     return group_norm(x, groups, w[f"{name}.scale"][0], w[f"{name}.shift"][0])
