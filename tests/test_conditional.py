@@ -55,6 +55,9 @@ def test_a_training_set_given_the_class_is_that_of_its_points_of_the_class(monke
     assert_near(law.denoise(x, sigma, label), torch.stack(expected))
     monkeypatch.setattr(empirical, "CHUNK_NUMBERS", 16 * 3)  # many chunks, some without a point of the class
     assert_near(law.denoise(x, sigma, label), torch.stack(expected))
+    own, far = points[labels == 1], points[labels != 1][:3]  # at hardly any noise, those of another class
+    nearest = own[torch.cdist(far, own).argmin(1)]
+    assert_near(law.denoise(far, 1e-3, torch.ones(3, dtype=torch.int64)), nearest)
     assert_near(law.class_shares(), np.bincount(labels.numpy(), minlength=10) / 40)
 
 

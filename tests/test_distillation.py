@@ -39,6 +39,7 @@ def test_a_student_of_two_steps_noises_its_first_guess_and_denoises_it_again() -
     student = Student(denoiser, [80.0, 1.5], turn)
     first = denoiser(turn(z), 80.0)
     assert torch.equal(student(z, [eps]), denoiser(first + 1.5 * eps, 1.5))
+    assert torch.equal(student.first(z), first)
     three = Student(denoiser, [80.0, 1.5, 0.2], turn)
     assert torch.equal(three(z, [eps, z]), denoiser(student(z, [eps]) + 0.2 * z, 0.2))
     with pytest.raises(ValueError, match="shorter"):

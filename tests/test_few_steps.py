@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from recorder import pretend
-from small import law_of, start_denoiser
+from small import group_of, law_of, start_denoiser
 from terms import ALL, after, loop_of, member, members, normal
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from dmdlab.training.exact_score import LinearStudentScore
 from dmdlab.training.laziness import laziness
 from dmdlab.training.levels import levels_of, trained_step
 from dmdlab.training.regression import FitPairs, fit
-from dmdlab.training.student import Student, later_noises
+from dmdlab.training.student import Student, later_noises, starting_student
 
 LEVELS = (5.0, 1.5, 0.4)
 FEW = {"fake_score.updates": 2, "student.batch": 8}
@@ -127,6 +127,11 @@ def test_a_start_level_sees_the_noise_at_its_size() -> None:
     student = Student(spy, [2.5], sigma_max=80.0)  # type: ignore[arg-type]
     torch.testing.assert_close(student(z), spy(2.5 * z / 80, 2.5))
     torch.testing.assert_close(student.first(z), student(z))
+    e = member(**{"student.start_level": 2.5})
+    start = start_denoiser([e])
+    own = starting_student(group_of(e), law_of(e), start.network.flat, "cpu")
+    x = z.float().expand(1, 5, 3) @ torch.eye(3, 4)
+    torch.testing.assert_close(own(x), start(x / 2, 2.5))  # sigma_max is 5
 
 
 # --- the four mistakes

@@ -143,3 +143,10 @@ def test_empirical_law_of_many_rows_takes_its_points_in_chunks_and_is_that_of_a_
     for sigma in (0.01, 1.0, 100.0):
         torch.testing.assert_close(law.denoise(x, sigma)[:9], law.denoise(x[:9], sigma), rtol=0, atol=1e-12)
         torch.testing.assert_close(law.log_density(x, sigma)[:9], law.log_density(x[:9], sigma), rtol=1e-12, atol=1e-12)
+
+
+def test_an_empirical_laws_points_are_scaled() -> None:
+    points = np.random.default_rng(0).standard_normal((5, 3))
+    one, twice = (Empirical(dim=3, points=points, scale=scale) for scale in (1.0, 2.0))
+    assert torch.equal(twice.points, 2 * one.points)
+    assert twice.sigma_data == pytest.approx(2 * one.sigma_data)

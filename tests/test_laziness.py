@@ -99,6 +99,19 @@ def test_a_member_reads_the_same_alone_and_among_others() -> None:
         torch.testing.assert_close(together[key][1:], value, rtol=1e-6, atol=1e-9)
 
 
+def test_the_first_points_are_probed_with_their_own_classes_and_later_noises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmdlab.training.laziness.PROBES", 1)
+    before, after = students(0, network__width=8, student__steps=2, teacher__condition=True)
+    z, label = noise(1, 4, 6), torch.arange(6)[None] % 4
+    later = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(3))
+    few = laziness((0,), before, after, z[:, :4], label[:, :4], 4, [later[:, :4]])["kernel_change"]
+    monkeypatch.setattr("dmdlab.training.laziness.POINTS", 4)
+    found = laziness((0,), before, after, z, label, 2, [later])["kernel_change"]
+    torch.testing.assert_close(found, few, rtol=1e-4, atol=1e-6)
+    other = laziness((0,), before, after, z, label.flip(1), 2, [later.flip(1)])["kernel_change"]
+    assert (other - found).abs() > 1e-4
+
+
 def test_the_reading_says_how_lazily() -> None:
     (sentence,) = laziness_in_words({"weight_movement": 0.123, "kernel_change": 0.02})
     assert "its weights moved by 12 % of their length" in sentence

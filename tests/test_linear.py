@@ -105,6 +105,15 @@ def test_an_estimated_score_is_that_of_its_samples_and_its_error_is_wisharts() -
         torch.testing.assert_close(error[:, i].square().mean(0), expected, rtol=0.25, atol=1e-3 * float(expected.max()))
 
 
+def test_an_estimated_covariance_is_the_mean_square_about_the_students_own_mean() -> None:
+    """Which is known: neither the samples' mean nor one of their number is lost to it."""
+    score, x = LinearStudentScore(Student(denoiser(), [SIGMA_MAX])), torch.randn(2, 4, 3, generator=generator(3))
+    b, *_ = score.law_of(x)
+    y = 2 + torch.randn(2, 3, 3, generator=generator(4), dtype=torch.float64)
+    _, values, u, _ = score.law_of(x, samples=b[:, :1] + y)
+    torch.testing.assert_close((u * values) @ u.mT, torch.einsum("emi,emj->eij", y, y) / 3)
+
+
 def test_a_broken_student_has_no_score_and_leaves_the_others_theirs() -> None:
     made, x = denoiser(), torch.randn(2, 5, 3, generator=generator(8))
     score = LinearStudentScore(Student(made, [SIGMA_MAX]))

@@ -133,14 +133,53 @@ def test_a_path_from_home_is_found_and_kept_as_it_is_given(tmp_path: Path, monke
         made(*few, "law.path=~nobody-is-called-so/p.npy")
 
 
-def test_pictures_are_padded_and_averaged(tmp_path: Path) -> None:
-    stored = np.random.default_rng(1).random((8, 3, 28, 24))
-    law = Images(path=written(tmp_path / "p.npy", stored), side=16, channels=3)
-    padded = np.pad(stored, ((0, 0), (0, 0), (2, 2), (4, 4)), constant_values=stored.min())
-    expected = padded.reshape(8, 3, 16, 2, 16, 2).mean((3, 5)).reshape(8, -1)
+@pytest.mark.parametrize(("size", "side", "around"), [((28, 24), 16, ((2, 2), (4, 4))), ((7, 13), 8, ((4, 5), (1, 2)))])
+def test_pictures_are_padded_and_averaged(
+    size: tuple[int, int], side: int, around: Sequence[tuple[int, int]], tmp_path: Path
+) -> None:
+    stored = np.random.default_rng(1).random((8, 3, *size))
+    law = Images(path=written(tmp_path / "p.npy", stored), side=side, channels=3)
+    padded = np.pad(stored, ((0, 0), (0, 0), *around), constant_values=stored.min())
+    expected = padded.reshape(8, 3, side, 2, side, 2).mean((3, 5)).reshape(8, -1)
     found = np.concatenate(rows_of(law))
     np.testing.assert_allclose(found[np.lexsort(found.T)], expected[np.lexsort(expected.T)], atol=1e-6)
     assert law.sigma_data == pytest.approx(math.sqrt(expected.var(0).mean()), rel=1e-5)
+
+
+def test_grey_levels_of_sixteen_bits_are_as_fine_and_their_order_of_bytes_is_no_matter(tmp_path: Path) -> None:
+    many = np.random.default_rng(1).integers(0, 2**16, (9, 4, 4), dtype=np.uint16)
+    law, other = (Images(path=written(tmp_path / f"{k[0]}.npy", many.astype(k)), side=4) for k in ("<u2", ">u2"))
+    np.testing.assert_allclose(law.rows, many.reshape(9, -1) / 32767.5 - 1, atol=1e-6)
+    assert torch.equal(law.rows, other.rows)
+    assert law.digest == other.digest
+    assert torch.equal(Images(path=tmp_path / "<.npy", side=4, scale=0.5).rows, law.rows / 2)
+
+
+def test_colours_come_first_or_last_and_as_they_are_in_a_folder(tmp_path: Path) -> None:
+    """Three columns, too, which are no colours where those come first."""
+    colours = np.random.default_rng(1).integers(0, 256, (6, 3, 4, 3), dtype=np.uint8)  # (n, c, h, w)
+    colours[0, 0, 0, 0] = 0
+    (folder := tmp_path / "folder").mkdir()
+    for i, picture in enumerate(colours.transpose(0, 2, 3, 1)):
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    padded = np.pad(colours, ((0, 0), (0, 0), (0, 0), (0, 1)))
+    paths = [written(tmp_path / "first.npy", colours), written(tmp_path / "last.npy", padded.transpose(0, 2, 3, 1))]
+    for path in (*paths, str(folder)):
+        rows = Images(path=path, side=4, channels=3).rows
+        np.testing.assert_allclose(rows, padded.reshape(6, -1) / 127.5 - 1, atol=1e-6)
+
+
+def test_what_is_memorised_and_how_often_a_class_comes_is_of_the_part_to_train_on(tmp_path: Path) -> None:
+    path, labels = written(tmp_path / "p.npy", PICTURES), written(tmp_path / "l.npy", LABELS)
+    whole, few = (Images(path=path, labels=labels, side=4, empirical=n) for n in (0, 4))
+    part, own = whole.training_set(9, generator())
+    assert own is not None
+    assert few.atoms is not None
+    assert torch.cdist(few.atoms.points, part).amin(1).max() < 1e-3
+    shares = np.bincount(own.numpy(), minlength=3) / 9
+    np.testing.assert_allclose(whole.class_shares(), shares)
+    held = whole.sample_labelled(6, generator(), part="measure")[1]
+    assert not np.allclose(shares, np.bincount(held.numpy(), minlength=3) / 6)
 
 
 def test_a_changed_file_is_noticed_though_its_size_stays(tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ from terms import ON, PICTURES, loop_of, member
 from dmdlab.laws import make_law
 from dmdlab.training.planes import PlanarTurn
 from dmdlab.training.regression import FitPairs, fit
-from dmdlab.training.student import starting_student
+from dmdlab.training.student import Student, later_noises, starting_student
 from dmdlab.training.teacher import train_teacher
 from dmdlab.training.turn import Turn
 
 SEED = 3
+LATER = (-2.84836, -2.78321)
 NONE = dict.fromkeys(("network.width", "network.depth"))
 
 STARTS = {
@@ -54,6 +55,11 @@ def test_a_seed_turns_and_twists_as_ever(dim: int, expected: tuple[float, ...]) 
 def test_a_seed_memorises_the_pictures_that_it_always_did(name: str, expected: float) -> None:
     law = make_law({"name": name, "side": 4, "seed": 1, "empirical": 5})
     assert told(law.atoms.points) == pytest.approx(expected, rel=1e-4)  # type: ignore[union-attr, arg-type]
+
+
+def test_later_noises_are_of_the_streams_that_they_always_were() -> None:
+    student = Student(start_denoiser([member()]), [5.0, 1.5, 0.4])
+    assert [told(each) for each in later_noises(student, [SEED], 4, 3)] == pytest.approx(LATER, rel=1e-4)
 
 
 SHORT = {"teacher.kind": "network", "teacher.iterations": 6, "teacher.warmup": 2, "teacher.batch": 16}

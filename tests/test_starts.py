@@ -100,6 +100,16 @@ def test_the_error_that_a_fit_tells_is_a_share_of_the_datas_variance() -> None:
     torch.testing.assert_close(step.loss, before / 4)
 
 
+def test_a_fit_does_not_depend_on_who_is_fitted_beside_it() -> None:
+    e, g = experiment(student__regression=5, teacher__batch=4), torch.Generator().manual_seed(0)
+    z, x = 80 * torch.randn(1, 9, 4, generator=g), torch.randn(1, 9, 4, generator=g)
+    both, alone = start_denoiser([e, e]), start_denoiser([e])
+    list(fit(e, [5, 6], both, FitPairs(z.expand(2, -1, -1), x.expand(2, -1, -1))))
+    list(fit(e, [6], alone, FitPairs(z, x)))
+    torch.testing.assert_close(both.network.flat[1], alone.network.flat[0], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(both.network.flat[0], both.network.flat[1], atol=1e-4)
+
+
 def begun(group: Group, out: Path, rows: Tensor) -> tuple[list[Step], Tensor]:
     """What is told of the fits of a group's starts, and where its students start."""
     ends: list[Tensor] = []

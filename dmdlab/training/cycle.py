@@ -220,8 +220,6 @@ class Cycle:
             label, losses = _labels_of(numbers, first + j), list[Tensor]()
             with ExitStack() as held:
                 leaves = self._hold(held, now, trained, trained=True)
-                if not learning:
-                    self._hold(held, now, ["fake"])
                 if learning:
                     sigma, eps = sigmas[:, j], numbers.eps[:, j + 1]
                     weight = edm_weight(sigma, self.sigma_data) if self.score.weight == "edm" else 1.0
