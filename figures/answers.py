@@ -12,14 +12,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from answers_controls import CONTROLS, control_lines, geometry_lines
+from answers_dimension import AT_LAW, at_law_lines, dimension_lines
 from answers_figure import answers_figure
 from answers_kept import kept, read
 from answers_numbers import (
     Contrast,
     Powers,
     angle_of,
+    by_keys,
     contrast,
     corrected,
+    ends,
     more_lost,
     near,
     powers_of,
@@ -31,7 +35,6 @@ from answers_numbers import (
 from answers_score import rate_contrasts, ratio_to_shared
 from tables import made_by, replaced, table
 
-from dmdlab.pairing import Interval
 from dmdlab.pairing.words import ends as with_ends
 from dmdlab.pairing.words import interval, number, percent
 from dmdlab.plots.style import save
@@ -42,16 +45,23 @@ HERE = Path(__file__).resolve().parent
 RUNS, DOCS = HERE.parent / "runs" / "answers", HERE.parent / "docs"
 EXPERIMENTS = {
     "rate-length-batch": "1a",
+    "rate-controls": "1a",
+    "large-rate-controls": "1a",
+    "dimension-again": "1a",
+    "dimension-regressed": "1a",
+    "dimension-at-law": "1a",
     "linear-exact": "1b",
     "linear-trained": "1b",
     "linear-adam": "1b",
     "linear-estimated": "1b",
     "schedule": "1b",
+    "linear-controls": "1b",
     "whose-noise": "1b",
     "pictures": "2",
     "digits": "2, 3",
     "starts": "3",
     "conserved": "P5",
+    "noise-controls": "1b, P5",
     "intrinsic": "4",
     "ambient": "4",
     "geometry-controls": "4",
@@ -182,29 +192,6 @@ def contrast_lines(head: Sequence[str], found: Sequence[Contrast]) -> list[str]:
     return table([*head, "difference, degrees", "seeds", "p (Holm)"], rows)
 
 
-def ends(own: Interval) -> tuple[float, float, float]:
-    """Mean, low and high."""
-    return own.mean, own.low, own.high
-
-
-def by_keys(found: Sequence[Cell], *keys: str) -> dict[tuple[object, ...], Cell]:
-    """Cells by the values of these settings."""
-    return {tuple(cell.value(key) for key in keys): cell for cell in found}
-
-
-def dimension_contrasts(found: Sequence[Cell]) -> list[Contrast]:
-    """P7: the angle at d = 128 less that at d = 8, for each rate, length and batch at which both are near the law."""
-    keys = ("student.learning_rate", "student.iterations", "student.batch")
-    held = by_keys([cell for cell in found if cell.init == "teacher"], *keys, "law.dim")
-    places = dict.fromkeys(key[:3] for key in held)
-    pairs = [(place, held.get((*place, 128)), held.get((*place, 8))) for place in places]
-    return [
-        contrast((place[0], steps(a.records[0]), place[2]), a, b)
-        for place, a, b in pairs
-        if a is not None and b is not None and near(a) and near(b)
-    ]
-
-
 def start_contrasts(found: Sequence[Cell], where: str, inits: Sequence[str]) -> list[Contrast]:
     """P6: the angle of each of these starts to its own pairing less the teacher's, at equal settings, both near the
     law."""
@@ -224,37 +211,22 @@ def start_contrasts(found: Sequence[Cell], where: str, inits: Sequence[str]) -> 
     ]
 
 
-def control_lines(found: dict[str, list[Cell]]) -> list[str]:
-    """By pixels and degrees of freedom: what rotated starts read against the teacher and lose of their own pairing, and
-    that less what the teacher's starts lose, paired over seeds."""
-    place = ("law.dim", "law.intrinsic")
-    beside = by_keys([*found["intrinsic"], *found["ambient"]], *place)
-    rows = []
-    for where, cell in sorted(by_keys(found["geometry-controls"], *place).items()):
-        teacher, measures = beside[where], ("remap_angle", "own_angle", "fidelity")
-        less = contrast(where, cell, teacher, ("own_angle", "remap_angle")).difference
-        own = [cell_value(cell, key) for key in measures]
-        rows.append([*map(str, where), *own, cell_value(teacher, "remap_angle"), interval(*ends(less)), str(less.n)])
-    head = ["d", "k", "to the teacher", "own pairing", "fidelity", "teacher's starts", "own less theirs", "seeds"]
-    return table(head, rows)
-
-
 def page(found: dict[str, list[Record]], text: str) -> str:
     """docs/answers.md with its tables."""
     blocks: dict[str, Callable[[], list[str]]] = {}
     held = {name: cells(records) for name, records in found.items()}
     if "rate-length-batch" in found:
-        own = held["rate-length-batch"]
         blocks["powers"] = lambda: power_lines(held)
-        blocks["dimension"] = lambda: contrast_lines(
-            ["learning rate", "student updates", "batch"], dimension_contrasts(own)
-        )
+    if {"rate-length-batch", "rate-controls", "large-rate-controls", "dimension-again"} <= set(found):
+        blocks["dimension"] = lambda: dimension_lines(found)
+    if set(AT_LAW) <= set(held):
+        blocks["dimension from the law"] = lambda: at_law_lines(held)
     if any(name.startswith("linear") for name in found):
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
         blocks["fake-score rates"] = lambda: score_lines(held)
     if {"intrinsic", "ambient", "geometry-controls"} <= set(held):
-        blocks["geometry controls"] = lambda: control_lines(held)
+        blocks["geometry controls"] = lambda: geometry_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
         found_here = [
             c for name in ("starts", "digits") if name in held for c in start_contrasts(held[name], name, inits)
@@ -281,6 +253,8 @@ def cells_page(found: dict[str, list[Record]]) -> str:
         "half of the seeds or more read 0. (poor): the student's law can be told from that of the teacher's flow at "
         "this n. Lambda = -ln cos(angle).",
     ]
+    lines += ["", "## Rotated controls", "", CONTROLS, ""]
+    lines += control_lines({name: cells(records) for name, records in found.items()})
     for name, row in EXPERIMENTS.items():
         lines += ["", f"## {name} (experiment {row})", ""]
         lines += cell_lines(name, found[name]) if name in found else ["Not run yet."]

@@ -62,7 +62,8 @@ CAPTION = (
     "most, and cells that lost nothing, or all, have no place here. (c) The angle to the pairing that each start has "
     "as its own, for two learning rates (mixture, d = 8; left and right) and for digits (stars). (d) The angle at "
     "equal training against dimension d of the mixture, a line for each learning rate (T = 2000, b = 64), and against "
-    "the degrees of freedom k of a manifold of pictures at side 8 (crosses)."
+    "the degrees of freedom k of a manifold of pictures at side 8 (crosses). Seeds, n, K, hardware and commits: "
+    "docs/answers-cells.md."
 )
 
 
@@ -98,6 +99,7 @@ def _variable(axes: Axes, found: Cells, powers: Powers | None) -> None:
     _degrees(axes)
     for style in (*styles.values(), *PICTURES.values()):
         axes.plot([], [], style.marker, color=style.colour, label=style.label)
+    axes.plot([], [], "o", color=GREY, mfc="none", label="law not near")
     axes.set_ylim(0, 120)  # room for the legend above what can be reached
     axes.legend(fontsize=PAPER.small, ncols=4, handletextpad=0.1, columnspacing=0.6, loc="upper left", borderpad=0.0)
     return None
@@ -168,7 +170,7 @@ def _dimension(axes: Axes, found: Cells) -> None:
     manifold = [*found.get("intrinsic", ()), *(cell for cell in manifold if _base(cell))]
     own = sorted((int(cell.records[0].config["law.intrinsic"]), i) for i, cell in enumerate(manifold))
     if own:
-        style = LineStyle("", GREY, "x", ":")
+        style = LineStyle("", GREY, "X", ":")
         _line(axes, [(k, manifold[i]) for k, i in own], style, "manifold, k, rate 5e-4")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

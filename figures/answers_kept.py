@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dmdlab.pairing.calibration import remap_angle
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.records.kept_runs import identity, measures_of, read_runs, runs_text
 from dmdlab.records.record import Record
@@ -25,6 +26,7 @@ def read(path: Path) -> list[Record]:
 
 def _summary(record: Record) -> dict[str, Any]:
     summary, own = record.summary, record.summary.get("own", {})
+    fitted = {"begun": _begun(record)} if record.config["student.init"] == "regressed" else {}
     return {
         **identity(record),
         "teacher": {"ok": summary["teacher"]["ok"]},
@@ -32,4 +34,11 @@ def _summary(record: Record) -> dict[str, Any]:
         "law": summary.get("law", {}),
         "student": summary.get("student", {}),
         "own": measures_of(own, tuple(own)),
+        **fitted,
     }
+
+
+def _begun(record: Record) -> dict[str, float | None]:
+    """What a fitted start has of its teacher's pairing before distillation, nearly: after its first update."""
+    cosine, calibration = float(record.curve()["pair_cosine"][0]), record.calibration()
+    return {"pair_cosine": cosine, "angle": remap_angle(calibration, cosine).value if calibration else None}

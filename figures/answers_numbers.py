@@ -240,6 +240,16 @@ def _log_of_means(parts: Sequence[tuple[dict[int, float], float]]) -> Interval:
 # --- contrasts
 
 
+def ends(own: Interval) -> tuple[float, float, float]:
+    """Mean, low and high."""
+    return own.mean, own.low, own.high
+
+
+def by_keys(found: Sequence[Cell], *keys: str) -> dict[tuple[object, ...], Cell]:
+    """Cells by the values of these settings."""
+    return {tuple(cell.value(key) for key in keys): cell for cell in found}
+
+
 @dataclass(frozen=True)
 class Contrast:
     """A paired difference in degrees, with its p by Student's t and, in its family, by Holm's correction."""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from answer_runs import run
 
-from dmdlab.config import Experiment, NoiseConfig, flatten
+from dmdlab.config import NoiseConfig
 from dmdlab.diffusion import levels_in
 from dmdlab.laws import make_law
 from dmdlab.networks import EDMDenoiser
@@ -28,19 +29,6 @@ import answers_kept  # noqa: E402
 import answers_numbers  # noqa: E402
 import answers_score  # noqa: E402
 import tables  # noqa: E402
-
-
-def run(angle: float | None, seed: int = 0, fidelity: float = 1.0, **settings: Any) -> Record:
-    """A finished run that read this angle; settings with '__' for the dot."""
-    own = {key.replace("__", "."): value for key, value in settings.items()}
-    config = flatten(Experiment()) | {"seed": seed} | own
-    bound = {"reason": "90 or more"} if angle is not None and angle >= 90 else {}
-    metrics = {"remap_angle": {"value": angle} | bound, "fidelity": {"value": fidelity}}
-    metrics["variance_ratio"] = {"value": 1.0}
-    metrics["pair_cosine"] = {"value": math.nan if angle is None else math.cos(math.radians(angle))}
-    head = {"id": repr(sorted(own.items())) + str(seed), "status": "done", "failed_at": None, "result_version": 2}
-    summary = head | {"teacher": {"ok": True}, "metrics": metrics, "own": {"angle": {"value": angle} | bound}}
-    return Record(Path("kept"), summary, config, {"seconds": 1.0, "hardware": "here", "commit": "c", "device": "cpu"})
 
 
 def test_the_pages_come_out_of_the_kept_summaries_to_the_byte() -> None:
@@ -289,35 +277,6 @@ def test_what_a_longer_training_lost_is_set_beside_the_theory() -> None:
     more, expected = (word.strip().split(" ")[0] for word in line.split("|")[-3:-1])
     assert float(more) == pytest.approx(float(expected), rel=0.01)
     assert answers_numbers.ratios(cells(records)) == pytest.approx([1, 1])
-
-
-def test_holm_goes_down_the_ladder() -> None:
-    """By hand: sorted p 0.01, 0.02, 0.03, 0.6 times 4, 3, 2, 1, never falling; an unknown p stays out."""
-    interval = answers_numbers.mean_interval([1.0, 2.0])
-    given = [answers_numbers.Contrast((), interval, p) for p in (0.03, 0.01, math.nan, 0.6, 0.02)]
-    found = [c.holm for c in answers_numbers.corrected(given)]
-    assert [found[i] for i in (0, 1, 3, 4)] == pytest.approx([0.06, 0.04, 0.6, 0.06])
-    assert math.isnan(found[2])
-
-
-def test_a_contrast_is_paired_over_the_seeds_that_both_have() -> None:
-    a, b = cells([run(x, s, law__dim=8) for s, x in enumerate((30.0, 40.0, 50.0))]), cells([run(20.0), run(28.0, 1)])
-    found = answers_numbers.contrast(("x",), a[0], b[0])
-    assert (found.difference.mean, found.difference.n, found.difference.missing) == (11.0, 2, 1)
-    assert found.p == pytest.approx(2 * math.atan(1 / 11) / math.pi)  # Student's t of one degree is Cauchy's
-
-
-def test_dimensions_are_contrasted_at_equal_settings_and_near_the_law_only() -> None:
-    records = [run(10.0 * d, s, 1.0 + s / 10, law__dim=d) for d in (8, 128) for s in (0, 1)]
-    records += [run(10.0 * d, s, 3.0, law__dim=d, student__batch=3) for d in (8, 128) for s in (0, 1)]
-    assert [c.name for c in answers.dimension_contrasts(cells(records))] == [(5e-4, 2000, 256)]
-
-
-def test_starts_are_contrasted_with_the_teachers() -> None:
-    given = (("teacher", 20.0, 1.0), ("turned", 25.0, 1.0), ("rotated", 30.0, 2.0), ("regressed", 5.0, 1.0))
-    records = [run(x, s, fidelity, student__init=i) for i, x, fidelity in given for s in (0, 1)]
-    (found,) = answers.start_contrasts(cells(records), "here", answers.PRESERVING)
-    assert (found.name, found.difference.mean) == (("here", "turned"), 5.0)
 
 
 def test_the_angle_and_what_was_lost_are_inverse() -> None:

@@ -1,0 +1,87 @@
+"""What dimension does at equal training (P7 of docs/answers.md): d = 128 less d = 8, from each start."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from answers_numbers import Contrast, by_keys, contrast, corrected, ends, known_angle, lost, near, steps
+from tables import table
+
+from dmdlab.pairing import mean_interval
+from dmdlab.pairing.words import interval, number
+from dmdlab.records.cells import Cell, cell_value, cells, short
+from dmdlab.records.record import Record
+
+FEW, MANY = 8, 128
+"""The dimensions that are set against each other."""
+
+AT_LAW = ("dimension-regressed", "dimension-at-law")
+"""Experiments whose students start at a regression on their teacher's pairs."""
+
+
+def dimension_contrasts(found: Sequence[Cell], init: str = "teacher", key: str = "remap_angle") -> list[Contrast]:
+    """P7: the angle of one start at d = 128 less that at d = 8, for each rate, length and batch at which both are near
+    the law."""
+    keys = ("student.learning_rate", "student.iterations", "student.batch")
+    held = by_keys([cell for cell in found if cell.init == init], *keys, "law.dim")
+    places = dict.fromkeys(key[:3] for key in held)
+    pairs = [(place, held.get((*place, MANY)), held.get((*place, FEW))) for place in places]
+    return [
+        contrast((place[0], steps(a.records[0]), place[2]), a, b, (key, key))
+        for place, a, b in pairs
+        if a is not None and b is not None and near(a) and near(b)
+    ]
+
+
+def dimension_lines(found: dict[str, list[Record]]) -> list[str]:
+    """P7's contrasts: on the seeds that raised the question, on new ones, on all; and of rotated starts, whose own
+    pairing it is."""
+    first, again = found["rate-length-batch"], found["dimension-again"]
+    teachers = [dimension_contrasts(cells(own)) for own in (first, again, [*first, *again])]
+    rotated = [*found["rate-controls"], *found["large-rate-controls"]]
+    turned = dimension_contrasts(cells(rotated), "rotated", "own_angle")
+    columns = [{c.name: c for c in corrected(own)} for own in (*teachers, turned)]
+    rows = []
+    for name in dict.fromkeys(name for column in columns for name in column):
+        row = [*map(short, name)]
+        for column in columns:
+            c = column.get(name)
+            row += [interval(*ends(c.difference)), number(c.holm)] if c else ["–", "–"]
+        rows.append(row)
+    head = ["learning rate", "student updates", "batch"]
+    for of in ("seeds 100 to 103", "104 to 107", "all eight", "rotated starts' own, 100 to 103"):
+        head += [of, "p (Holm)"]
+    return table(head, rows)
+
+
+def at_law_lines(found: Mapping[str, Sequence[Cell]]) -> list[str]:
+    """From regressed starts: where they begin and end, and what training alone lost, -ln cos(end) + ln cos(begin) in
+    thousandths, in few dimensions and in many, paired over seeds."""
+    rows = []
+    for name in AT_LAW:
+        held = by_keys(found[name], "student.learning_rate", "law.dim")
+        for rate in dict.fromkeys(rate for rate, _ in held):
+            few, many = held[rate, FEW], held[rate, MANY]
+            angles = [value for cell in (few, many) for value in (begun(cell), cell_value(cell, "remap_angle"))]
+            own = [lost_since(cell) for cell in (few, many)]
+            more = {seed: own[1][seed] - x for seed, x in own[0].items() if seed in own[1]}
+            told = [interval(*ends(mean_interval(list(values.values())))) for values in (*own, more)]
+            rows.append([name, short(rate), *angles, *told, str(len(more))])
+    head = ["experiment", "learning rate"]
+    head += [f"d = {dim}: {what}" for dim in (FEW, MANY) for what in ("begins, degrees", "ends")]
+    return table([*head, f"1000 Lambda lost, d = {FEW}", f"d = {MANY}", "more", "seeds"], rows)
+
+
+def begun(cell: Cell) -> str:
+    """Where the students of a cell begin, degrees."""
+    return interval(*ends(mean_interval([_begun(record) for record in cell.records])))
+
+
+def lost_since(cell: Cell) -> dict[int, float]:
+    """By seed, what training lost of what the start had, in thousandths of Lambda."""
+    both = {int(r.config["seed"]): (known_angle(r), _begun(r)) for r in cell.records}
+    return {seed: 1000 * (lost(end) - lost(start)) for seed, (end, start) in both.items() if end is not None}
+
+
+def _begun(record: Record) -> float:
+    angle = record.summary["begun"]["angle"]
+    return math.nan if angle is None else float(angle)

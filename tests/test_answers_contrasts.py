@@ -1,0 +1,116 @@
+"""Paired contrasts of docs/answers.md: what enters one, and what rotated controls are set beside."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+from answer_runs import run
+
+from dmdlab.records.cells import cells
+from dmdlab.records.record import Record
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
+
+import answers
+import answers_controls
+import answers_dimension
+import answers_numbers
+
+
+def test_holm_goes_down_the_ladder() -> None:
+    """By hand: sorted p 0.01, 0.02, 0.03, 0.6 times 4, 3, 2, 1, never falling; an unknown p stays out."""
+    interval = answers_numbers.mean_interval([1.0, 2.0])
+    given = [answers_numbers.Contrast((), interval, p) for p in (0.03, 0.01, math.nan, 0.6, 0.02)]
+    found = [c.holm for c in answers_numbers.corrected(given)]
+    assert [found[i] for i in (0, 1, 3, 4)] == pytest.approx([0.06, 0.04, 0.6, 0.06])
+    assert math.isnan(found[2])
+
+
+def test_a_contrast_is_paired_over_the_seeds_that_both_have() -> None:
+    a, b = cells([run(x, s, law__dim=8) for s, x in enumerate((30.0, 40.0, 50.0))]), cells([run(20.0), run(28.0, 1)])
+    found = answers_numbers.contrast(("x",), a[0], b[0])
+    assert (found.difference.mean, found.difference.n, found.difference.missing) == (11.0, 2, 1)
+    assert found.p == pytest.approx(2 * math.atan(1 / 11) / math.pi)  # Student's t of one degree is Cauchy's
+
+
+def test_dimensions_are_contrasted_at_equal_settings_and_near_the_law_only() -> None:
+    records = [run(10.0 * d, s, 1.0 + s / 10, law__dim=d) for d in (8, 128) for s in (0, 1)]
+    records += [run(10.0 * d, s, 3.0, law__dim=d, student__batch=3) for d in (8, 128) for s in (0, 1)]
+    assert [c.name for c in answers_dimension.dimension_contrasts(cells(records))] == [(5e-4, 2000, 256)]
+
+
+def test_starts_are_contrasted_with_the_teachers() -> None:
+    given = (("teacher", 20.0, 1.0), ("turned", 25.0, 1.0), ("rotated", 30.0, 2.0), ("regressed", 5.0, 1.0))
+    records = [run(x, s, fidelity, student__init=i) for i, x, fidelity in given for s in (0, 1)]
+    (found,) = answers.start_contrasts(cells(records), "here", answers.PRESERVING)
+    assert (found.name, found.difference.mean) == (("here", "turned"), 5.0)
+
+
+def test_a_control_is_set_beside_the_teachers_start_of_its_settings_and_seeds() -> None:
+    """The cell of another batch, and that of other seeds, are not what a rotated start is held against."""
+    base = [run(20.0 + s, s) for s in (0, 1)] + [run(50.0, s, student__batch=3) for s in (0, 1)]
+    rotated = [run(90.0, s, student__init="rotated") for s in (0, 1)]
+    first = [run(80.0, s, student__init="rotated") for s in (0, 1)]  # made again below, which counts
+    found = {"base": cells([*base, *first]), "again": cells([run(70.0, 2)]), "turned": cells(rotated)}
+    held = answers_controls.beside_each_other(found)
+    assert list(held) == [("base", 2, 5e-4)]
+    ((cell, teacher),) = held["base", 2, 5e-4]
+    assert [c.interval("remap_angle").mean for c in (cell, teacher)] == [90.0, 20.5]
+
+
+def test_what_controls_lose_of_their_own_is_told_where_both_laws_are_near() -> None:
+    def turned(own: float, **settings: float) -> list[Record]:
+        records = [run(88.0 + s, s, student__init="rotated", **settings) for s in (0, 1)]
+        for record in records:
+            record.summary["own"]["angle"] = {"value": own + record.config["seed"]}
+        return records
+
+    base = [run(20.0, s) for s in (0, 1)] + [run(9.0, s, 3.0, student__batch=3) for s in (0, 1)]
+    found = {"base": cells(base), "turned": cells([*turned(23.0), *turned(9.0, student__batch=3)])}
+    *_, row = answers_controls.control_lines(found)
+    assert row == "| base | 2 | 5e-4 | 1 of 2 | 88.5 ± 6.4 | 3.5 | 6.35 | 2 |"
+
+
+def test_a_control_without_an_angle_to_its_own_pairing_still_tells_that_to_the_teacher() -> None:
+    rotated = [run(89.0, s, student__init="rotated") for s in (0, 1)]
+    for record in rotated:
+        record.summary["own"].clear()
+    *_, row = answers_controls.control_lines({"base": cells([run(20.0, s) for s in (0, 1)]), "turned": cells(rotated)})
+    assert row.startswith("| base | 2 | 5e-4 | 1 of 1 | 89 ± 0 |")
+    assert row.endswith("| – | – | – |")
+
+
+def test_dimension_is_told_of_old_seeds_new_ones_all_and_rotated_starts() -> None:
+    """d = 128 less d = 8: 10 on old seeds, 20 on new ones, 15 on all; of their own pairing rotated starts lose 30."""
+
+    def at(more: float, seeds: tuple[int, ...], init: str = "teacher") -> list[Record]:
+        angles = {8: 20.0, 128: 20.0 + more}
+        return [
+            run(x + (-1) ** s * (d == 8), s, law__dim=d, student__init=init) for d, x in angles.items() for s in seeds
+        ]
+
+    found = {"rate-length-batch": at(10.0, (0, 1)), "dimension-again": at(20.0, (2, 3))}
+    *_, row = answers_dimension.dimension_lines(
+        found | {"rate-controls": at(30.0, (0, 1), "rotated"), "large-rate-controls": []}
+    )
+    cut = [part.split(" ±")[0] for part in row.strip("| ").split(" | ")]
+    assert [cut[i] for i in (0, 1, 2, 3, 5, 7, 9)] == ["5e-4", "2000", "256", "10", "20", "15.0", "30"]
+
+
+def test_what_training_loses_is_told_from_what_a_fitted_start_lacks() -> None:
+    """From 10 to 20 degrees in 8 dimensions, from 30 to 40 in 128: -ln cos, 0.047 and 0.123."""
+
+    def fitted(d: int, start: float, end: float) -> list[Record]:
+        records = [run(end, s, law__dim=d, student__init="regressed") for s in (0, 1)]
+        for record in records:
+            record.summary["begun"] = {"angle": start}
+        return records
+
+    own = cells([*fitted(8, 10.0, 20.0), *fitted(128, 30.0, 40.0)])
+    *_, row = answers_dimension.at_law_lines(dict.fromkeys(answers_dimension.AT_LAW, own))
+    cut = [part.split(" ±")[0] for part in row.strip("| ").split(" | ")]
+    lost = [1000 * math.log(math.cos(math.radians(a)) / math.cos(math.radians(b))) for a, b in ((10, 20), (30, 40))]
+    assert cut[1:6] == ["5e-4", "10", "20", "30", "40"]
+    assert [float(part) for part in cut[6:9]] == pytest.approx([*lost, lost[1] - lost[0]], abs=0.5)
+    assert cut[9] == "2"
