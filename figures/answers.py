@@ -4,7 +4,8 @@
     .venv/bin/python figures/answers.py
 
 Keeps what runs/answers/<experiment> holds, where it is there, as answers-<experiment>.json beside this file, and makes
-everything else from these: answers.pdf, .png, .txt (the caption), and the tables. Experiments not run are named.
+everything else from these: answers.pdf, .png, .txt (the caption), answers-dimension likewise, and the tables.
+Experiments not run are named.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from answers_controls import CONTROLS, control_lines, geometry_lines
-from answers_dimension import AT_LAW, at_law_lines, dimension_lines
+from answers_dimension import AT_LAW, OF_DIMENSION, at_law_lines, dimension_lines
+from answers_dimension_figure import dimension_figure
 from answers_figure import answers_figure
 from answers_kept import kept, read
 from answers_numbers import (
@@ -217,7 +219,7 @@ def page(found: dict[str, list[Record]], text: str) -> str:
     held = {name: cells(records) for name, records in found.items()}
     if "rate-length-batch" in found:
         blocks["powers"] = lambda: power_lines(held)
-    if {"rate-length-batch", "rate-controls", "large-rate-controls", "dimension-again"} <= set(found):
+    if set(OF_DIMENSION) <= set(found):
         blocks["dimension"] = lambda: dimension_lines(found)
     if set(AT_LAW) <= set(held):
         blocks["dimension from the law"] = lambda: at_law_lines(held)
@@ -279,6 +281,8 @@ def main() -> None:
     held = {name: cells(records) for name, records in found.items()}
     mixture = fitted(held.get("rate-length-batch", ()))
     save(answers_figure(held, powers_of(mixture) if mixture else None), HERE / "answers")
+    if {*OF_DIMENSION, *AT_LAW} <= set(found):
+        save(dimension_figure(found), HERE / "answers-dimension")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from dmdlab.records.record import Record
 FEW, MANY = 8, 128
 """The dimensions that are set against each other."""
 
+OF_DIMENSION = ("rate-length-batch", "rate-controls", "large-rate-controls", "dimension-again")
+"""Experiments with the contrasts of `dimension_lines`."""
+
 AT_LAW = ("dimension-regressed", "dimension-at-law")
 """Experiments whose students start at a regression on their teacher's pairs."""
 
@@ -72,8 +75,13 @@ def at_law_lines(found: Mapping[str, Sequence[Cell]]) -> list[str]:
 
 
 def begun(cell: Cell) -> str:
-    """Where the students of a cell begin, degrees."""
-    return interval(*ends(mean_interval([_begun(record) for record in cell.records])))
+    """Where the students of a cell begin, degrees, with its interval."""
+    return interval(*ends(mean_interval(begun_angles(cell))))
+
+
+def begun_angles(cell: Cell) -> list[float]:
+    """That of each of its runs."""
+    return [_begun(record) for record in cell.records]
 
 
 def lost_since(cell: Cell) -> dict[int, float]:
