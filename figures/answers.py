@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from answers_controls import CONTROLS, control_lines, geometry_lines
-from answers_dimension import AT_LAW, OF_DIMENSION, at_law_lines, dimension_lines
+from answers_dimension import FITTED, OF_DIMENSION, dimension_lines, fitted_lines
 from answers_dimension_figure import dimension_figure
 from answers_figure import answers_figure
 from answers_kept import kept, read
@@ -221,8 +221,8 @@ def page(found: dict[str, list[Record]], text: str) -> str:
         blocks["powers"] = lambda: power_lines(held)
     if set(OF_DIMENSION) <= set(found):
         blocks["dimension"] = lambda: dimension_lines(found)
-    if set(AT_LAW) <= set(held):
-        blocks["dimension from the law"] = lambda: at_law_lines(held)
+    if set(FITTED) <= set(held):
+        blocks["dimension from the law"] = lambda: fitted_lines(held)
     if any(name.startswith("linear") for name in found):
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
@@ -281,7 +281,7 @@ def main() -> None:
     held = {name: cells(records) for name, records in found.items()}
     mixture = fitted(held.get("rate-length-batch", ()))
     save(answers_figure(held, powers_of(mixture) if mixture else None), HERE / "answers")
-    if {*OF_DIMENSION, *AT_LAW} <= set(found):
+    if {*OF_DIMENSION, *FITTED} <= set(found):
         save(dimension_figure(found), HERE / "answers-dimension")
 
 

@@ -1,12 +1,12 @@
 """What dimension does at equal training (P7 of docs/answers.md): d = 128 less d = 8, from each start."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from answers_numbers import Contrast, by_keys, contrast, corrected, ends, known_angle, lost, near, steps
 from tables import table
 
-from dmdlab.pairing import mean_interval
+from dmdlab.pairing import Interval, mean_interval
 from dmdlab.pairing.words import interval, number
 from dmdlab.records.cells import Cell, cell_value, cells, short
 from dmdlab.records.record import Record
@@ -17,7 +17,7 @@ FEW, MANY = 8, 128
 OF_DIMENSION = ("rate-length-batch", "rate-controls", "large-rate-controls", "dimension-again")
 """Experiments with the contrasts of `dimension_lines`."""
 
-AT_LAW = ("dimension-regressed", "dimension-at-law")
+FITTED = ("dimension-regressed", "dimension-at-law")
 """Experiments whose students start at a regression on their teacher's pairs."""
 
 
@@ -56,27 +56,30 @@ def dimension_lines(found: dict[str, list[Record]]) -> list[str]:
     return table(head, rows)
 
 
-def at_law_lines(found: Mapping[str, Sequence[Cell]]) -> list[str]:
-    """From regressed starts: where they begin and end, and what training alone lost, -ln cos(end) + ln cos(begin) in
-    thousandths, in few dimensions and in many, paired over seeds."""
+def fitted_lines(found: Mapping[str, Sequence[Cell]]) -> list[str]:
+    """From regressed starts: where they begin, with their law's variance ratio there, and end; and how much more was
+    lost in many dimensions than in few, in degrees, end less begin, and in thousandths of Lambda, -ln cos(end) + ln
+    cos(begin): paired over seeds."""
     rows = []
-    for name in AT_LAW:
+    for name in FITTED:
         held = by_keys(found[name], "student.learning_rate", "law.dim")
         for rate in dict.fromkeys(rate for rate, _ in held):
             few, many = held[rate, FEW], held[rate, MANY]
             angles = [value for cell in (few, many) for value in (begun(cell), cell_value(cell, "remap_angle"))]
-            own = [lost_since(cell) for cell in (few, many)]
-            more = {seed: own[1][seed] - x for seed, x in own[0].items() if seed in own[1]}
-            told = [interval(*ends(mean_interval(list(values.values())))) for values in (*own, more)]
-            rows.append([name, short(rate), *angles, *told, str(len(more))])
+            degrees, of_lambda = (more_of(lost_since(few, of), lost_since(many, of)) for of in (plain, thousandths))
+            own = [interval(*ends(mean_interval(list(lost_since(cell, thousandths).values())))) for cell in (few, many)]
+            rows.append([name, short(rate), *angles, interval(*ends(degrees)), *own, interval(*ends(of_lambda))])
+            rows[-1].append(str(of_lambda.n))
     head = ["experiment", "learning rate"]
-    head += [f"d = {dim}: {what}" for dim in (FEW, MANY) for what in ("begins, degrees", "ends")]
-    return table([*head, f"1000 Lambda lost, d = {FEW}", f"d = {MANY}", "more", "seeds"], rows)
+    head += [f"d = {dim}: {what}" for dim in (FEW, MANY) for what in ("begins, degrees (variance ratio)", "ends")]
+    head += ["degrees lost, more", f"1000 Lambda lost, d = {FEW}", f"d = {MANY}", "more", "seeds"]
+    return table(head, rows)
 
 
 def begun(cell: Cell) -> str:
-    """Where the students of a cell begin, degrees, with its interval."""
-    return interval(*ends(mean_interval(begun_angles(cell))))
+    """Where the students of a cell begin, degrees, with its interval, and their mean variance ratio."""
+    ratios = [float(record.summary["begun"]["variance_ratio"]) for record in cell.records]
+    return f"{interval(*ends(mean_interval(begun_angles(cell))))} ({sum(ratios) / len(ratios):.3f})"
 
 
 def begun_angles(cell: Cell) -> list[float]:
@@ -84,10 +87,25 @@ def begun_angles(cell: Cell) -> list[float]:
     return [_begun(record) for record in cell.records]
 
 
-def lost_since(cell: Cell) -> dict[int, float]:
-    """By seed, what training lost of what the start had, in thousandths of Lambda."""
+def more_of(few: Mapping[int, float], many: Mapping[int, float]) -> Interval:
+    """The second less the first, paired over the seeds that both have."""
+    return mean_interval([many[seed] - few[seed] for seed in few if seed in many])
+
+
+def plain(start: float, end: float) -> float:
+    """Degrees from start to end."""
+    return end - start
+
+
+def thousandths(start: float, end: float) -> float:
+    """The same in thousandths of Lambda."""
+    return 1000 * (lost(end) - lost(start))
+
+
+def lost_since(cell: Cell, of: Callable[[float, float], float]) -> dict[int, float]:
+    """By seed, what training lost of what the start had, as `of` counts it."""
     both = {int(r.config["seed"]): (known_angle(r), _begun(r)) for r in cell.records}
-    return {seed: 1000 * (lost(end) - lost(start)) for seed, (end, start) in both.items() if end is not None}
+    return {seed: of(start, end) for seed, (end, start) in both.items() if end is not None}
 
 
 def _begun(record: Record) -> float:

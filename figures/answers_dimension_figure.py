@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from answers_dimension import AT_LAW, FEW, MANY, begun_angles
+from answers_dimension import FEW, FITTED, MANY, begun_angles
 from answers_numbers import by_keys, near
 from matplotlib.axes import Axes
 
@@ -28,7 +28,8 @@ CAPTION = (
     "its own. Marks: means over seeds with 95 % t-intervals (eight, four, eight and four seeds from left to right); "
     "hollow would be a law that is not near its teacher's by convention; at d = 128 all can be told from their "
     "teacher's at n = 1000. Bars of the fitted starts: the angle after the first update. From the teacher's one-step "
-    "map at 1e-4 students end closer to their pairing in 128 dimensions than in 8; from fitted starts they do not. "
+    "map at 1e-4 students end closer to their pairing in 128 dimensions than in 8; from fitted starts, which are not "
+    "equally good in both, they do not. "
     "Hardware and commits: docs/answers-cells.md."
 )
 
@@ -36,7 +37,7 @@ CAPTION = (
 def dimension_figure(found: Mapping[str, Sequence[Record]]) -> Drawing:
     """Angles to the pairing that each start has as its own, a panel for each rate."""
     first = [*found["rate-length-batch"], *found["dimension-again"]]
-    groups = [first, found["rate-controls"], *(found[name] for name in AT_LAW)]
+    groups = [first, found["rate-controls"], *(found[name] for name in FITTED)]
     styles = line_styles("law.dim", [FEW, MANY])
     with new_figure(PAPER.double, 2.6, PAPER) as figure:
         for i, (axes, rate) in enumerate(zip(figure.subplots(1, len(RATES), sharey=True), RATES, strict=True)):

@@ -39,6 +39,7 @@ def _summary(record: Record) -> dict[str, Any]:
 
 
 def _begun(record: Record) -> dict[str, float | None]:
-    """What a fitted start has of its teacher's pairing before distillation, nearly: after its first update."""
-    cosine, calibration = float(record.curve()["pair_cosine"][0]), record.calibration()
-    return {"pair_cosine": cosine, "angle": remap_angle(calibration, cosine).value if calibration else None}
+    """What a fitted start has of its teacher's pairing and law before distillation, nearly: after its first update."""
+    first = {key: float(record.curve()[key][0]) for key in ("pair_cosine", "variance_ratio")}
+    calibration = record.calibration()
+    return {**first, "angle": remap_angle(calibration, first["pair_cosine"]).value if calibration else None}
