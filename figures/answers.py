@@ -26,6 +26,7 @@ from answers_numbers import (
     contrast,
     corrected,
     ends,
+    in_words,
     more_lost,
     near,
     powers_of,
@@ -38,7 +39,7 @@ from answers_score import rate_contrasts, ratio_to_shared
 from tables import made_by, replaced, table
 
 from dmdlab.pairing.words import ends as with_ends
-from dmdlab.pairing.words import interval, number, percent
+from dmdlab.pairing.words import number, percent
 from dmdlab.plots.style import save
 from dmdlab.records.cells import SHORT, Cell, cell_value, cells, short
 from dmdlab.records.record import Record, load_records
@@ -94,7 +95,7 @@ def cell_lines(name: str, records: Sequence[Record]) -> list[str]:
         values = [short(cell.value(key)) for key in keys] + [f"{len(cell.records) - cell.failed}"]
         values += [cell_value(cell, key) for key in measures]
         if linear:
-            values += [interval(*ends(share_lost(cell))), number(predicted(cell.records[0]))]
+            values += [in_words(share_lost(cell)), number(predicted(cell.records[0]))]
         rows.append(values)
     minutes = sum(float(r.row["seconds"] or 0) for r in records) / 60
     made = made_by(f"answers/{name}", records, out=f"runs/answers/{name}") + f" {minutes:.0f} core-minutes."
@@ -133,7 +134,7 @@ def spread(values: Sequence[float]) -> str:
 
 def power_row(p: Powers) -> list[str]:
     """Powers, cells and scatter."""
-    exponents = [interval(*ends(power)) for power in (*p.powers, p.of_planes)]
+    exponents = [in_words(power) for power in (*p.powers, p.of_planes)]
     counted = f"{p.cells}" + (f" ({p.left_out} left out)" if p.left_out else "")
     return [*exponents, counted, f"{p.scatter:.2f} / {p.scatter_common:.2f}"]
 
@@ -163,7 +164,7 @@ def growth_lines(found: dict[str, list[Cell]]) -> list[str]:
                 shown[3] = str(kind)
             updates = f"{steps(short_run.records[0])} to {steps(long.records[0])}"
             said = predicted(long.records[0]) - predicted(short_run.records[0])
-            rows.append([name, *shown, updates, interval(*ends(more)), number(said)])
+            rows.append([name, *shown, updates, in_words(more), number(said)])
     return table([*head, "predicted"], rows)
 
 
@@ -188,8 +189,7 @@ def score_lines(found: dict[str, list[Cell]]) -> list[str]:
 def contrast_lines(head: Sequence[str], found: Sequence[Contrast]) -> list[str]:
     """Paired differences in degrees with Holm's p of their family."""
     rows = [
-        [*map(short, c.name), interval(*ends(c.difference)), str(c.difference.n), number(c.holm)]
-        for c in corrected(found)
+        [*map(short, c.name), in_words(c.difference), str(c.difference.n), number(c.holm)] for c in corrected(found)
     ]
     return table([*head, "difference, degrees", "seeds", "p (Holm)"], rows)
 
@@ -222,7 +222,7 @@ def page(found: dict[str, list[Record]], text: str) -> str:
     if set(OF_DIMENSION) <= set(found):
         blocks["dimension"] = lambda: dimension_lines(found)
     if set(FITTED) <= set(held):
-        blocks["dimension from the law"] = lambda: fitted_lines(held)
+        blocks["dimension from fits"] = lambda: fitted_lines(held)
     if any(name.startswith("linear") for name in found):
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)

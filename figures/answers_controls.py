@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from answers_numbers import by_keys, contrast, ends, near
+from answers_numbers import by_keys, contrast, in_words, near
 from tables import table
 
 from dmdlab.pairing import Interval
-from dmdlab.pairing.words import interval, number
+from dmdlab.pairing.words import number
 from dmdlab.records.cells import Cell, cell_value, short
 
 Cells = Mapping[str, Sequence[Cell]]
@@ -88,6 +88,6 @@ def geometry_lines(found: Cells) -> list[str]:
         teacher, measures = beside[where], ("remap_angle", "own_angle", "fidelity")
         less = more_lost_of_own(cell, teacher)
         own = [cell_value(cell, key) for key in measures]
-        rows.append([*map(str, where), *own, cell_value(teacher, "remap_angle"), interval(*ends(less)), str(less.n)])
+        rows.append([*map(str, where), *own, cell_value(teacher, "remap_angle"), in_words(less), str(less.n)])
     head = ["d", "k", "to the teacher", "own pairing", "fidelity", "teacher's starts", "own less theirs", "seeds"]
     return table(head, rows)

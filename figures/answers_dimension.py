@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from answers_numbers import Contrast, by_keys, contrast, corrected, ends, known_angle, lost, near, steps
-from tables import table
+from answers_numbers import Contrast, by_keys, contrast, corrected, in_words, known_angle, lost, near, steps
+from tables import seeds, table
 
 from dmdlab.pairing import Interval, mean_interval
-from dmdlab.pairing.words import interval, number
+from dmdlab.pairing.words import number
 from dmdlab.records.cells import Cell, cell_value, cells, short
 from dmdlab.records.record import Record
 
@@ -48,10 +48,10 @@ def dimension_lines(found: dict[str, list[Record]]) -> list[str]:
         row = [*map(short, name)]
         for column in columns:
             c = column.get(name)
-            row += [interval(*ends(c.difference)), number(c.holm)] if c else ["–", "–"]
+            row += [in_words(c.difference), number(c.holm)] if c else ["–", "–"]
         rows.append(row)
     head = ["learning rate", "student updates", "batch"]
-    for of in ("seeds 100 to 103", "104 to 107", "all eight", "rotated starts' own, 100 to 103"):
+    for of in (seeds(first), seeds(again), "all these", f"rotated starts' own, {seeds(rotated)}"):
         head += [of, "p (Holm)"]
     return table(head, rows)
 
@@ -67,8 +67,8 @@ def fitted_lines(found: Mapping[str, Sequence[Cell]]) -> list[str]:
             few, many = held[rate, FEW], held[rate, MANY]
             angles = [value for cell in (few, many) for value in (begun(cell), cell_value(cell, "remap_angle"))]
             degrees, of_lambda = (more_of(lost_since(few, of), lost_since(many, of)) for of in (plain, thousandths))
-            own = [interval(*ends(mean_interval(list(lost_since(cell, thousandths).values())))) for cell in (few, many)]
-            rows.append([name, short(rate), *angles, interval(*ends(degrees)), *own, interval(*ends(of_lambda))])
+            own = [in_words(mean_interval(list(lost_since(cell, thousandths).values()))) for cell in (few, many)]
+            rows.append([name, short(rate), *angles, in_words(degrees), *own, in_words(of_lambda)])
             rows[-1].append(str(of_lambda.n))
     head = ["experiment", "learning rate"]
     head += [f"d = {dim}: {what}" for dim in (FEW, MANY) for what in ("begins, degrees (variance ratio)", "ends")]
@@ -79,7 +79,7 @@ def fitted_lines(found: Mapping[str, Sequence[Cell]]) -> list[str]:
 def begun(cell: Cell) -> str:
     """Where the students of a cell begin, degrees, with its interval, and their mean variance ratio."""
     ratios = [float(record.summary["begun"]["variance_ratio"]) for record in cell.records]
-    return f"{interval(*ends(mean_interval(begun_angles(cell))))} ({sum(ratios) / len(ratios):.3f})"
+    return f"{in_words(mean_interval(begun_angles(cell)))} ({sum(ratios) / len(ratios):.3f})"
 
 
 def begun_angles(cell: Cell) -> list[float]:

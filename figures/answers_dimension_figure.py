@@ -13,11 +13,10 @@ from dmdlab.records.cells import Cell, cells, short
 from dmdlab.records.record import Record
 
 RATES, LENGTH = (1e-4, 3e-4), (16000, 64)
-"""Learning rates, and what all have in common: fake-score updates and batch."""
+"""Learning rates, and what all have in common: `student.iterations` and batch."""
 
 PLACE = ("student.learning_rate", "student.iterations", "student.batch", "law.dim")
 INITS = ("teacher", "rotated", "regressed", "regressed")
-
 STARTS = ("teacher's\none-step map", "the same,\nrotated", "fitted\nto pairs", "fitted longer,\nmore pairs")
 SPREAD = 0.12
 """Between the two dimensions of a start."""
@@ -25,12 +24,11 @@ SPREAD = 0.12
 CAPTION = (
     "At equal training, does dimension keep a pairing, or the start? Mixture, one-step DMD students (residual MLP, "
     "AdamW, 8000 updates, b = 64) in 8 and 128 dimensions: the calibrated angle to the pairing that each start has as "
-    "its own. Marks: means over seeds with 95 % t-intervals (eight, four, eight and four seeds from left to right); "
+    "its own. Marks: means over seeds with 95 % t-intervals ({counts} seeds from left to right); "
     "hollow would be a law that is not near its teacher's by convention; at d = 128 all can be told from their "
     "teacher's at n = 1000. Bars of the fitted starts: the angle after the first update. From the teacher's one-step "
     "map at 1e-4 students end closer to their pairing in 128 dimensions than in 8; from fitted starts, which are not "
-    "equally good in both, they do not. "
-    "Hardware and commits: docs/answers-cells.md."
+    "equally good in both, they do not. Hardware and commits: docs/answers-cells.md."
 )
 
 
@@ -41,9 +39,7 @@ def dimension_figure(found: Mapping[str, Sequence[Record]]) -> Drawing:
     styles = line_styles("law.dim", [FEW, MANY])
     with new_figure(PAPER.double, 2.6, PAPER) as figure:
         for i, (axes, rate) in enumerate(zip(figure.subplots(1, len(RATES), sharey=True), RATES, strict=True)):
-            for x, init, records in zip(
-                range(4), ("teacher", "rotated", "regressed", "regressed"), groups, strict=True
-            ):
+            for x, init, records in zip(range(4), INITS, groups, strict=True):
                 own = by_keys([c for c in cells(records) if c.init == init], *PLACE)
                 for dim, side in ((FEW, -SPREAD), (MANY, SPREAD)):
                     _mark(axes, x + side, own[rate, *LENGTH, dim], styles[dim])
@@ -56,7 +52,8 @@ def dimension_figure(found: Mapping[str, Sequence[Record]]) -> Drawing:
                     axes.plot([], [], style.marker, color=style.colour, label=style.label)
                 axes.plot([], [], "_", color=GREY, ms=9, label="where it began")
                 axes.legend(fontsize=PAPER.small, loc="lower left", handletextpad=0.3)
-    return Drawing(figure, CAPTION)
+    counts = ", ".join(str(len({record.config["seed"] for record in own})) for own in groups)
+    return Drawing(figure, CAPTION.format(counts=counts))
 
 
 def _mark(axes: Axes, x: float, cell: Cell, style: LineStyle) -> None:

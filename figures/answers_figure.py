@@ -99,7 +99,7 @@ def _variable(axes: Axes, found: Cells, powers: Powers | None) -> None:
     _degrees(axes)
     for style in (*styles.values(), *PICTURES.values()):
         axes.plot([], [], style.marker, color=style.colour, label=style.label)
-    axes.plot([], [], "o", color=GREY, mfc="none", label="law not near")
+    axes.plot([], [], "o", color=GREY, mfc="none", label="another law")
     axes.set_ylim(0, 120)  # room for the legend above what can be reached
     axes.legend(fontsize=PAPER.small, ncols=4, handletextpad=0.1, columnspacing=0.6, loc="upper left", borderpad=0.0)
     return None

@@ -11,6 +11,7 @@ import torch
 from dmdlab.networks.mlp import Fourier
 from dmdlab.pairing import Interval, mean_interval
 from dmdlab.pairing.law import CONVENTION
+from dmdlab.pairing.words import interval
 from dmdlab.records.cells import Cell
 from dmdlab.records.record import Record
 from dmdlab.theory import expected_loss
@@ -243,6 +244,11 @@ def _log_of_means(parts: Sequence[tuple[dict[int, float], float]]) -> Interval:
 def ends(own: Interval) -> tuple[float, float, float]:
     """Mean, low and high."""
     return own.mean, own.low, own.high
+
+
+def in_words(own: Interval) -> str:
+    """'20.6 ± 0.8'."""
+    return interval(*ends(own))
 
 
 def by_keys(found: Sequence[Cell], *keys: str) -> dict[tuple[object, ...], Cell]:

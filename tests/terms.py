@@ -41,6 +41,9 @@ PICTURES = {
     "teacher.kind": "network",
 }
 LINEAR = {"network.kind": "linear", "network.width": None, "network.depth": None, "fake_score.kind": "exact"}
+FEW = {"fake_score.updates": 2, "student.batch": 8}
+"""A cycle of few batches of few rows."""
+
 ON = {
     "regression": {"terms.regression.weight": 0.25, "terms.regression.pairs": 40},
     "sid": {"terms.sid.weight": 1.0},

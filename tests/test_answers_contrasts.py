@@ -37,6 +37,9 @@ def test_a_contrast_is_paired_over_the_seeds_that_both_have() -> None:
 def test_dimensions_are_contrasted_at_equal_settings_and_near_the_law_only() -> None:
     records = [run(10.0 * d, s, 1.0 + s / 10, law__dim=d) for d in (8, 128) for s in (0, 1)]
     records += [run(10.0 * d, s, 3.0, law__dim=d, student__batch=3) for d in (8, 128) for s in (0, 1)]
+    records += [
+        run(10.0 * d, s, 3.0 if d == 8 else 1.0, law__dim=d, student__batch=5) for d in (8, 128) for s in (0, 1)
+    ]
     assert [c.name for c in answers_dimension.dimension_contrasts(cells(records))] == [(5e-4, 2000, 256)]
 
 
@@ -60,16 +63,20 @@ def test_a_control_is_set_beside_the_teachers_start_of_its_settings_and_seeds() 
 
 
 def test_what_controls_lose_of_their_own_is_told_where_both_laws_are_near() -> None:
-    def turned(own: float, **settings: float) -> list[Record]:
-        records = [run(88.0 + s, s, student__init="rotated", **settings) for s in (0, 1)]
+    """Of three cells the law of one is far: of the others the least angle to the teacher, from the least to the largest
+    difference, and the widest half-interval."""
+
+    def turned(to_teacher: float, own: float, spread: float = 1.0, **settings: float) -> list[Record]:
+        records = [run(to_teacher + s, s, student__init="rotated", **settings) for s in (0, 1)]
         for record in records:
-            record.summary["own"]["angle"] = {"value": own + record.config["seed"]}
+            record.summary["own"]["angle"] = {"value": own + spread * record.config["seed"]}
         return records
 
-    base = [run(20.0, s) for s in (0, 1)] + [run(9.0, s, 3.0, student__batch=3) for s in (0, 1)]
-    found = {"base": cells(base), "turned": cells([*turned(23.0), *turned(9.0, student__batch=3)])}
-    *_, row = answers_controls.control_lines(found)
-    assert row == "| base | 2 | 5e-4 | 1 of 2 | 88.5 ± 6.4 | 3.5 | 6.35 | 2 |"
+    base = [run(20.0, s) for s in (0, 1)] + [run(20.0, s, student__batch=7) for s in (0, 1)]
+    base += [run(9.0, s, 3.0, student__batch=3) for s in (0, 1)]
+    rotated = [*turned(88.0, 23.0), *turned(80.0, 25.0, 2.0, student__batch=7), *turned(85.0, 9.0, student__batch=3)]
+    *_, row = answers_controls.control_lines({"base": cells(base), "turned": cells(rotated)})
+    assert row == "| base | 2 | 5e-4 | 2 of 3 | 80.5 ± 6.4 | 3.5 to 6.0 | 12.7 | 2 |"
 
 
 def test_a_control_without_an_angle_to_its_own_pairing_still_tells_that_to_the_teacher() -> None:
@@ -82,13 +89,13 @@ def test_a_control_without_an_angle_to_its_own_pairing_still_tells_that_to_the_t
 
 
 def test_dimension_is_told_of_old_seeds_new_ones_all_and_rotated_starts() -> None:
-    """d = 128 less d = 8: 10 on old seeds, 20 on new ones, 15 on all; of their own pairing rotated starts lose 30."""
+    """d = 128 less d = 8: 10 on old seeds, 20 on new ones, 15 on all; of their own pairing rotated starts lose 30. Of
+    two equal contrasts of a column each has twice its p by Student's t, of one degree Cauchy's."""
 
     def at(more: float, seeds: tuple[int, ...], init: str = "teacher") -> list[Record]:
-        angles = {8: 20.0, 128: 20.0 + more}
-        return [
-            run(x + (-1) ** s * (d == 8), s, law__dim=d, student__init=init) for d, x in angles.items() for s in seeds
-        ]
+        settings = [{"student__init": init, "student__learning_rate": rate} for rate in (1e-4, 5e-4)]
+        few = [run(20.0 + (-1) ** s, s, law__dim=8, **own) for own in settings for s in seeds]
+        return few + [run(20.0 + more, s, law__dim=128, **own) for own in settings for s in seeds]
 
     turned = at(30.0, (0, 1), "rotated")
     for record in turned:
@@ -97,6 +104,7 @@ def test_dimension_is_told_of_old_seeds_new_ones_all_and_rotated_starts() -> Non
     *_, row = answers_dimension.dimension_lines(found | {"rate-controls": turned, "large-rate-controls": []})
     cut = [part.split(" ±")[0] for part in row.strip("| ").split(" | ")]
     assert [cut[i] for i in (0, 1, 2, 3, 5, 7, 9)] == ["5e-4", "2000", "256", "10", "20", "15.0", "30"]
+    assert float(cut[4]) == pytest.approx(2 * 2 * math.atan(1 / 10) / math.pi, abs=1e-3)
 
 
 def test_what_training_loses_is_told_from_what_a_fitted_start_lacks() -> None:

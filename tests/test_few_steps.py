@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from recorder import pretend
 from small import group_of, law_of, start_denoiser
-from terms import ALL, after, loop_of, member, members, normal
+from terms import FEW, after, loop_of, member, members, normal
 from torch import Tensor, nn
 
 from dmdlab.config import InputError
-from dmdlab.device.capture import WARM_UP
 from dmdlab.diffusion import flow
 from dmdlab.laws import Law
 from dmdlab.networks import EDMDenoiser
@@ -25,7 +23,6 @@ from dmdlab.training.regression import FitPairs, fit
 from dmdlab.training.student import Student, later_noises, starting_student
 
 LEVELS = (5.0, 1.5, 0.4)
-FEW = {"fake_score.updates": 2, "student.batch": 8}
 
 
 class Spy(nn.Module):
@@ -273,51 +270,6 @@ def test_one_step_is_what_it_was_whatever_is_said_of_further_ones() -> None:
     ):
         ends.append(after(loop_of(members(FEW | settings)), 3)[0])
         assert all(not torch.equal(ends[-1], other) for other in ends[:-1])
-
-
-# --- the loop
-
-
-@pytest.mark.parametrize("settings", [{"student.steps": 4}, {"student.steps": 2, "student.sampler": "ode"}])
-def test_two_halves_are_the_whole_to_the_last_bit(settings: dict[str, object]) -> None:
-    es = members(FEW | {"fake_score.updates": 5} | settings)
-    straight, first, second = (loop_of(es) for _ in range(3))
-    whole = after(straight, 40)[:-1]  # 200 iterations
-    after(first, 20)
-    second.restore({name: tensor.clone() for name, tensor in first.state().items()})
-    halves = after(second, 20)[:-1]
-    assert all(torch.equal(a, b) for a, b in zip(whole, halves, strict=True))
-
-
-def test_members_do_not_notice_each_other() -> None:
-    es = members({"student.steps": 4, **FEW}, seeds=(0, 1, 2))
-    together = after(loop_of(es), 5)
-    for i, e in enumerate(es):
-        for found, expected in zip(after(loop_of([e]), 5)[:-1], together[:-1], strict=True):
-            torch.testing.assert_close(found[0], expected[i], rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(("sampler", "terms"), [("sde", ALL), ("ode", {})])
-def test_a_cycle_of_several_steps_can_be_replayed(
-    monkeypatch: pytest.MonkeyPatch, sampler: str, terms: dict[str, object]
-) -> None:
-    graphs = pretend(monkeypatch)
-    es = members(terms | FEW | {"student.steps": 3, "student.sampler": sampler})
-    eager, graph = loop_of(es, "eager"), loop_of(es, "graph")
-    for optimiser in eager.optimisers.values():
-        optimiser.in_place = False
-    for _ in range(5):
-        for a, b in zip(after(graph, 1), after(eager, 1), strict=True):
-            assert torch.equal(a, b)
-    assert [g.replays for g in graphs] == [5 - WARM_UP]
-
-
-@pytest.mark.slow
-def test_several_steps_compiled_are_several_steps() -> None:
-    es = members(FEW | {"student.steps": 4})
-    eager, compiled = after(loop_of(es, "eager"), 6), after(loop_of(es, "compiled"), 6)
-    for a, b in zip(eager, compiled, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 # --- what else knows the first level

@@ -123,8 +123,7 @@ def run_group(
     clock.lap("measures")
     network = trained.student.network
     for i, (experiment, reading) in enumerate(zip(group.members, reading_all.value, strict=True)):
-        if i:
-            yield Progress(MEASURING, i, len(group))
+        yield Progress(MEASURING, i, len(group), "calibration" if reading.measurable else "")
         calibrated = (yield from _calibrated(group, i, store, device)) if reading.measurable else None
         result = result_of(experiment, law, reading, curves.columns(i), network.member_state(i), calibrated)
         if reading.measurable:
@@ -215,7 +214,6 @@ def _calibrated(
 ) -> Generator[Progress, None, tuple[str, Calibration]]:
     """The calibration of member i and the name of its file, made here or waited for where the store lacks it."""
     experiment = group.members[i]
-    yield Progress(MEASURING, i, len(group), "calibration")
     calibrating = Returning(calibrating_once(store, experiment, device))
     for _ in calibrating:
         yield Progress(MEASURING, i, len(group), "another process calibrates")
