@@ -8,7 +8,6 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser
 from dmdlab.diffusion.applied import applied
-from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
@@ -88,14 +87,14 @@ def _two_steps(e: Experiment, law: Law, network: EDMDenoiser) -> Callable[..., T
 
 
 def probing(group: Group, law: Law) -> Iterator[object]:
-    """The Jacobian of a flow's first step, the dearest, along one direction: others follow one after the other."""
+    """A reverse pass through a flow's first step, the dearest, beside what a forward one gave: that keeps no graph."""
     e, network = group.shared, fresh_networks(group.shared, law, len(group.seeds))
-    z = torch.zeros(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
+    z = torch.zeros(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim, requires_grad=True)
     teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
-    maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[:1]
+    step = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[0]
+    forward, direction = torch.zeros(2, *z.shape)
     yield z, network
-    with torch.no_grad():
-        yield antisymmetric_share(maps, z, torch.zeros(1, *z.shape))
+    yield forward, torch.autograd.grad(step(z), z, direction)
 
 
 def with_teacher(e: Experiment, **settings: int) -> Experiment:
