@@ -29,7 +29,7 @@ def _summary(record: Record) -> dict[str, Any]:
     fitted = {"begun": _begun(record)} if record.config["student.init"] == "regressed" else {}
     return {
         **identity(record),
-        "teacher": {"ok": summary["teacher"]["ok"]},
+        "teacher": {key: summary["teacher"].get(key) for key in ("ok", "transport_ratio")},
         "metrics": measures_of(summary.get("metrics", {}), MEASURES),
         "law": summary.get("law", {}),
         "student": summary.get("student", {}),

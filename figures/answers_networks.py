@@ -1,0 +1,119 @@
+"""A U-Net against an MLP of equal parameters, at teachers and students that are equally good (docs/answers.md)."""
+
+from collections.abc import Sequence
+
+from answers_numbers import by_keys, contrast, corrected, in_words, near, steps
+from matplotlib.axes import Axes
+from tables import table
+
+from dmdlab.pairing.words import number
+from dmdlab.plots.style import GREY, PAPER, Drawing, LineStyle, new_figure
+from dmdlab.records.cells import Cell, cell_value, short
+
+NETWORKS = "architecture-quality"
+"""The experiment."""
+
+SETTINGS = ("network.kind", "teacher.iterations", "student.learning_rate", "student.iterations")
+STYLES = {
+    "unet": LineStyle("U-Net", "#0072B2", "o", "-"),
+    "residual": LineStyle("MLP", "#D55E00", "s", "-"),
+}
+AGAINST = (
+    ((1500, 5e-4, 1000), (3000, 5e-4, 1000)),
+    ((1500, 5e-4, 1000), (6000, 5e-4, 1000)),
+    ((1500, 5e-4, 1000), (24000, 5e-4, 1000)),
+    ((6000, 5e-4, 1000), (24000, 5e-4, 1000)),
+    ((6000, 5e-4, 1000), (24000, 5e-4, 4000)),
+    ((6000, 2e-4, 1000), (24000, 2e-4, 1000)),
+)
+"""Cells of the U-Net and the MLP that are set against each other: teacher's iterations, learning rate, student's
+iterations; chosen before any was seen."""
+
+
+def network_lines(found: Sequence[Cell]) -> list[str]:
+    """Every cell: how good its teachers and students are, and what they lost, beside the rotated starts."""
+    turned = by_keys([cell for cell in found if cell.init == "rotated"], *SETTINGS)
+    rows = []
+    for place, cell in by_keys([cell for cell in found if cell.init == "teacher"], *SETTINGS).items():
+        rotated = turned[place]
+        kind, age, rate, _ = place
+        row = [STYLES[str(kind)].label, str(age), cell_value(cell, "teacher_transport_ratio"), short(rate)]
+        row += [str(steps(cell.records[0])), cell_value(cell, "student_transport_ratio")]
+        row += [cell_value(cell, key) for key in ("fidelity", "variance_ratio", "debiased_cost", "remap_angle")]
+        rows.append([*row, cell_value(rotated, "own_angle"), cell_value(rotated, "remap_angle")])
+    head = ["network", "teacher's iterations", "its cost", "learning rate", "student updates", "student's cost"]
+    head += ["fidelity", "variance_ratio", "debiased_cost", "angle", "rotated: its own pairing", "to the teacher"]
+    return table(head, rows)
+
+
+def against_lines(found: Sequence[Cell]) -> list[str]:
+    """The MLP's angle less the U-Net's, paired over seeds, with Holm's p."""
+    held = by_keys([cell for cell in found if cell.init == "teacher"], *SETTINGS)
+    pairs = [(held["unet", *a], held["residual", *b]) for a, b in AGAINST]
+    rows = [
+        [*_quality(unet), *_quality(mlp), in_words(c.difference), str(c.difference.n), number(c.holm)]
+        for (unet, mlp), c in zip(pairs, corrected([contrast((), b, a) for a, b in pairs]), strict=True)
+    ]
+    head = [
+        f"{name}: {what}"
+        for name in ("U-Net", "MLP")
+        for what in ("teacher's iterations, rate, updates", "teacher's cost, debiased_cost")
+    ]
+    return table([*head, "MLP's angle less the U-Net's", "seeds", "p (Holm)"], rows)
+
+
+def _quality(cell: Cell) -> list[str]:
+    """Which cell it is; what its teachers' outputs cost to match with data, beside other data; its debiased_cost."""
+    age, rate, _ = (cell.value(key) for key in SETTINGS[1:])
+    costs = [number(cell.interval(key).mean) for key in ("teacher_transport_ratio", "debiased_cost")]
+    return [f"{age}, {short(rate)}, {steps(cell.records[0])}", ", ".join(costs)]
+
+
+CAPTION = (
+    "Does a U-Net's student keep more of its teacher's pairing than an MLP's of as many parameters (87 025 and "
+    "86 262), where both are as good? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, b = 32. "
+    "Calibrated angle to the teacher: (a) against what the teacher's outputs cost to match with data (1: as much as other data), "
+    "at learning rate 5e-4 and 500 updates; teachers of {ages} iterations from right to left; (b) all cells, against "
+    "how far the student's law is from its teacher's (debiased_cost; 0: equal). Marks: means over {seeds} seeds with "
+    "95 % t-intervals; hollow: a law that is not near its teacher's by convention. Rotated starts, n, K, hardware and "
+    "commit: docs/answers-cells.md."
+)
+
+
+def networks_figure(found: Sequence[Cell]) -> Drawing:
+    """Angles against the quality of teachers, and against that of students."""
+    own = [cell for cell in found if cell.init == "teacher"]
+    alike = [cell for cell in own if (cell.value(SETTINGS[2]), cell.value(SETTINGS[3])) == (5e-4, 1000)]
+    with new_figure(PAPER.double, 2.5, PAPER) as figure:
+        left, right = figure.subplots(1, 2, sharey=True)
+        _panel(left, alike, "teacher_transport_ratio", line=True)
+        left.set(xlabel="cost of the teacher's outputs / of data", ylabel="calibrated angle (degrees)")
+        left.set_title("(a) equal rate and length, teachers of several ages", loc="left")
+        _panel(right, own, "debiased_cost")
+        right.set_xlabel("debiased_cost of the student's law")
+        right.set_title("(b) every teacher, rate and length", loc="left")
+        left.set(ylim=(0, 92), yticks=(0, 30, 60, 90))
+        for style in STYLES.values():
+            left.plot([], [], style.marker, color=style.colour, label=style.label)
+        left.plot([], [], "o", color=GREY, mfc="none", label="another law")
+        left.legend(fontsize=PAPER.small, loc="upper left", handletextpad=0.3)
+    counts = {len(cell.records) for cell in own}
+    ages = {
+        kind: ", ".join(str(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES
+    }
+    said = f"{ages['unet']} (U-Net) and {ages['residual']} (MLP)"
+    return Drawing(figure, CAPTION.format(ages=said, seeds=" to ".join(map(str, sorted(counts)))))
+
+
+def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> None:
+    """Angles against the mean of x, with both intervals; line: through a network's cells."""
+    for kind, style in STYLES.items():
+        own = sorted((cell for cell in found if cell.value(SETTINGS[0]) == kind), key=lambda c: c.interval(x).mean)
+        places = [(cell.interval(x), cell.interval("remap_angle")) for cell in own]
+        if line:
+            axes.plot([a.mean for a, _ in places], [b.mean for _, b in places], color=style.colour, lw=0.8, zorder=1)
+        for cell, (at, angle) in zip(own, places, strict=True):
+            axes.plot([at.mean] * 2, [max(0.0, angle.low), min(90.0, angle.high)], color=style.colour, lw=0.8)
+            axes.plot([at.low, at.high], [angle.mean] * 2, color=style.colour, lw=0.8)
+            face = style.colour if near(cell) else "white"
+            axes.plot(at.mean, angle.mean, style.marker, color=style.colour, mfc=face, zorder=3)
