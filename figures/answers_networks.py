@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from answers_numbers import by_keys, contrast, corrected, in_words, near, steps
 from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator
 from tables import table
 
 from dmdlab.pairing.words import number
@@ -18,6 +19,9 @@ STYLES = {
     "unet": LineStyle("U-Net", "#0072B2", "o", "-"),
     "residual": LineStyle("MLP", "#D55E00", "s", "-"),
 }
+LONGER = "D"
+"""The mark of MLPs trained four times as long."""
+
 AGAINST = (
     ((1500, 5e-4, 1000), (3000, 5e-4, 1000)),
     ((1500, 5e-4, 1000), (6000, 5e-4, 1000)),
@@ -70,13 +74,13 @@ def _quality(cell: Cell) -> list[str]:
 
 
 CAPTION = (
-    "Does a U-Net's student keep more of its teacher's pairing than an MLP's of as many parameters (87 025 and "
-    "86 262), where both are as good? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, b = 32. "
-    "Calibrated angle to the teacher: (a) against what the teacher's outputs cost to match with data (1: as much as other data), "
-    "at learning rate 5e-4 and 500 updates; teachers of {ages} iterations from right to left; (b) all cells, against "
-    "how far the student's law is from its teacher's (debiased_cost; 0: equal). Marks: means over {seeds} seeds with "
-    "95 % t-intervals; hollow: a law that is not near its teacher's by convention. Rotated starts, n, K, hardware and "
-    "commit: docs/answers-cells.md."
+    "Does a U-Net's student keep more of its teacher's pairing than an MLP's of as many parameters (87 025 and 86 "
+    "262), where both are as good? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, b = 32. "
+    "Calibrated angle to the teacher: (a) against what the teacher's outputs cost to match with data (1: as much as "
+    "other data), at learning rate 5e-4 and 500 updates; teachers of {ages} iterations from right to left; (b) all "
+    "cells, against how far the student's law is from its teacher's (debiased_cost; 0: equal). Marks: means over "
+    "{seeds} seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention. Rotated starts, "
+    "n, K, hardware and commit: docs/answers-cells.md."
 )
 
 
@@ -95,7 +99,9 @@ def networks_figure(found: Sequence[Cell]) -> Drawing:
         left.set(ylim=(0, 92), yticks=(0, 30, 60, 90))
         for style in STYLES.values():
             left.plot([], [], style.marker, color=style.colour, label=style.label)
+        left.plot([], [], LONGER, color=STYLES["residual"].colour, label="MLP, 2000 updates")
         left.plot([], [], "o", color=GREY, mfc="none", label="another law")
+        left.xaxis.set_major_locator(MultipleLocator(0.05))
         left.legend(fontsize=PAPER.small, loc="upper left", handletextpad=0.3)
     counts = {len(cell.records) for cell in own}
     ages = {
@@ -116,4 +122,5 @@ def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> Non
             axes.plot([at.mean] * 2, [max(0.0, angle.low), min(90.0, angle.high)], color=style.colour, lw=0.8)
             axes.plot([at.low, at.high], [angle.mean] * 2, color=style.colour, lw=0.8)
             face = style.colour if near(cell) else "white"
-            axes.plot(at.mean, angle.mean, style.marker, color=style.colour, mfc=face, zorder=3)
+            marker = LONGER if cell.value(SETTINGS[3]) == 4000 else style.marker
+            axes.plot(at.mean, angle.mean, marker, color=style.colour, mfc=face, zorder=3)
