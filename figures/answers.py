@@ -4,8 +4,8 @@
     .venv/bin/python figures/answers.py
 
 Keeps what runs/answers/<experiment> holds, where it is there, as answers-<experiment>.json beside this file, and makes
-everything else from these: answers.pdf, .png, .txt (the caption), answers-dimension likewise, and the tables.
-Experiments not run are named.
+everything else from these: answers.pdf, .png, .txt (the caption), answers-dimension and answers-networks likewise, and
+the tables. Experiments not run are named.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from answers_dimension import FITTED, OF_DIMENSION, dimension_lines, fitted_line
 from answers_dimension_figure import dimension_figure
 from answers_figure import answers_figure
 from answers_kept import kept, read
+from answers_networks import NETWORKS, against_lines, network_lines, networks_figure
 from answers_numbers import (
     Contrast,
     Powers,
@@ -53,6 +54,7 @@ EXPERIMENTS = {
     "dimension-again": "1a",
     "dimension-regressed": "1a",
     "dimension-at-law": "1a",
+    "dimension-equal-starts": "1a",
     "linear-exact": "1b",
     "linear-trained": "1b",
     "linear-adam": "1b",
@@ -61,6 +63,7 @@ EXPERIMENTS = {
     "linear-controls": "1b",
     "whose-noise": "1b",
     "pictures": "2",
+    "architecture-quality": "2",
     "digits": "2, 3",
     "starts": "3",
     "conserved": "P5",
@@ -227,6 +230,9 @@ def page(found: dict[str, list[Record]], text: str) -> str:
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
         blocks["fake-score rates"] = lambda: score_lines(held)
+    if NETWORKS in held:
+        blocks["networks"] = lambda: network_lines(held[NETWORKS])
+        blocks["networks against each other"] = lambda: against_lines(held[NETWORKS])
     if {"intrinsic", "ambient", "geometry-controls"} <= set(held):
         blocks["geometry controls"] = lambda: geometry_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
@@ -283,6 +289,8 @@ def main() -> None:
     save(answers_figure(held, powers_of(mixture) if mixture else None), HERE / "answers")
     if {*OF_DIMENSION, *FITTED} <= set(found):
         save(dimension_figure(found), HERE / "answers-dimension")
+    if NETWORKS in held:
+        save(networks_figure(held[NETWORKS]), HERE / "answers-networks")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ FEW, MANY = 8, 128
 OF_DIMENSION = ("rate-length-batch", "rate-controls", "large-rate-controls", "dimension-again")
 """Experiments with the contrasts of `dimension_lines`."""
 
-FITTED = ("dimension-regressed", "dimension-at-law")
+FITTED = ("dimension-regressed", "dimension-at-law", "dimension-equal-starts")
 """Experiments whose students start at a regression on their teacher's pairs."""
 
 

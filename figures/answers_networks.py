@@ -38,9 +38,10 @@ def network_lines(found: Sequence[Cell]) -> list[str]:
     """Every cell: how good its teachers and students are, and what they lost, beside the rotated starts."""
     turned = by_keys([cell for cell in found if cell.init == "rotated"], *SETTINGS)
     rows = []
-    for place, cell in by_keys([cell for cell in found if cell.init == "teacher"], *SETTINGS).items():
-        rotated = turned[place]
+    own = by_keys([cell for cell in found if cell.init == "teacher"], *SETTINGS)
+    for place in sorted(own, key=lambda place: (list(STYLES).index(str(place[0])), *place[1:])):
         kind, age, rate, _ = place
+        cell, rotated = own[place], turned[place]
         row = [STYLES[str(kind)].label, str(age), cell_value(cell, "teacher_transport_ratio"), short(rate)]
         row += [str(steps(cell.records[0])), cell_value(cell, "student_transport_ratio")]
         row += [cell_value(cell, key) for key in ("fidelity", "variance_ratio", "debiased_cost", "remap_angle")]
@@ -104,9 +105,8 @@ def networks_figure(found: Sequence[Cell]) -> Drawing:
         left.xaxis.set_major_locator(MultipleLocator(0.05))
         left.legend(fontsize=PAPER.small, loc="upper left", handletextpad=0.3)
     counts = {len(cell.records) for cell in own}
-    ages = {
-        kind: ", ".join(str(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES
-    }
+    old = {kind: sorted(int(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES}
+    ages = {kind: ", ".join(map(str, own)) for kind, own in old.items()}
     said = f"{ages['unet']} (U-Net) and {ages['residual']} (MLP)"
     return Drawing(figure, CAPTION.format(ages=said, seeds=" to ".join(map(str, sorted(counts)))))
 

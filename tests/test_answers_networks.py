@@ -1,0 +1,85 @@
+"""U-Nets against MLPs in docs/answers.md: what the tables set side by side, and what the prose says of them."""
+
+import re
+import sys
+from pathlib import Path
+
+from answer_runs import run
+
+from dmdlab.records.cells import Cell, cells
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
+
+import answers
+import answers_controls
+import answers_networks
+import answers_numbers
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_a_cell_stands_beside_the_rotated_start_of_its_own_settings() -> None:
+    records = [
+        run(angle, seed, network__kind=kind, teacher__iterations=age, student__init=init)
+        for kind, age, own in (("residual", 3000, 50.0), ("unet", 6000, 20.0), ("unet", 1500, 30.0))
+        for init, angle in (("teacher", own), ("rotated", own + 5))
+        for seed in (0, 1)
+    ]
+    *_, first, second, third = answers_networks.network_lines(cells(records))
+    told = [[part.strip() for part in row.split("|")][1:-1] for row in (first, second, third)]
+    assert [row[:2] for row in told] == [["U-Net", "1500"], ["U-Net", "6000"], ["MLP", "3000"]]
+    assert [(row[-3][:2], row[-2][:2]) for row in told] == [("30", "35"), ("20", "25"), ("50", "55")]
+
+
+def test_an_mlp_is_set_against_the_unet_that_was_chosen_for_it() -> None:
+    """The MLP's angle less the U-Net's: 1 for each of its thousands of iterations, 2 for each of the U-Net's."""
+
+    def given(kind: str, age: int, rate: float, iterations: int, angle: float, seed: int) -> object:
+        more = {"teacher__iterations": age, "student__learning_rate": rate, "student__iterations": iterations}
+        return run(angle + seed, seed, network__kind=kind, **more)
+
+    unets = {a: 2 * a[0] / 1000 for a, _ in answers_networks.AGAINST}
+    mlps = {b: b[0] / 1000 + b[2] / 1000 for _, b in answers_networks.AGAINST}
+    records = [given("unet", *at, angle, s) for at, angle in unets.items() for s in (0, 1)]
+    records += [given("residual", *at, angle, s) for at, angle in mlps.items() for s in (0, 1)]
+    rows = answers_networks.against_lines(cells(records))[2:]  # type: ignore[arg-type]
+    told = [float(row.split("|")[5].split("±")[0]) for row in rows]
+    assert told == [mlps[b] - unets[a] for a, b in answers_networks.AGAINST]
+
+
+def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
+    found = cells(answers.stored()[answers_networks.NETWORKS])
+    own = answers_numbers.by_keys([c for c in found if c.init == "teacher"], *answers_networks.SETTINGS)
+    turned = answers_numbers.by_keys([c for c in found if c.init == "rotated"], *answers_networks.SETTINGS)
+
+    def mean(key: str, *place: object) -> float:
+        return own[place].interval(key).mean
+
+    def angles(kind: str, *ages: int, iterations: int = 1000) -> list[str]:
+        return [f"{mean('remap_angle', kind, age, 5e-4, iterations):.0f}" for age in ages]
+
+    mlp, unet = angles("residual", 3000, 24000), angles("unet", 1500, 6000)
+    assert "the MLP's {} degrees at 3000 iterations become {} at 24 000".format(*mlp) in text
+    assert "the U-Net's {} at 1500 become {} at 6000".format(*unet) in text
+    assert f"{angles('residual', 6000)[0]} for {unet[1]}" in text
+    assert "from younger teachers {} and {} degrees".format(*angles("residual", 6000, 3000, iterations=4000)) in text
+    for rate in (5e-4, 2e-4):
+        pair: tuple[Cell, Cell] = own["residual", 24000, rate, 1000], own["unet", 6000, rate, 1000]
+        more = answers_numbers.contrast((), *pair).difference
+        assert f"{more.mean:.1f} ± {more.high - more.mean:.1f}" in text
+    costs = [f"{mean('teacher_transport_ratio', *at, 5e-4, 1000):.2f}" for at in (("residual", 24000), ("unet", 6000))]
+    assert "({} for {})".format(*costs) in text
+    best = ("residual", 24000, 5e-4, 1000), ("unet", 6000, 5e-4, 1000)
+    assert "({:.3f} and {:.3f} of".format(*(mean("student_weight_movement", *at) for at in best)) in text
+    assert "({:.2f} for {:.2f})".format(*(mean("student_kernel_change", *at) for at in best)) in text
+    of = [(kind, age) for kind, age, _, iterations in own if iterations == 1000]
+    moved = [mean("remap_angle", *at, 5e-4, 1000) - mean("remap_angle", *at, 2e-4, 1000) for at in of]
+    assert f"moves the angle by {min(moved):.1f} to {max(moved):.1f} degrees" in text
+    assert f"read {min(cell.interval('remap_angle').mean for cell in turned.values()):.1f} and more against" in text
+    less = [answers_controls.more_lost_of_own(turned[place], own[place]) for place in own]
+    assert f"within {max(abs(i.mean) for i in less):.1f} degrees" in text
+    assert f"± {min(i.high - i.mean for i in less):.1f} to {max(i.high - i.mean for i in less):.1f})" in text
+    assert all(i.low < 0 < i.high for i in less)
+    assert not any(cell.flagged for cell in found)
+    assert all(cell.poor for cell in found)
