@@ -75,6 +75,26 @@ def test_a_lease_is_stale_when_its_heartbeat_stands_still_as_the_taker_sees_it(t
 
 
 @pytest.mark.usefixtures("far")
+def test_a_run_that_one_left_and_another_took_is_the_others(tmp_path: Path) -> None:
+    """Who waited for the first, which did not finish it, waits for the second, and for that one's heartbeat."""
+    clock = Clock()
+    taker = Leases(tmp_path, stale=10, clock=clock)
+    with Leases(tmp_path, beat=1e6).held(["a"]):
+        assert taker.free(["a"]) == []
+    with Leases(tmp_path, beat=1e6).held(["a"]) as ours:
+        assert ours == ["a"]
+        for number in range(4):
+            assert taker.free(["a"]) == []
+            (lease,) = (tmp_path / "leases").glob("*.lease")
+            lease.rename(lease.with_name(lease.name.replace(f".{number}.", f".{number + 1}.")))  # it beats
+            clock.now += 6.0
+        clock.now += 6.0  # and no more
+        assert taker.free(["a"]) == []
+        clock.now += 11.0
+        assert taker.free(["a"]) == ["a"]
+
+
+@pytest.mark.usefixtures("far")
 def test_a_heartbeat_goes_on_until_the_lease_is_broken(tmp_path: Path) -> None:
     with Leases(tmp_path, beat=0.01).held(["a"]):
         taker = Leases(tmp_path, stale=0.0)

@@ -68,7 +68,7 @@ class Leases:
         self.folder, self.clock = out / "leases", clock
         self.beat, self.stale = BEAT if beat is None else beat, STALE if stale is None else stale
         self.seen: dict[str, tuple[int, float]] = {}
-        self.owners: dict[tuple[str, int], str] = {}  # of claims, which never change hands: by run and turn
+        self.owners: dict[tuple[str, int], str] = {}  # of claims, by run and turn, as last read
 
     @contextmanager
     def held(self, runs: Sequence[str]) -> Iterator[list[str]]:
@@ -115,7 +115,8 @@ class Leases:
         turn = found.claims.get(run)
         if turn is None:
             return 0
-        if (owner := self.owners.get((run, turn))) is None:
+        owner = self.owners.get((run, turn))
+        if owner is None or not found.knows(owner):  # who leaves takes the claim along, and another may make it anew
             path = found.folder / f"{run}.{turn}.claim"
             try:
                 named = path.read_text(encoding="utf-8", errors="replace")[:100]
@@ -223,6 +224,10 @@ class _Found:
     def lease(self, owner: str) -> Path:
         """The lease's file."""
         return self.folder / f"{owner}.{self.leases[owner]}.lease"
+
+    def knows(self, owner: str) -> bool:
+        """Whether there is a lease of this owner, or was one that is broken."""
+        return owner in self.leases or owner in self.broken
 
     def about(self, owner: str) -> dict[str, object]:
         """What the lease says of its process; nothing where it cannot be read."""
