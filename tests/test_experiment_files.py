@@ -128,6 +128,25 @@ def test_a_files_setting_replaces_its_presets_axis_and_the_other_way_round(
     assert sweep.settings == {"seed": 7}
 
 
+@pytest.mark.parametrize(
+    ("own", "axes"),
+    [
+        ("law.dim = 8", ["network"]),
+        ("network.width = 8", ["together"]),
+        ("network.depth = 1", ["network", "together"]),
+        ('[sweep]\n"network.width" = [8, 9]', ["together", "network.width"]),
+    ],
+)
+def test_a_files_setting_replaces_its_presets_axis_of_tables(
+    own: str, axes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "[sweep]\nnetwork = [{width = 4}, {width = 5}]\ntogether = [{law.dim = 2, seed = 0}, {law.dim = 3}]"
+    monkeypatch.setattr(files, "presets", lambda: {"swept": text})
+    file = tmp_path / "file.toml"
+    file.write_text(f'preset = "swept"\n{own}')
+    assert list(load(file).axes) == axes
+
+
 def test_nested_sweep_tables_are_axes_too(tmp_path: Path) -> None:
     file = tmp_path / "nested.toml"
     file.write_text("[sweep.law]\ndim = [2, 4]")

@@ -22,6 +22,10 @@ REFUSED_FILES = {
     "range with a slip": ("[sweep]\nseed = { start = 0, stop = 3, stp = 2 }", ["sweep.seed", "'stp'"]),
     "a key that is set twice": ('"student.batch" = 20\n[student]\nbatch = 30', ["student.batch is set twice"]),
     "an axis that is set twice": ('[sweep]\n"law.dim" = [2]\n[sweep.law]\ndim = [3]', ["law.dim is set twice"]),
+    "two axes that set the same": (
+        '[sweep]\nnetwork = [{width = 8}, {depth = 1}]\n"network.depth" = [2, 3]',
+        ["sweep.network.depth sets network.depth, which another axis sets"],
+    ),
     "unknown axis": ('[sweep]\n"student.bach" = [1, 2]', ["student.bach", "did you mean 'student.batch'"]),
     "axis of wrong values": ('[sweep]\nseed = [0, "one"]', ["seed", "integer", "'one'"]),
     "a value out of range on an axis": ('[sweep]\n"law.dim" = [2, 0]', ["law.dim", "greater than or equal to 1"]),

@@ -153,7 +153,8 @@ def _merge(sweep: Sweep, document: Mapping[str, Any], source: str) -> Sweep:
     checked = {key: axis_values(key, value, source) for key, value in once.items()}
     base = {key: value for key, value in settings.items() if key not in checked}
     before = _still_meant(sweep.axes, sweep.settings, given)
-    old = {key: value for key, value in before.items() if key not in settings or key in checked}
+    anew = set(given).union(*(_sets(key, values) for key, values in checked.items()))
+    old = {key: values for key, values in before.items() if key in checked or anew.isdisjoint(_sets(key, values))}
     check_keys([*base, *_swept(checked, source)], source)
     return Sweep(source, question, base, old | checked)
 
@@ -188,20 +189,24 @@ def _still_meant(old: Mapping[str, Any], settings: Mapping[str, Any], given: Map
 def _swept(axes: Mapping[str, list[Any]], source: str) -> list[str]:
     """The axes, `TOGETHER` as the keys that its tables set.
 
-    Raises `InputError` where one of its values is no table, or sets what another axis does.
+    Raises `InputError` where one of its values is no table, or where two axes set the same: one of them would be lost.
     """
-    found = [key for key in axes if key != TOGETHER]
-    own = {key for axis in found for value in axes[axis] for key, _ in leaves({axis: value})}
     for value in axes.get(TOGETHER, []):
         if not isinstance(value, dict):
             raise InputError(f"{source}: sweep.{TOGETHER}: expected tables of settings, got {value!r}")
-        keys = [key for key, _ in leaves(value)]
-        if twice := own.intersection(keys):
-            raise InputError(
-                f"{source}: sweep.{TOGETHER} sets {min(twice)}, which another axis sets, too; leave out one"
-            )
-        found += keys
-    return found
+    found = [key for key in axes if key != TOGETHER]
+    by_others = set[str]()
+    for axis in (*found, *({TOGETHER} & set(axes))):
+        own = _sets(axis, axes[axis])
+        if twice := by_others & own:
+            raise InputError(f"{source}: sweep.{axis} sets {min(twice)}, which another axis sets, too; leave out one")
+        by_others |= own
+    return found + [key for value in axes.get(TOGETHER, []) for key, _ in leaves(value)]
+
+
+def _sets(axis: str, values: Iterable[Any]) -> set[str]:
+    """The dotted keys that an axis sets at one of its values or more."""
+    return {key for value in values for key, _ in leaves(value if axis == TOGETHER and isinstance(value, dict) else {axis: value})}
 
 
 def _dotted_axes(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -240,10 +245,8 @@ def _override(sweep: Sweep, words: Sequence[str]) -> Sweep:
     given = parse_words(words)
     settings, axes = (_still_meant(part, sweep.settings, given) for part in (sweep.settings, sweep.axes))
     for key, value in given.items():
-        for swept in (key, key.partition(".")[0]):  # a section's own axis, too
-            axes.pop(swept, None)
-        if key in _swept({TOGETHER: axes.get(TOGETHER, [])}, sweep.source):
-            del axes[TOGETHER]
+        section = key.partition(".")[0]  # whose own axis goes, too
+        axes = {k: v for k, v in axes.items() if k not in (key, section) and key not in _sets(k, v)}
         settings.pop(key, None)
         if (isinstance(value, list) and key not in list_keys()) or isinstance(value, dict):
             axes[key] = axis_values(key, value, "command line")
