@@ -225,12 +225,12 @@ def keep_further(store: Path) -> None:
         save_npz(store / "further" / path.name, {"phi_32": np.zeros((2, 3), np.float32)})
 
 
-@pytest.mark.parametrize("name", ["new", "new.zip", "new.tar.gz"])
+@pytest.mark.parametrize("name", ["new", "new.ZIP", "new.tar.gz"])
 def test_exported_runs_are_a_store_of_their_own(name: str, dmdlab: Command, tmp_path: Path) -> None:
     wanted, to = published(tmp_path / "s", *FOUR), tmp_path / name
     keep_further(tmp_path / "s")
     assert dmdlab("runs", "export", tmp_path / "s", to, "seed=1", "student.init=rotated")[0] == 0
-    if name.endswith("zip"):
+    if name.endswith("ZIP"):
         zipfile.ZipFile(to).extractall(tmp_path / "new")
     elif name.endswith("gz"):
         with tarfile.open(to) as packed:

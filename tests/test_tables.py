@@ -35,6 +35,7 @@ def test_columns_have_one_kind_each() -> None:
     assert found["odd"] == ["\\ud800", "é", None]
     assert found["number"] == [1.0, 0.5, None]
     assert found["huge"] == [None, None, str(2**80)]
+    assert columns_of([{"beyond": 10**400}, {"beyond": 0.5}])["beyond"] == [str(10**400), "0.5"]  # no float holds it
 
 
 @needed

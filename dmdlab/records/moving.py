@@ -40,7 +40,8 @@ def export(store: Path, entries: Sequence[Entry], to: Path) -> list[str]:
     if not entries:
         raise InputError(f"{store}: no run is chosen; `dmdlab runs ls {store}` shows them all")
     files = sorted({name for entry in entries for name in _files(store, entry)})
-    archive = next((kind for suffix, kind in ARCHIVES.items() if to.name.endswith(suffix)), None)
+    called = to.name.lower()
+    archive = next((kind for suffix, kind in ARCHIVES.items() if called.endswith(suffix)), None)
     if archive is None and to.suffix.lower() in UNMADE:
         raise InputError(f"{to}: not an archive that is made; expected a folder, or {', '.join(ARCHIVES)}")
     with writing(to):
@@ -51,7 +52,7 @@ def export(store: Path, entries: Sequence[Entry], to: Path) -> list[str]:
                 for name in files:
                     packed.write(store / name, name)
         elif archive == "tar":
-            with tarfile.open(partial, "w:gz" if to.name.endswith("gz") else "w") as packing:
+            with tarfile.open(partial, "w:gz" if called.endswith("gz") else "w") as packing:
                 for name in files:
                     packing.add(store / name, name, recursive=False, filter=_nobodys)
         else:

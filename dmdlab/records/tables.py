@@ -30,7 +30,7 @@ def columns_of(rows: Sequence[Row]) -> dict[str, list[Any]]:
     for key in keys:
         values = [row.get(key) for row in rows]
         kinds = {type(value) for value in values} - {type(None)}
-        if kinds == {int, float}:
+        if kinds == {int, float} and all(abs(value) < 2**1000 for value in values if type(value) is int):
             values = [None if value is None else float(value) for value in values]
         elif kinds and (len(kinds) > 1 or not kinds <= {bool, int, float, str}):
             values = [None if v is None else v if isinstance(v, str) else json.dumps(v) for v in values]
