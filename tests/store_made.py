@@ -12,15 +12,15 @@ from dmdlab.lab.store import RunResult, Store
 from dmdlab.records.record import SHARED
 
 
-def put(out: Path, e: Experiment) -> bool:
-    """Publish a run of these settings, with pairs and a start network; whether this one stands."""
+def put(out: Path, e: Experiment, **more: object) -> bool:
+    """Publish a run of these settings, with pairs and a start network; whether this one stands. more: of its summary."""
     store, (n, d) = Store(out), (8, e.law.dim)
     store.keep_pairs(e, {name: np.full((n, d), i + e.seed, np.float32) for i, name in enumerate(SHARED)})
     store.keep_start(e, torch.arange(4.0) + e.seed)
     summary = {k: v for k, v in made(dim=d).summary.items() if k not in ("format", "result_version", "id")}
     student = np.random.default_rng(e.seed).normal(size=(n, d)).astype(np.float32)
     curve = {"iteration": [1.0], "dm_loss": [0.5]}
-    return store.put(RunResult(e, summary | {"note": 0.5}, curve, student, {"weight": torch.ones(3)}), {})
+    return store.put(RunResult(e, summary | {"note": 0.5} | more, curve, student, {"weight": torch.ones(3)}), {})
 
 
 def published(out: Path, *words: str) -> list[Experiment]:

@@ -13,14 +13,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from small import CPU, TINY, do, experiments, group_of
+from store_made import published, put
 
 from dmdlab.cli.run import draw_figures
 from dmdlab.config import InputError
+from dmdlab.group import start_owner
+from dmdlab.lab import store as module
 from dmdlab.lab.run import run_group
 from dmdlab.lab.store import RunResult, Store
 from dmdlab.pairing import Pairs, measure
+from dmdlab.records.checksums import read_checksums, save_npz
 from dmdlab.records.record import load_records
-from dmdlab.records.writing import replacing
+from dmdlab.records.writing import replacing, replacing_in
 
 Command = Callable[..., tuple[int, str, str]]
 CODE = "from dmdlab.cli import main; main()"
@@ -103,6 +107,68 @@ def test_a_run_that_another_sweep_finished_stays(tmp_path: Path) -> None:
     folder = store.folder(result.experiment)
     store.put(result, {"commit": "ours"})
     assert json.loads((folder / "environment.json").read_text())["commit"] == "theirs"
+
+
+def test_a_run_that_another_sweep_finishes_while_it_is_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (e,) = experiments()
+    theirs, plain = list[bool](), module.write_checksums
+
+    def written(folder: Path, shared: dict[str, str | None]) -> None:
+        plain(folder, shared)
+        if not theirs:
+            theirs.append(True)
+            theirs.append(put(tmp_path, e))
+
+    monkeypatch.setattr(module, "write_checksums", written)
+    assert not put(tmp_path, e)
+    assert theirs == [True, True]
+
+
+def test_a_run_whose_pairs_are_gone_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (e,) = experiments()
+    monkeypatch.setattr(Store, "keep_pairs", lambda self, e, arrays: True)
+    with pytest.raises(InputError, match="gone while a run was measured against it"):
+        put(tmp_path, e)
+    assert Store(tmp_path).standing_ids() == set()
+
+
+def test_a_run_names_all_that_it_shares(tmp_path: Path) -> None:
+    """So that it is copied out with it, and nothing removes it: the networks that it starts at, its calibration."""
+    store = Store(tmp_path)
+    for init, keep in (("other", lambda e, row: store.keep_start(start_owner(e), row)), ("regressed", store.keep_fit)):
+        (e,) = experiments(f"student.init={init}")
+        keep(e, torch.ones(3))
+        (network,) = (path.name for path in (tmp_path / "teachers").iterdir())
+        kept = store.calibration_path(e, "c")
+        with replacing_in(kept) as partial:
+            save_npz(partial, {"about": np.zeros(1)})
+        assert put(tmp_path, e, calibration=kept.name)
+        shared = read_checksums(store.folder(e))[1]
+        assert {f"teachers/{network}", f"teachers/{e.teacher_id}.safetensors", f"calibration/{kept.name}"} < set(shared)
+        assert len(shared) == 4
+        shutil.rmtree(tmp_path / "teachers")
+
+
+def test_a_run_that_another_sweep_is_just_putting_in_its_place_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (e,) = published(tmp_path)
+    summary, looks = Store(tmp_path).folder(e) / "summary.json", list[float]()
+    whole = summary.read_text()
+    summary.write_text(whole[:20])
+
+    def put(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            summary.write_text(whole)
+
+    monkeypatch.setattr("dmdlab.lab.store.time.sleep", put)
+    assert Store(tmp_path).finished(e)
+    summary.write_text(whole[:20])
+    with pytest.raises(InputError, match="damaged"):
+        Store(tmp_path).finished(e)
 
 
 @pytest.mark.slow

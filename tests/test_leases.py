@@ -1,5 +1,6 @@
 """Several sweeps into one store: who is at what, who has left, and each run published once. No training anywhere."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -95,6 +96,25 @@ def test_a_run_that_one_left_and_another_took_is_the_others(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("far")
+def test_a_lease_that_beats_while_it_is_broken_is_not(tmp_path: Path) -> None:
+    with Leases(tmp_path, beat=1e6).held(["a"]):
+        (lease,) = (tmp_path / "leases").glob("*.lease")
+
+        def beating() -> float:
+            """Seconds; long ago it was seen, and now it beats after all."""
+            beats.append(1)
+            if len(beats) == 2:
+                lease.rename(lease.with_name(lease.name.replace(".0.", ".1.")))
+            return 100.0 * len(beats)
+
+        beats = list[int]()
+        taker = Leases(tmp_path, stale=10, clock=beating)
+        assert [taker.free(["a"]) for _ in range(3)] == [[], [], []]
+        assert "broken" not in names(tmp_path)
+        assert taker.free(["a"]) == ["a"]
+
+
+@pytest.mark.usefixtures("far")
 def test_a_heartbeat_goes_on_until_the_lease_is_broken(tmp_path: Path) -> None:
     with Leases(tmp_path, beat=0.01).held(["a"]):
         taker = Leases(tmp_path, stale=0.0)
@@ -106,6 +126,30 @@ def test_a_heartbeat_goes_on_until_the_lease_is_broken(tmp_path: Path) -> None:
             pass
         time.sleep(0.05)
         assert [name for name in names(tmp_path) if name.endswith("lease")] == []  # and it does not come back
+
+
+@pytest.mark.usefixtures("far")
+@pytest.mark.parametrize("kind", [FileNotFoundError, OSError])
+def test_a_heartbeat_outlives_a_network_folder_that_fails_once(
+    kind: type[OSError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which renames and loses the answer, or does nothing."""
+    plain, failed = os.rename, list[bool]()
+
+    def rename(old: Path, new: Path) -> None:
+        if failed or kind is FileNotFoundError:
+            plain(old, new)
+        if not failed:
+            failed.append(True)
+            raise kind
+
+    monkeypatch.setattr(leasing.os, "rename", rename)
+    with Leases(tmp_path, beat=0.01).held(["a"]):
+        end = time.monotonic() + 5
+        while not {"2.lease", "3.lease", "4.lease"} & set(names(tmp_path)) and time.monotonic() < end:
+            time.sleep(0.002)
+        assert time.monotonic() < end
+    assert not (tmp_path / "leases").exists()
 
 
 def child(work: object) -> int:
@@ -130,6 +174,40 @@ def test_who_was_killed_on_this_machine_is_followed_at_once(tmp_path: Path) -> N
     assert Leases(tmp_path).at_work() == []
     with Leases(tmp_path).held(RUNS) as ours:
         assert ours == RUNS
+    assert not (tmp_path / "leases").exists()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
+def test_a_process_that_got_the_number_of_one_that_is_gone_is_not_taken_for_it(tmp_path: Path) -> None:
+    with Leases(tmp_path).held(["a"]):
+        (lease,) = (tmp_path / "leases").glob("*.lease")
+        held = json.loads(lease.read_text())
+        assert Leases(tmp_path).free(["a"]) == []
+        lease.write_text(json.dumps(held | {"started": "1", "machine": "another"}))  # whose processes are not seen
+        assert Leases(tmp_path).free(["a"]) == []
+        lease.write_text(json.dumps(held | {"started": "1"}))
+        assert Leases(tmp_path).free(["a"]) == ["a"]
+
+
+@pytest.mark.usefixtures("far")
+def test_who_wakes_after_another_has_left_removes_no_thirds_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, clock = os.listdir, Clock()
+    first, third = Leases(tmp_path, beat=1e6).held(["a"]), Leases(tmp_path).held(["a"])
+    first.__enter__()  # and is paused
+    taker = Leases(tmp_path, stale=10, clock=clock)
+    assert taker.free(["a"]) == []
+    clock.now = 11.0
+    with taker.held(["a"]) as theirs:
+        assert theirs == ["a"]
+        for backwards in (False, True):  # the last claim counts, in whatever order a folder tells its names
+            monkeypatch.setattr(leasing.os, "listdir", lambda at, b=backwards: sorted(plain(at), reverse=b))
+            assert taker.free(["a"]) == []
+    assert third.__enter__() == ["a"]
+    first.__exit__(None, None, None)
+    assert Leases(tmp_path).free(["a"]) == []
+    third.__exit__(None, None, None)
     assert not (tmp_path / "leases").exists()
 
 

@@ -1,6 +1,7 @@
 """Runs read back from their folders, in both formats; what is lost or damaged; cells; writing whole or not at all."""
 
 import contextlib
+import errno
 import itertools
 import json
 import shutil
@@ -15,6 +16,7 @@ from made import made, write_run
 
 from dmdlab.config import InputError
 from dmdlab.pairing import calibrate
+from dmdlab.records import writing
 from dmdlab.records.catalogue import chosen
 from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records
 from dmdlab.records.writing import prepare, replacing, write_json, write_text
@@ -224,6 +226,46 @@ def test_a_folder_takes_the_place_of_the_old_one_whole(tmp_path: Path) -> None:
         raise ValueError("broke")
     assert [p.name for p in place.iterdir()] == ["second"]
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_that_another_put_there_while_the_old_one_was_moved_away_stays(tmp_path: Path) -> None:
+    """What stood there when it was asked for had to go; what is found to have been moved has not."""
+    place, asked = tmp_path / "run", list[str]()
+    place.mkdir()
+
+    def stays(folder: Path) -> bool:
+        asked.append(folder.name)
+        if folder == place:
+            (place / "theirs").touch()
+            return False
+        return (folder / "theirs").exists()
+
+    with replacing(place, stays) as partial:
+        partial.mkdir()
+    assert [p.name for p in place.iterdir()] == ["theirs"]
+    assert len(asked) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_folder_that_cannot_be_put_in_its_place_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often another's stands there in the same moment."""
+
+    def taken(*names: Path) -> None:
+        raise OSError(errno.ENOTEMPTY, "another's stands there")
+
+    monkeypatch.setattr(writing.os, "rename", taken)
+    with pytest.raises(OSError, match="another's"), replacing(tmp_path / "run") as partial:
+        partial.mkdir()
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_who_make_a_file_that_stays_one_puts_it_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a link, which is made for one alone, and not by a rename over what another has put there since."""
+    monkeypatch.setattr(writing.os, "replace", lambda *names: pytest.fail("renamed over whatever stands there"))
+    for turn in ("first", "second"):
+        with replacing(tmp_path / "a", lambda old: True) as partial:
+            partial.write_text(turn)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a", "first")]
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
