@@ -13,7 +13,7 @@ from dmdlab.records.record import SHARED
 
 
 def put(out: Path, e: Experiment, **more: object) -> bool:
-    """Publish a run of these settings, with pairs and a start network; whether this one stands. more: of its summary."""
+    """Publish a run of these settings, with pairs and a start network; whether it stands. more: of its summary."""
     store, (n, d) = Store(out), (8, e.law.dim)
     store.keep_pairs(e, {name: np.full((n, d), i + e.seed, np.float32) for i, name in enumerate(SHARED)})
     store.keep_start(e, torch.arange(4.0) + e.seed)

@@ -206,7 +206,8 @@ def _swept(axes: Mapping[str, list[Any]], source: str) -> list[str]:
 
 def _sets(axis: str, values: Iterable[Any]) -> set[str]:
     """The dotted keys that an axis sets at one of its values or more."""
-    return {key for value in values for key, _ in leaves(value if axis == TOGETHER and isinstance(value, dict) else {axis: value})}
+    tables = (v if axis == TOGETHER and isinstance(v, dict) else {axis: v} for v in values)
+    return {key for table in tables for key, _ in leaves(table)}
 
 
 def _dotted_axes(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
