@@ -168,6 +168,22 @@ def test_the_furthest_of_several_is_taken_and_all_go_when_their_runs_are_done(tm
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_the_furthest_that_leaves_something_to_do_is_taken_and_what_others_need_stays(tmp_path: Path) -> None:
+    """The short of the test above, of trainings that never were."""
+    finished = set[str]()
+    both, one = (Checkpoint(tmp_path, ids, CPU, lambda: finished) for ids in ("ab", "a"))
+    both.save({"place": torch.full((2, 2), 20)})
+    one.save({"place": torch.full((1, 2), 40)})
+    for before, expected in ((None, 40), (41, 40), (40, 20), (21, 20), (20, 0)):
+        assert place(one.load(before)) == expected
+    finished.add("a")
+    one.clear()
+    assert [path.exists() for path in (both.path, one.path)] == [True, False]
+    finished.add("b")
+    one.clear()
+    assert not both.path.exists()
+
+
 def place(state: dict[str, Tensor] | None) -> int:
     return 0 if state is None else int(state["place"][0, 0])
 

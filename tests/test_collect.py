@@ -1,19 +1,24 @@
 """Runs that come back from where the store is not seen, when somebody wishes to stop. All in one process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small import CPU, cut, experiments
 from store_made import put
 
+from dmdlab.config import Experiment
 from dmdlab.device import stopping
 from dmdlab.group import Group
+from dmdlab.lab import collect
 from dmdlab.lab.collect import Away, Interrupted, Packed, collecting, receive
 from dmdlab.lab.engines import At, Lost, Raised
 from dmdlab.lab.on_ray import Opened, Terms
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Event, Finished, Work
+from dmdlab.records.checksums import NAME, Damaged
 from dmdlab.records.record import Record, load_record, load_records
 from dmdlab.records.verify import verify
 from dmdlab.training.distill import Distillation
@@ -105,16 +110,143 @@ def test_pairs_that_were_cut_short_are_made_anew_elsewhere(tmp_path: Path) -> No
     assert verify(tmp_path).sound
 
 
+def sent(out: Path, e: Experiment) -> Packed:
+    """A run that was published there, on its way."""
+    away = Store(out)
+    assert put(out, e)
+    shared = {path.relative_to(out).as_posix(): path.read_bytes() for path in away.shared_paths(e) if path.is_file()}
+    return Packed(e, "done", {path.name: path.read_bytes() for path in away.folder(e).iterdir()}, shared)
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+ON_ITS_WAY: dict[str, tuple[Callable[[Packed], Packed], str]] = {
+    "a bit of its own": (
+        lambda p: replace(p, folder=p.folder | {"student.npy": flipped(p.folder["student.npy"])}),
+        "came back damaged .student.npy was changed",
+    ),
+    "a file of its own": (
+        lambda p: replace(p, folder={k: v for k, v in p.folder.items() if k != "curve.csv"}),
+        "came back damaged .curve.csv is lost",
+    ),
+    "a bit of what it shares": (
+        lambda p: replace(p, shared={name: flipped(held) for name, held in p.shared.items()}),
+        "checksum was made of",
+    ),
+    "what it shares": (lambda p: replace(p, shared={}), "did not come with it"),
+    "a name that leads elsewhere": (lambda p: replace(p, folder=p.folder | {"../x": b""}), "a file of the name"),
+    "another kind of file": (
+        lambda p: replace(p, folder=p.folder | {NAME: p.folder[NAME].replace(b"teachers/", b"runs/")}),
+        "of an unknown kind",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ON_ITS_WAY)
+def test_a_run_that_was_damaged_on_its_way_is_not_published(what: str, tmp_path: Path) -> None:
+    (e,) = experiments()
+    home, (damaged, told) = Store(tmp_path / "home"), ON_ITS_WAY[what]
+    packed = sent(tmp_path / "away", e)
+    with pytest.raises(Damaged, match=told):
+        receive(home, damaged(packed))
+    assert not list((home.out / "runs").iterdir())
+    assert receive(home, packed).ours
+    assert verify(home.out).sound
+
+
+def test_a_run_that_was_measured_against_other_pairs_is_not_published_and_the_first_pairs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where these came while it was looked into."""
+    (e,) = experiments()
+    packed, home = sent(tmp_path / "away", e), Store(tmp_path / "home")
+    others = {name: array + 1 for name, array in (Store(tmp_path / "away").pairs(e) or {}).items()}
+    plain, kept = collect.check_shared, list[bool]()
+
+    def meanwhile(path: Path) -> str:
+        if not kept:
+            kept.append(home.keep_pairs(e, others))
+        return plain(path)
+
+    monkeypatch.setattr(collect, "check_shared", meanwhile)
+    for _ in range(2):
+        with pytest.raises(Damaged, match="measured against other pairs"):
+            receive(home, packed)
+    assert kept == [True]
+    assert home.missing([e]) == [e]
+    assert {name: array.tolist() for name, array in (home.pairs(e) or {}).items()} == {
+        name: array.tolist() for name, array in others.items()
+    }
+
+
+@pytest.mark.parametrize("often", [1, 2])
+def test_what_came_back_damaged_is_made_again_alone(often: int, tmp_path: Path) -> None:
+    """As often as retries allow; then it is told, and all others are there."""
+    wanted, store, went = experiments("seed={start=0, stop=4}"), Store(tmp_path), list[list[int]]()
+
+    def losing(
+        away: Away, groups: Sequence[Group], terms: Terms, opened: Opened
+    ) -> Iterator[tuple[int, Event | Packed | Interrupted]]:
+        went.extend([e.seed for e in group.members] for group in groups)
+        for place, event in tasks(away, groups, terms, opened):
+            bad = isinstance(event, Packed) and event.experiment.seed == 3 and len(went) <= 1 + often
+            yield place, ON_ITS_WAY["a bit of its own"][0](event) if bad and isinstance(event, Packed) else event
+
+    groups = [Group(tuple(wanted[:2])), Group(tuple(wanted[2:]))]
+    events = list(collecting(losing, Published(store, CPU), groups, Terms(retries=1)))
+    assert went == [[0, 1], [2, 3], [3]]
+    assert [(index, event.again) for index, event in events if isinstance(event, Lost)] == [(1, 1)]
+    raised = [(index, str(event.error)) for index, event in events if isinstance(event, Raised)]
+    assert [index for index, _ in raised] == [1] * (often - 1)
+    assert all("student.npy was changed or damaged), 2 times; tried no more" in text for _, text in raised)
+    assert [e.seed for e in store.missing(wanted)] == [3] * (often - 1)
+
+
+class Published(Work):
+    """Publishes what was never made."""
+
+    def _make(self, group: Group) -> Iterator[Event]:
+        for e in group.members:
+            put(self.store.out, e)
+            yield Finished(e, self.store.folder(e), "done")
+
+
+def test_what_ended_in_an_error_is_not_told_as_dropped(tmp_path: Path) -> None:
+    wanted = experiments("seed={start=0, stop=3}")
+
+    def stopped(*given: object) -> Iterator[tuple[int, Event | Packed | Interrupted]]:
+        yield 0, At("there", 1)
+        yield 0, Raised(ValueError("unlucky"))
+        yield 1, At("there", 2)
+        raise KeyboardInterrupt
+
+    groups = [Group(tuple(wanted[:2])), Group(tuple(wanted[2:]))]
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        list(collecting(stopped, Work(Store(tmp_path), CPU), groups, Terms()))
+    assert interrupt.value.__notes__ == ["Dropped: 1 run that other machines were at; nothing of that came back."]
+
+
+def test_trainings_of_networks_and_fits_travel_and_are_removed_when_they_are_over(tmp_path: Path) -> None:
+    (e,) = experiments("student.init=regressed")
+    store, group = Store(tmp_path), Group((e,))
+    kept = [store.networks_checkpoint([own], CPU) for own in (e.teacher_id, e.fit_id)]
+    for one in kept:
+        one.save({"place": torch.zeros(1, 2)})
+    assert {f"checkpoints/{one.path.name}" for one in kept} == set(collect._files(store, [e]))
+    for keep in (store.keep_start, store.keep_fit):
+        keep(e, torch.ones(3))
+    collect._clear(store, group, CPU)
+    assert not any(one.path.exists() for one in kept)
+
+
 def test_a_run_that_another_published_meanwhile_was_made_in_vain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (e,) = experiments()
-    home, away = Store(tmp_path / "home"), Store(tmp_path / "away")
-    assert put(away.out, e)
-    shared = {
-        path.relative_to(away.out).as_posix(): path.read_bytes() for path in away.shared_paths(e) if path.is_file()
-    }
-    files = {path.name: path.read_bytes() for path in away.folder(e).iterdir()}
+    packed, home = sent(tmp_path / "away", e), Store(tmp_path / "home")
 
     def looked_into(folder: Path) -> Record:
         """While what came is looked into, just before it is renamed."""
@@ -122,7 +254,7 @@ def test_a_run_that_another_published_meanwhile_was_made_in_vain(
         return load_record(folder)
 
     monkeypatch.setattr("dmdlab.lab.collect.load_record", looked_into)
-    assert not receive(home, Packed(e, "done", files, shared)).ours
+    assert not receive(home, packed).ours
 
 
 def outputs(store: Store) -> list[object]:

@@ -2,22 +2,25 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small import CPU, experiments
+from store_made import put
 
 from dmdlab.config import InputError
 from dmdlab.device import environment
 from dmdlab.group import Group
 from dmdlab.lab import engines
-from dmdlab.lab.engines import Raised
+from dmdlab.lab.engines import Lost, Raised
+from dmdlab.lab.plan import plan
 from dmdlab.lab.run import Progress, run_group
 from dmdlab.lab.store import Store
-from dmdlab.lab.sweep import EnsemblesFailed, to_the_end
+from dmdlab.lab.sweep import Elsewhere, EnsemblesFailed, Event, Work, sweep, to_the_end
 from dmdlab.trouble import Unwritable
 
 # --- engines
@@ -89,6 +92,44 @@ def test_all_errors_are_told_at_the_end_and_the_other_groups_are_done(tmp_path: 
     assert str(error.value) == "; ".join(2 * ["mixture d=2, residual 8 x 1: ValueError: unlucky"])
     with pytest.raises(ValueError, match="unlucky"):  # the only one's error is its own
         list(to_the_end(Unlucky(), GROUPS[2:3]))  # type: ignore[arg-type]
+
+
+def test_what_is_done_later_keeps_its_place_among_the_groups(tmp_path: Path) -> None:
+    """Though an engine that gets it again gets it alone: here the second of two, which others are at twice."""
+    rounds = list[int]()
+
+    def engine(work: object, groups: Sequence[Group]) -> Iterator[tuple[int, Event]]:
+        rounds.append(len(groups))
+        last = Elsewhere((), groups[-1].members) if len(rounds) < 3 else Raised(ValueError("unlucky"))
+        yield len(groups) - 1, last
+
+    told: list[int] = []
+    events = to_the_end(Work(Store(tmp_path), CPU), GROUPS[:2], engine)
+    with pytest.raises(EnsemblesFailed) as error:
+        told.extend(index for index, _ in events)
+    assert (rounds, told) == ([2, 1, 1], [1, 1, 1])
+    assert [group.ids for group, _ in error.value.failed] == [GROUPS[1].ids]
+
+
+def test_a_killed_worker_is_followed_as_often_as_asked(tmp_path: Path) -> None:
+    """Each time with a word on what is not finished; then it is a sentence that counts what is kept."""
+    wanted, times = experiments("seed={start=0, stop=5}"), list[int]()
+
+    def engine(work: object, groups: Sequence[Group]) -> Iterator[tuple[int, Event]]:
+        times.append(len(groups))
+        for e in wanted[:3]:
+            put(tmp_path, e)
+        yield from ()
+        raise engines.WorkerKilled("ended by SIGKILL")
+
+    planned = plan(wanted, CPU)
+    parts = [replace(planned.parts[0], group=Group(tuple(own))) for own in (wanted[:2], wanted[2:])]
+    planned = replace(planned, parts=parts)
+    told: list[tuple[int, Event]] = []
+    with pytest.raises(InputError, match=r"a worker was ended by SIGKILL; 3 of 5 runs .*lacks 2 of 3 runs"):
+        told.extend(sweep(planned, Store(tmp_path), engine, retries=1))
+    assert times == [2, 2]
+    assert [(index, event.again) for index, event in told if isinstance(event, Lost)] == [(1, 1)]
 
 
 # --- the machine

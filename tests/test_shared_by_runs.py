@@ -1,6 +1,6 @@
 """What runs share in a store: start networks, pairs and calibrations, made once, waited for, and checked before use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from small import CPU, INITS, STILL, cut, experiments, group_of, outputs, result
 
 from dmdlab.config import Experiment, InputError, experiment_from
 from dmdlab.lab import run as running
+from dmdlab.lab.once import Returning, made_once
 from dmdlab.lab.run import DISTILLING, Progress, run_group
 from dmdlab.lab.store import Store
 from dmdlab.lab.sweep import Work
@@ -90,6 +91,35 @@ def test_pairs_that_another_sweep_makes_are_waited_for(tmp_path: Path, monkeypat
             break
     assert said.count("another sweep makes these pairs") == 2
     assert len(made) == 1
+
+
+def test_what_nobody_makes_is_made_once_and_what_another_makes_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three: another is at one, and has kept one since this one looked."""
+    there, asked = dict[str, int](), list[list[str]]()
+    other = ExitStack()
+    other.enter_context(Leases(tmp_path).held([of_kind("pairs", "a")]))
+    plain = Leases.held
+
+    def held(self: Leases, runs: list[str]) -> object:
+        there.setdefault("b", 2)
+        return plain(self, runs)
+
+    def make(ids: Sequence[str]) -> Iterator[None]:
+        asked.append(list(ids))
+        there.update(dict.fromkeys(ids, 3))
+        yield None
+
+    def look(seconds: float) -> None:
+        there["a"] = 1
+        other.close()
+
+    monkeypatch.setattr(Leases, "held", held)
+    monkeypatch.setattr("dmdlab.lab.once.time.sleep", look)
+    found = Returning(made_once(Store(tmp_path), "pairs", "abc", there.get, make))
+    assert list(found) == [None, None]
+    assert (found.value, asked) == ({"a": 1, "b": 2, "c": 3}, [["c"]])
 
 
 SHORT = {"teacher.iterations": 2, "network.width": 4, "network.depth": 1}
