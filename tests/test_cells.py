@@ -125,6 +125,31 @@ def test_a_law_is_judged_by_what_equal_laws_read_on_both_sides(
     assert ("poor" in cell_value(cell, "fidelity")) == cell.poor
 
 
+def test_a_law_is_judged_by_the_mean_over_seeds_and_not_by_its_interval() -> None:
+    """Of two seeds that reaches far beyond what is allowed."""
+    (cell,) = cells([made(seed=seed, null={"fidelity": (0.9, 1.1)}, fidelity=0.95 + 0.1 * seed) for seed in (0, 1)])
+    assert cell.interval("fidelity").low < 0.9 < 1.1 < cell.interval("fidelity").high
+    assert cell.outside == []
+
+
+def test_a_bound_is_a_value_with_a_reason_of_the_pairing_that_is_asked_for() -> None:
+    (cell,) = cells([made(reason="a bound", remap_angle=None)])
+    assert not cell.bounded("remap_angle")
+    (cell,) = cells([made(reason="a bound")])
+    assert (cell.bounded("remap_angle"), cell.bounded("own_remap_angle")) == (True, False)
+    cell.records[0].summary["own"] = {"remap_angle": {"value": 90.0, "reason": "a bound"}}
+    cell.records[0].summary["metrics"]["remap_angle"] = {"value": 20.0}
+    assert (cell.bounded("remap_angle"), cell.bounded("own_remap_angle")) == (False, True)
+
+
+def test_a_seed_that_one_side_lacks_counts_as_missing_on_both() -> None:
+    runs = [made(init="teacher", seed=seed, copy_index=1.0 + seed) for seed in (0, 1)]
+    runs += [made(init="rotated", seed=seed, copy_index=0.5 * seed) for seed in (0, 1, 2)]
+    for a, b in (("teacher", "rotated"), ("rotated", "teacher")):
+        ((_, found),) = paired_differences(runs, "student.init", a, b, "copy_index")
+        assert (abs(found.mean), found.n, found.missing) == (1.25, 2, 1)
+
+
 def test_limits_of_a_cell_are_those_of_all_its_runs_or_none() -> None:
     runs = [made(seed=seed, null={"fidelity": (0.9 + 0.05 * seed, 1.1)}) for seed in (0, 1)]
     failed = made(seed=2, status="failed")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 from made import made, write_run
 
-from dmdlab.config import InputError
+from dmdlab.config import RESULT_VERSION, InputError
 from dmdlab.pairing import calibrate
 from dmdlab.records import writing
 from dmdlab.records.catalogue import chosen
 from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records
 from dmdlab.records.writing import prepare, replacing, write_json, write_text
+from dmdlab.trouble import Unwritable
 
 FORMATS = (1, 2)
 
@@ -115,7 +117,16 @@ def test_a_lost_or_damaged_part_is_a_sentence(run: Path, file: str, damage: str)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("change", [{"format": 0}, {"format": 4}, {"result_version": 99}, {"result_version": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 0},
+        {"format": 4},
+        {"result_version": 0},
+        {"result_version": RESULT_VERSION + 1},
+        {"result_version": None},
+    ],
+)
 def test_a_record_from_another_version_is_refused(run: Path, tmp_path: Path, change: dict[str, int]) -> None:
     summary = json.loads((run / "summary.json").read_text())
     (run / "summary.json").write_text(json.dumps(summary | change))
@@ -257,6 +268,24 @@ def test_a_folder_that_cannot_be_put_in_its_place_is_an_error(tmp_path: Path, mo
     with pytest.raises(OSError, match="another's"), replacing(tmp_path / "run") as partial:
         partial.mkdir()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_new_one_cannot_be_put_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, place = os.rename, tmp_path / "run"
+    place.mkdir()
+    (place / "old").touch()
+
+    def full(old: Path, new: Path) -> None:
+        if (Path(old) / "new").exists():
+            raise OSError(errno.ENOSPC, "full")
+        plain(old, new)
+
+    monkeypatch.setattr(writing.os, "rename", full)
+    with pytest.raises(Unwritable, match="the disk is full"), replacing(place) as partial:
+        partial.mkdir()
+        (partial / "new").touch()
+    assert [path.name for path in place.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_of_two_who_make_a_file_that_stays_one_puts_it_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
