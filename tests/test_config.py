@@ -112,6 +112,15 @@ def test_teacher_id_changes_with_what_trains_the_network_and_with_nothing_else(k
     assert (experiment_from({key: OTHER.get(key, 7)}).teacher_id != Experiment().teacher_id) == trains(key)
 
 
+FITS = ("student.init", "student.pairs", "student.regression", "student.start_level", "student.step_levels")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_fit_id_changes_with_what_a_fitted_start_is_made_of_and_with_nothing_else(key: str) -> None:
+    counts = trains(key) or key in (*FLOW, *FITS)
+    assert (experiment_from({key: OTHER.get(key, 7)}).fit_id != Experiment().fit_id) == counts
+
+
 @pytest.mark.parametrize("kind", ["exact", "network"])
 @pytest.mark.parametrize("key", [key for key in KEYS if key != "teacher.kind"])
 def test_map_keys_change_with_what_determines_the_flow_and_with_nothing_else(key: str, kind: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from least import least
 from pydantic import Field
 
-from dmdlab.config import Experiment, InputError, experiment_from
+from dmdlab.config import MOST_PAIRED, TURNED, Experiment, InputError, experiment_from
 from dmdlab.experiments import files, load, parse_words, resolve, spelled_out
 from dmdlab.laws import LAWS, law_parameters
 from dmdlab.networks import NETWORKS
@@ -151,6 +151,31 @@ def test_nested_sweep_tables_are_axes_too(tmp_path: Path) -> None:
     file = tmp_path / "nested.toml"
     file.write_text("[sweep.law]\ndim = [2, 4]")
     assert load(file).axes == {"law.dim": [2, 4]}
+
+
+def test_a_line_end_in_a_word_sets_no_other_key() -> None:
+    assert parse_words(["a=1\nb=2"]) == {"a": "1\nb=2"}
+
+
+def test_a_copy_has_ids_of_its_own() -> None:
+    """And a snapshot at the end is the end, whatever it is called."""
+    one = experiment_from({"teacher.iterations": 7, "student.init": "regressed"})
+    ids = (one.id, one.teacher_id, one.fit_id)
+    copied = one.model_copy(update={"seed": 1})
+    assert not set(ids) & {copied.id, copied.teacher_id, copied.fit_id}
+    last = experiment_from({"teacher.iterations": 7, "student.init": "regressed", "teacher.snapshot": 7})
+    assert (last.id, last.teacher_id, last.fit_id) == ids
+    assert spelled_out(one)["teacher.snapshot"] == spelled_out(last)["teacher.snapshot"] == 7
+
+
+@pytest.mark.parametrize("init", TURNED)
+def test_what_turns_needs_a_plane_and_a_transport_no_more_pairs_than_are_exact(init: str) -> None:
+    with pytest.raises(InputError, match=f"student.init = '{init}' needs law.dim >= 2"):
+        experiment_from({"student.init": init, "law.dim": 1})
+    settings = {"student.init": "transport", "student.pairs": MOST_PAIRED}
+    assert experiment_from(settings).student.pairs == MOST_PAIRED
+    with pytest.raises(InputError, match=f"student.pairs = {MOST_PAIRED + 1} are too many"):
+        experiment_from(settings | {"student.pairs": MOST_PAIRED + 1})
 
 
 def test_a_point_that_comes_twice_runs_once() -> None:

@@ -282,8 +282,7 @@ def test_a_folder_whose_new_one_cannot_be_put_there_stays(tmp_path: Path, monkey
 
     monkeypatch.setattr(writing.os, "rename", full)
     with pytest.raises(Unwritable, match="the disk is full"), replacing(place) as partial:
-        partial.mkdir()
-        (partial / "new").touch()
+        (partial / "new").mkdir(parents=True)
     assert [path.name for path in place.iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
