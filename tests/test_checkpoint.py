@@ -208,6 +208,13 @@ def test_an_interrupted_sweep_goes_on_in_mid_training(
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
+def test_a_digest_knows_names_kinds_and_shapes() -> None:
+    zeros = torch.zeros(2, 3)
+    states = [{"a": zeros}, {"b": zeros}, {"a": zeros.T}, {"a": zeros.int()}, {"a": zeros[:1], "b": zeros[1:]}]
+    assert len({module.digest(state) for state in states}) == len(states)
+    assert module.digest({"a": zeros, "b": zeros + 1}) == module.digest({"b": zeros + 1, "a": zeros.clone()})
+
+
 def test_checkpoints_are_as_rare_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every ten seconds, and rarer where writing takes long: three seconds are a twentieth of sixty."""
     assert written_at(tmp_path / "quick", 0.0, 60, monkeypatch) == [15.0, 30.0, 45.0, 60.0]

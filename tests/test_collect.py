@@ -214,6 +214,22 @@ class Published(Work):
             yield Finished(e, self.store.folder(e), "done")
 
 
+def test_what_is_on_its_way_arrives_before_a_wish_to_stop_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, store, plain = experiments("seed=[0, 1]"), Store(tmp_path), collect.receive
+
+    def stopped(store: Store, packed: Packed) -> Finished:
+        assert stopping.stop(KeyboardInterrupt())  # which waits
+        return plain(store, packed)
+
+    monkeypatch.setattr(collect, "receive", stopped)
+    events, said = sweep(Published(store, CPU), [Group(tuple(wanted))])
+    assert [e.experiment.seed for e in events if isinstance(e, Finished)] == [0]
+    assert [e.seed for e in store.missing(wanted)] == [1]
+    assert said == ["Dropped: 1 run that other machines were at; nothing of that came back."]
+
+
 def test_what_ended_in_an_error_is_not_told_as_dropped(tmp_path: Path) -> None:
     wanted = experiments("seed={start=0, stop=3}")
 

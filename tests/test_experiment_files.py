@@ -300,3 +300,5 @@ def test_who_names_another_law_or_network_leaves_behind_what_only_the_one_before
     assert load(file).experiments()[0].law.parameters == {"scale": 2.0}
     same = load(None, "quickstart", ["law.name=mixture", "law.components=4"]).experiments()[0]
     assert same.law.parameters == {"components": 4}
+    (pictures,) = load(file, None, ["law.name=field", "law.side=4", "law.scale=1.0", "seed=0"]).experiments()
+    assert pictures.law.dim == 16  # a law of pictures sets it, whatever the one before had

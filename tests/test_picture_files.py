@@ -301,6 +301,9 @@ def test_more_samples_than_the_part_holds_are_refused_before_the_run(tmp_path: P
     words = ["law.name=images", f'law.path="{written(tmp_path / "p.npy", PICTURES)}"', "law.side=4", NETWORK]
     with pytest.raises(InputError, match=r"measure.samples is 1000, but .*'images' has 6 samples to measure with"):
         load(None, None, words).experiments()
+    with pytest.raises(InputError, match=r"measure.samples is 7, but"):
+        load(None, None, [*words, "measure.samples=7"]).experiments()
+    assert load(None, None, [*words, "measure.samples=6"]).experiments()
     with pytest.raises(InputError, match=r"law.empirical is 10, but .* has 9 pictures to train on"):
         load(None, None, [*words, "law.empirical=10"]).experiments()
 
