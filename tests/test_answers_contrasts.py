@@ -119,7 +119,8 @@ def test_what_training_loses_is_told_from_what_a_fitted_start_lacks() -> None:
 
     first = cells([*fitted(8, 10.0, {0: 20.0, 1: 24.0}), *fitted(128, 30.0, {1: 54.0, 0: 50.0, 2: 89.0})])
     second = cells([*fitted(8, 10.0, {0: 20.0, 1: 24.0}), *fitted(128, 30.0, {0: 42.0, 1: 46.0})])
-    *_, row, last = answers_dimension.fitted_lines(dict(zip(answers_dimension.FITTED, (first, second), strict=True)))
+    given = dict(zip(answers_dimension.FITTED, (first, second, second), strict=True))
+    *_, row, last, _again = answers_dimension.fitted_lines(given)
     cut, other = ([part.split(" ±")[0] for part in line.strip("| ").split(" | ")] for line in (row, last))
     assert cut[1:4] == ["5e-4", "10", "22"]
     assert (cut[6], other[6]) == ("10", "2")
@@ -127,3 +128,24 @@ def test_what_training_loses_is_told_from_what_a_fitted_start_lacks() -> None:
     by_seed = [[1000 * math.log(math.cos(math.radians(a)) / math.cos(math.radians(b))) for a, b in p] for p in pairs]
     assert float(cut[9]) == pytest.approx(sum(many - few for few, many in by_seed) / 2, abs=1)
     assert cut[10] == "2"
+
+
+def test_what_is_said_of_starts_that_begin_equally_far_is_what_the_kept_runs_say() -> None:
+    text = " ".join((Path(answers.DOCS) / "answers.md").read_text(encoding="utf-8").split())
+    few, lost = [], []
+    for name in ("dimension-at-law", "dimension-regressed", "dimension-equal-starts"):
+        held = answers_numbers.by_keys(cells(answers.stored()[name]), "student.learning_rate", "law.dim")
+        cell = held[1e-4, answers_dimension.FEW]
+        few.append(answers_numbers.mean_interval(answers_dimension.begun_angles(cell)).mean)
+        own = answers_dimension.lost_since(cell, answers_dimension.plain)
+        lost.append(answers_numbers.mean_interval(list(own.values())).mean)
+    assert (
+        "begin at {:.1f}, {:.1f} and {:.1f} degrees lose {:.1f}, {:.1f} and {:.1f} at 1e-4".format(*few, *lost) in text
+    )
+    both = [
+        [answers_dimension.lost_since(held[rate, d], answers_dimension.plain) for d in (8, 128)]
+        for rate in (1e-4, 3e-4)
+    ]
+    less = [answers_dimension.more_of(many, own) for own, many in both]
+    said = "d = 8 loses {:.1f} ± {:.1f} and {:.1f} ± {:.1f} degrees *more*"
+    assert said.format(*(x for i in less for x in (i.mean, i.high - i.mean))) in text

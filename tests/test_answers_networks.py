@@ -6,7 +6,7 @@ from pathlib import Path
 
 from answer_runs import run
 
-from dmdlab.records.cells import Cell, cells
+from dmdlab.records.cells import cells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 
@@ -59,23 +59,30 @@ def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
     def angles(kind: str, *ages: int, iterations: int = 1000) -> list[str]:
         return [f"{mean('remap_angle', kind, age, 5e-4, iterations):.0f}" for age in ages]
 
-    mlp, unet = angles("residual", 3000, 24000), angles("unet", 1500, 6000)
-    assert "the MLP's {} degrees at 3000 iterations become {} at 24 000".format(*mlp) in text
+    def more(mlp: tuple[object, ...], unet: tuple[object, ...]) -> str:
+        found = answers_numbers.contrast((), own["residual", *mlp], own["unet", *unet]).difference
+        return f"{found.mean:.1f} ± {found.high - found.mean:.1f}"
+
+    mlp, unet = angles("residual", 3000, 6000, 24000), angles("unet", 1500, 6000)
+    assert f"the MLP's {mlp[0]} degrees at 3000 iterations become {mlp[2]} at 24 000" in text
     assert "the U-Net's {} at 1500 become {} at 6000".format(*unet) in text
-    assert f"{angles('residual', 6000)[0]} for {unet[1]}" in text
-    assert "from younger teachers {} and {} degrees".format(*angles("residual", 6000, 3000, iterations=4000)) in text
-    for rate in (5e-4, 2e-4):
-        pair: tuple[Cell, Cell] = own["residual", 24000, rate, 1000], own["unet", 6000, rate, 1000]
-        more = answers_numbers.contrast((), *pair).difference
-        assert f"{more.mean:.1f} ± {more.high - more.mean:.1f}" in text
-    costs = [f"{mean('teacher_transport_ratio', *at, 5e-4, 1000):.2f}" for at in (("residual", 24000), ("unet", 6000))]
-    assert "({} for {})".format(*costs) in text
-    best = ("residual", 24000, 5e-4, 1000), ("unet", 6000, 5e-4, 1000)
-    assert "({:.3f} and {:.3f} of".format(*(mean("student_weight_movement", *at) for at in best)) in text
-    assert "({:.2f} for {:.2f})".format(*(mean("student_kernel_change", *at) for at in best)) in text
-    of = [(kind, age) for kind, age, _, iterations in own if iterations == 1000]
-    moved = [mean("remap_angle", *at, 5e-4, 1000) - mean("remap_angle", *at, 2e-4, 1000) for at in of]
-    assert f"moves the angle by {min(moved):.1f} to {max(moved):.1f} degrees" in text
+    assert f"students lose {unet[1]}, {unet[0]}, {mlp[2]}, {mlp[1]} and {mlp[0]} degrees" in text
+    last, best = (6000, 5e-4, 1000), (24000, 5e-4, 1000)
+    assert f"lose {more(last, last)} degrees more at 5e-4" in text
+    assert f"(1.09) {more(best, last)}, and {more((24000, 2e-4, 1000), (6000, 2e-4, 1000))} at 2e-4" in text
+    assert f"there the MLP's lose {more(best, (1500, 5e-4, 1000))} more" in text
+    begun = [f"{mean(answers_networks.START, 'unet', age, 5e-4, 1000):.2f}" for age in (6000, 1500)]
+    begun += [f"{mean(answers_networks.START, 'residual', age, 5e-4, 1000):.2f}" for age in (24000, 6000, 3000)]
+    said = "pair_cosine {} at 6000 iterations and {} at 1500, for {}, {} and {} in MLPs"
+    assert said.format(*begun) in text
+    longer = [
+        mean("remap_angle", "residual", age, 5e-4, 4000) - mean("remap_angle", "residual", age, 5e-4, 1000)
+        for age in (3000, 6000, 24000)
+    ]
+    assert f"loses {min(longer):.0f} to {max(longer):.0f} degrees more" in text
+    moved = [mean("student_weight_movement", *at) for at in (("residual", *best), ("unet", *last), ("residual", *last))]
+    assert f"({moved[0]:.3f} and {moved[1]:.3f} of" in text
+    assert f"({moved[2]:.3f} and {moved[1]:.3f})" in text
     assert f"read {min(cell.interval('remap_angle').mean for cell in turned.values()):.1f} and more against" in text
     less = [answers_controls.more_lost_of_own(turned[place], own[place]) for place in own]
     assert f"within {max(abs(i.mean) for i in less):.1f} degrees" in text
@@ -83,3 +90,5 @@ def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
     assert all(i.low < 0 < i.high for i in less)
     assert not any(cell.flagged for cell in found)
     assert all(cell.poor for cell in found)
+    costs = [float(record.row["teacher_transport_ratio"]) for cell in found for record in cell.records]
+    assert f"(at most {max(costs):.2f}, limit 1.5)" in text
