@@ -142,6 +142,12 @@ def test_a_bound_is_a_value_with_a_reason_of_the_pairing_that_is_asked_for() -> 
     assert (cell.bounded("remap_angle"), cell.bounded("own_remap_angle")) == (False, True)
 
 
+def test_a_logarithmic_measure_is_one_in_every_column_of_it() -> None:
+    for part in ("", "own_", "within_", "steps_"):
+        assert logarithmic(f"{part}delta_e")
+        assert not logarithmic(f"{part}copy_index")
+
+
 def test_a_seed_that_one_side_lacks_counts_as_missing_on_both() -> None:
     runs = [made(init="teacher", seed=seed, copy_index=1.0 + seed) for seed in (0, 1)]
     runs += [made(init="rotated", seed=seed, copy_index=0.5 * seed) for seed in (0, 1, 2)]
