@@ -149,3 +149,12 @@ def test_what_is_said_of_starts_that_begin_equally_far_is_what_the_kept_runs_say
     less = [answers_dimension.more_of(many, own) for own, many in both]
     said = "d = 8 loses {:.1f} ± {:.1f} and {:.1f} ± {:.1f} degrees *more*"
     assert said.format(*(x for i in less for x in (i.mean, i.high - i.mean))) in text
+
+
+def test_what_is_said_of_all_controls_counts_the_kept_runs() -> None:
+    text = (Path(answers.DOCS) / "answers.md").read_text(encoding="utf-8")
+    pairs = answers_controls.beside_each_other({name: cells(own) for name, own in answers.stored().items()})
+    both = [pair for own in pairs.values() for pair in own if all(map(answers_numbers.near, pair))]
+    less = [i for pair in both if (i := answers_controls.more_lost_of_own(*pair)).n]
+    outside = sum(not i.low <= 0 <= i.high for i in less)
+    assert f"Of all {len(less)} such differences {outside} lie outside" in text
