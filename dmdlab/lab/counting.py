@@ -69,6 +69,20 @@ class LiveBytes(Watching):
         self.live -= size
 
 
+class Placed(TorchDispatchMode):
+    """Within it, no fake tensor is on the device 'meta'.
+
+    Forward mode through a group norm whose scales have no tangents makes such ones (torch 2.13), which go with
+    no other: what comes as an argument from there is told that it is on a CPU.
+    """
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        for leaf in tree_leaves((args, kwargs)):
+            if hasattr(leaf, "fake_device") and leaf.fake_device.type == "meta":
+                leaf.fake_device = torch.device("cpu")
+        return func(*args, **(kwargs or {}))
+
+
 class Operations(Watching):
     """Within it, `count` grows as torch's FlopCounterMode counts.
 

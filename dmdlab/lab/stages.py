@@ -8,6 +8,7 @@ from torch import Tensor
 from dmdlab.config import Experiment
 from dmdlab.diffusion import Denoiser
 from dmdlab.diffusion.applied import applied
+from dmdlab.diffusion.jacobian import antisymmetric_share
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS, flow_map, flow_steps
@@ -87,14 +88,14 @@ def _two_steps(e: Experiment, law: Law, network: EDMDenoiser) -> Callable[..., T
 
 
 def probing(group: Group, law: Law) -> Iterator[object]:
-    """A reverse pass through a flow's first step, the dearest, beside what a forward one gave: that keeps no graph."""
+    """The Jacobian of a flow's first step, the dearest, along one direction: others follow one after the other."""
     e, network = group.shared, fresh_networks(group.shared, law, len(group.seeds))
-    z = torch.zeros(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim, requires_grad=True)
+    z = torch.zeros(len(group.seeds), min(ASYMMETRY_POINTS, e.measure.samples), law.dim)
     teacher: Denoiser = law.denoise if e.teacher.kind == "exact" else network
-    step = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[0]
-    forward, direction = torch.zeros(2, *z.shape)
+    maps = flow_steps(with_teacher(e, steps=2), teacher, class_labels(e, z))[:1]
     yield z, network
-    yield forward, torch.autograd.grad(step(z), z, direction)
+    with torch.no_grad():
+        yield antisymmetric_share(maps, z, torch.zeros(1, *z.shape))
 
 
 def with_teacher(e: Experiment, **settings: int) -> Experiment:

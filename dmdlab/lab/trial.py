@@ -11,7 +11,7 @@ shapes that have it (`LARGEST`).
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -25,7 +25,7 @@ from dmdlab.diffusion import Denoiser, conditioned
 from dmdlab.diffusion.applied import BLOCK_NUMBERS
 from dmdlab.group import Group
 from dmdlab.lab.calibrate import fresh_multiple
-from dmdlab.lab.counting import LiveBytes, Operations
+from dmdlab.lab.counting import LiveBytes, Operations, Placed
 from dmdlab.lab.evaluate import ASYMMETRY_POINTS
 from dmdlab.lab.stages import STAGES, Stage, class_labels, distilling, flow_calls, probing
 from dmdlab.lab.steps import REDRAWS
@@ -253,6 +253,7 @@ def _cost(stage: Stage, group: Group, law: Law, numbers: bool) -> Cost:
     with ExitStack() as held:
         if not numbers:
             held.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            held.enter_context(Placed() if stage is probing else nullcontext())
         seen = held.enter_context(LiveBytes())
         steps = stage(group, law)
         next(steps)
