@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dmdlab.config import InputError
-from dmdlab.trouble import explained
+from dmdlab.trouble import explained, unreadable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,7 +62,12 @@ def read_alike(folder: Path) -> np.ndarray:
     if not paths:
         raise InputError(f"the folder {folder} is empty: expected pictures ({', '.join(SUFFIXES)})")
     for path in paths:
-        if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        if path.is_dir():
+            raise InputError(
+                f"{path} is a folder, expected pictures and nothing else: put all pictures into one folder, and give "
+                "classes as a file of labels"
+            )
+        if path.suffix.lower() not in SUFFIXES:
             raise InputError(
                 f"{path} is not a picture of a kind that is read ({', '.join(SUFFIXES)}): a folder holds pictures and "
                 "nothing else"
@@ -225,5 +230,6 @@ def _opened(path: Path) -> "Iterator[Image.Image]":
     except InputError:
         raise
     except Exception as error:  # each of Pillow's plugins has its own kinds
-        why = explained(error, reading=True) if isinstance(error, OSError) else error
-        raise InputError(f"{path}: not a readable picture ({why}); write it again.") from None
+        if isinstance(error, OSError) and error.errno is not None:  # the system's word, not of what the file holds
+            raise unreadable(path, error) from None
+        raise InputError(f"{path}: not a readable picture ({error}); write it again.") from None

@@ -243,3 +243,9 @@ def test_images_that_do_not_match_or_cannot_be_read(tmp_path, pixels):
             read_pairs([tmp_path / "t", tmp_path / name])
     with pytest.raises(InputError, match=r"t lacks 1 of the images|fewer lacks"):
         read_pairs([tmp_path / "fewer", tmp_path / "t"])
+
+
+def test_an_image_that_the_system_refuses_is_not_called_damaged(tmp_path):
+    (tmp_path / "0.png").symlink_to("0.png")
+    with pytest.raises(InputError, match=r"0.png: cannot be read \(symbolic links lead round in a circle: [^)]*\)$"):
+        read_images(tmp_path, None, [])

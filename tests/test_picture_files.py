@@ -127,7 +127,7 @@ def test_a_path_from_home_is_found_and_kept_as_it_is_given(tmp_path: Path, monke
     assert (home.law.parameters["path"], home.law.parameters["labels"]) == ("~/p.npy", "~/l.npy")
     rows = ("law.name=empirical", "law.dim=16")
     assert made(*rows, "law.path=~/points.npy").id == made(*rows, f"law.path={points}").id
-    with pytest.raises(InputError, match=r"law.path: .*/nothing cannot be read"):
+    with pytest.raises(InputError, match=r"law.path: .*/nothing: cannot be read"):
         made(*few, "law.path=~/nothing")
     with pytest.raises(InputError, match=r"law.path: ~nobody-is-called-so/p.npy cannot be read"):
         made(*few, "law.path=~nobody-is-called-so/p.npy")
@@ -257,7 +257,7 @@ def test_a_wrong_folder_or_archive_gets_a_sentence(tmp_path: Path) -> None:
             Images(path=path, side=4)
 
     refused("is empty: expected pictures")
-    refused("cannot be read .No such file", tmp_path / "none")
+    refused("none: cannot be read .no such file or folder: check the path.: give an IDX file", tmp_path / "none")
     for i in range(3):
         Image.fromarray(PICTURES[i]).save(folder / f"{i}.png")
     Images(path=folder, side=4)
@@ -278,8 +278,11 @@ def test_a_wrong_folder_or_archive_gets_a_sentence(tmp_path: Path) -> None:
     (folder / "notes.txt").unlink()
     Images(path=folder, side=4)
     (folder / "more").mkdir()
-    refused("more is not a picture of a kind that is read")
+    refused("more is a folder, expected pictures and nothing else: put all pictures into one folder")
     (folder / "more").rmdir()
+    (folder / "7.png").symlink_to("7.png")
+    refused("7.png: cannot be read .symbolic links lead round in a circle: [^)]*.$")  # the file, and no word on kinds
+    (folder / "7.png").unlink()
     np.savez(tmp_path / "p.npz", a=PICTURES, b=PICTURES)
     refused("holds a, b, expected an array named images", tmp_path / "p.npz")
     for name, like in (("y", LABELS), ("Targets", np.eye(3)[LABELS]), ("digit", LABELS.astype(np.int32))):

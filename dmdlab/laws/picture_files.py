@@ -17,6 +17,7 @@ from dmdlab.config import InputError
 from dmdlab.folders import files_of, read_alike
 from dmdlab.laws.arrays import at_home, read_npy, read_npz
 from dmdlab.laws.idx import GZIP, read_idx
+from dmdlab.trouble import unreadable
 
 KINDS = "an IDX file (the MNIST format, gzipped or not), a .npy or .npz file, or a folder of pictures"
 _EXPECTED = {"law.path": KINDS, "law.labels": "an IDX or .npy file of whole numbers, one a picture"}
@@ -63,7 +64,7 @@ def read_data(path: str | Path, labels: str | Path | None) -> PictureData:
 
 def _fingerprint(path: Path, key: str) -> str:
     """The SHA-256 of all bytes of a file or of the files in a folder."""
-    found = hashlib.sha256()
+    found, file = hashlib.sha256(), path
     try:
         for file in files_of(path) if path.is_dir() else [path]:
             if file.is_dir():  # refused by its name where the pictures are read
@@ -72,7 +73,8 @@ def _fingerprint(path: Path, key: str) -> str:
             with file.open("rb") as opened:
                 found.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
     except OSError as error:
-        raise InputError(f"{key}: {path} cannot be read ({error.strerror or error}): give {_EXPECTED[key]}") from None
+        give = f": give {_EXPECTED[key]}" if isinstance(error, FileNotFoundError) and file == path else ""
+        raise InputError(f"{key}: {unreadable(file, error)}{give}") from None
     return found.hexdigest()
 
 
