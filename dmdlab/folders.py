@@ -6,6 +6,7 @@ followed. `read_alike` is for data to train on: nothing else lies in the folder,
 is for samples of any tool: folders in folders, 16-bit grey and mixed modes are read, and what was done is noted.
 """
 
+import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -49,6 +50,22 @@ def check_unpacked(unpacked: int, packed: int) -> None:
 def files_of(folder: Path) -> list[Path]:
     """What lies in a folder, by name, but for what is hidden."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of all bytes of a file, or of the names and the files in a folder. Raises `InputError` for what the
+    system does not let be read."""
+    found, file = hashlib.sha256(), path
+    try:
+        for file in files_of(path) if path.is_dir() else [path]:
+            if file.is_dir():  # refused by its name where the pictures are read
+                found.update(b"/" + os.fsencode(file.name))
+                continue
+            with file.open("rb") as opened:
+                found.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
+    except OSError as error:
+        raise unreadable(file, error) from error
+    return found.hexdigest()
 
 
 def read_alike(folder: Path) -> np.ndarray:

@@ -5,8 +5,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from small import TINY, do, experiments
+
+from dmdlab.records.record import load_records
 
 Command = Callable[..., tuple[int, str, str]]
 SMALL = ("--preset", "smoke", *TINY)
@@ -150,6 +154,37 @@ def test_runs_of_another_version_are_refused_and_left_alone(dmdlab: Command, tmp
 def test_a_wrong_filter_is_refused(dmdlab: Command, swept: Path) -> None:
     assert_refused(dmdlab("table", swept, "law.dmi=3"), "no run has a key 'law.dmi'")
     assert_refused(dmdlab("table", swept, "law.dim"), "expected a filter such as law.dim>=32")
+
+
+def test_filters_that_choose_nothing_are_told_what_there_is(dmdlab: Command, swept: Path) -> None:
+    before = set(swept.rglob("*"))
+    rows = [record.row for record in load_records(swept)]
+    there = ", ".join(sorted({str(row["student.init"]) for row in rows}))
+    said = f"none of the {len(rows)} runs is chosen by student.init=rotatd: student.init is {there}; choose among these"
+    for words in (["plot", "curve"], ["explore"]):
+        assert_refused(dmdlab(*words, swept, "student.init=rotatd"), said)
+    assert set(swept.rglob("*")) == before
+    code, out, err = dmdlab("table", swept, "student.init=rotatd", "--format", "json")  # which is an answer, too
+    assert (code, json.loads(out), said in err) == (0, [], True)
+
+
+def test_runs_are_not_put_among_the_pictures_that_they_are_made_of(
+    dmdlab: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = tmp_path / "mine"
+    pictures.mkdir()
+    for i in range(9):
+        Image.fromarray(np.full((4, 4), 20 * i, np.uint8)).save(pictures / f"{i}.png")
+    few = ("--preset", "smoke", "law.name=images", "law.side=4", "measure.samples=2")
+    few += ("teacher.kind=network", "teacher.target=data")
+    monkeypatch.chdir(pictures)
+    for path, out in ((".", []), (pictures, ["--out", "."]), ("../mine", ["--out", pictures / "runs"])):
+        for command in ("run", "sweep", "worker", "calibrate"):
+            assert_refused(
+                dmdlab(command, *few, f"law.path={path}", *out), f"it lies in law.path {path}", "choose another"
+            )
+    assert len(list(pictures.iterdir())) == 9
+    assert dmdlab("run", *few, "law.path=.", "--out", "../runs", "--dry-run")[0] == 0
 
 
 def test_an_unknown_plot_is_refused(dmdlab: Command, swept: Path) -> None:

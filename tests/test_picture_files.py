@@ -129,7 +129,7 @@ def test_a_path_from_home_is_found_and_kept_as_it_is_given(tmp_path: Path, monke
     assert made(*rows, "law.path=~/points.npy").id == made(*rows, f"law.path={points}").id
     with pytest.raises(InputError, match=r"law.path: .*/nothing: cannot be read"):
         made(*few, "law.path=~/nothing")
-    with pytest.raises(InputError, match=r"law.path: ~nobody-is-called-so/p.npy cannot be read"):
+    with pytest.raises(InputError, match=r"law.path: ~nobody-is-called-so/p.npy: cannot be read"):
         made(*few, "law.path=~nobody-is-called-so/p.npy")
 
 

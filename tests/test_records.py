@@ -18,7 +18,7 @@ from made import made, write_run
 from dmdlab.config import RESULT_VERSION, InputError
 from dmdlab.pairing import calibrate
 from dmdlab.records import writing
-from dmdlab.records.catalogue import chosen
+from dmdlab.records.catalogue import chosen, none_chosen
 from dmdlab.records.record import ARRAYS, load_calibrated, load_record, load_records
 from dmdlab.records.writing import prepare, replacing, write_json, write_text
 from dmdlab.trouble import Unwritable
@@ -199,6 +199,8 @@ def test_records_come_in_the_order_of_their_configuration_and_can_be_selected(tm
     assert [tuple(r.config[key] for key in ("law.dim", "student.init", "seed")) for r in records] == places
     assert len(chosen(records, ["law.dim=2", "student.init=rotated"])) == 2
     assert chosen(records, ["law.dim=4"]) == []
+    assert none_chosen(records, ["law.dim=4"]).endswith("is chosen by law.dim=4: law.dim is 2, 3; choose among these")
+    assert none_chosen(records, ["law.dim=2", "law.dim=3"]).endswith("together; give fewer, or look at `dmdlab table`")
     with pytest.raises(InputError, match=r"no run has a key 'law\.dmi'"):
         chosen(records, ["law.dmi=2"])
 

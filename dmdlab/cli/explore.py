@@ -62,7 +62,7 @@ def _check(out: Path) -> None:
 
 def _records(words: list[str]) -> "tuple[list[Record], list[str]]":
     """The runs that folders and filters name, and what is odd about the folders."""
-    from dmdlab.records.catalogue import chosen
+    from dmdlab.records.catalogue import chosen, none_chosen
     from dmdlab.records.record import load_records
 
     places = [Path(word) for word in words if Path(word).exists() or not set(word) & set("=<>")]
@@ -81,5 +81,5 @@ def _records(words: list[str]) -> "tuple[list[Record], list[str]]":
                 )
     kept = chosen(list(found.values()), filters)
     if not kept:
-        raise InputError(f"none of the {len(found)} runs is chosen by {' '.join(filters)}; `dmdlab table` lists them")
+        raise InputError(none_chosen(list(found.values()), filters))
     return kept, notes

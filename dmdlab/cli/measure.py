@@ -196,13 +196,15 @@ def calibrate(
     finds it; ends with a table and the calibration figure of each law.
     """
     from dmdlab.device.environment import choose_device
-    from dmdlab.experiments import load
+    from dmdlab.experiments import check_apart, load
     from dmdlab.records.writing import prepare
 
     path, overrides = split_words(words, preset, "calibrate")
     chosen = choose_device(device)
     experiments = load(path, preset, overrides).experiments()
-    out = prepare(out or Path("runs") / (path.stem if path else str(preset)))
+    out = out or Path("runs") / (path.stem if path else str(preset))
+    check_apart(experiments, out)
+    prepare(out)
     found = _calibrations(experiments, out, chosen)
     if as_json:
         show.print_json([{"settings": c.row, "calibration": c.found.to_dict()} for c in found])

@@ -27,16 +27,20 @@ Filters = Annotated[
 FORMATS = ("table", "csv", "json")
 
 
-def _chosen(directory: Path, filters: Sequence[str] | None) -> "list[Record]":
-    """The runs below a folder that filters choose; what is odd about the folder goes to stderr."""
-    from dmdlab.records.catalogue import chosen
+def _chosen(directory: Path, filters: Sequence[str] | None, needed: bool = False) -> "list[Record]":
+    """The runs below a folder that filters choose; what is odd about the folder goes to stderr. needed: whether it
+    raises `InputError` where there are runs, but none is chosen."""
+    from dmdlab.records.catalogue import chosen, none_chosen
     from dmdlab.records.record import load_records
 
     with show.noted():
         records = load_records(directory)
     found = chosen(records, filters or ())
     if records and not found:
-        show.err().print(f"None of the {len(records)} runs is chosen.")
+        told = none_chosen(records, filters or ())
+        if needed:
+            raise InputError(told)
+        show.err().print(told, soft_wrap=True)
     return found
 
 
@@ -104,7 +108,7 @@ def plot(
     shown = tuple(key.strip() for key in measures.split(",") if key.strip()) if measures else MEASURES
     given = any(option is not None for option in (x, by, panels, measures))
     choice = Choice(x, by, panels, shown) if given else None
-    records = _chosen(directory, filters)
+    records = _chosen(directory, filters, needed=True)
     with show.noted():
         paths = save_plot(name, records, out or directory / "figures" / name, size, choice, width)
     for path in paths:

@@ -163,10 +163,12 @@ def _compute(
 ) -> "tuple[list[Record], list[tuple[Group, Exception]]]":
     """Run what is missing of `found`; the records of all its experiments that stand in `out`, and the ensembles that
     ended in an error."""
+    from dmdlab.experiments import check_apart
     from dmdlab.lab.store import Store
     from dmdlab.records.writing import prepare
 
     experiments, store = found.experiments(), Store(out)
+    check_apart(experiments, out)
     todo = store.missing(experiments)
     if dry_run:
         _explain(experiments, todo, means.plan(todo), out, as_json)
@@ -198,7 +200,7 @@ def _explain(
         missing = {e.id for e in todo}
         show.print_json([{"id": e.id, "done": e.id not in missing, **spelled_out(e)} for e in experiments])
         return
-    print(f"{_state(experiments, todo, out)}:")
+    print(f"{_state(experiments, todo, out)}{':' if todo else '.'}")
     for part in planned.parts:
         print(f"  an ensemble of {len(part.group)}:")
         for e in part.group.members:

@@ -44,7 +44,7 @@ def worker(
     Start as many as you like, on as many machines, with the same words: each takes what nobody is at, and ends when
     every run is published.
     """
-    from dmdlab.experiments import load
+    from dmdlab.experiments import check_apart, load
     from dmdlab.lab.drain import Draining
     from dmdlab.lab.store import Store
     from dmdlab.lab.sweep import EnsemblesFailed, Work, to_the_end
@@ -53,6 +53,7 @@ def worker(
     path, overrides = split_words(words, preset, "worker")
     experiments = load(path, preset, overrides).experiments()
     out = out or Path("runs") / (path.stem if path else str(preset))
+    check_apart(experiments, out)
     store, among = Store(out), of or _of_slurm() or 1
     planned = Means(device, 1, memory, eager, compile_).plan(experiments, among)  # all, so that workers plan alike
     prepare(out)

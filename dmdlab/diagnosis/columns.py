@@ -99,7 +99,10 @@ def read_csv(path: Path, mapping: Mapping[str, str] | None = None) -> Curve:
             f"{path}: no such file or folder; expected a run's folder or a csv file with a header"
         ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as csv ({explained(error, reading=True)})") from None
+        why = explained(error, reading=True) if isinstance(error, OSError) else error
+        raise InputError(
+            f"{path}: cannot be read as csv ({why}); expected a run's folder or a csv file with a header"
+        ) from None
     if len(rows) < 2:
         raise InputError(
             f"{path}: {'no rows below its header' if rows else 'empty'}; expected a header and a row a checkpoint"

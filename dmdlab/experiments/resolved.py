@@ -1,7 +1,9 @@
 """An experiment checked against the catalogues, and spelled out."""
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dmdlab.config import (
@@ -16,6 +18,7 @@ from dmdlab.config import (
     nest,
 )
 from dmdlab.laws import law_parameters, make_law
+from dmdlab.laws.arrays import at_home
 from dmdlab.networks import NETWORKS, network_settings
 from dmdlab.training.exact_score import check_closed
 from dmdlab.training.levels import check_steps
@@ -74,6 +77,17 @@ def resolve(experiment: Experiment, source: str = "the configuration") -> Experi
         own["teacher.snapshot"] = 0
     known = known_keys()
     return Experiment.model_validate(nest({k: v for k, v in flatten(experiment).items() if k in known} | own))
+
+
+def check_apart(experiments: Iterable[Experiment], out: Path) -> None:
+    """Raise `InputError` where runs in `out` would lie in the folder that a law takes all pictures of: they would be
+    taken for some, now or by the next run."""
+    for path in dict.fromkeys(e.law.parameters.get("path") for e in experiments):
+        folder = at_home(path, "law.path").resolve() if isinstance(path, str) else None
+        if folder and folder.is_dir() and out.resolve().is_relative_to(folder):
+            raise InputError(
+                f"--out {out}: it lies in law.path {path}, which holds pictures and nothing else: choose another place"
+            )
 
 
 def spelled_out(experiment: Experiment) -> dict[str, Any]:

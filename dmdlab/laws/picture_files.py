@@ -5,7 +5,6 @@ What is wrong with a file is a sentence that begins with the key that named it, 
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,10 +13,9 @@ import numpy as np
 
 from dmdlab.arrays import NPY, NPZ
 from dmdlab.config import InputError
-from dmdlab.folders import files_of, read_alike
+from dmdlab.folders import digest_of, read_alike
 from dmdlab.laws.arrays import at_home, read_npy, read_npz
 from dmdlab.laws.idx import GZIP, read_idx
-from dmdlab.trouble import unreadable
 
 KINDS = "an IDX file (the MNIST format, gzipped or not), a .npy or .npz file, or a folder of pictures"
 _EXPECTED = {"law.path": KINDS, "law.labels": "an IDX or .npy file of whole numbers, one a picture"}
@@ -63,19 +61,12 @@ def read_data(path: str | Path, labels: str | Path | None) -> PictureData:
 
 
 def _fingerprint(path: Path, key: str) -> str:
-    """The SHA-256 of all bytes of a file or of the files in a folder."""
-    found, file = hashlib.sha256(), path
+    """`digest_of`; what refuses it is told with the key."""
     try:
-        for file in files_of(path) if path.is_dir() else [path]:
-            if file.is_dir():  # refused by its name where the pictures are read
-                found.update(b"/" + os.fsencode(file.name))
-                continue
-            with file.open("rb") as opened:
-                found.update(file.name.encode() + hashlib.file_digest(opened, "sha256").digest())
-    except OSError as error:
-        give = f": give {_EXPECTED[key]}" if isinstance(error, FileNotFoundError) and file == path else ""
-        raise InputError(f"{key}: {unreadable(file, error)}{give}") from None
-    return found.hexdigest()
+        return digest_of(path)
+    except InputError as error:
+        give = f": give {_EXPECTED[key]}" if isinstance(error.__cause__, FileNotFoundError) else ""
+        raise InputError(f"{key}: {error}{give}") from None
 
 
 @lru_cache(maxsize=2)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from dmdlab.config import InputError, did_you_mean, word_value
 from dmdlab.records.record import Record, check_folder, load_record
+from dmdlab.trouble import first_names
 
 _WORD = re.compile(r"\s*([^\s=!<>]+)\s*(<=|>=|!=|==?|<|>)(.*)", re.DOTALL)
 
@@ -133,13 +134,29 @@ def chosen(entries: Sequence[E], words: Iterable[str]) -> list[E]:
     return [entry for entry, row in zip(entries, rows, strict=True) if all(own.accepts(row) for own in filters)]
 
 
+def none_chosen(entries: Sequence[E], words: Sequence[str]) -> str:
+    """The sentence for filters (`chosen`) that accept none of these: what there is of the first that alone does so."""
+    rows = [row_of(entry) for entry in entries]
+    said = f"none of the {len(rows)} runs is chosen by {' '.join(words)}"
+    for own in map(Filter.of, words):
+        if not any(own.accepts(row) for row in rows):
+            there = sorted({"none" if row.get(own.key) is None else str(row[own.key]) for row in rows})
+            return f"{said}: {own.key} is {first_names(there)}; choose among these"
+    return f"{said} together; give fewer, or look at `dmdlab table`"
+
+
 def entry_named(entries: Sequence[Entry], name: str) -> Entry:
     """The run of this id, of an id that begins so, or of this folder. Raises `InputError` unless there is one."""
     ids = {entry.folder.name: str(entry.row["id"]) for entry in entries}
     found = [e for e in entries if e.folder.name == name or ids[e.folder.name].startswith(name)]
-    if len(found) != 1:
-        near = did_you_mean(name, ids.values()) if not found and len(ids) <= 20 else ""
-        raise InputError(f"{name}: {len(found) or 'no'} runs of this id{near}; `dmdlab runs ls` shows them")
+    if len(found) > 1:
+        several = first_names([ids[e.folder.name] for e in found])
+        raise InputError(
+            f"{name}: the ids of {len(found)} runs begin so ({several}); give more of the one that is meant"
+        )
+    if not found:
+        near = did_you_mean(name, ids.values()) if len(ids) <= 20 else ""
+        raise InputError(f"{name}: no runs of this id{near}; `dmdlab runs ls` shows them")
     return found[0]
 
 
