@@ -8,12 +8,14 @@ import pytest
 from made import made, write_run
 
 from dmdlab.config import InputError
+from dmdlab.plots.captions import setup
 from dmdlab.records.catalogue import chosen
 from dmdlab.records.cells import (
     cell_row,
     cell_value,
     cells,
     cells_of_starts,
+    files_in_words,
     legend,
     logarithmic,
     paired_differences,
@@ -179,6 +181,13 @@ def test_where_a_file_lies_tells_no_cells_apart_once_its_digest_is_there() -> No
     assert varying(moved) == ["seed"]
     assert len(cells(moved)) == 1
     assert [record.row["law.path"] for record in moved] == ["at 0", "at 1"]
+    assert files_in_words(moved) == ""
+    held = {"my/a.npy": "d1", "b": "d2"}
+    found = [made("images", law__path=path, law__labels="l.npy", law__digest=own) for path, own in held.items()]
+    told = "law.digest, the content of files: d1 is of a.npy with labels l.npy, d2 is of b with labels l.npy."
+    assert files_in_words(found) == told
+    assert legend(cells(found))[-1] == told
+    assert setup(found).startswith(told)
     other = [made("images", law__path=path) for path in ("here", "there")]
     assert varying(other) == ["law.path"]
 

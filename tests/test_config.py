@@ -250,6 +250,7 @@ REFUSED = {
         ["student, teacher, terms; a term of the loss is set as terms.NAME.KEY"],
     ),
     "no section": ({".seed": 1}, ["unknown key '.seed'; did you mean 'seed'"]),
+    "no dot": ({"lawside": 8}, ["unknown key 'lawside'; did you mean 'law.side'"]),
     "unknown section": ({"studnet.clip": 1.0}, ["unknown key 'studnet.clip'", "did you mean 'student.clip'"]),
     "unknown key": ({"student.lerning_rate": 1.0}, ["'student.lerning_rate'", "did you mean 'student.learning_rate'"]),
     "word for a number": ({"law.dim": "two"}, ["law.dim", "valid integer", "'two'"]),

@@ -109,6 +109,10 @@ def test_the_seed_makes_the_law(name: str, changes: dict[str, object]) -> None:
         ({"name": "moons", "dim": 4, "std": 0.001}, r"law.std .* greater than or equal to 0.01"),
         ({"name": "cube", "dim": 4, "scale": float("nan")}, r"law.scale .* is nan, but should be a finite number"),
         ({"name": "cube", "dim": 4, "seed": 0}, r"law.seed is not a parameter of the law 'cube'"),
+        (
+            {"name": "mixture", "dim": 4, "path": "x"},
+            r"'mixture'; laws that have it are empirical, images: set law.name",
+        ),
         ({"name": "empirical", "dim": 4}, r"law.path is missing"),
         ({"name": "empirical", "dim": 4, "points": [[1.0] * 4]}, r"law.points is not a parameter"),
         ({"name": "empirical", "dim": 4, "path": 3}, r"law.path .* is 3, but should be a valid string"),

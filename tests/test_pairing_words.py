@@ -12,10 +12,11 @@ from dmdlab.pairing import METRICS, measure
 from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.certificate import gaps
 from dmdlab.pairing.context_in_words import data_in_words
-from dmdlab.pairing.law import law_agrees
+from dmdlab.pairing.law import Judged, law_agrees
 from dmdlab.pairing.measured import Measured, jsonable
 from dmdlab.pairing.pairs import Pairs
 from dmdlab.pairing.words import (
+    against,
     interval,
     lines_of,
     near_one,
@@ -46,6 +47,21 @@ INTERVALS = {
 )
 def test_numbers_have_three_digits_shares_are_percent_and_intervals_have_the_digits_they_allow(tell, texts):
     assert {given: tell(given) for given in texts} == texts
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "told"),
+    [
+        (0.7963, (0.8, 1.25), "0.796, below 0.800 to 1.250"),
+        (1.2504, (0.8, 1.25), "1.2504, above 0.8000 to 1.2500"),
+        (0.8, (0.8, 1.25), "0.80, inside 0.80 to 1.25"),
+        (1.0, (0.5, 0.99996), "1.00000, above 0.50000 to 0.99996"),
+        (0.04996, (-0.05, 0.05), "0.050, inside -0.05 to 0.05"),
+        (0.85, (0.8, 1.25), "0.85, inside 0.80 to 1.25"),
+    ],
+)
+def test_a_value_outside_of_its_limits_is_told_with_the_digits_that_show_it(value, limits, told):
+    assert against(value, Judged.of(value, limits)) == told
 
 
 def test_best_chance_and_guides_lie_in_the_range_of_a_metric():

@@ -287,6 +287,15 @@ def test_what_makes_no_figure_along_a_setting_is_refused(choice: Choice, sentenc
         draw("axis", rates(), choice=choice)
 
 
+def test_where_a_file_lies_is_no_axis_and_what_it_holds_is() -> None:
+    runs = [made("images", seed=s, law__path=own, law__digest=own) for s, own in enumerate("aabb")]
+    with pytest.raises(
+        InputError, match=r"--by law.path: where a file lies tells no runs apart.* give --by law.digest"
+    ):
+        draw("axis", runs, choice=Choice(by="law.path"))
+    assert "law.digest, the content of files: a is of a, b is of b." in draw("axis", runs, choice=Choice()).caption
+
+
 def test_more_lines_than_markers_and_options_of_another_plot_are_refused() -> None:
     many = [renamed(made(dim=d, network__width=w), f"{d} {w}") for d in range(2, 10) for w in range(8, 16)]
     with pytest.raises(InputError, match=r"8 lines, one for each network\.width .* choose at most 7"):

@@ -256,6 +256,19 @@ def test_numbers_along_curves_stay_apart_however_short_they_are(end: int, number
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(text.get_window_extent() for text in named))
 
 
+def test_a_loss_of_0_is_a_gap_on_its_logarithmic_axis_and_a_measure_of_0_none() -> None:
+    class Unmoved(Made):
+        def curve(self) -> dict[str, np.ndarray]:
+            return super().curve() | dict.fromkeys(("dm_loss", "pair_cosine"), np.array([0.0, 0.5, 0.25]))
+
+    figure = draw(
+        "curve", [Unmoved(run.folder, run.summary, run.config, run.environment) for run in sweep((2,))]
+    ).figure
+    lines = marks(figure, "teacher line")
+    np.testing.assert_array_equal(lines[0][0].get_ydata(), [np.nan, 0.5, 0.25])
+    np.testing.assert_array_equal(lines[3][0].get_ydata(), [0.0, 0.5, 0.25])
+
+
 def test_curves_of_students_without_a_score_say_that_there_is_no_loss() -> None:
     without = {"fake_score__kind": "none", "student__weight": 0.0, "terms__drifting__weight": 1.0}
     figure = draw("curve", sweep((2,), **without)).figure

@@ -52,6 +52,8 @@ def test_the_map_shows_the_distances_with_the_pairs_on_the_diagonal_and_the_opti
     cost = (expected[of_student[:, 1], of_student[:, 0]] ** 2).mean()
     assert cost == pytest.approx(measure(P, G).values()["e_ot"])
     assert "100 of 100 optimal partners on the diagonal" in figure.axes[1].get_title()
+    more = "more partners are optimal by chance than in the whole sample"
+    assert [more in draw_heatmaps([sample(n=n)], "").caption for n in (30, 100, 120)] == [False, False, True]
     assert (copied[:, 0] == copied[:, 1]).all()
 
 
@@ -123,7 +125,7 @@ def test_displacement_draws_both_distances_and_needs_the_one_step_outputs() -> N
     before, after = np.linalg.norm(one_step - P, axis=1), np.linalg.norm(G - P, axis=1)
     (dots,) = drawn(figure, "pairs")
     np.testing.assert_allclose(dots.get_xydata(), np.stack([before, after], axis=1))
-    assert f"{100 * (after < before).mean():.0f} % came nearer" in figure.axes[0].get_title()
+    assert f"{100 * (after < before).mean():.0f} % nearer than $P_1$" in figure.axes[0].get_title()
     (line,) = drawn(figure, "random")
     assert line.get_ydata()[0] == pytest.approx(np.sqrt(measure(P, G).values()["e_independent"]))
     with pytest.raises(InputError, match="a student: no one_step array"):

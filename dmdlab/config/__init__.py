@@ -1,6 +1,7 @@
 """What can be set: the sections of an experiment, their keys and their checks. This room imports no other of ours."""
 
 from dmdlab.config.experiment import (
+    PLACES,
     RESULT_VERSION,
     Experiment,
     fingerprint,
@@ -41,6 +42,7 @@ __all__ = [
     "FITTED",
     "MEMBER_OWN",
     "MOST_PAIRED",
+    "PLACES",
     "RESULT_VERSION",
     "TURNED",
     "WITHIN_FLOAT32",

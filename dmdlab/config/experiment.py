@@ -112,10 +112,13 @@ def _changed(experiment: Experiment) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in defaults or v != defaults[k]}
 
 
+PLACES = ("law.path", "law.labels")
+"""The settings that say where a file lies."""
+
+
 def without_places(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted settings without those of where a file lies, once the digest of what it holds is there."""
-    places = ("law.path", "law.labels") if "law.digest" in flat else ()
-    return {k: v for k, v in flat.items() if k not in places}
+    return {k: v for k, v in flat.items() if k not in PLACES or "law.digest" not in flat}
 
 
 def flatten(experiment: Experiment) -> dict[str, Any]:

@@ -37,6 +37,9 @@ def check_keys(keys: Iterable[str], source: str) -> None:
 def _hint(key: str, known: Sequence[str], sections: Iterable[str]) -> str:
     """`did_you_mean`; of a key in a section that is like none of ours, what ends like it, and how terms are set."""
     section, _, rest = key.partition(".")
+    glued = next((o for o in OPEN if not rest and len(key) > len(o) and key.lower().startswith(o[:-1])), "")
+    if glued and key.lower() not in [name.replace(".", "") for name in known]:  # lawside, which `known` does not hold
+        return f"; did you mean '{glued}{key[len(glued) - 1 :].lstrip('_-:/')}'?"
     near = difflib.get_close_matches(section.lower(), sections, n=1)
     if not section or not rest or (near and near[0] != "terms"):
         return did_you_mean(key, known)

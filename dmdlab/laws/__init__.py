@@ -71,7 +71,10 @@ def make_law(spec: Mapping[str, object]) -> Law:
     known = ["dim", *law_parameters(name if isinstance(name, str) else repr(name))]
     for key in parameters:
         if key not in known:
-            raise InputError(f"law.{key} is not a parameter of the law {name!r}{did_you_mean(key, known, 'law.')}")
+            others = [other for other in LAWS if key in law_parameters(other)]
+            hint = f"; laws that have it are {', '.join(others)}: set law.name, or a preset that does"
+            hint = hint if others else did_you_mean(key, known, "law.")
+            raise InputError(f"law.{key} is not a parameter of the law {name!r}{hint}")
     return _law(str(name))(**parameters)  # type: ignore[arg-type]
 
 

@@ -225,7 +225,7 @@ def _law(metrics: Mapping[str, Measured], law: LawJudgement) -> str:
     """What the measures of the law allow to be said about copying: which of them disagree, and in which direction."""
     fidelity, sides = metrics["fidelity"], {key: part.side for key, part in law.parts.items()}
     known = {key: part for key, part in law.parts.items() if metrics[key].resolved}
-    told = "; ".join(f"{key} {_against(metrics[key].value, part)}" for key, part in known.items())
+    told = "; ".join(f"{key} {against(metrics[key].value, part)}" for key, part in known.items())
     limits = f"by convention: {law.convention}" if law.convention else "where equal laws fall at this n and d"
     told = f" ({told}; {limits})" if told else ""
     if law.agrees:
@@ -248,13 +248,18 @@ def _law(metrics: Mapping[str, Measured], law: LawJudgement) -> str:
     )
 
 
-def _against(value: float, part: Judged) -> str:
-    """'0.998, inside 0.985 to 1.015', with the digits that tell the limits apart and two of the value's own."""
+def against(value: float, part: Judged) -> str:
+    """'0.998, inside 0.985 to 1.015', with the digits that tell the limits apart and two of the value's own, and more
+    where the value would stand on the other side: '0.796, below 0.800 to 1.250'."""
     width = part.high - part.low
     places = max(0, min(6, 1 - math.floor(math.log10(width)))) if width > 0 else 3
     own = places if abs(value) < 1e-6 else max(places, min(7, 1 - math.floor(math.log10(abs(value)))))
-    value = round(value, own) + 0.0  # no -0.00
-    return f"{value:.{own}f}, {part.side} {part.low:.{places}f} to {part.high:.{places}f}"
+    while max(own, places) < 15:
+        low, high, told = round(part.low, places), round(part.high, places), round(value, own)
+        if part.side == ("below" if told < low else "above" if told > high else "inside"):
+            break
+        own, places = max(own, places) + 1, max(own, places) + 1
+    return f"{told + 0.0:.{own}f}, {part.side} {low:.{places}f} to {high:.{places}f}"  # no -0.00
 
 
 def _direction(sides: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Are outlying samples copied more? The boundary analysis of the paper (its figure 5), drawn.
 
 Across: D(z), the mean distance of the teacher's output to the training set. Up: delta(z) = |G - P| - |P1 - P|, below 0
-where training brought the student nearer to the teacher's own answer than its start was.
+where the student is nearer to the teacher's own answer than the teacher's one step is, at which it may have started.
 """
 
 from collections.abc import Sequence
@@ -27,9 +27,10 @@ def draw_boundaries(samples: Sequence[Sample], source: str, scale: Size = PAPER)
     return Drawing(
         figure,
         "Boundary analysis: mean distance of the teacher's output P to the data, D(z), against how much farther from P "
-        "the student's output G is than the teacher's one step P1, where the student started. Below the line training "
-        "brought the student nearer to this very output. Pearson's correlation; sloping line: least squares. The "
-        f"distance of P itself enters both axes, so read it beside that of a rotated start. {source}",
+        "the student's output G is than the teacher's one step P1, where a student of teacher init started (of another "
+        "init elsewhere). Below the line the student is nearer to this very output than P1 is. Pearson's correlation; "
+        "sloping line: least squares. The distance of P itself enters both axes, so read it beside that of a rotated "
+        f"start. {source}",
     )
 
 

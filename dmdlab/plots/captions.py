@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from dmdlab.records.cells import Cell
+from dmdlab.records.cells import Cell, files_in_words
 from dmdlab.records.record import Calibrated, Record
 
 
@@ -34,8 +34,9 @@ def setup(records: Sequence[Record | Calibrated]) -> str:
         teachers += ", told the class as its students are (matching across classes can flatter)"
     instances = values(records, "law.seed")
     drawn = f"Law instance: law.seed = {column_in_words(records, 'law.seed')}. " if instances else ""
+    files = f"{told} " if (told := files_in_words(records)) else ""
     return (
-        f"{drawn}Teacher: {teachers}; its flow takes K = {column_in_words(records, 'teacher.steps')} steps from "
+        f"{files}{drawn}Teacher: {teachers}; its flow takes K = {column_in_words(records, 'teacher.steps')} steps from "
         f"sigma_max = {column_in_words(records, 'noise.sigma_max')}. "
         f"Every measurement uses n = {column_in_words(records, 'measure.samples')} samples."
     )

@@ -159,6 +159,8 @@ def _draw(
             curves = np.where(collapsed, np.nan, curves)
         else:
             curves = np.array([table[key] for table in tables])  # (seeds, checkpoints)
+            if key not in METRICS:  # a loss of 0, as before a student's first move, has no place on a logarithmic axis
+                curves = np.where(curves == 0, np.nan, curves)
         mean = curves.mean(axis=0)
         axes.plot(iterations, mean, color=colour, ls=line, gid=f"{value} line")
         alone = _alone(mean)

@@ -1,8 +1,8 @@
 """How far training moved each output: |P1 - P| against |G - P|, as in the paper (its figures 8 to 11).
 
-P = Phi_K(z) is the teacher's output, P1 = Phi_1(z) its one-step output, where the student started, and G the student's.
-Below the diagonal training brought the student nearer to the teacher's own answer for this noise; on the line of random
-pairs it is as far from it as from any other.
+P = Phi_K(z) is the teacher's output, P1 = Phi_1(z) its one-step output, where a student starts that starts at its
+teacher, and G the student's. Below the diagonal the student is nearer to the teacher's own answer for this noise than
+P1 is; on the line of random pairs it is as far from it as from any other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def draw_displacements(samples: Sequence[Sample], source: str, scale: Size = PAP
 def _draw(axes: Axes, sample: Sample, scale: Size) -> np.ndarray:
     """The scatter of one sample with its two lines; which of its points lie outside."""
     nearer = draw_displacement(axes, [sample], scale)[0]
-    axes.set_title(f"{sample.name}\n{100 * nearer:.0f} % came nearer")
+    axes.set_title(f"{sample.name}\n{100 * nearer:.0f} % nearer than $P_1$")
     return points_outside(axes)
 
 
@@ -45,7 +45,7 @@ def points_outside(axes: Axes) -> np.ndarray:
 
 def draw_displacement(axes: Axes, samples: Sequence[Sample], scale: Size) -> list[float]:
     """The scatter of samples of one teacher with the line of equality and, for the first, that of random pairs; returns
-    the share of each that came nearer. Raises `InputError` where the one-step outputs are missing."""
+    the share of each that is nearer than P1. Raises `InputError` where the one-step outputs are missing."""
     found, random = [_distances(sample) for sample in samples], 0.0
     for sample, (before, after) in zip(samples, found, strict=True):
         dots: dict[str, Any] = {"color": sample.colour, "ms": 0.85 * scale.marker, "mew": 0, "alpha": 0.45}
@@ -80,8 +80,9 @@ def outside_in_words(outside: Mapping[str, np.ndarray]) -> str:
 
 def _caption(outside: Mapping[str, np.ndarray], source: str) -> str:
     return (
-        "Displacement by training: distance of the teacher's one-step output P1 (where the student started) from the "
-        "teacher's output P at the same noise, against the distance of the student's output G from P. Below the line "
-        "of equality training brought the student nearer to this very output. Dashed: root mean square distance of a "
-        f"student output from another noise's teacher output. {outside_in_words(outside)}{source}"
+        "Displacement by training: distance of the teacher's one-step output P1 (where a student of teacher init "
+        "started; of another init elsewhere) from the teacher's output P at the same noise, against the distance of "
+        "the student's output G from P. Below the line of equality the student is nearer to this very output than P1 "
+        "is. Dashed: root mean square distance of a student output from another noise's teacher output. "
+        f"{outside_in_words(outside)}{source}"
     )

@@ -26,7 +26,8 @@ def draw_heatmaps(samples: Sequence[Sample], source: str, scale: Size = PAPER) -
     """One heat map for each of `samples`."""
     with squares(len(samples), scale, 0.8, "student output", "teacher output") as (figure, grid):
         shown = [draw_heatmap(axes, sample, scale) for axes, sample in zip(grid, samples, strict=True)]
-    return Drawing(figure, f"{maps_in_words(shown)} {source}")
+    whole = shown == [sample.pairs.n for sample in samples]
+    return Drawing(figure, f"{maps_in_words(shown, whole)} {source}")
 
 
 def draw_heatmap(axes: Axes, sample: Sample, scale: Size) -> int:
@@ -62,13 +63,13 @@ def leaf_order(P: np.ndarray) -> np.ndarray:
     return leaves_list(linkage(P.astype(np.float64), "average", optimal_ordering=True))
 
 
-def maps_in_words(shown: Sequence[int]) -> str:
-    """What the maps show, of so many pairs each."""
+def maps_in_words(shown: Sequence[int], whole: bool = False) -> str:
+    """What the maps show, of so many pairs each. whole: whether these are all that there are."""
     rows = " and ".join(str(count) for count in dict.fromkeys(shown))
     return (
         f"Distances between the first {rows} teacher outputs (rows) and student outputs (columns), dark is near; the "
         "colour is linear in the distance, not in its square. Row i and column i come from the same noise: the "
         "diagonal is the pairing that the noise makes. Red boxes: the cheapest one-to-one assignment of these points "
-        "in squared distance. Both axes are in the order of a clustering of the teacher's outputs. "
-        f"With n = {rows} points more partners are optimal by chance than in the whole sample."
+        "in squared distance. Both axes are in the order of a clustering of the teacher's outputs."
+        + ("" if whole else f" With n = {rows} points more partners are optimal by chance than in the whole sample.")
     )

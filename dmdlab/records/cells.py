@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dmdlab.config import InputError
+from dmdlab.config import PLACES, InputError
 from dmdlab.pairing import METRICS, POOR_FIDELITY, Interval, mean_interval, paired_difference
 from dmdlab.pairing.glossary import LOW_FIDELITY
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.words import ends, interval, number
-from dmdlab.records.record import Record, ordered
+from dmdlab.records.record import Calibrated, Record, ordered
 
 CELL_METRICS = ("delta_e", "delta_e_ceiling", "copy_index", "pair_cosine", "pair_auc", "remap_angle", "fidelity")
 """The measures that every table shows."""
@@ -264,6 +265,19 @@ def endless(cells: Iterable[Cell]) -> bool:
     return any(i.n > 1 and math.isnan(i.low) for i in found)
 
 
+def files_in_words(records: Sequence[Record | Calibrated]) -> str:
+    """Which file each law.digest is of, where the records have several; else nothing."""
+    named: dict[str, str] = {}
+    for record in records:
+        files = [Path(str(file)).name for key in PLACES if (file := record.row.get(key))]
+        if digest := record.row.get("law.digest"):
+            named.setdefault(str(digest), " with labels ".join(files))
+    if len(named) < 2:
+        return ""
+    told = [f"{digest} is of {files}" for digest, files in named.items() if files]
+    return f"law.digest, the content of files: {', '.join(told)}." if told else ""
+
+
 def legend(cells: Sequence[Cell]) -> list[str]:
     """How to read a table of these cells, in sentences."""
     told = [
@@ -279,6 +293,8 @@ def legend(cells: Sequence[Cell]) -> list[str]:
         )
     if any(cell.flagged for cell in cells):
         told.append("teacher!: a teacher failed its own check, so its students may have another law than the data.")
+    if files := files_in_words([record for cell in cells for record in cell.records]):
+        told.append(files)
     return told
 
 

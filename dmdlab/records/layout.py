@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmdlab.config import InputError, did_you_mean
+from dmdlab.config import PLACES, InputError, did_you_mean
 from dmdlab.records.cells import STARTS, finished, parts, setting, varying
 from dmdlab.records.record import INITS, Record
 
@@ -59,6 +59,10 @@ def layout_of(
     for option, key in asked:
         if key == "seed":
             raise InputError(f"{option} seed: a figure averages over seeds; look at single ones with `dmdlab table`")
+        if key not in known and key in PLACES and "law.digest" in known:
+            raise InputError(
+                f"{option} {key}: where a file lies tells no runs apart; what it holds does: give {option} law.digest"
+            )
         if key not in known:
             raise InputError(f"{option} {key}: no setting of these runs{did_you_mean(key, known)}")
         if taken.count(key) > 1:
