@@ -40,13 +40,13 @@ def dimension_figure(found: Mapping[str, Sequence[Record]]) -> Drawing:
     styles = line_styles("law.dim", [FEW, MANY])
     with new_figure(PAPER.double, 2.6, PAPER) as figure:
         for i, (axes, rate) in enumerate(zip(figure.subplots(1, len(RATES), sharey=True), RATES, strict=True)):
-            for x, init, records in zip(range(5), INITS, groups, strict=True):
+            for x, init, records in zip(range(len(STARTS)), INITS, groups, strict=True):
                 own = by_keys([c for c in cells(records) if c.init == init], *PLACE)
                 for dim, side in ((FEW, -SPREAD), (MANY, SPREAD)):
                     _mark(axes, x + side, own[rate, *LENGTH, dim], styles[dim])
             axes.set_title(f"({'ab'[i]}) learning rate {short(rate)}", loc="left")
-            axes.set_xticks(range(5), STARTS)
-            axes.set(ylim=(0, 34), xlim=(-0.5, 4.5), yticks=(0, 10, 20, 30))
+            axes.set_xticks(range(len(STARTS)), STARTS)
+            axes.set(ylim=(0, 34), xlim=(-0.5, len(STARTS) - 0.5), yticks=(0, 10, 20, 30))
             if not i:
                 axes.set_ylabel("angle to its own pairing (degrees)")
                 for style in styles.values():

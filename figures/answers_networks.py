@@ -35,14 +35,13 @@ AGAINST = (
 iterations."""
 
 START = "own_pair_cosine_start"
-"""The teacher's start's pair_cosine with the teacher's flow: of its one step, where students begin."""
+"""The column of the pair_cosine of the teacher's one step, where students start, with its flow."""
 
 
 def network_lines(found: Sequence[Cell]) -> list[str]:
     """Every cell: how good its teachers and students are, and what they lost, beside the rotated starts."""
     turned = by_keys([cell for cell in found if cell.init == "rotated"], *SETTINGS)
-    rows = []
-    own = by_keys([cell for cell in found if cell.init == "teacher"], *SETTINGS)
+    own, rows = by_keys([cell for cell in found if cell.init == "teacher"], *SETTINGS), []
     for place in sorted(own, key=lambda place: (list(STYLES).index(str(place[0])), *place[1:])):
         kind, age, rate, _ = place
         cell, rotated = own[place], turned[place]

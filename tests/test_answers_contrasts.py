@@ -149,6 +149,11 @@ def test_what_is_said_of_starts_that_begin_equally_far_is_what_the_kept_runs_say
     less = [answers_dimension.more_of(many, own) for own, many in both]
     said = "d = 8 loses {:.1f} ± {:.1f} and {:.1f} ± {:.1f} degrees *more*"
     assert said.format(*(x for i in less for x in (i.mean, i.high - i.mean))) in text
+    of = [[held[rate, d] for rate in (1e-4, 3e-4)] for d in (8, 128)]
+    ceilings = [f"{c.interval('delta_e_ceiling').mean:.0f}" for own in of for c in own]
+    assert "ceilings of delta_e {} and {}, {} and {}. No rotated control".format(*ceilings) in text
+    fidelity = [{f"{c.interval('fidelity').mean:.2f}" for c in own} for own in of]
+    assert fidelity == [{"1.07"}, {"0.91"}]
 
 
 def test_what_is_said_of_all_controls_counts_the_kept_runs() -> None:
