@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 from tables import table
 
+from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.words import number
 from dmdlab.plots.style import GREY, PAPER, Drawing, LineStyle, new_figure
 from dmdlab.records.cells import Cell, cell_value, short
@@ -46,11 +47,11 @@ def network_lines(found: Sequence[Cell]) -> list[str]:
         kind, age, rate, _ = place
         cell, rotated = own[place], turned[place]
         row = [STYLES[str(kind)].label, str(age), cell_value(cell, "teacher_transport_ratio"), cell_value(cell, START)]
-        row += [short(rate), str(steps(cell.records[0]))]
-        row += [cell_value(cell, key) for key in ("fidelity", "variance_ratio", "debiased_cost", "remap_angle")]
-        rows.append([*row, cell_value(rotated, "own_angle"), cell_value(rotated, "remap_angle")])
+        row += [short(rate), str(steps(cell.records[0])), cell_value(cell, "remap_angle")]
+        row += [cell_value(rotated, key) for key in ("own_angle", "remap_angle")]
+        rows.append([*row, *(cell_value(cell, key) for key in LAW_KEYS)])
     head = ["network", "teacher's iterations", "its cost", "start's pair_cosine", "learning rate", "student updates"]
-    head += ["fidelity", "variance_ratio", "debiased_cost", "angle", "rotated: its own pairing", "to the teacher"]
+    head += ["angle", "rotated: its own pairing", "to the teacher", *LAW_KEYS]
     return table(head, rows)
 
 
