@@ -11,7 +11,7 @@ from near import correlated
 from dmdlab.pairing import METRICS, measure
 from dmdlab.pairing.analyses_in_words import analyses
 from dmdlab.pairing.certificate import gaps
-from dmdlab.pairing.context_in_words import data_in_words
+from dmdlab.pairing.context_in_words import data_in_words, warmup_in_words
 from dmdlab.pairing.law import Judged, law_agrees
 from dmdlab.pairing.measured import Measured, jsonable
 from dmdlab.pairing.pairs import Pairs
@@ -144,6 +144,15 @@ def test_a_reading_tells_of_few_data_and_of_pictures_of_another_size(changes, to
     assert len(sentences) == len(told)
     for sentence, part in zip(sentences, told, strict=True):
         assert part in sentence
+
+
+@pytest.mark.parametrize(("taken", "told"), [(1, "at 1 % of it"), (99, "at 99 % of it"), (100, None)])
+def test_a_reading_tells_of_a_training_that_ended_within_its_warm_up(taken, told):
+    sentences = warmup_in_words({"student.warmup": (taken, 100), "teacher.warmup": (0, 0)})
+    assert len(sentences) == (told is not None)
+    if told:
+        assert told in sentences[0]
+        assert f"after {taken} of the 100 iterations of its warm-up (student.warmup)" in sentences[0]
 
 
 def test_what_the_solver_leaves_open_is_told_beside_the_value():

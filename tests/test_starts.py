@@ -53,6 +53,16 @@ def test_another_teachers_student_starts_at_the_next_seeds_network(kind: str, tm
     assert after.summary["own"]["pair_cosine"]["value"] == pytest.approx(pair_cosine_of(flow, outputs(after)).value)
 
 
+def test_a_reading_tells_which_of_its_trainings_ended_within_their_warm_up(tmp_path: Path) -> None:
+    """A fitted start's fit warms up as the teacher's training does, and may be the shorter one; a fake score's
+    iterations are the student's."""
+    settings = (*FEW, "teacher.iterations=9", "teacher.warmup=6", "student.warmup=3", "student.iterations=3")
+    own, fitted = results(experiments('student.init=["teacher", "regressed"]', *settings), Store(tmp_path))
+    assert "warm-up" not in " ".join(own.summary["in_words"])
+    (told,) = [sentence for sentence in fitted.summary["in_words"] if "warm-up" in sentence]
+    assert "after 4 of the 6 iterations of its warm-up (teacher.warmup)" in told
+
+
 def flat(result: RunResult) -> Tensor:
     return torch.cat([w.flatten() for w in result.weights.values()])
 

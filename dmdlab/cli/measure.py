@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dmdlab.cli import show
-from dmdlab.cli.run import AsJson, Device, Preset, Settings, split_words
+from dmdlab.cli.run import AsJson, Device, Preset, Settings, folder_of, split_words
 from dmdlab.config import Experiment, InputError
 from dmdlab.trouble import Unwritable, explained
 
@@ -202,7 +202,7 @@ def calibrate(
     path, overrides = split_words(words, preset, "calibrate")
     chosen = choose_device(device)
     experiments = load(path, preset, overrides).experiments()
-    out = out or Path("runs") / (path.stem if path else str(preset))
+    out = folder_of(out, path, preset)
     check_apart(experiments, out)
     prepare(out)
     found = _calibrations(experiments, out, chosen)

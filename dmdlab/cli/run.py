@@ -73,6 +73,11 @@ def split_words(
     return path, words
 
 
+def folder_of(out: Path | None, path: Path | None, preset: str | None) -> Path:
+    """`out`, or the folder that is named after what is run, where none was given."""
+    return out or Path("runs") / (path.stem if path else str(preset))
+
+
 def first_of(found: "Sweep") -> "Sweep":
     """The one experiment at the first value of every axis."""
     return replace(found, settings=found.at([values[0] for values in found.axes.values()]), axes={})
@@ -146,7 +151,7 @@ def sweep(
     where = Where(engine, address, collect, gpu_share, retries)
     path, overrides = split_words(words, preset, "sweep")
     found = load(path, preset, overrides)
-    out = out or Path("runs") / (path.stem if path else str(preset))
+    out = folder_of(out, path, preset)
     means = Means(device, workers, memory, eager, compile_)
     records, failed = _compute(found, out, means, where, dry_run, as_json)
     if as_json and records:

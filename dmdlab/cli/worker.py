@@ -10,7 +10,7 @@ from dmdlab.cli import show
 from dmdlab.cli.engine import report_failures
 from dmdlab.cli.follow import follow
 from dmdlab.cli.means import Means
-from dmdlab.cli.run import Compile, Device, Eager, Memory, Preset, Settings, exit_on_failures, split_words
+from dmdlab.cli.run import Compile, Device, Eager, Memory, Preset, Settings, exit_on_failures, folder_of, split_words
 from dmdlab.config import InputError
 from dmdlab.trouble import counted
 
@@ -52,7 +52,7 @@ def worker(
 
     path, overrides = split_words(words, preset, "worker")
     experiments = load(path, preset, overrides).experiments()
-    out = out or Path("runs") / (path.stem if path else str(preset))
+    out = folder_of(out, path, preset)
     check_apart(experiments, out)
     store, among = Store(out), of or _of_slurm() or 1
     planned = Means(device, 1, memory, eager, compile_).plan(experiments, among)  # all, so that workers plan alike

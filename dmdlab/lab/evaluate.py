@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmdlab.config import Experiment
+from dmdlab.config import FITTED, Experiment
 from dmdlab.diffusion import Denoiser, conditioned, karras_grid, karras_sigma, steps
 from dmdlab.diffusion.applied import applied
 from dmdlab.diffusion.jacobian import Map, antisymmetric_share
@@ -35,6 +35,7 @@ from dmdlab.pairing.context_in_words import (
     own_in_words,
     steps_in_words,
     turns_in_words,
+    warmup_in_words,
 )
 from dmdlab.pairing.glossary import MAX_EXCESS_RISK, MAX_TRANSPORT_RATIO
 from dmdlab.pairing.measured import Measured
@@ -246,6 +247,13 @@ def law_facts(law: Law) -> dict[str, Any]:
     }
 
 
+def _trainings(experiment: Experiment) -> dict[str, tuple[int, int]]:
+    """As for `warmup_in_words`; of network and fitted start, which warm up alike, the shorter training."""
+    teacher, student = experiment.teacher, experiment.student
+    networks = min(teacher.age, student.regression) if student.init in FITTED else teacher.age
+    return {"teacher.warmup": (networks, teacher.warmup), "student.warmup": (student.iterations, student.warmup)}
+
+
 def result_of(
     experiment: Experiment,
     law: Law,
@@ -272,6 +280,7 @@ def result_of(
     report = report.with_measures(reading.more | ({"rotation_explained": reading.turned[0]} if reading.turned else {}))
     near = transport_ratio(reading.student, pairs["data"], check["transport_fresh"])
     words = [*report.in_words(), *run_in_words(near, check["reasons"]), *data_in_words(law.name, facts)]
+    words += warmup_in_words(_trainings(experiment))
     own = reading.own.measured(reading.student, calibration)
     words += [*laziness_in_words(reading.laziness), *own_in_words(experiment.student.init, own), *turns_in_words(turns)]
     if "label" in pairs:

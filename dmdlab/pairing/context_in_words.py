@@ -1,5 +1,5 @@
 """What more than the pairs adds to a reading: nearby answers, one turn of the noise, baselines, how lazily a student
-was trained, and the data's law."""
+was trained, what was too short, and the data's law."""
 
 import math
 from collections.abc import Mapping
@@ -48,6 +48,17 @@ def laziness_in_words(student: Mapping[str, float]) -> list[str]:
     return [
         f"In training its weights moved by {percent(moved)} of their length, and its tangent kernel changed by "
         f"{spoken(student['kernel_change'])} (kernel_change: 0 is lazy training, 1 an unrelated kernel)."
+    ]
+
+
+def warmup_in_words(trained: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Sentences on trainings that ended within their warm-up. trained: of each, by the key of its warm-up, how many
+    iterations it took and how many its warm-up takes."""
+    return [
+        f"A learning rate never came to what is set: training ended after {taken} of the {warmup} iterations of its "
+        f"warm-up ({key}), at {percent(taken / warmup)} of it."
+        for key, (taken, warmup) in trained.items()
+        if taken < warmup
     ]
 
 
