@@ -125,7 +125,10 @@ def test_what_the_machine_lacks_is_said_before_anything_is_trained(dmdlab: Comma
 
 def test_folders_that_hold_no_runs_are_refused(dmdlab: Command, tmp_path: Path) -> None:
     assert_refused(dmdlab("table", tmp_path / "nowhere"), "no such folder")
-    assert_refused(dmdlab("table", tmp_path), "no finished run")
+    assert_refused(dmdlab("table", tmp_path), "no finished run", f"`dmdlab sweep FILE --out {tmp_path}` makes some")
+    (tmp_path / "b.png").touch()
+    (tmp_path / "a.png").touch()
+    assert_refused(dmdlab("table", tmp_path), "no finished run", "it holds files such as a.png; expected a folder")
     assert_refused(dmdlab("table", tmp_path, "--format", "cvs"), "--format cvs", "did you mean 'csv'")
 
 
@@ -133,7 +136,7 @@ def test_a_file_in_place_of_a_folder_of_runs_is_called_one(dmdlab: Command, swep
     file = tmp_path / "mine.toml"
     file.write_text("seed = 1")
     for words in (["table"], ["plot", "curve"], ["explore"], ["runs", "ls"], ["runs", "gc"], ["runs", "verify"]):
-        said = ("mine.toml: this is a file; expected a folder", "a sweep of such a file is in runs/mine")
+        said = ("mine.toml: this is a file; expected a folder", "a sweep of it is in runs/mine")
         assert_refused(dmdlab(*words, file), *said)
         assert_refused(dmdlab(*words, tmp_path / "none"), "none: no such folder; expected one")
     assert_refused(dmdlab("runs", "show", file, "1a2b"), "this is a file")

@@ -65,6 +65,17 @@ def test_rows_that_differ_in_the_sign_of_a_zero_repeat():
 
 
 @pytest.mark.parametrize(
+    ("same", "told"), [(0, None), (1, "1 of 6 rows of the student are the teacher's, number"), (6, "twice?")]
+)
+def test_rows_that_teacher_and_student_share_are_told(same, told):
+    P, G = np.random.default_rng(0).standard_normal((2, 6, 4))
+    G[:same] = P[:same]
+    notes = [note for note in Pairs.of(P, G).notes if "number for number" in note]
+    assert len(notes) == (told is not None)
+    assert all(str(told) in note and ("twice" in note) == (same == 6) for note in notes)
+
+
+@pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ({"student": G[:5]}, "5 rows and teacher has 6"),

@@ -205,8 +205,12 @@ def _check_values(name: str, array: np.ndarray) -> None:
 
 
 def _peculiarities(teacher: np.ndarray, student: np.ndarray) -> list[str]:
-    """Notes on repeated rows and constant coordinates: allowed, but they change how the measures read."""
+    """Notes on repeated rows, constant coordinates and rows that both have: allowed, but they change how the measures
+    read."""
     notes = []
+    if same := int((teacher == student).all(axis=1).sum()):
+        asked = "; is one file given twice?" if same == len(teacher) else "."
+        notes.append(f"{same} of {len(teacher)} rows of the student are the teacher's, number for number{asked}")
     for name, array in (("teacher", teacher), ("student", student)):
         distinct = len({hash((row + 0.0).tobytes()) for row in array})  # -0 is 0
         if distinct < len(array):

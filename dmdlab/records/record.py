@@ -253,10 +253,15 @@ def check_folder(directory: Path) -> None:
     """Raise `InputError` where this is no folder."""
     if not directory.is_dir():
         what = "this is a file; expected a folder" if directory.exists() else "no such folder; expected one"
-        swept = (
-            f"; a sweep of such a file is in runs/{directory.stem}, by default" if directory.suffix == ".toml" else ""
-        )
+        swept = f"; a sweep of it is in runs/{directory.stem}, by default" if directory.suffix == ".toml" else ""
         raise InputError(f"{directory}: {what} that `dmdlab sweep` or `dmdlab run` wrote{swept}")
+
+
+def _instead(directory: Path) -> str:
+    """What to do where there is no run below a folder, by whether files lie in it: a sweep's folder has none."""
+    if file := min((path.name for path in directory.iterdir() if path.is_file()), default=None):
+        return f"it holds files such as {file}; expected a folder that `dmdlab sweep` or `dmdlab run` wrote"
+    return f"`dmdlab sweep FILE --out {directory}` makes some"
 
 
 def load_records(directory: Path | str) -> list[Record]:
@@ -269,7 +274,7 @@ def load_records(directory: Path | str) -> list[Record]:
     found = sorted(directory.rglob("summary.json"))
     files = [p for p in found if not _elsewhere(p.relative_to(directory).parts)]
     if not files:
-        raise InputError(f"{directory}: no finished run below it; `dmdlab sweep FILE --out {directory}` makes some")
+        raise InputError(f"{directory}: no finished run below it; {_instead(directory)}")
     records: dict[str, Record] = {}
     for record in (load_record(path.parent) for path in files):
         first = records.setdefault(record.summary["id"], record)
