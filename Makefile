@@ -4,7 +4,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 EXTRAS := $(VENV)/.installed-extras
 
-.PHONY: demo explorer test test-engines test-pages lint types check bench docs dist clean
+.PHONY: demo explorer test test-engines test-pages test-lowest lint types check bench docs dist clean
 
 demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (about 4 minutes on 2 cores)
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
@@ -21,6 +21,11 @@ test-engines: $(EXTRAS)  ## Ray, several workers on one store, injected faults, 
 
 test-pages: $(EXTRAS)  ## the pages in a real Chromium, and the lessons' notebooks (minutes)
 	$(BIN)/python -m pytest -m "(browser or lessons) and not slow"
+
+test-lowest:  ## the default tests with the oldest libraries that pyproject.toml allows, in $(VENV)-lowest (minutes; 6 GB)
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest --numprocesses auto --maxprocesses 4
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -46,7 +51,7 @@ dist: $(STAMP)  ## wheel and sdist, in dist/ (seconds)
 	$(BIN)/python -m build --no-isolation
 
 clean:
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest build dist docs/_build .pytest_cache .mypy_cache .ruff_cache
 
 $(EXTRAS): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray,tables,lessons,docs,dist,browser,digits]'

@@ -4,12 +4,14 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 import dmdlab
 
@@ -305,3 +307,13 @@ def test_what_reads_runs_and_measures_them_loads_no_torch() -> None:
     found = loaded(f"import {rooms}, {also}")
     assert "numpy" in found
     assert "torch" not in found
+
+
+def test_the_oldest_releases_that_are_tested_are_those_that_are_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    allowed = dict(one.lower().split(">=") for one in asked if not one.startswith(("ruff", "mypy")))
+    lines = (ROOT / "constraints-lowest.txt").read_text().lower().partition("\n\n")[0].splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert pinned.keys() == allowed.keys()
+    assert {name: Version(own) for name, own in pinned.items()} == {name: Version(own) for name, own in allowed.items()}
