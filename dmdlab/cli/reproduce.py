@@ -138,7 +138,7 @@ def _word(key: str, path: Path) -> str:
 
 def sweep_of(name: str, scale: "PaperScale", pictures: PictureSettings, words: Sequence[str]) -> "Sweep":
     """One of our experiments with these pictures, and words on top: ages of a teacher keep their share of
-    `teacher.iterations`."""
+    `teacher.iterations`. Raises `InputError` for several values of what the experiment has one of."""
     from dmdlab.experiments import load
     from dmdlab.paper.catalogue import experiment_file
 
@@ -149,6 +149,12 @@ def sweep_of(name: str, scale: "PaperScale", pictures: PictureSettings, words: S
         found = load(path, None, own)
         words = [*own, *words]
     changed = load(path, None, words)
+    for key, values in changed.axes.items():
+        if key not in found.axes and len(values) > 1:
+            raise InputError(
+                f"{key}={values!r}: several values, and reproduce shows one of '{name}', which varies "
+                f"{', '.join(found.axes)} alone: its figures and claims average over seeds; give one value"
+            )
     ages, whole = changed.axes.get("teacher.snapshot"), changed.settings.get("teacher.iterations")
     if ages and whole != (before := found.settings.get("teacher.iterations")):
         shared = [max(1, round(age * whole / before)) for age in ages]

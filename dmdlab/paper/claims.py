@@ -75,8 +75,15 @@ def _low(kept: Kept) -> Evidence:
 
 def _high(kept: Kept) -> Evidence:
     found = [*cells_of(kept, "pictures"), *cells_of(kept, "stripes")]
-    own = {c.law: {ruler: copies(c, ruler) for ruler in RULERS} for c in of_start(found)}
+    own = {_named(c, found): {ruler: copies(c, ruler) for ruler in RULERS} for c in of_start(found)}
     return Evidence(found, own or {"pictures": _not_run()}, _by_phi_32(of_start(found)))
+
+
+def _named(cell: Cell, among: Sequence[Cell]) -> str:
+    """A cell's law, and that its students are told the class where those of another cell of this law are not, as where
+    a manifold stands for pictures, too."""
+    told = {c.value("teacher.condition") for c in among if c.law == cell.law}
+    return f"{cell.law}, told the class" if len(told) > 1 and cell.value("teacher.condition") else cell.law
 
 
 def _age(kept: Kept) -> Evidence:
@@ -230,7 +237,10 @@ def age(cell: Cell) -> int:
 def _by_phi_32(found: Sequence[Cell]) -> list[tuple[str, Interval]]:
     """What Phi_32, which has the law better, changes."""
     return [
-        (f"{cell.law}: pair_cosine with Phi_32 less that with Phi_8, same rows", mean_interval(list(held.values())))
+        (
+            f"{_named(cell, found)}: pair_cosine with Phi_32 less that with Phi_8, same rows",
+            mean_interval(list(held.values())),
+        )
         for cell in found
         if (held := by_seed(cell.records, _more_by_phi_32))
     ]

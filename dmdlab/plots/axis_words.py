@@ -11,7 +11,18 @@ from dmdlab.plots import captions
 from dmdlab.plots.axes import LINEAR_BELOW, TOGETHER
 from dmdlab.plots.axis_panels import DASHED, Shown
 from dmdlab.plots.calibration import LEVELLED, levels_in_words
-from dmdlab.records.cells import STARTS, Cell, endless, laws_of, parts, records_of, setting_label, short, varying
+from dmdlab.records.cells import (
+    STARTS,
+    Cell,
+    endless,
+    laws_of,
+    logarithmic,
+    parts,
+    records_of,
+    setting_label,
+    short,
+    varying,
+)
 from dmdlab.records.layout import NO_AXES, distinct, usual
 
 
@@ -69,8 +80,9 @@ def caption(shown: Shown, told_beside: str) -> str:
         else ""
     )
     linear = any(metric.scale == "zero_log" for metric in shown.metrics)
-    without = "; none where half of the seeds or more read 0" if endless(groups) else ""
-    on_a_log_scale = f" (of delta_e that of its logarithm, which cannot reach 0{without})" if "delta_e" in keys else ""
+    logs = [metric.key for metric in shown.metrics if logarithmic(metric.key)]
+    without = "; none where half of the seeds or more read 0" if any(endless(groups, key) for key in logs) else ""
+    on_a_log_scale = f" (of {' and '.join(logs)} that of its logarithm, which cannot reach 0{without})" if logs else ""
     linear_part = f"The {'delta_e' if keys & {'delta_e'} else 'ceiling'} axis is linear below {LINEAR_BELOW:g}. "
     bound = "remap_angle" in keys and any(cell.bounded("remap_angle") for cell in groups)
     planted = bool(shown.calibrations) and bool(keys & set(LEVELLED))

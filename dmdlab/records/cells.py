@@ -259,9 +259,10 @@ def dims_of(found: Iterable[Cell]) -> list[int]:
     return sorted({cell.dim for cell in found})
 
 
-def endless(cells: Iterable[Cell]) -> bool:
-    """Whether one of several seeds has no interval of delta_e, since half of them or more read 0 (`mean_interval`)."""
-    found = (cell.interval("delta_e") for cell in cells)
+def endless(cells: Iterable[Cell], key: str = "delta_e") -> bool:
+    """Whether one of several seeds has no interval of delta_e, or of another `logarithmic` column, since half of them
+    or more read 0 (`mean_interval`)."""
+    found = (cell.interval(key) for cell in cells)
     return any(i.n > 1 and math.isnan(i.low) for i in found)
 
 

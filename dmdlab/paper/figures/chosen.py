@@ -66,8 +66,7 @@ class Runs:
             and age in (None, age_of(record))
         ]
         if not found:
-            of = [*([law] if law else []), f"{init} start", *([f"teacher of age {age}"] if age else [])]
-            self.missing += [name] if (name := ", ".join(of)) not in self.missing else []
+            self._note(init, law, age)
         self.used += [record for record in found if record not in self.used]
         return found
 
@@ -77,12 +76,20 @@ class Runs:
         return found[0] if found else None
 
     def control(self, record: Record, law: str, age: int | None = None) -> Record | None:
-        """The rotated start of the seed of a teacher start."""
-        own = [r for r in self.of("rotated", law, age) if r.config["seed"] == record.config["seed"]]
+        """The rotated start of the seed of a teacher start; notes where there is none of this seed."""
+        found = self.of("rotated", law, age)
+        own = [r for r in found if r.config["seed"] == record.config["seed"]]
+        if found and not own:
+            self._note("rotated", law, age, f"seed {record.config['seed']}")
         return own[0] if own else None
 
+    def _note(self, init: str, law: str | None, age: int | None, *more: str) -> None:
+        """That there is no such run, once."""
+        of = [*([law] if law else []), f"{init} start", *([f"teacher of age {age}"] if age else []), *more]
+        self.missing += [name] if (name := ", ".join(of)) not in self.missing else []
+
     def starts(self) -> list[str]:
-        """Those of `STARTS` that the figure has shown, for its legend and the words of its caption."""
+        """Those of `STARTS` that were asked for and found, of any seed."""
         return [init for init in STARTS if any(record.config["student.init"] == init for record in self.used)]
 
     def needed(self, law: str | None = None, age: int | None = None) -> Record:

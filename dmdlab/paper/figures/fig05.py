@@ -24,6 +24,7 @@ def draw(records: Sequence[Record]) -> Drawing:
     found = {init: {_seed(r): _boundary(r) for r in runs.of(init, law, age)} for init in STARTS}
     with new_figure(PAPER.double, 0.43 * PAPER.double, PAPER) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.4, 1.0])
+        runs.control(first, law, age)  # which is told where this seed has none
         for init in reversed(STARTS):
             if _seed(first) in found[init]:
                 style = INIT_STYLES[init]
@@ -35,20 +36,21 @@ def draw(records: Sequence[Record]) -> Drawing:
         _draw_correlations(right, found)
         right.set_title("(b) all seeds", loc="left")
     trained = all("training" in further(record) for record in runs.used)
-    to = "the training set" if trained else "data that nobody trained on (those to the training set were not kept)"
+    to = "the training set" if trained else "data that nobody trained on (no distances to a training set are kept)"
     copies = ", ".join(f"{copied(own):.3f}" for own in found[STARTS[0]].values())
     told = _told({init: {seed: own.pearson.value for seed, own in of.items()} for init, of in found.items()})
     alone = _told({i: {s: pearson(b.distance, b.student).value for s, b in of.items()} for i, of in found.items()})
+    none = ", and the rotated start is what one shows that copies none" if found[STARTS[1]] else ""
     return Drawing(
         figure,
         f"Boundary analysis (law {law}, teacher of age {age}). (a) Across: mean distance D(z) of the teacher's "
         f"output P to {to}; up: how much farther from P the student's output G is than the teacher's one step P1, "
-        "where the student started; below the line training brought the student nearer to the teacher's own answer. "
-        "Lines: least squares. (b) Pearson's correlation of the two for each seed and start, with its 95 % interval "
-        "over rows (Fisher). The paper finds it moderately negative, and reads it as outlying samples being copied "
-        "more. But P itself is in both axes: grey diamonds are what a perfect copy (G = P) would show, which copies "
-        f"all samples alike, and the rotated start is what one shows that copies none. Correlations: {told}; a "
-        f"perfect copy: {copies}. Of D(z) with the distance of G from P alone: {alone}. {runs.in_words()}",
+        "where a student of teacher start began (one of rotated start elsewhere); below the line the student is nearer "
+        "to the teacher's own answer than P1 is. Lines: least squares. (b) Pearson's correlation of the two for each "
+        "seed and start, with its 95 % interval over rows (Fisher). The paper finds it moderately negative, and reads "
+        "it as outlying samples being copied more. But P itself is in both axes: grey diamonds are what a perfect copy "
+        f"(G = P) would show, which copies all samples alike{none}. Correlations: {told}; a perfect copy: {copies}. Of D(z) with the distance "
+        f"of G from P alone: {alone}. {runs.in_words()}",
     )
 
 

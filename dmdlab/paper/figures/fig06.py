@@ -28,13 +28,15 @@ def draw(records: Sequence[Record]) -> Drawing:
     below = 0.42 * PAPER.double + 3.5 * line
     with new_figure(PAPER.double, above + below, PAPER) as figure:
         grid = figure.subplots(2, 2, height_ratios=[above, below])
-        shown = []
+        shown, sizes = [], []
         for column, block, age, name, letters in zip(
             grid.T, blocks, ages, ("early", "late"), ("ac", "bd"), strict=True
         ):
             block.draw(column[0], f"({letters[0]}) {name} teacher: rows (age {age})", COLUMNS)
             title = f"({letters[1]}) {name} teacher: heat map"
-            shown.append(draw_heatmap(column[1], sample_of(block.record, title), PAPER))
+            sample = sample_of(block.record, title)
+            shown.append(draw_heatmap(column[1], sample, PAPER))
+            sizes.append(sample.pairs.n)
             to_left(column[1])
             column[1].set(xlabel="student output", ylabel="teacher output")
         for age in ages:
@@ -42,6 +44,6 @@ def draw(records: Sequence[Record]) -> Drawing:
     return Drawing(
         figure,
         f"An early and a late teacher (law {law}, ages {ages[0]} and {ages[1]} iterations), teacher starts. (a, b) One "
-        f"noise in each column. {rows_in_words(blocks[:1], COLUMNS)}(c, d) {maps_in_words(shown)} Shown: seed "
-        f"{captions.column_in_words([block.record for block in blocks], 'seed')}. {runs.in_words()}",
+        f"noise in each column. {rows_in_words(blocks[:1], COLUMNS)}(c, d) {maps_in_words(shown, shown == sizes)} "
+        f"Shown: seed {captions.column_in_words([block.record for block in blocks], 'seed')}. {runs.in_words()}",
     )

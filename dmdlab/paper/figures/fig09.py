@@ -23,7 +23,9 @@ def draw(records: Sequence[Record]) -> Drawing:
         grid = figure.subplots(len(laws), wide, squeeze=False)
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             outside |= draw_clouds(row, CLOUDS, runs, law, LETTERS[place * wide : (place + 1) * wide], f"{law}: ")
-    seed = captions.column_in_words([record for law in laws if (record := runs.first("teacher", law))], "seed")
+    seed = captions.column_in_words(
+        [record for law in laws if (record := runs.first("teacher", law, runs.oldest(law)))], "seed"
+    )
     return Drawing(
         figure,
         f"Conditional data ({', '.join(laws)}) on two principal components: the teacher's one step (the student's "

@@ -19,7 +19,7 @@ def draw(records: Sequence[Record]) -> Drawing:
             draw_moved(axes, runs, law, runs.oldest(law), f"({letter}) {law}")
             for axes, law, letter in zip(panels, laws, "abcdefgh", strict=False)
         ]
-        draw_legend(panels[0], runs)
+        draw_legend(panels)
         outside = outside_of(panels)
-    said = f"{moved_in_words(runs)}{''.join(told)}{outside}{runs.in_words()}"
-    return Drawing(figure, f"Conditional data ({', '.join(laws)}), the lowest seed of each. {said}")
+    said = f"{moved_in_words(panels)}{''.join(told)}{outside}{runs.in_words()}"
+    return Drawing(figure, f"Conditional data ({', '.join(laws)}), of each the lowest seed that is finished. {said}")

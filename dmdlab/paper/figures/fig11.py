@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from dmdlab.paper.figures.chosen import Runs
+from dmdlab.paper.figures.planes import LETTERS
 from dmdlab.paper.figures.steps_moved import draw_legend, draw_moved, moved_in_words, outside_of, same_scale
 from dmdlab.plots.style import PAPER, Drawing, new_figure
 from dmdlab.records.record import Record
@@ -21,14 +22,17 @@ def draw(records: Sequence[Record]) -> Drawing:
             axes.set_axis_off()
         told = [
             draw_moved(axes, runs, law, age, f"({letter}) age {age}")
-            for axes, age, letter in zip(grid, ages, "abcdefgh", strict=False)
+            for axes, age, letter in zip(grid, ages, LETTERS, strict=False)
         ]
         top = max(axes.get_xlim()[1] for axes in grid[: len(ages)])
         for place, axes in enumerate(grid[: len(ages)]):
             same_scale(axes, top)
             if place % columns:
                 axes.set_ylabel("")
-        draw_legend(grid[0], runs)
+        draw_legend(grid[: len(ages)])
         outside = outside_of(grid[: len(ages)])
-    said = f"{moved_in_words(runs)}{''.join(told)}{outside}{runs.in_words()}"
-    return Drawing(figure, f"Teachers of ages {', '.join(map(str, ages))} (law {law}), the lowest seed of each. {said}")
+    said = f"{moved_in_words(grid[: len(ages)])}{''.join(told)}{outside}{runs.in_words()}"
+    told_ages = ", ".join(map(str, ages))
+    return Drawing(
+        figure, f"Teachers of ages {told_ages} (law {law}), of each the lowest seed that is finished. {said}"
+    )

@@ -30,7 +30,9 @@ def planes_figure(records: Sequence[Record], named: bool = False) -> Drawing:
         for place, (row, law) in enumerate(zip(grid, laws, strict=True)):
             letters = LETTERS[place * len(NAMES) : (place + 1) * len(NAMES)]
             outside |= draw_clouds(row, list(NAMES), runs, law, letters, f"{law}: " if named else "")
-    seed = captions.column_in_words([record for law in laws if (record := runs.first("teacher", law))], "seed")
+    seed = captions.column_in_words(
+        [record for law in laws if (record := runs.first("teacher", law, runs.oldest(law)))], "seed"
+    )
     view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
     return Drawing(
         figure,
