@@ -131,6 +131,10 @@ def test_legend_and_caption_name_the_control_and_hollow_marks_only_where_some_ar
         names = [text.get_text() for text in legend.get_texts()]
         assert ("rotated init" in names) == there
         assert ("another law" in names) == (name == "fig4" and not there)
+        faces = {
+            line.get_markerfacecolor() == "white" for line in drawn(found, f"teacher {'solid' if there else 'hollow'}")
+        }
+        assert faces == ({not there} if name == "fig4" else set())
         assert ("control" in found.caption) == there
         assert "Over seeds 0, 1, mean" in found.caption
 
@@ -157,6 +161,8 @@ def test_the_loss_is_the_mean_over_seeds_and_the_zoom_its_beginning() -> None:
         lines = [line for line in axes.lines if str(line.get_gid()).endswith("line")]
         assert len(lines) == len(AGES)
         np.testing.assert_allclose(lines[0].get_ydata(), np.array([1.0, 10.0, 100.0]) + 0.5)  # seeds 0 and 1
+    uneven = drawing("fig4", [r for r in pictures(seeds=6) if r.config["seed"] in (0, 1, 5)]).figure.axes[0]
+    np.testing.assert_allclose(uneven.lines[0].get_ydata(), np.array([1.0, 10.0, 100.0]) + 2.0)
     assert zoom.get_xlim()[1] <= whole.get_xlim()[1]
     assert len(drawn(found, "seeds")) == 2 * len(AGES)
 
@@ -194,6 +200,7 @@ def test_memorisation_is_read_from_the_distances_to_the_training_set(kept: list[
     found = drawing("fig12", kept)
     assert any("memorisation ratio" in title for title in titles(found))
     assert [line.get_ydata()[0] for line in drawn(found, "seed")] == [0.0, 0.0, 1.0, 1.0]  # ages, and seeds of each
+    assert [line.get_ydata()[0] for line in drawn(found, "data")] == [0.0]
     assert "age 20: 0 %, 0 %; age 40: 100 %, 100 %" in found.caption
 
 
@@ -206,3 +213,111 @@ def test_rows_are_drawn_by_the_seed_and_the_long_flow_is_a_row_where_it_is_kept(
     assert len(set(block.chosen(7))) == 7
     without = PictureRows(Runs(RECORDS["fig1"]), "field")
     assert without.rows[r"$\Phi_{32}$"] is None
+
+
+class Told(Made):
+    """A run whose student is its teacher, or, of a rotated start and of any but the oldest teacher, far from it and at
+    other rows; the one-step outputs between."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        arrays = super().arrays()
+        copies = self.config["student.init"] == "teacher" and self.config["teacher.snapshot"] not in AGES[:-1]
+        return arrays | {"student": arrays["teacher"] if copies else np.roll(arrays["teacher"], 1, axis=0) + 9.0}
+
+    def student(self) -> np.ndarray:
+        return self.arrays()["student"]
+
+
+def told(records: Sequence[Made], *without: tuple[str, int]) -> list[Made]:
+    """These, without some (start, seed)."""
+    left = [r for r in records if (r.config["student.init"], r.config["seed"]) not in without]
+    return [Told(r.folder, r.summary, r.config, r.environment) for r in left]
+
+
+def test_displacement_tells_the_shares_of_each_start_and_that_no_rotated_student_started_at_the_one_step() -> None:
+    for name, letter, own in (("fig10", "b", "manifold"), ("fig11", "c", "age 40")):
+        found = drawing(name, told(RECORDS[name])).caption
+        said = f"({letter}) {own}, seed 0: 100 % of the teacher start and 0 % of the rotated start are nearer than P1."
+        assert said in found
+        assert "where a student of teacher start began; one of rotated start elsewhere" in found
+        assert "brought" not in found
+    assert "(a) age 10, seed 0: 0 % of the teacher start" in found
+    several = drawing("fig10", told(pictures("field", teacher__condition=True))).caption
+    assert "(a) field, seed 0: 100 % of the teacher start" in several  # of the oldest
+
+
+def test_every_panel_shows_the_student_of_its_own_start() -> None:
+    found = titles(drawing("fig3", told(RECORDS["fig3"])))
+    for letter, law in (("a", "chessboard"), ("c", "field")):
+        assert f"({letter}) {law}, teacher start\n40 of 40 optimal partners on the diagonal" in found
+        assert f"({chr(ord(letter) + 1)}) {law}, rotated start\n0 of 40 optimal partners on the diagonal" in found
+    records = told(RECORDS["fig1"])
+    rows = PictureRows(Runs(records), "field").rows
+    for row, init in (("$G$", "teacher"), ("rotated $G$", "rotated")):
+        own = next(r for r in records if (r.config["student.init"], r.config["seed"]) == (init, 0))
+        np.testing.assert_array_equal(rows[row], own.student())
+    labels = [axes.get_xlabel() for axes in figure("fig2").figure.axes[3:]]
+    for label, init in zip(labels, ("teacher", "rotated"), strict=True):
+        (own,) = [r for r in RECORDS["fig2"] if (r.config["student.init"], r.config["seed"]) == (init, 0)]
+        assert label.endswith(f"{own.row['remap_angle']:.0f}°")
+
+
+@pytest.mark.parametrize("name", ["fig5", "fig10", "fig11"])
+def test_a_control_of_another_seed_alone_is_told_as_missing_and_not_drawn(name: str) -> None:
+    found = drawing(name, told(RECORDS[name], ("rotated", 0)))
+    assert "rotated start, teacher of age 40, seed 0" in found.caption.partition("Missing, ")[2].partition(". ")[0]
+    names = [text.get_text() for legend in found.figure.legends for text in legend.get_texts()]
+    assert names == ["teacher init"]
+    assert ("Vermillion" in found.caption, "rotated start are nearer" in found.caption) == (False, False)
+    alone = drawing(name, told(RECORDS[name], ("rotated", 0), ("rotated", 1))).caption
+    assert "the rotated start is what" not in alone
+    other = drawing(name, told(RECORDS[name], ("teacher", 0)))  # seed 1 of both
+    assert ("seed 1: " in other.caption, len(other.figure.legends[0].get_texts())) == (name != "fig5", 2)
+    assert "Missing" not in other.caption
+
+
+def test_the_control_is_of_the_same_seed_and_the_oldest_teacher_is_shown() -> None:
+    runs = Runs(told(pictures(), ("teacher", 0)))
+    assert runs.oldest("field") == 40
+    first = runs.needed("field", 40)
+    control = runs.control(first, "field", 40)
+    assert control is not None
+    assert [(r.config["seed"], r.config["teacher.snapshot"]) for r in (first, control)] == [(1, 40), (1, 40)]
+    assert not runs.missing
+    caption = drawing("fig6", pictures()).caption
+    assert "ages 10 and 40 iterations" in caption
+    some = [r for r in RECORDS["fig6"] if (r.config["teacher.snapshot"], r.config["seed"]) != (40, 0)]
+    assert "Shown: seed 1. " in drawing("fig9", some).caption
+
+
+def test_nine_ages_have_a_panel_each() -> None:
+    ages = range(1, 10)
+    found = drawing("fig11", pictures(ages=ages, seeds=1))
+    assert [f"({letter}) age {age}" for letter, age in zip("abcdefghi", ages, strict=True)] == [
+        title for title in titles(found) if title
+    ]
+    assert len(drawn(found, "pairs")) == 2 * len(ages)
+
+
+@pytest.mark.parametrize("name", ["fig3", "fig6"])
+def test_heat_maps_of_all_points_do_not_speak_of_a_larger_sample(name: str) -> None:
+    class Many(Made):
+        def arrays(self) -> dict[str, np.ndarray]:
+            return {key: np.concatenate([array] * 3) for key, array in super().arrays().items()}
+
+    many = [Many(r.folder, r.summary, r.config, r.environment) for r in RECORDS[name]]
+    assert "With n = 100 points more partners are optimal by chance" in drawing(name, many).caption
+    assert "in the whole sample" not in figure(name).caption  # of 40
+
+
+def test_boundary_reads_the_training_set_where_it_is_kept_and_tells_the_distance_alone(kept: list[Kept]) -> None:
+    runs = [r for r in kept if r.config["teacher.snapshot"] == 40]
+    found = drawing("fig5", kept)
+    assert "D(z) of the teacher's output P to the training set; " in found.caption
+    for init in ("teacher", "rotated"):
+        own = [r for r in runs if r.config["student.init"] == init]
+        apart = [np.linalg.norm(r.arrays()["teacher"] - r.arrays()["student"], axis=1) for r in own]
+        alone = [np.corrcoef(further(r)["training"][:, 2], far)[0, 1] for r, far in zip(own, apart, strict=True)]
+        said = found.caption.partition("from P alone: ")[2]
+        assert f"{init} start: {alone[0]:.2f} (seed 0), {alone[1]:.2f} (seed 1)" in said
+    assert "to data that nobody trained on" in figure("fig5").caption

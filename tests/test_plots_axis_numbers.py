@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from made import made
 from test_plots_axis import RATES, drawn, rates, renamed
 
@@ -36,3 +37,54 @@ def test_the_numbers_beside_a_figure_are_those_of_its_marks(tmp_path: Path) -> N
     save(Drawing(drawing.figure, "another figure in its place"), tmp_path / "rates")
     assert not written[-1].exists()
     assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows if row["low"])
+
+
+def test_the_ceiling_is_the_mean_over_every_run_at_its_place_and_its_band_spans_them(tmp_path: Path) -> None:
+    """Of both starts, with seeds of which mean and median differ."""
+    read = {2: {"teacher": (9.0, 9.0, 30.0), "rotated": (7.0, 8.0, 9.0)}, 8: {"teacher": (1.0,), "rotated": (2.0,)}}
+    runs = [
+        renamed(made(dim=d, init=i, seed=s, delta_e=0.5, delta_e_ceiling=v), f"{d}{i}{s}")
+        for d, starts in read.items()
+        for i, values in starts.items()
+        for s, v in enumerate(values)
+    ]
+    drawing = draw("axis", runs, choice=Choice("law.dim", "student.init", measures=("delta_e",)))
+    (line,), (band,) = (drawn(drawing.figure, gid) for gid in ("ceiling", "ceiling band"))
+    assert [line.get_ydata()[0], line.get_ydata()[-1]] == pytest.approx([12.0, 1.5])
+    assert (band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()) == (1.0, 30.0)
+    rows = [row for row in drawing.numbers if row["measure"] == "delta_e_ceiling"]
+    assert [row["mean"] for row in rows] == pytest.approx(
+        [16.0, 1.0, 8.0, 2.0]
+    )  # teacher, then rotated, of each its own
+    assert 0 < rows[0]["low"] < rows[0]["mean"] < rows[0]["high"]
+    assert {row["mean"] for row in drawing.numbers if row["measure"] == "delta_e"} == {0.5}
+
+
+def test_a_bound_is_told_in_numbers_and_caption_and_hollow_marks_are_white() -> None:
+    runs = [
+        renamed(made(init=i, remap_angle=90.0, fidelity=9.0 if i == "rotated" else 1.1, reason=why), i)
+        for i, why in (("teacher", None), ("rotated", "a bound"))
+    ]
+    drawing = draw("axis", runs, choice=Choice("law.dim", "student.init", measures=("remap_angle",)))
+    found = {row["student.init"]: (row["bound"], row["other_law"]) for row in drawing.numbers}
+    assert found == {"teacher": (False, False), "rotated": (True, True)}
+    (hollow,), (solid,) = drawn(drawing.figure, "rotated hollow"), drawn(drawing.figure, "teacher solid")
+    assert hollow.get_markerfacecolor() == "white"
+    assert solid.get_markerfacecolor() == solid.get_color() != hollow.get_color()
+    said = "A remap angle of 90 degrees stands for 90 or more."
+    assert said in drawing.caption
+    assert said not in draw("axis", runs[:1], choice=Choice(measures=("remap_angle",))).caption
+
+
+def test_a_caption_says_which_intervals_are_made_on_a_logarithmic_scale() -> None:
+    runs = [renamed(made(dim=d, seed=s, delta_e_ceiling=3.0 + s), f"{d}{s}") for d in (2, 8) for s in (0, 1)]
+    for measures, said in (
+        (("delta_e",), "t-interval (of delta_e that of its logarithm, which cannot reach 0), "),
+        (("delta_e_ceiling",), "t-interval (of delta_e_ceiling that of its logarithm, which cannot reach 0), "),
+        (
+            ("delta_e", "delta_e_ceiling"),
+            "(of delta_e and delta_e_ceiling that of its logarithm, which cannot reach 0)",
+        ),
+        (("pair_cosine",), "95 % t-interval, ended"),
+    ):
+        assert said in draw("axis", runs, choice=Choice(measures=measures)).caption

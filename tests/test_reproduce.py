@@ -108,6 +108,11 @@ def test_pictures_without_labels_leave_the_classes_to_others(tmp_path: Path) -> 
         (["fig2", "--scale", "quik"], "did you mean 'quick'"),
         (["fig2", "law.nam=x"], "law.nam is not a parameter of the law 'chessboard'"),
         (["fig2", "studnt.batch=3"], "unknown key 'studnt.batch'; did you mean 'student.batch'"),
+        (["fig5", "student.learning_rate=[1e-4, 1e-3]"], "several values, and reproduce shows one of 'pictures'"),
+        (
+            ["table", "teacher.snapshot=[100, 200]"],
+            "student.init, seed alone: its figures and claims average over seeds",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(dmdlab: Command, tmp_path: Path, words: list[str], said: str) -> None:
