@@ -43,6 +43,9 @@ def test_teachers_taken_at_the_end_of_trainings_of_different_length_are_compared
         made(seed=seed, copy_index=seed + own["teacher__iterations"], **own) for own in settings for seed in (0, 1)
     ]
     assert varying(records) == ["teacher.iterations", "seed"]
+    young = made(teacher__iterations=20, teacher__snapshot=10)
+    assert varying([*records[2:], young]) == ["teacher.snapshot", "seed"]
+    assert len(cells([*records[2:], young])) == 2
     ((_, difference),) = paired_differences(records, "teacher.iterations", 20, 10, "copy_index")
     assert (difference.mean, difference.n) == (10.0, 2)
 
@@ -59,7 +62,12 @@ def test_a_run_from_before_a_key_has_its_default(tmp_path: Path) -> None:
 
 
 def test_a_legend_says_which_cells_have_no_interval() -> None:
-    for values, without in (((0.0, 0.0, 0.4), True), ((0.0, 0.2, 0.4), False), ((0.0, 0.0, 0.0), False)):
+    for values, without in (
+        ((0.0, 0.0, 0.4), True),
+        ((0.0, 0.2, 0.4), False),
+        ((0.0, 0.0, 0.0), False),
+        ((0.3,), False),
+    ):
         found = cells([made("ring", 2, seed=seed, delta_e=value) for seed, value in enumerate(values)])
         assert any("no interval on that scale" in sentence for sentence in legend(found)) == without
 
@@ -87,6 +95,8 @@ def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     assert "3 (1 failed) teacher!" in cell_row(two)
     assert cell_value(four, "copy_index") == "5 (n = 1)"
     assert cell_value(four, "remap_angle").startswith("≥ ")
+    (cell,) = cells([made(seed=seed, copy_index=value) for seed, value in enumerate((0.5, None, 0.5))])
+    assert cell_value(cell, "copy_index").endswith(" (n = 2)")
 
 
 def test_an_interval_of_delta_e_never_reaches_zero_and_is_told_by_its_ends() -> None:
@@ -233,3 +243,12 @@ def test_a_paired_difference_is_named_by_what_else_varies() -> None:
     ]
     named = [name for name, _ in paired_differences(records, "student.init", "teacher", "rotated", "pair_cosine")]
     assert named == [f"mixture d=8, {setting_label('student.learning_rate', rate)}" for rate in rates]
+
+
+def test_a_setup_says_whether_all_teachers_or_some_are_told_the_class() -> None:
+    told, untold = (made(teacher__condition=condition) for condition in (True, False))
+    assert "Teacher: the exact denoiser, told the class as its students are" in setup([told, told])
+    assert "Teacher: the exact denoiser, in some of these runs told the class as its students are" in setup(
+        [untold, told]
+    )
+    assert "told the class" not in setup([untold])

@@ -202,6 +202,7 @@ def test_memorisation_is_read_from_the_distances_to_the_training_set(kept: list[
     assert [line.get_ydata()[0] for line in drawn(found, "seed")] == [0.0, 0.0, 1.0, 1.0]  # ages, and seeds of each
     assert [line.get_ydata()[0] for line in drawn(found, "data")] == [0.0]
     assert "age 20: 0 %, 0 %; age 40: 100 %, 100 %" in found.caption
+    assert "grey: data that nobody trained on, of seed 0. " in found.caption
 
 
 def test_rows_are_drawn_by_the_seed_and_the_long_flow_is_a_row_where_it_is_kept(kept: list[Kept]) -> None:
@@ -242,6 +243,10 @@ def test_displacement_tells_the_shares_of_each_start_and_that_no_rotated_student
         assert "where a student of teacher start began; one of rotated start elsewhere" in found
         assert "brought" not in found
     assert "(a) age 10, seed 0: 0 % of the teacher start" in found
+    (random,) = [line.get_ydata()[0] for line in drawn(drawing("fig10", told(conditional("field"))), "random")]
+    teacher = told(pictures(ages=AGES[-1:]))[0].arrays()["teacher"].astype(float)
+    apart = ((teacher[:, None] - teacher) ** 2).sum(axis=2)  # of a student that is its teacher
+    assert random == pytest.approx(np.sqrt(apart.sum() / (40 * 39)))
     several = drawing("fig10", told(pictures("field", teacher__condition=True))).caption
     assert "(a) field, seed 0: 100 % of the teacher start" in several  # of the oldest
 
@@ -321,3 +326,11 @@ def test_boundary_reads_the_training_set_where_it_is_kept_and_tells_the_distance
         said = found.caption.partition("from P alone: ")[2]
         assert f"{init} start: {alone[0]:.2f} (seed 0), {alone[1]:.2f} (seed 1)" in said
     assert "to data that nobody trained on" in figure("fig5").caption
+
+
+def test_only_laws_in_a_plane_are_seen_in_its_coordinates() -> None:
+    turned = [run("chessboard", 4, init, law__embedding="random") for init in ("teacher", "rotated")]
+    for records, plane in ((turned, False), (RECORDS["fig2"], True)):
+        caption = drawing("fig2", records).caption
+        assert ("(chessboard, d = 4, first two coordinates)" in caption) == plane
+        assert ("principal components of the teacher" in caption) != plane

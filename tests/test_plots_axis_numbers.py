@@ -88,3 +88,16 @@ def test_a_caption_says_which_intervals_are_made_on_a_logarithmic_scale() -> Non
         (("pair_cosine",), "95 % t-interval, ended"),
     ):
         assert said in draw("axis", runs, choice=Choice(measures=measures)).caption
+
+
+def test_an_interval_within_the_panel_is_drawn_whole_and_every_run_of_a_failed_teacher_is_counted() -> None:
+    runs = [renamed(made(seed=s, pair_cosine=0.5 + s / 100, delta_e=3.0 + s / 9, ok=s == 1), f"{s}") for s in range(3)]
+    drawing = draw("axis", runs, choice=Choice(measures=("pair_cosine", "delta_e")))
+    drawn_ends = [lines.get_segments()[0][:, 1] for lines in drawn(drawing.figure, "teacher interval")]
+    rows = [row for row in drawing.numbers if row["measure"] != "delta_e_ceiling"]
+    assert len(rows) == 2
+    for row, ends in zip(rows, drawn_ends, strict=True):
+        assert ends.tolist() == pytest.approx([row["low"], row["high"]])
+    half = 4.302653 * 0.01 / 3**0.5  # Student's, of two degrees of freedom
+    assert drawn_ends[0].tolist() == pytest.approx([0.51 - half, 0.51 + half])
+    assert "failed its own check (2 of 3)" in drawing.caption

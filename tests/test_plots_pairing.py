@@ -128,6 +128,8 @@ def test_displacement_draws_both_distances_and_needs_the_one_step_outputs() -> N
     assert f"{100 * (after < before).mean():.0f} % nearer than $P_1$" in figure.axes[0].get_title()
     (line,) = drawn(figure, "random")
     assert line.get_ydata()[0] == pytest.approx(np.sqrt(measure(P, G).values()["e_independent"]))
+    unmoved = Sample(Pairs.of(P, one_step, one_step=one_step), "a student", "black")
+    assert "\n0 % nearer" in draw_displacements([unmoved], "").figure.axes[0].get_title()
     with pytest.raises(InputError, match="a student: no one_step array"):
         draw_displacements([Sample(Pairs.of(np.eye(4), np.eye(4)), "a student", "black")], "")
 

@@ -49,8 +49,8 @@ def draw(records: Sequence[Record]) -> Drawing:
         "to the teacher's own answer than P1 is. Lines: least squares. (b) Pearson's correlation of the two for each "
         "seed and start, with its 95 % interval over rows (Fisher). The paper finds it moderately negative, and reads "
         "it as outlying samples being copied more. But P itself is in both axes: grey diamonds are what a perfect copy "
-        f"(G = P) would show, which copies all samples alike{none}. Correlations: {told}; a perfect copy: {copies}. Of D(z) with the distance "
-        f"of G from P alone: {alone}. {runs.in_words()}",
+        f"(G = P) would show, which copies all samples alike{none}. Correlations: {told}; a perfect copy: "
+        f"{copies}. Of D(z) with the distance of G from P alone: {alone}. {runs.in_words()}",
     )
 
 

@@ -29,7 +29,7 @@ def draw(records: Sequence[Record]) -> Drawing:
             f"memorisation: no distances to what the teachers of {law} were trained on are kept; `dmdlab reproduce "
             "fig12` makes them, for laws that are data sets"
         )
-    data = next(iter(_of_seeds(runs.of("teacher", law), "training_of_data").values()))
+    seed, data = next(iter(_of_seeds(runs.of("teacher", law), "training_of_data").items()))
     styles = line_styles("age", list(teachers))
     with new_figure(PAPER.double, 0.42 * PAPER.double, PAPER) as figure:
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1.0])
@@ -49,9 +49,9 @@ def draw(records: Sequence[Record]) -> Drawing:
         figure,
         f"Memorisation ratios of the teacher's outputs (law {law}): distance to the nearest training point over that "
         "to the second nearest; below 1/3 a sample counts as memorised. (a) All seeds of an age together; grey: "
-        "data that nobody trained on. (b) The share below 1/3 of each seed with Wilson's 95 % interval over rows; "
-        f"line: data. By chance it is (1/3)^k for data of k dimensions. Shares: {shares}; data "
-        f"{percent(data.share)}. {runs.in_words()}",
+        f"data that nobody trained on, of seed {seed}. (b) The share below 1/3 of each seed with Wilson's 95 % "
+        "interval over rows; line: these data. By chance it is (1/3)^k for data of k dimensions. Shares: "
+        f"{shares}; data {percent(data.share)}. {runs.in_words()}",
     )
 
 

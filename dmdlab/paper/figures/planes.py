@@ -33,11 +33,12 @@ def planes_figure(records: Sequence[Record], named: bool = False) -> Drawing:
     seed = captions.column_in_words(
         [record for law in laws if (record := runs.first("teacher", law, runs.oldest(law)))], "seed"
     )
-    view = "" if all(has_plane(record.row) for record in runs.used) else IN_WORDS
+    in_planes = {has_plane(record.row) for record in runs.used}
+    view = "" if in_planes == {True} else IN_WORDS
     return Drawing(
         figure,
-        f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.column_in_words(runs.used, 'law.dim')}, "
-        "first two coordinates): noise, the teacher's flow, its one step (the student's start), the student, and "
-        f"beyond the paper's panels {CONTROL}. {COLOURED}{view}"
+        f"Where each noise vector is sent ({', '.join(laws)}, d = {captions.column_in_words(runs.used, 'law.dim')}"
+        f"{', first two coordinates' if True in in_planes else ''}): noise, the teacher's flow, its one step (the "
+        f"student's start), the student, and beyond the paper's panels {CONTROL}. {COLOURED}{view}"
         f"{captions.outside(outside, OUTSIDE)}Shown: seed {seed}. {runs.in_words()}",
     )
