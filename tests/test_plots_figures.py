@@ -66,6 +66,9 @@ def test_marks_are_hollow_by_the_calibrations_on_both_sides_and_the_caption_says
     assert (counts(drawing.figure, "teacher hollow"), counts(drawing.figure, "teacher solid")) == ([1] * 4, [2] * 4)
     assert "95 % of single runs of exactly the teacher's law" in drawing.caption
     assert "convention" not in drawing.caption
+    both = draw("dimension", [*sweep((2,)), *sweep((4,), null=null[4])]).caption
+    assert "; or mean fidelity unresolved, or outside 0.8 to 1.5 (a convention, for runs without such limits)" in both
+    assert "95 % of single runs of exactly the teacher's law" in both
     older = draw("dimension", sweep((2,))).caption
     assert "outside 0.8 to 1.5 (a convention: these runs do not hold where equal laws fall)" in older
 
