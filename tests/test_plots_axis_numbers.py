@@ -87,7 +87,10 @@ def test_a_caption_says_which_intervals_are_made_on_a_logarithmic_scale() -> Non
         ),
         (("pair_cosine",), "95 % t-interval, ended"),
     ):
-        assert said in draw("axis", runs, choice=Choice(measures=measures)).caption
+        caption = draw("axis", runs, choice=Choice(measures=measures)).caption
+        assert said in caption
+        assert ("The delta_e axis is linear below" in caption) == ("delta_e" in measures)
+        assert ("The ceiling axis is linear below" in caption) == (measures == ("delta_e_ceiling",))
 
 
 def test_an_interval_within_the_panel_is_drawn_whole_and_every_run_of_a_failed_teacher_is_counted() -> None:
