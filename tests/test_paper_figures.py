@@ -12,6 +12,7 @@ from made import Made, made
 
 from dmdlab.config import InputError
 from dmdlab.pairing.analysis import boundary
+from dmdlab.pairing.statistics import wilson_interval
 from dmdlab.paper.catalogue import FIGURES, drawing
 from dmdlab.paper.figures.chosen import Runs
 from dmdlab.paper.figures.rows import PictureRows
@@ -201,6 +202,8 @@ def test_memorisation_is_read_from_the_distances_to_the_training_set(kept: list[
     assert any("memorisation ratio" in title for title in titles(found))
     assert [line.get_ydata()[0] for line in drawn(found, "seed")] == [0.0, 0.0, 1.0, 1.0]  # ages, and seeds of each
     assert [line.get_ydata()[0] for line in drawn(found, "data")] == [0.0]
+    ends = [lines.get_segments()[0][:, 1] for lines in drawn(found, "interval")]
+    np.testing.assert_allclose(ends, [wilson_interval(share, 40) for share in (0.0, 0.0, 1.0, 1.0)])
     assert "age 20: 0 %, 0 %; age 40: 100 %, 100 %" in found.caption
     assert "grey: data that nobody trained on, of seed 0. " in found.caption
 

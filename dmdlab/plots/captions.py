@@ -30,9 +30,9 @@ def setup(records: Sequence[Record | Calibrated]) -> str:
     """Teacher, flow, prior and sample size, in one sentence."""
     kinds = {"exact": "the exact denoiser", "network": "a trained network"}
     teachers = " or ".join(kinds.get(kind, kind) for kind in values(records, "teacher.kind")) or "unknown"
-    told = values(records, "teacher.condition")
-    if "True" in told:
-        whose = "in some of these runs told the class" if len(told) > 1 else "told the class"
+    conditions = values(records, "teacher.condition")
+    if "True" in conditions:
+        whose = "in some of these runs told the class" if len(conditions) > 1 else "told the class"
         teachers += f", {whose} as its students are (matching across classes can flatter)"
     instances = values(records, "law.seed")
     drawn = f"Law instance: law.seed = {column_in_words(records, 'law.seed')}. " if instances else ""

@@ -17,21 +17,22 @@ def draw(records: Sequence[Record]) -> Drawing:
     columns = min(4, len(ages))
     lines, side = -(-len(ages) // columns), PAPER.double / max(3, columns)
     with new_figure(columns * side, lines * (0.95 * side + 4.4 * line) + 2.0 * line, PAPER) as figure:
-        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        grid = list(figure.subplots(lines, columns, squeeze=False).flat)
+        panels = grid[: len(ages)]
         for axes in grid[len(ages) :]:
             axes.set_axis_off()
         told = [
             draw_moved(axes, runs, law, age, f"({letter}) age {age}")
-            for axes, age, letter in zip(grid, ages, LETTERS, strict=False)
+            for axes, age, letter in zip(panels, ages, LETTERS, strict=False)
         ]
-        top = max(axes.get_xlim()[1] for axes in grid[: len(ages)])
-        for place, axes in enumerate(grid[: len(ages)]):
+        top = max(axes.get_xlim()[1] for axes in panels)
+        for place, axes in enumerate(panels):
             same_scale(axes, top)
             if place % columns:
                 axes.set_ylabel("")
-        draw_legend(grid[: len(ages)])
-        outside = outside_of(grid[: len(ages)])
-    said = f"{moved_in_words(grid[: len(ages)])}{''.join(told)}{outside}{runs.in_words()}"
+        draw_legend(panels)
+        outside = outside_of(panels)
+    said = f"{moved_in_words(panels)}{''.join(told)}{outside}{runs.in_words()}"
     told_ages = ", ".join(map(str, ages))
     return Drawing(
         figure, f"Teachers of ages {told_ages} (law {law}), of each the lowest seed that is finished. {said}"
