@@ -2,12 +2,13 @@
 
 import numpy as np
 from made import Made
-from test_paper_figures import AGES, RECORDS, drawn, figure, pictures, planes
+from test_paper_figures import AGES, RECORDS, drawn, figure, pictures, planes, run
 
 from dmdlab.pairing.analysis import boundary
 from dmdlab.paper.catalogue import drawing
 from dmdlab.paper.figures.chosen import READ, Runs
 from dmdlab.paper.figures.rows import PictureRows
+from dmdlab.plots.panels import panel_number
 from dmdlab.records.cells import cell_value, cells
 
 
@@ -93,3 +94,12 @@ def test_rows_and_clouds_show_the_arrays_that_their_names_say() -> None:
     np.testing.assert_allclose(clouds[3], held["teacher"]["student"][:, :2])
     own = held["rotated"]["student"][:, :2]
     assert {tuple(place) for place in clouds[4]} <= {tuple(place) for place in own}
+
+
+def test_clouds_are_those_of_the_oldest_teacher_and_the_words_below_read_its_student() -> None:
+    read = {"delta_e": 2.0, "delta_e_ceiling": 8.0}
+    places = [(init, age) for age in AGES for init in ("teacher", "rotated")]
+    runs = [run("field", 16, i, law__side=4, teacher__snapshot=a, remap_angle=float(a), **read) for i, a in places]
+    for name in ("fig1", "fig9"):
+        labels = [axes.get_xlabel() for axes in drawing(name, runs).figure.axes[-2:]]
+        assert labels == [rf"$\Delta_E$ {panel_number(2.0)} (ceiling {panel_number(8.0)}), 40°"] * 2
