@@ -103,3 +103,19 @@ def test_clouds_are_those_of_the_oldest_teacher_and_the_words_below_read_its_stu
     for name in ("fig1", "fig9"):
         labels = [axes.get_xlabel() for axes in drawing(name, runs).figure.axes[-2:]]
         assert labels == [rf"$\Delta_E$ {panel_number(2.0)} (ceiling {panel_number(8.0)}), 40°"] * 2
+
+
+def test_pictures_are_the_rows_that_the_caption_names() -> None:
+    records = apart("fig1")
+    block = PictureRows(Runs(records), "field")
+    (image,) = drawn(drawing("fig1", records), "pictures")
+    at, (low, high) = block.chosen(14), block.limits
+    assert f"field rows {', '.join(map(str, at))}; " in figure("fig1").caption
+    student = np.clip((block.rows["$G$"][at] - low) / (high - low), 0, 1).reshape(14, 4, 4)
+    own = np.asarray(image.get_array()).reshape(*np.asarray(image.get_array()).shape[:2], -1)[..., 0]
+    top = 3 * (own.shape[0] - 4) // 4  # five rows; the fourth are the students
+    for column, picture in enumerate(student):
+        left = column * (own.shape[1] - 4) // 13
+        np.testing.assert_allclose(own[top : top + 4, left : left + 4], picture, atol=1e-5)
+    found = [axes.get_title("left") for axes in figure("fig6").figure.axes]
+    assert {"(a) early teacher: rows (age 10)", "(b) late teacher: rows (age 40)"} <= set(found)
