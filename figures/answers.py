@@ -18,7 +18,16 @@ from answers_dimension import FITTED, OF_DIMENSION, dimension_lines, fitted_line
 from answers_dimension_figure import dimension_figure
 from answers_figure import answers_figure
 from answers_kept import kept, read
-from answers_networks import NETWORKS, against_lines, network_lines, networks_figure
+from answers_networks import (
+    FITTED_NETWORKS,
+    NETWORKS,
+    against_lines,
+    fitted_network_lines,
+    from_fits,
+    from_one_step,
+    network_lines,
+    networks_figure,
+)
 from answers_numbers import (
     Contrast,
     Powers,
@@ -64,6 +73,7 @@ EXPERIMENTS = {
     "whose-noise": "1b",
     "pictures": "2",
     "architecture-quality": "2",
+    "architecture-regressed": "2",
     "digits": "2, 3",
     "starts": "3",
     "conserved": "P5",
@@ -230,9 +240,10 @@ def page(found: dict[str, list[Record]], text: str) -> str:
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
         blocks["fake-score rates"] = lambda: score_lines(held)
-    if NETWORKS in held:
-        blocks["networks"] = lambda: network_lines(held[NETWORKS])
-        blocks["networks against each other"] = lambda: against_lines(held[NETWORKS])
+    if {NETWORKS, FITTED_NETWORKS} <= set(found):
+        blocks["networks"] = lambda: network_lines(from_one_step(found))
+        blocks["networks against each other"] = lambda: against_lines(from_one_step(found))
+        blocks["networks from fits"] = lambda: fitted_network_lines(from_fits(found))
     if {"intrinsic", "ambient", "geometry-controls"} <= set(held):
         blocks["geometry controls"] = lambda: geometry_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
@@ -289,8 +300,8 @@ def main() -> None:
     save(answers_figure(held, powers_of(mixture) if mixture else None), HERE / "answers")
     if {*OF_DIMENSION, *FITTED} <= set(found):
         save(dimension_figure(found), HERE / "answers-dimension")
-    if NETWORKS in held:
-        save(networks_figure(held[NETWORKS]), HERE / "answers-networks")
+    if {NETWORKS, FITTED_NETWORKS} <= set(found):
+        save(networks_figure(from_one_step(found), from_fits(found)), HERE / "answers-networks")
 
 
 if __name__ == "__main__":

@@ -1,27 +1,30 @@
 """A U-Net against an MLP of equal parameters, from teachers of several ages (docs/answers.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from answers_numbers import by_keys, contrast, corrected, in_words, near, steps
+from answers_dimension import begun, lost_since, more_of, plain, thousandths
+from answers_numbers import Contrast, by_keys, contrast, contrast_of, corrected, in_words, near, steps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 from tables import table
 
+from dmdlab.pairing import mean_interval
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.words import number
 from dmdlab.plots.style import GREY, PAPER, Drawing, LineStyle, new_figure
-from dmdlab.records.cells import Cell, cell_value, short
+from dmdlab.records.cells import Cell, cell_value, cells, short
+from dmdlab.records.record import Record
 
-NETWORKS = "architecture-quality"
-"""The experiment."""
+NETWORKS, FITTED_NETWORKS = "architecture-quality", "architecture-regressed"
+"""The experiments: from the teachers' one step; from fits to their pairs, and longer from the one step."""
 
 SETTINGS = ("network.kind", "teacher.iterations", "student.learning_rate", "student.iterations")
 STYLES = {
     "unet": LineStyle("U-Net", "#0072B2", "o", "-"),
     "residual": LineStyle("MLP", "#D55E00", "s", "-"),
 }
-LONGER = "D"
-"""The mark of MLPs trained four times as long."""
+LONGER, FITTED, FITTED_LONGER = "D", "^", "v"
+"""The marks of students trained four times as long, of those from fitted starts, and of those that are both."""
 
 AGAINST = (
     ((1500, 5e-4, 1000), (3000, 5e-4, 1000)),
@@ -30,13 +33,62 @@ AGAINST = (
     ((6000, 5e-4, 1000), (6000, 5e-4, 1000)),
     ((6000, 5e-4, 1000), (24000, 5e-4, 1000)),
     ((6000, 5e-4, 1000), (24000, 5e-4, 4000)),
+    ((6000, 5e-4, 4000), (24000, 5e-4, 4000)),
     ((6000, 2e-4, 1000), (24000, 2e-4, 1000)),
 )
 """Cells of the U-Net and the MLP that are set against each other: teacher's iterations, learning rate, student's
 iterations."""
 
+FIT_SETTINGS = ("network.kind", "student.regression", "student.learning_rate", "student.iterations")
+EQUAL = (
+    ((3000, 2e-4, 1000), (4000, 2e-4, 1000)),
+    ((3000, 5e-4, 1000), (4000, 5e-4, 1000)),
+    ((3000, 5e-4, 4000), (4000, 5e-4, 4000)),
+    ((800, 5e-4, 1000), (3000, 5e-4, 1000)),
+)
+"""Cells of fitted starts that are set against each other: fit's iterations, learning rate, student's iterations."""
+
 START = "own_pair_cosine_start"
 """The column of the pair_cosine of the teacher's one step, where students start, with its flow."""
+
+
+def from_one_step(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
+    """The cells of both experiments whose students start at their teacher's one step, rotated or not."""
+    runs = [record for name in (NETWORKS, FITTED_NETWORKS) for record in found.get(name, ())]
+    return cells([record for record in runs if record.config["student.init"] in ("teacher", "rotated")])
+
+
+def from_fits(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
+    """Those that start at fits to their teacher's pairs."""
+    return cells([r for r in found.get(FITTED_NETWORKS, ()) if r.config["student.init"] == "regressed"])
+
+
+def fitted_network_lines(found: Sequence[Cell]) -> list[str]:
+    """From fits that are about equally good in both networks: where they begin and end, and how much more the MLP's
+    lose, in degrees, with Holm's p, and in thousandths of Lambda, paired over seeds."""
+    held, rows = by_keys(found, *FIT_SETTINGS), []
+    pairs = [(held["unet", *a], held["residual", *b]) for a, b in EQUAL]
+    more = corrected([_more_lost(unet, mlp) for unet, mlp in pairs])
+    for (unet, mlp), of_degrees in zip(pairs, more, strict=True):
+        fits = [str(cell.value("student.regression")) for cell in (unet, mlp)]
+        row = [", ".join(fits), short(unet.value(SETTINGS[2])), str(steps(unet.records[0]))]
+        for cell in (unet, mlp):
+            row += [begun(cell), cell_value(cell, "remap_angle"), cell_value(cell, "debiased_cost")]
+        own = [lost_since(cell, thousandths) for cell in (unet, mlp)]
+        row += [in_words(of_degrees.difference), number(of_degrees.holm)]
+        row += [*(in_words(mean_interval(list(part.values()))) for part in own), in_words(more_of(*own))]
+        rows.append([*row, str(of_degrees.difference.n)])
+    head = ["fit's iterations: U-Net, MLP", "learning rate", "student updates"]
+    for name in ("U-Net", "MLP"):
+        head += [f"{name}: begins, degrees (variance ratio)", "ends", "debiased_cost"]
+    head += ["MLP loses more, degrees", "p (Holm)", "1000 Lambda lost: U-Net", "MLP", "more", "seeds"]
+    return table(head, rows)
+
+
+def _more_lost(unet: Cell, mlp: Cell) -> Contrast:
+    """What the MLP's training lost of its start, degrees, less what the U-Net's did of its own."""
+    few, many = lost_since(unet, plain), lost_since(mlp, plain)
+    return contrast_of((), [many[seed] - few[seed] for seed in few if seed in many])
 
 
 def network_lines(found: Sequence[Cell]) -> list[str]:
@@ -82,41 +134,57 @@ CAPTION = (
     "Do a U-Net's students keep more of their teacher's pairing than an MLP's of as many parameters (87 025 and 86 "
     "262)? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, b = 32; teachers of {ages} "
     "iterations. Calibrated angle to the teacher: at learning rate 5e-4 and 500 updates (a) against what the "
-    "teacher's outputs cost to match with data (1: as much as other data) and (b) against how near the teacher's one "
-    "step, where students start, is to its own flow's pairing; (c) of all cells, against how far the student's law is "
-    "from its teacher's (debiased_cost; 0: equal). No U-Net was trained for 2000 updates. Marks: means over {seeds} "
-    "seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention; all can be told from "
-    "it. Rotated starts, n, K, hardware and commit: docs/answers-cells.md."
+    "teacher's outputs cost to match with data (1: as much as other data) and (b) against how near the map that "
+    "students start at is to its teacher's pairing: the teacher's one step, or a fit to pairs of its flow; (c) of all "
+    "cells, against how far the student's law is from its teacher's (debiased_cost; 0: equal). Marks: means over "
+    "{seeds} seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention. "
+    "Rotated starts, n, K, hardware and commit: docs/answers-cells.md."
 )
 
 
-def networks_figure(found: Sequence[Cell]) -> Drawing:
-    """Angles against the quality of teachers, of starts and of students."""
+def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell] = ()) -> Drawing:
+    """Angles against the quality of teachers, of starts and of students. found: of teachers' one step, rotated or not;
+    fitted: of starts at fits to pairs."""
     own = [cell for cell in found if cell.init == "teacher"]
-    alike = [cell for cell in own if (cell.value(SETTINGS[2]), cell.value(SETTINGS[3])) == (5e-4, 1000)]
+    alike = [cell for cell in own if _alike(cell)]
     with new_figure(PAPER.double, 2.5, PAPER) as figure:
         left, middle, right = figure.subplots(1, 3, sharey=True)
         _panel(left, alike, "teacher_transport_ratio", line=True)
         left.set(xlabel="cost of the teacher's outputs / of data", ylabel="calibrated angle (degrees)")
         left.set_title("(a) the teacher's outputs", loc="left")
-        _panel(middle, alike, START, line=True)
-        middle.set_xlabel("pair_cosine of the teacher's one step")
+        _panel(middle, [*alike, *(cell for cell in fitted if _alike(cell))], START)
+        middle.set_xlabel("pair_cosine of the start")
         middle.set_title("(b) where its students start", loc="left")
-        _panel(right, own, "debiased_cost")
+        _panel(right, [*own, *fitted], "debiased_cost")
         right.set_xlabel("debiased_cost of the student's law")
         right.set_title("(c) every rate and length", loc="left")
         left.set(ylim=(0, 92), yticks=(0, 30, 60, 90))
         for style in STYLES.values():
             left.plot([], [], style.marker, color=style.colour, label=style.label)
-        left.plot([], [], LONGER, color=STYLES["residual"].colour, label="MLP, 2000 updates")
+        left.plot([], [], FITTED, color=GREY, label="fitted start")
+        left.plot([], [], LONGER, color=GREY, label="2000 updates")
+        left.plot([], [], FITTED_LONGER, color=GREY, label="both")
         left.plot([], [], "o", color=GREY, mfc="none", label="not near its law")
         left.xaxis.set_major_locator(MultipleLocator(0.05))
         middle.legend(*left.get_legend_handles_labels(), fontsize=PAPER.small, loc="upper right", handletextpad=0.3)
-    counts = {len(cell.records) for cell in own}
+    counts = {len(cell.records) for cell in [*own, *fitted]}
     old = {kind: sorted(int(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES}
     ages = {kind: ", ".join(map(str, own)) for kind, own in old.items()}
     said = f"{ages['unet']} (U-Net) and {ages['residual']} (MLP)"
     return Drawing(figure, CAPTION.format(ages=said, seeds=" to ".join(map(str, sorted(counts)))))
+
+
+def _alike(cell: Cell) -> bool:
+    """Whether it is of the rate and length of panels (a) and (b)."""
+    return (cell.value(SETTINGS[2]), cell.value(SETTINGS[3])) == (5e-4, 1000)
+
+
+def _mark(cell: Cell, usual: str) -> str:
+    """The marker of a cell; usual: its network's."""
+    longer = cell.value(SETTINGS[3]) == 4000
+    if cell.init == "regressed":
+        return FITTED_LONGER if longer else FITTED
+    return LONGER if longer else usual
 
 
 def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> None:
@@ -130,5 +198,4 @@ def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> Non
             axes.plot([at.mean] * 2, [max(0.0, angle.low), min(90.0, angle.high)], color=style.colour, lw=0.8)
             axes.plot([at.low, at.high], [angle.mean] * 2, color=style.colour, lw=0.8)
             face = style.colour if near(cell) else "white"
-            marker = LONGER if cell.value(SETTINGS[3]) == 4000 else style.marker
-            axes.plot(at.mean, angle.mean, marker, color=style.colour, mfc=face, zorder=3)
+            axes.plot(at.mean, angle.mean, _mark(cell, style.marker), color=style.colour, mfc=face, zorder=3)

@@ -270,8 +270,6 @@ def contrast(
     name: tuple[Any, ...], a: Cell, b: Cell, keys: tuple[str, str] = ("remap_angle", "remap_angle")
 ) -> Contrast:
     """Of a - b, paired over the seeds of which both have an angle that is no bound."""
-    from scipy.stats import ttest_1samp
-
     sides = [
         {int(r.config["seed"]): known_angle(r, key) for r in c.records} for c, key in zip((a, b), keys, strict=True)
     ]
@@ -279,9 +277,16 @@ def contrast(
     values = [
         math.nan if (x := sides[0].get(seed)) is None or (y := sides[1].get(seed)) is None else x - y for seed in both
     ]
-    present = [v for v in values if math.isfinite(v)]
+    return contrast_of(name, values)
+
+
+def contrast_of(name: tuple[Any, ...], differences: Sequence[float]) -> Contrast:
+    """Of each seed's difference in degrees, NaN where there is none."""
+    from scipy.stats import ttest_1samp
+
+    present = [v for v in differences if math.isfinite(v)]
     p = float(ttest_1samp(present, 0.0).pvalue) if len(present) > 1 and np.std(present) > 0 else math.nan
-    return Contrast(name, mean_interval(values), p)
+    return Contrast(name, mean_interval(differences), p)
 
 
 def corrected(found: Sequence[Contrast]) -> list[Contrast]:

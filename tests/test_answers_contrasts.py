@@ -126,7 +126,7 @@ def test_what_training_loses_is_told_from_what_a_fitted_start_lacks() -> None:
     assert (cut[6], other[6]) == ("10", "2")
     pairs = (((10, 20), (30, 50)), ((10, 24), (30, 54)))
     by_seed = [[1000 * math.log(math.cos(math.radians(a)) / math.cos(math.radians(b))) for a, b in p] for p in pairs]
-    assert float(cut[9]) == pytest.approx(sum(many - few for few, many in by_seed) / 2, abs=1)
+    assert float(cut[9]) == pytest.approx(sum(many - few for few, many in by_seed) / 2, abs=5)  # two digits of its ±
     assert cut[10] == "2"
 
 

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from answer_runs import run
 
-from dmdlab.records.cells import cells
+from dmdlab.records.cells import Cell, cells
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 
 import answers
 import answers_controls
+import answers_dimension
 import answers_networks
 import answers_numbers
 
 ROOT = Path(__file__).parents[1]
+BEST = (("unet", 6000, 3000), ("residual", 24000, 4000))
+"""Networks, the age of their best teachers, and the fit to their pairs."""
 
 
 def test_a_cell_stands_beside_the_rotated_start_of_its_own_settings() -> None:
@@ -47,9 +50,32 @@ def test_an_mlp_is_set_against_the_unet_that_was_chosen_for_it() -> None:
     assert told == [mlps[b] - unets[a] for a, b in answers_networks.AGAINST]
 
 
+def test_from_fits_what_was_lost_is_set_against_what_was_lost() -> None:
+    """Each begins where its fit left it; the MLP's training takes 3 degrees of it, the U-Net's 1."""
+
+    def given(kind: str, fit: int, rate: float, iterations: int, took: float, seed: int) -> object:
+        begins = fit / 1000 + seed
+        more = {"student__regression": fit, "student__learning_rate": rate, "student__iterations": iterations}
+        record = run(begins + took + 0.01 * seed, seed, network__kind=kind, student__init="regressed", **more)
+        record.summary["begun"] = {"angle": begins, "variance_ratio": 0.9}
+        return record
+
+    both = (("unet", 1.0, 0), ("residual", 3.0, 1))
+    records = [
+        given(kind, *pair[i], took, s) for pair in answers_networks.EQUAL for kind, took, i in both for s in (0, 1)
+    ]
+    rows = answers_networks.fitted_network_lines(cells(records))[2:]  # type: ignore[arg-type]
+    told = [[part.strip() for part in row.split("|")][1:-1] for row in rows]
+    assert [row[0] for row in told] == ["3000, 4000"] * 3 + ["800, 3000"]
+    for row, (unet, mlp) in zip(told, answers_networks.EQUAL, strict=True):
+        assert [row[i].split(" ")[0] for i in (3, 6)] == [str(0.5 + at[0] / 1000) for at in (unet, mlp)]
+        assert row[9].startswith("2")
+        assert row[-1] == "2"
+
+
 def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
     text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
-    found = cells(answers.stored()[answers_networks.NETWORKS])
+    found = answers_networks.from_one_step(answers.stored())
     own = answers_numbers.by_keys([c for c in found if c.init == "teacher"], *answers_networks.SETTINGS)
     turned = answers_numbers.by_keys([c for c in found if c.init == "rotated"], *answers_networks.SETTINGS)
 
@@ -92,3 +118,55 @@ def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
     assert all(cell.poor for cell in found)
     costs = [float(record.row["teacher_transport_ratio"]) for cell in found for record in cell.records]
     assert f"(at most {max(costs):.2f}, limit 1.5)" in text
+
+
+def test_what_is_said_of_equally_good_starts_is_what_the_kept_runs_say() -> None:
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
+    stored = answers.stored()
+    fits = answers_networks.from_fits(stored)
+    fitted = answers_numbers.by_keys(fits, *answers_networks.FIT_SETTINGS)
+    one_step = [cell for cell in answers_networks.from_one_step(stored) if cell.init == "teacher"]
+    own = answers_numbers.by_keys(one_step, *answers_networks.SETTINGS)
+    unet, mlp = ("unet", 3000), ("residual", 4000)
+
+    def told(a: Cell, b: Cell, sign: int = 1) -> str:
+        found = answers_numbers.contrast((), a, b).difference
+        return f"{sign * found.mean:.1f} ± {found.high - found.mean:.1f}"
+
+    ends = [told(fitted[(*mlp, rate, 1000)], fitted[(*unet, rate, 1000)], -1) for rate in (2e-4, 5e-4)]
+    assert "they end {} and {} degrees *nearer*".format(*ends) in text
+    long = [(*mlp, 5e-4, 4000), (*unet, 5e-4, 4000)]
+    from_one = told(own["residual", 24000, 5e-4, 4000], own["unet", 6000, 5e-4, 4000])
+    assert f"after 2000 updates, {from_one} farther from one step, neither" in text
+    assert f"neither ({told(*(fitted[place] for place in long))} farther)" in text
+    short = told(fitted["residual", 3000, 5e-4, 1000], fitted["unet", 800, 5e-4, 1000], -1)
+    assert f"fits say the same ({short} nearer)" in text
+    worse = [((kind, fit), place) for kind, fit, place in (("unet", 800, unet), ("residual", 3000, mlp))]
+    less = [told(fitted[(*a, 5e-4, 1000)], fitted[(*b, 5e-4, 1000)]) for a, b in worse]
+    assert "a U-Net ends {} and an MLP {} degrees farther".format(*less) in text
+    lost = answers_networks._more_lost(fitted[long[1]], fitted[long[0]]).difference
+    assert f"which is not told ({lost.mean:.1f} ± {lost.high - lost.mean:.1f})" in text
+    assert lost.low < 0 < lost.high
+    u, m = own["unet", 6000, 5e-4, 4000], own["residual", 24000, 5e-4, 4000]
+    assert f"one step lose {answers_numbers.in_words(u.interval('remap_angle'))} degrees" in text
+    assert f"a U-Net's {told(u, own['unet', 6000, 5e-4, 1000])}." in text
+    early = [told(own[(k, a, 5e-4, 1000)], fitted[(k, f, 5e-4, 1000)]) for k, a, f in BEST]
+    late = [told(own[(k, a, 5e-4, 4000)], fitted[(k, f, 5e-4, 4000)]) for k, a, f in BEST]
+    assert "a fit ends {} (U-Net) and {} degrees (MLP) nearer than one step".format(*early) in text
+    assert "after 500 updates, {} and {} after 2000".format(*late) in text
+    moved = [
+        f"{fitted[(k, f, rate, length)].interval('student_weight_movement').mean:.3f}"
+        for rate, length in ((2e-4, 1000), (5e-4, 1000), (5e-4, 4000))
+        for k, _, f in BEST
+    ]
+    assert "{} and {} of their length at 2e-4, {} and {} at 5e-4, {} and {} in 2000 updates".format(*moved) in text
+    laws = [[cell.interval(key).mean for cell in fits] for key in ("fidelity", "variance_ratio", "debiased_cost")]
+    spans = [f"{min(v):.{p}f} to {max(v):.{p}f}" for v, p in zip(laws, (2, 2, 3), strict=True)]
+    assert "fidelity {}, variance ratio {}, debiased_cost {}".format(*spans) in text
+    pairs = [(fitted["unet", *a], fitted["residual", *b]) for a, b in answers_networks.EQUAL]
+    assert all(a.interval("debiased_cost").mean < b.interval("debiased_cost").mean for a, b in pairs)
+    begun = [answers_dimension.begun(fitted[(k, f, 5e-4, 1000)]) for k, _, f in BEST]
+    assert [own.split(" ")[0][:3] for own in begun] == ["3.5", "3.8"]
+    assert all(own.endswith("(0.996)") for own in begun)
+    assert all(answers_numbers.near(cell) for cell in fits)
+    assert len(m.records) == len(u.records) == 6

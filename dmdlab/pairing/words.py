@@ -38,7 +38,7 @@ def spoken(value: float) -> str:
 
 
 def interval(mean: float, low: float, high: float) -> str:
-    """'0.71 ± 0.04', or the mean alone when there is no interval."""
+    """'0.71 ± 0.04', or the mean alone when there is no interval; no digit of either beyond the half's second."""
     if not (math.isfinite(low) and math.isfinite(high) and math.isfinite(mean)):
         return number(mean)
     half = (high - low) / 2
@@ -46,8 +46,9 @@ def interval(mean: float, low: float, high: float) -> str:
         return f"{number(mean)} ± 0"
     if half < 5e-4:
         return f"{number(mean)} ± {half:.1g}"
-    places = max(0, min(3, 1 - math.floor(math.log10(half))))
-    return f"{mean:.{places}f} ± {half:.{places}f}"
+    places = min(3, 1 - math.floor(math.log10(half)))
+    mean, half = round(mean, places), round(half, places)
+    return f"{mean:.{max(0, places)}f} ± {half:.{max(0, places)}f}"
 
 
 def ends(mean: float, low: float, high: float) -> str:
