@@ -26,7 +26,6 @@ def read(path: Path) -> list[Record]:
 
 def _summary(record: Record) -> dict[str, Any]:
     summary, own = record.summary, record.summary.get("own", {})
-    fitted = {"begun": _begun(record)} if record.config["student.init"] == "regressed" else {}
     return {
         **identity(record),
         "teacher": {key: summary["teacher"].get(key) for key in ("ok", "transport_ratio")},
@@ -34,12 +33,14 @@ def _summary(record: Record) -> dict[str, Any]:
         "law": summary.get("law", {}),
         "student": summary.get("student", {}),
         "own": measures_of(own, tuple(own)),
-        **fitted,
+        "begun": _begun(record),
     }
 
 
 def _begun(record: Record) -> dict[str, float | None]:
-    """What a fitted start has of its teacher's pairing and law before distillation, nearly: after its first update."""
-    first = {key: float(record.curve()[key][0]) for key in ("pair_cosine", "variance_ratio")}
-    calibration = record.calibration()
-    return {**first, "angle": remap_angle(calibration, first["pair_cosine"]).value if calibration else None}
+    """What a start has of its teacher's pairing and law before distillation, nearly: after its first update; and the
+    lowest variance ratio of all checkpoints, on the way from there."""
+    curve, calibration = record.curve(), record.calibration()
+    first = {key: float(curve[key][0]) for key in ("pair_cosine", "variance_ratio")}
+    angle = remap_angle(calibration, first["pair_cosine"]).value if calibration else None
+    return {**first, "angle": angle, "lowest_variance_ratio": float(curve["variance_ratio"].min())}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from answers_dimension import begun, lost_since, more_of, plain, thousandths
+from answers_dimension import begun, begun_angles, lost_since, more_of, plain, thousandths
 from answers_numbers import Contrast, by_keys, contrast, contrast_of, corrected, in_words, near, steps
 from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
@@ -23,8 +23,9 @@ STYLES = {
     "unet": LineStyle("U-Net", "#0072B2", "o", "-"),
     "residual": LineStyle("MLP", "#D55E00", "s", "-"),
 }
-LONGER, FITTED, FITTED_LONGER = "D", "^", "v"
-"""The marks of students trained four times as long, of those from fitted starts, and of those that are both."""
+ONE_STEP, FIT = "from one step", "from a fit"
+LINES = {ONE_STEP: ("-", "o"), FIT: ("--", "^")}
+"""How panel (c) draws students of either start."""
 
 AGAINST = (
     ((1500, 5e-4, 1000), (3000, 5e-4, 1000)),
@@ -131,60 +132,88 @@ def _quality(cell: Cell) -> list[str]:
 
 
 CAPTION = (
-    "Do a U-Net's students keep more of their teacher's pairing than an MLP's of as many parameters (87 025 and 86 "
-    "262)? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, b = 32; teachers of {ages} "
-    "iterations. Calibrated angle to the teacher: at learning rate 5e-4 and 500 updates (a) against what the "
-    "teacher's outputs cost to match with data (1: as much as other data) and (b) against how near the map that "
-    "students start at is to its teacher's pairing: the teacher's one step, or a fit to pairs of its flow; (c) of all "
-    "cells, against how far the student's law is from its teacher's (debiased_cost; 0: equal). Marks: means over "
-    "{seeds} seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention. "
+    "Do a U-Net's students end nearer to their teacher's pairing than an MLP's of as many parameters (87 025 and 86 "
+    "262)? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, learning rate 5e-4, b = 32; "
+    "teachers of {ages} iterations. Calibrated angle to the teacher (90: nothing left of its pairing): after 500 "
+    "updates, from the teacher's one step, (a) against what the teacher's outputs cost to match with data (1: as much "
+    "as other data) and (b) against pair_cosine of the one step with the flow (of direction only: one steps are nearly "
+    "collapsed); (c) of the best teachers, after 500 and 2000 updates, from the one step and from a fit to 65 536 "
+    "pairs of the teacher's flow, which begins at {begins} degrees. The MLP's angle less the U-Net's, paired over "
+    "seeds: after 500 updates {early} degrees from one step, {fitted} from fits; after 2000 {late} and {both}. Marks: "
+    "means over {seeds} seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention. "
     "Rotated starts, n, K, hardware and commit: docs/answers-cells.md."
 )
+BEST = (("unet", 6000, 3000), ("residual", 24000, 4000))
+"""Networks, the age of their best teachers, and the iterations of the fit to their pairs."""
 
 
-def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell] = ()) -> Drawing:
-    """Angles against the quality of teachers, of starts and of students. found: of teachers' one step, rotated or not;
-    fitted: of starts at fits to pairs."""
+def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
+    """Angles against the quality of teachers and of starts, and from fits. found: of teachers' one step, rotated or
+    not; fitted: of starts at fits to pairs."""
     own = [cell for cell in found if cell.init == "teacher"]
     alike = [cell for cell in own if _alike(cell)]
+    steps_of, fits_of = by_keys(own, *SETTINGS), by_keys(fitted, *FIT_SETTINGS)
+    lines = {
+        (kind, start): [held[kind, age if start == ONE_STEP else fit, 5e-4, length] for length in (1000, 4000)]
+        for kind, age, fit in BEST
+        for start, held in ((ONE_STEP, steps_of), (FIT, fits_of))
+    }
     with new_figure(PAPER.double, 2.5, PAPER) as figure:
         left, middle, right = figure.subplots(1, 3, sharey=True)
         _panel(left, alike, "teacher_transport_ratio", line=True)
         left.set(xlabel="cost of the teacher's outputs / of data", ylabel="calibrated angle (degrees)")
         left.set_title("(a) the teacher's outputs", loc="left")
-        _panel(middle, [*alike, *(cell for cell in fitted if _alike(cell))], START)
-        middle.set_xlabel("pair_cosine of the start")
-        middle.set_title("(b) where its students start", loc="left")
-        _panel(right, [*own, *fitted], "debiased_cost")
-        right.set_xlabel("debiased_cost of the student's law")
-        right.set_title("(c) every rate and length", loc="left")
+        _panel(middle, alike, START)
+        middle.set_xlabel("pair_cosine of the teacher's one step")
+        middle.set_title("(b) the teacher's one step", loc="left")
+        for (kind, start), cells_of in lines.items():
+            _line(right, STYLES[kind], start, cells_of)
+        right.set(xlabel="student updates", xticks=(500, 2000), xlim=(200, 2300))
+        right.set_title("(c) from one step, from fits", loc="left")
         left.set(ylim=(0, 92), yticks=(0, 30, 60, 90))
         for style in STYLES.values():
             left.plot([], [], style.marker, color=style.colour, label=style.label)
-        left.plot([], [], FITTED, color=GREY, label="fitted start")
-        left.plot([], [], LONGER, color=GREY, label="2000 updates")
-        left.plot([], [], FITTED_LONGER, color=GREY, label="both")
         left.plot([], [], "o", color=GREY, mfc="none", label="not near its law")
         left.xaxis.set_major_locator(MultipleLocator(0.05))
         middle.legend(*left.get_legend_handles_labels(), fontsize=PAPER.small, loc="upper right", handletextpad=0.3)
+        for start, (dash, mark) in LINES.items():
+            right.plot([], [], mark, ls=dash, color=GREY, label=start)
+        right.legend(fontsize=PAPER.small, loc="upper left")
     counts = {len(cell.records) for cell in [*own, *fitted]}
     old = {kind: sorted(int(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES}
     ages = {kind: ", ".join(map(str, own)) for kind, own in old.items()}
-    said = f"{ages['unet']} (U-Net) and {ages['residual']} (MLP)"
-    return Drawing(figure, CAPTION.format(ages=said, seeds=" to ".join(map(str, sorted(counts)))))
+    farther = {
+        (start, i): contrast((), lines["residual", start][i], lines["unet", start][i]).difference
+        for start in LINES
+        for i in (0, 1)
+    }
+    told = {place: in_words(difference) for place, difference in farther.items()}
+    begins = [f"{mean_interval(begun_angles(lines[kind, FIT][0])).mean:.1f} ({STYLES[kind].label})" for kind in STYLES]
+    said = CAPTION.format(
+        ages=f"{ages['unet']} (U-Net) and {ages['residual']} (MLP)",
+        begins=" and ".join(begins),
+        early=told[ONE_STEP, 0],
+        fitted=told[FIT, 0],
+        late=told[ONE_STEP, 1],
+        both=told[FIT, 1],
+        seeds=" to ".join(map(str, sorted(counts))),
+    )
+    return Drawing(figure, said)
+
+
+def _line(axes: Axes, style: LineStyle, start: str, found: Sequence[Cell]) -> None:
+    """Angles against the student's updates, from one start."""
+    dash, mark = LINES[start]
+    at, angles = [steps(cell.records[0]) for cell in found], [cell.interval("remap_angle") for cell in found]
+    axes.plot(at, [i.mean for i in angles], ls=dash, color=style.colour, lw=1.0, zorder=1)
+    for x, own, cell in zip(at, angles, found, strict=True):
+        axes.plot([x, x], [max(0.0, own.low), min(90.0, own.high)], color=style.colour, lw=0.8)
+        axes.plot(x, own.mean, mark, color=style.colour, mfc=style.colour if near(cell) else "white", zorder=3)
 
 
 def _alike(cell: Cell) -> bool:
     """Whether it is of the rate and length of panels (a) and (b)."""
     return (cell.value(SETTINGS[2]), cell.value(SETTINGS[3])) == (5e-4, 1000)
-
-
-def _mark(cell: Cell, usual: str) -> str:
-    """The marker of a cell; usual: its network's."""
-    longer = cell.value(SETTINGS[3]) == 4000
-    if cell.init == "regressed":
-        return FITTED_LONGER if longer else FITTED
-    return LONGER if longer else usual
 
 
 def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> None:
@@ -198,4 +227,4 @@ def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> Non
             axes.plot([at.mean] * 2, [max(0.0, angle.low), min(90.0, angle.high)], color=style.colour, lw=0.8)
             axes.plot([at.low, at.high], [angle.mean] * 2, color=style.colour, lw=0.8)
             face = style.colour if near(cell) else "white"
-            axes.plot(at.mean, angle.mean, _mark(cell, style.marker), color=style.colour, mfc=face, zorder=3)
+            axes.plot(at.mean, angle.mean, style.marker, color=style.colour, mfc=face, zorder=3)

@@ -2,11 +2,14 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from answer_runs import run
 
+from dmdlab.pairing import Interval, mean_interval
 from dmdlab.records.cells import Cell, cells
+from dmdlab.records.record import Record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "figures"))
 
@@ -17,8 +20,6 @@ import answers_networks
 import answers_numbers
 
 ROOT = Path(__file__).parents[1]
-BEST = (("unet", 6000, 3000), ("residual", 24000, 4000))
-"""Networks, the age of their best teachers, and the fit to their pairs."""
 
 
 def test_a_cell_stands_beside_the_rotated_start_of_its_own_settings() -> None:
@@ -120,53 +121,107 @@ def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
     assert f"(at most {max(costs):.2f}, limit 1.5)" in text
 
 
-def test_what_is_said_of_equally_good_starts_is_what_the_kept_runs_say() -> None:
+def test_what_is_said_of_fits_is_what_the_kept_runs_say() -> None:
     text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
     stored = answers.stored()
-    fits = answers_networks.from_fits(stored)
+    fits, one_step = answers_networks.from_fits(stored), answers_networks.from_one_step(stored)
     fitted = answers_numbers.by_keys(fits, *answers_networks.FIT_SETTINGS)
-    one_step = [cell for cell in answers_networks.from_one_step(stored) if cell.init == "teacher"]
-    own = answers_numbers.by_keys(one_step, *answers_networks.SETTINGS)
-    unet, mlp = ("unet", 3000), ("residual", 4000)
+    own = answers_numbers.by_keys([c for c in one_step if c.init == "teacher"], *answers_networks.SETTINGS)
+    (_, unet_age, unet_fit), (_, mlp_age, mlp_fit) = answers_networks.BEST
+
+    def from_fit(kind: str, rate: float, length: int) -> Cell:
+        return fitted[kind, {"unet": unet_fit, "residual": mlp_fit}[kind], rate, length]
+
+    def from_step(kind: str, rate: float, length: int) -> Cell:
+        return own[kind, {"unet": unet_age, "residual": mlp_age}[kind], rate, length]
 
     def told(a: Cell, b: Cell, sign: int = 1) -> str:
         found = answers_numbers.contrast((), a, b).difference
         return f"{sign * found.mean:.1f} ± {found.high - found.mean:.1f}"
 
-    ends = [told(fitted[(*mlp, rate, 1000)], fitted[(*unet, rate, 1000)], -1) for rate in (2e-4, 5e-4)]
-    assert "they end {} and {} degrees *nearer*".format(*ends) in text
-    long = [(*mlp, 5e-4, 4000), (*unet, 5e-4, 4000)]
-    from_one = told(own["residual", 24000, 5e-4, 4000], own["unet", 6000, 5e-4, 4000])
-    assert f"after 2000 updates, {from_one} farther from one step, neither" in text
-    assert f"neither ({told(*(fitted[place] for place in long))} farther)" in text
+    def mlp_less_unet(of: Callable[..., Cell], rate: float, length: int, sign: int = 1) -> str:
+        return told(of("residual", rate, length), of("unet", rate, length), sign)
+
+    early = [mlp_less_unet(from_fit, rate, 1000, -1) for rate in (2e-4, 5e-4)]
+    assert "students end {} (2e-4) and {} degrees (5e-4) *nearer*".format(*early) in text
+    before = [mlp_less_unet(from_step, rate, 1000) for rate in (2e-4, 5e-4)]
+    assert "from their teachers' one step they end {} and {} farther".format(*before) in text
+    late = [mlp_less_unet(of, 5e-4, 4000) for of in (from_fit, from_step)]
+    assert "no difference is told ({} farther; from one step {})".format(*late) in text
+    findings = re.sub(r"\s+", " ", (ROOT / "docs" / "findings.md").read_text(encoding="utf-8"))
+    assert f"they end {early[0]} (2e-4) and {early[1]} degrees (5e-4) *nearer* after 500 updates" in findings
+    assert f"no difference is told ({late[0]})" in findings
     short = told(fitted["residual", 3000, 5e-4, 1000], fitted["unet", 800, 5e-4, 1000], -1)
     assert f"fits say the same ({short} nearer)" in text
-    worse = [((kind, fit), place) for kind, fit, place in (("unet", 800, unet), ("residual", 3000, mlp))]
-    less = [told(fitted[(*a, 5e-4, 1000)], fitted[(*b, 5e-4, 1000)]) for a, b in worse]
-    assert "a U-Net ends {} and an MLP {} degrees farther".format(*less) in text
-    lost = answers_networks._more_lost(fitted[long[1]], fitted[long[0]]).difference
-    assert f"which is not told ({lost.mean:.1f} ± {lost.high - lost.mean:.1f})" in text
-    assert lost.low < 0 < lost.high
-    u, m = own["unet", 6000, 5e-4, 4000], own["residual", 24000, 5e-4, 4000]
-    assert f"one step lose {answers_numbers.in_words(u.interval('remap_angle'))} degrees" in text
-    assert f"a U-Net's {told(u, own['unet', 6000, 5e-4, 1000])}." in text
-    early = [told(own[(k, a, 5e-4, 1000)], fitted[(k, f, 5e-4, 1000)]) for k, a, f in BEST]
-    late = [told(own[(k, a, 5e-4, 4000)], fitted[(k, f, 5e-4, 4000)]) for k, a, f in BEST]
-    assert "a fit ends {} (U-Net) and {} degrees (MLP) nearer than one step".format(*early) in text
-    assert "after 500 updates, {} and {} after 2000".format(*late) in text
-    moved = [
-        f"{fitted[(k, f, rate, length)].interval('student_weight_movement').mean:.3f}"
-        for rate, length in ((2e-4, 1000), (5e-4, 1000), (5e-4, 4000))
-        for k, _, f in BEST
+    worse = [
+        told(fitted[kind, fit, 5e-4, 1000], from_fit(kind, 5e-4, 1000))
+        for kind, fit in (("unet", 800), ("residual", 3000))
     ]
-    assert "{} and {} of their length at 2e-4, {} and {} at 5e-4, {} and {} in 2000 updates".format(*moved) in text
-    laws = [[cell.interval(key).mean for cell in fits] for key in ("fidelity", "variance_ratio", "debiased_cost")]
-    spans = [f"{min(v):.{p}f} to {max(v):.{p}f}" for v, p in zip(laws, (2, 2, 3), strict=True)]
-    assert "fidelity {}, variance ratio {}, debiased_cost {}".format(*spans) in text
-    pairs = [(fitted["unet", *a], fitted["residual", *b]) for a, b in answers_networks.EQUAL]
-    assert all(a.interval("debiased_cost").mean < b.interval("debiased_cost").mean for a, b in pairs)
-    begun = [answers_dimension.begun(fitted[(k, f, 5e-4, 1000)]) for k, _, f in BEST]
-    assert [own.split(" ")[0][:3] for own in begun] == ["3.5", "3.8"]
-    assert all(own.endswith("(0.996)") for own in begun)
+    assert "moves the end little ({} in a U-Net, {} in an MLP)".format(*worse) in text
+    lost = answers_networks._more_lost(from_fit("unet", 5e-4, 4000), from_fit("residual", 5e-4, 4000)).difference
+    assert f"({lost.mean:.1f} ± {lost.high - lost.mean:.1f}: not told)" in text
+    assert lost.low < 0 < lost.high
+    grown = [by_seed(from_fit(kind, 5e-4, 4000), from_fit(kind, 5e-4, 1000)) for kind in ("unet", "residual")]
+    assert f"MLPs lose {more(*grown)} degrees more than the U-Nets" in text
+    begun = [{s: float(r.summary["begun"]["angle"]) for s, r in seeds(from_fit(k, 5e-4, 1000))} for k in KINDS]
+    assert f"(the U-Net's {more(*begun)} degrees nearer, variance ratio 0.996 in both)" in text
+    firsts = [answers_dimension.begun(from_fit(kind, 5e-4, 1000)) for kind in KINDS]
+    assert all(first.endswith("(0.996)") for first in firsts)
+    shown = answers_numbers.in_words(from_step("unet", 5e-4, 4000).interval("remap_angle"))
+    assert f"at 27 degrees, 24 to 32 ({shown})" in text
+    assert f"a U-Net's {told(from_step('unet', 5e-4, 4000), from_step('unet', 5e-4, 1000))}." in text
+    ahead = [told(from_step(k, 5e-4, n), from_fit(k, 5e-4, n)) for k in KINDS for n in (1000, 4000)]
+    assert "from {} to {} degrees between 500 and 2000 updates at 5e-4, in an MLP from {} to {}".format(*ahead) in text
+
+    best = [from_step(kind, rate, 1000) for kind in KINDS for rate in (2e-4, 5e-4)]
+    assert max(float(r.summary["begun"]["variance_ratio"]) for cell in best for r in cell.records) < 0.002
+    spans = []
+    for age in (1500, 6000):
+        cell = own["unet", age, 2e-4, 1000]
+        cosines = [float(r.row[answers_networks.START]) for r in cell.records]
+        angles = [answers_numbers.known_angle(r) or 90 for r in cell.records]
+        spans += [f"{min(cosines):.2f} to {max(cosines):.2f}", f"{min(angles):.1f} to {max(angles):.1f}"]
+    assert (
+        "start at {} and end within {} degrees (2e-4), those of 6000 start at {} and end within {}".format(*spans)
+        in text
+    )
+    moved = [
+        f"{from_fit(kind, rate, 1000).interval('student_weight_movement').mean:.3f}"
+        for rate in (5e-4, 2e-4)
+        for kind in reversed(KINDS)
+    ]
+    assert "({} and {} of their length after 500 updates; at 2e-4 {} and {})".format(*moved) in text
+    low = [answers_numbers.in_words(lowest(from_fit(kind, 5e-4, 1000))) for kind in reversed(KINDS)]
+    assert [round(float(part), 2) for own in low for part in own.split(" ± ")] == [0.55, 0.1, 0.89, 0.04]
+    assert "lowest variance ratio at a checkpoint 0.55 ± 0.10, the U-Net's 0.89 ± 0.04" in text
+    laws = [
+        [cell.interval(key).mean for cell in fits if cell.value("network.kind") == kind]
+        for key in ("debiased_cost", "fidelity")
+        for kind in KINDS
+    ]
+    told_laws = [f"{min(v):.{p}f} to {max(v):.{p}f}" for v, p in zip(laws, (3, 3, 2, 2), strict=True)]
+    assert "debiased_cost ({} for {}), but not by fidelity ({} for {})".format(*told_laws) in text
     assert all(answers_numbers.near(cell) for cell in fits)
-    assert len(m.records) == len(u.records) == 6
+
+
+KINDS = ("unet", "residual")
+
+
+def seeds(cell: Cell) -> list[tuple[int, Record]]:
+    return [(int(record.config["seed"]), record) for record in cell.records]
+
+
+def by_seed(a: Cell, b: Cell) -> dict[int, float]:
+    """The angle of a less that of b."""
+    one, other = ({seed: answers_numbers.known_angle(r) or 90.0 for seed, r in seeds(cell)} for cell in (a, b))
+    return {seed: one[seed] - other[seed] for seed in one}
+
+
+def more(few: dict[int, float], many: dict[int, float]) -> str:
+    found = answers_dimension.more_of(few, many)
+    return f"{found.mean:.1f} ± {found.high - found.mean:.1f}"
+
+
+def lowest(cell: Cell) -> Interval:
+    """The lowest variance ratio at a checkpoint, over seeds."""
+    return mean_interval([float(r.summary["begun"]["lowest_variance_ratio"]) for r in cell.records])
