@@ -33,7 +33,7 @@ def _summary(record: Record) -> dict[str, Any]:
         "law": summary.get("law", {}),
         "student": summary.get("student", {}),
         "own": measures_of(own, tuple(own)),
-        "begun": _begun(record),
+        "begun": summary["begun"] if "begun" in summary else _begun(record),
     }
 
 

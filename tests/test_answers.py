@@ -193,8 +193,12 @@ def test_a_walk_of_shared_matrices_is_the_recursion_of_its_moments_and_goes_to_i
 
 def test_kept_summaries_are_read_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "answers-own.json"
-    path.write_text(answers_kept.kept([run(10.0), run(None, 1, student__batch=3)]), encoding="utf-8")
+    records = [run(10.0), run(None, 1, student__batch=3)]
+    for record in records:
+        record.summary["begun"] = {"variance_ratio": 0.5}
+    path.write_text(answers_kept.kept(records), encoding="utf-8")
     back = answers_kept.read(path)
+    assert [r.summary["begun"] for r in back] == [{"variance_ratio": 0.5}] * 2
     assert [r.row["remap_angle"] for r in back] == [10.0, None]
     assert [r.config["student.batch"] for r in back] == [256, 3]
     assert answers_kept.kept(back) == path.read_text(encoding="utf-8")
