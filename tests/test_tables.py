@@ -112,7 +112,7 @@ def test_a_list_of_runs_in_every_format_and_by_sql(dmdlab: Command, tmp_path: Pa
     assert len(dmdlab("runs", "ls", tmp_path, *query)[1].splitlines()) == 3
     code, out, err = dmdlab("runs", "ls", tmp_path, "--sql", "SELECT seeed FROM runs")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert '"seed"' in err
+    assert 'seed"' in err  # as it is, or with its table (duckdb 1.1)
     command = [sys.executable, "-c", "from dmdlab.cli import main; main()", "runs", "ls", str(tmp_path)]
     done = subprocess.run([*command, "--format", "parquet"], capture_output=True, check=True)
     assert done.stdout[:4] == done.stdout[-4:] == b"PAR1"
