@@ -65,7 +65,7 @@ def from_fits(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
 
 
 def fitted_network_lines(found: Sequence[Cell]) -> list[str]:
-    """From fits that are about equally good in both networks: where they begin and end, and how much more the MLP's
+    """From fits that begin about equally near in both networks: where they begin and end, and how much more the MLP's
     lose, in degrees, with Holm's p, and in thousandths of Lambda, paired over seeds."""
     held, rows = by_keys(found, *FIT_SETTINGS), []
     pairs = [(held["unet", *a], held["residual", *b]) for a, b in EQUAL]
@@ -152,12 +152,7 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
     not; fitted: of starts at fits to pairs."""
     own = [cell for cell in found if cell.init == "teacher"]
     alike = [cell for cell in own if _alike(cell)]
-    steps_of, fits_of = by_keys(own, *SETTINGS), by_keys(fitted, *FIT_SETTINGS)
-    lines = {
-        (kind, start): [held[kind, age if start == ONE_STEP else fit, 5e-4, length] for length in (1000, 4000)]
-        for kind, age, fit in BEST
-        for start, held in ((ONE_STEP, steps_of), (FIT, fits_of))
-    }
+    lines = _from_both_starts(own, fitted)
     with new_figure(PAPER.double, 2.5, PAPER) as figure:
         left, middle, right = figure.subplots(1, 3, sharey=True)
         _panel(left, alike, "teacher_transport_ratio", line=True)
@@ -179,36 +174,51 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
         for start, (dash, mark) in LINES.items():
             right.plot([], [], mark, ls=dash, color=GREY, label=start)
         right.legend(fontsize=PAPER.small, loc="upper left")
-    counts = {len(cell.records) for cell in [*own, *fitted]}
     old = {kind: sorted(int(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES}
-    ages = {kind: ", ".join(map(str, own)) for kind, own in old.items()}
-    farther = {
-        (start, i): contrast((), lines["residual", start][i], lines["unet", start][i]).difference
-        for start in LINES
-        for i in (0, 1)
+    ages = [f"{', '.join(map(str, own))} ({STYLES[kind].label})" for kind, own in old.items()]
+    counts = sorted({len(cell.records) for cell in [*own, *fitted]})
+    return Drawing(figure, CAPTION.format(ages=" and ".join(ages), seeds=" to ".join(map(str, counts)), **_told(lines)))
+
+
+Lines = Mapping[tuple[str, str], Sequence[Cell]]
+"""By network and start: the cells of 500 and of 2000 updates."""
+
+
+def _from_both_starts(own: Sequence[Cell], fitted: Sequence[Cell]) -> Lines:
+    """What panel (c) shows."""
+    steps_of, fits_of = by_keys(own, *SETTINGS), by_keys(fitted, *FIT_SETTINGS)
+    return {
+        (kind, start): [held[kind, place, 5e-4, length] for length in (1000, 4000)]
+        for kind, age, fit in BEST
+        for start, held, place in ((ONE_STEP, steps_of, age), (FIT, fits_of, fit))
     }
-    told = {place: in_words(difference) for place, difference in farther.items()}
+
+
+def _told(lines: Lines) -> dict[str, str]:
+    """What the caption says of panel (c): where fits begin, and the MLP's angle less the U-Net's."""
     begins = [f"{mean_interval(begun_angles(lines[kind, FIT][0])).mean:.1f} ({STYLES[kind].label})" for kind in STYLES]
-    said = CAPTION.format(
-        ages=f"{ages['unet']} (U-Net) and {ages['residual']} (MLP)",
-        begins=" and ".join(begins),
-        early=told[ONE_STEP, 0],
-        fitted=told[FIT, 0],
-        late=told[ONE_STEP, 1],
-        both=told[FIT, 1],
-        seeds=" to ".join(map(str, sorted(counts))),
+    early, late, fitted, both = (
+        in_words(contrast((), mlp, unet).difference)
+        for start in LINES
+        for mlp, unet in zip(lines["residual", start], lines["unet", start], strict=True)
     )
-    return Drawing(figure, said)
+    return {"begins": " and ".join(begins), "early": early, "late": late, "fitted": fitted, "both": both}
 
 
 def _line(axes: Axes, style: LineStyle, start: str, found: Sequence[Cell]) -> None:
     """Angles against the student's updates, from one start."""
     dash, mark = LINES[start]
-    at, angles = [steps(cell.records[0]) for cell in found], [cell.interval("remap_angle") for cell in found]
-    axes.plot(at, [i.mean for i in angles], ls=dash, color=style.colour, lw=1.0, zorder=1)
-    for x, own, cell in zip(at, angles, found, strict=True):
-        axes.plot([x, x], [max(0.0, own.low), min(90.0, own.high)], color=style.colour, lw=0.8)
-        axes.plot(x, own.mean, mark, color=style.colour, mfc=style.colour if near(cell) else "white", zorder=3)
+    at = [float(steps(cell.records[0])) for cell in found]
+    axes.plot(at, [c.interval("remap_angle").mean for c in found], ls=dash, color=style.colour, lw=1.0, zorder=1)
+    for x, cell in zip(at, found, strict=True):
+        _mark(axes, x, cell, style.colour, mark)
+
+
+def _mark(axes: Axes, x: float, cell: Cell, colour: str, mark: str) -> None:
+    """A cell's angle with its interval; hollow where its law is not near its teacher's."""
+    angle = cell.interval("remap_angle")
+    axes.plot([x, x], [max(0.0, angle.low), min(90.0, angle.high)], color=colour, lw=0.8)
+    axes.plot(x, angle.mean, mark, color=colour, mfc=colour if near(cell) else "white", zorder=3)
 
 
 def _alike(cell: Cell) -> bool:
@@ -220,11 +230,9 @@ def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> Non
     """Angles against the mean of x, with both intervals; line: through a network's cells."""
     for kind, style in STYLES.items():
         own = sorted((cell for cell in found if cell.value(SETTINGS[0]) == kind), key=lambda c: c.interval(x).mean)
-        places = [(cell.interval(x), cell.interval("remap_angle")) for cell in own]
+        places = [(cell.interval(x), cell.interval("remap_angle").mean) for cell in own]
         if line:
-            axes.plot([a.mean for a, _ in places], [b.mean for _, b in places], color=style.colour, lw=0.8, zorder=1)
-        for cell, (at, angle) in zip(own, places, strict=True):
-            axes.plot([at.mean] * 2, [max(0.0, angle.low), min(90.0, angle.high)], color=style.colour, lw=0.8)
-            axes.plot([at.low, at.high], [angle.mean] * 2, color=style.colour, lw=0.8)
-            face = style.colour if near(cell) else "white"
-            axes.plot(at.mean, angle.mean, style.marker, color=style.colour, mfc=face, zorder=3)
+            axes.plot([at.mean for at, _ in places], [y for _, y in places], color=style.colour, lw=0.8, zorder=1)
+        for cell, (at, y) in zip(own, places, strict=True):
+            axes.plot([at.low, at.high], [y, y], color=style.colour, lw=0.8)
+            _mark(axes, at.mean, cell, style.colour, style.marker)
