@@ -10,6 +10,7 @@ from dmdlab.config import InputError
 from dmdlab.pairing import METRICS, Calibration, Measured, calibrate, measure, planted_rotation, remap_angle
 from dmdlab.pairing.bases import DenseBasis, FastBasis, random_basis, turned
 from dmdlab.pairing.calibration import FINE_ANGLES, monotone_curve
+from dmdlab.pairing.planted import turned_maps
 from dmdlab.transport import transport_cost
 
 
@@ -36,6 +37,26 @@ def test_a_student_without_memory_reads_blocks_that_share_no_row_where_there_are
     made = calibrate(lambda z: z, noise, fresh_noise=fresh, rng=rng, angles_degrees=(0, 90), shares=(), bases=2)
     expected = [((noise - block) ** 2).sum(axis=1).mean() for block in (fresh[20:40], fresh[40:])]
     np.testing.assert_allclose(made.null["e_dt"], expected)
+
+
+@pytest.mark.parametrize(("d", "turns"), [(4, 3 * 2 + 1), (5, 3 * 3)])
+def test_the_map_is_asked_once_for_what_does_not_depend_on_the_basis(d, turns):
+    """No turn at all, and the half turn of an even number of dimensions, -z in every basis."""
+    rng, asked, angles = np.random.default_rng(6), [], (0.0, 30.0, 90.0, 180.0)
+    noise, fresh = rng.normal(size=(20, d)), rng.normal(size=(80, d))
+
+    def counted(z):
+        asked.append(z)
+        return bent(z)
+
+    made = calibrate(counted, noise, fresh_noise=fresh, rng=rng, angles_degrees=angles, shares=(), bases=3)
+    assert len(asked) == turns + 3 == turned_maps(angles, 3, d) + 3  # beside the pairs, the reference and the null
+    assert (made.planted["pair_cosine"][0] == 1).all()
+    reflected = measure(bent(noise), bent(turned(noise, random_basis(d, rng), 180.0))).values()["pair_cosine"]
+    if d % 2 == 0:
+        np.testing.assert_allclose(made.planted["pair_cosine"][3], reflected, rtol=1e-12)
+    else:
+        assert np.ptp(made.planted["pair_cosine"][3]) > 0
 
 
 def test_a_collapsed_student_explains_nothing_wherever_the_law_lies():

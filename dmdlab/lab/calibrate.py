@@ -27,6 +27,7 @@ from dmdlab.laws import Law, make_law
 from dmdlab.networks import fresh_networks, networks_of
 from dmdlab.pairing import Calibration, calibrate
 from dmdlab.pairing.local import Answers, NumpyMap
+from dmdlab.pairing.planted import turned_maps
 from dmdlab.randomness import latents, stream
 from dmdlab.records.record import Calibrated
 from dmdlab.training.teacher import train_teacher
@@ -36,7 +37,7 @@ ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0)
 SHARES = (0.5,)
 LOCAL_SHARE, LOCAL_POINTS = 16, 64
 """local_cosine and local_gain are calibrated at n / 16 points, at most 64 (ours): exact answers to changes of the noise
-cost as much as three to six flows, and with all angles so a tenth of a calibration's 42 flows of n rows."""
+cost as much as three to six flows, and with all angles so a tenth of a calibration's 35 flows of n rows."""
 
 VERSION = 3
 """Of what a calibration holds: 2 knows what independent samples of the teacher's law read against each other, 3 what
@@ -62,7 +63,7 @@ def fresh_multiple(experiment: Experiment) -> int:
 
 def calibration_rows(experiment: Experiment) -> int:
     """Noises that Phi_K is asked at for a calibration, but for those of local_cosine."""
-    turned = len(ANGLES_DEGREES) * experiment.measure.bases
+    turned = turned_maps(ANGLES_DEGREES, experiment.measure.bases, experiment.law.dim)
     return experiment.measure.samples * (1 + turned + fresh_multiple(experiment))
 
 

@@ -34,6 +34,9 @@ TeacherMap = Callable[..., np.ndarray]
 ANGLES_DEGREES = (0.0, 5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0, 120.0, 150.0, 180.0)
 SHARES = (0.1, 0.25, 0.5, 0.75)
 
+HALF_TURN = 180.0
+"""Degrees of the turn that in an even number of dimensions is -z, whatever the basis."""
+
 
 def calibrate(
     teacher_map: TeacherMap,
@@ -89,9 +92,13 @@ def calibrate(
     def read(student: np.ndarray) -> dict[str, float]:
         return measure_pairs(Pairs.of(P, student, reference=Q), floor=floor, planted=True).values()
 
+    known = {0.0: read(P)}
+    if HALF_TURN in angles and d % 2 == 0:
+        known[HALF_TURN] = read(teacher_map(-noise, *own))
+
     def read_turned() -> list[dict[str, float]]:
         basis = random_basis(d, rng)
-        return [read(teacher_map(turned(noise, basis, a), *own)) for a in angles]
+        return [known[a] if a in known else read(teacher_map(turned(noise, basis, a), *own)) for a in angles]
 
     planted = [list(row) for row in zip(*(read_turned() for _ in range(bases)), strict=True)]  # [angle][basis]
     blocks = np.split(others[: len(others) // n * n], len(others) // n)
@@ -128,6 +135,14 @@ def calibrate(
         labels=[label[first] for label in (*own, *fresh)],
     )
     return replace(made, planted=made.planted | nearby, null=made.null | none)
+
+
+def turned_maps(angles_degrees: Sequence[float], bases: int, d: int) -> int:
+    """How often `calibrate` asks the teacher's map at n turned noises: once a basis, but never at angle 0, which is the
+    teacher itself, and once for all bases at `HALF_TURN` in an even d."""
+    angles = set(angles_degrees) - {0.0}
+    once = {HALF_TURN} & angles if d % 2 == 0 else set()
+    return bases * len(angles - once) + len(once)
 
 
 def _against_each_other(samples: Sequence[np.ndarray], first: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
