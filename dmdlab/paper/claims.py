@@ -172,7 +172,7 @@ def _boundary(kept: Kept) -> Evidence:
 
 _BOUNDARY = {
     "boundary": "D(z) with delta(z)",
-    "boundary_error": "D(z) with abs(G - Phi_8)",
+    "boundary_error": "D(z) with abs(G - Phi_K)",
     "boundary_copy": "D(z) with delta(z) of a student that is its teacher",
 }
 
@@ -221,7 +221,7 @@ CLAIMS: tuple[Claim, ...] = (
         "The mean distance of Phi_8(z) to the training set and delta(z) = abs(G - Phi_8) - abs(Phi_1 - Phi_8) are "
         "moderately negatively correlated.",
         "For: the correlation is below 0 over seeds. delta(z) holds minus the way of one step, which falls with D(z) "
-        "by itself: for a student that is its teacher nothing else is left. So abs(G - Phi_8) alone is read, too "
+        "by itself: for a student that is its teacher nothing else is left. So abs(G - Phi_K) alone is read, too "
         "(added after the first runs): if outlying samples were copied more, it would fall with D(z).",
         _boundary,
     ),
@@ -238,7 +238,7 @@ def _by_phi_32(found: Sequence[Cell]) -> list[tuple[str, Interval]]:
     """What Phi_32, which has the law better, changes."""
     return [
         (
-            f"{_named(cell, found)}: pair_cosine with Phi_32 less that with Phi_8, same rows",
+            f"{_named(cell, found)}: pair_cosine with Phi_32 less that with Phi_K, same rows",
             mean_interval(list(held.values())),
         )
         for cell in found

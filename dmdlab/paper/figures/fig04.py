@@ -61,7 +61,7 @@ def draw(records: Sequence[Record]) -> Drawing:
         "average since the checkpoint before. The loss rises while the fake score leaves the teacher's and catches up "
         "with the student, and falls after; it measures neither quality nor copying. (c) Beyond the paper's panels, "
         "the calibrated angle at the end (90: nothing is left): mean with 95 % interval, dots: seeds, hollow: the "
-        f"student's law can be told from its teacher's{control}. {runs.in_words()}",
+        f"student's law can be told from its teacher's, or this n cannot tell{control}. {runs.in_words()}",
     )
 
 
