@@ -166,8 +166,23 @@ def test_without_a_terminal_a_line_a_minute_and_no_bars() -> None:
     lines = watched.told.getvalue().splitlines()[before:]
     assert len(lines) == int(watched.now // LOG_SECONDS) == 5
     assert all(line.startswith("0 of 4 runs") for line in lines)
-    assert all("students/" in line and line.endswith(" left") for line in lines[:-1])
-    assert "\r" not in watched.told.getvalue()
+    assert all("students/" in line and " of training left; " in line for line in lines[:-1])
+    assert all(f": {DISTILLING}, " in line and line.endswith(" % done") for line in lines)
+    watched.now += 2 * LOG_SECONDS
+    watched.show(Progress(MEASURING, 3, 4, "calibration"))
+    told = watched.told.getvalue()
+    assert told.splitlines()[-1].endswith(f"; mixture d=2: {MEASURING}, 3 of 4 done (calibration)")
+    assert "\r" not in told
+
+
+def test_what_is_done_is_no_longer_told_to_be_at_work() -> None:
+    watched = Watched()
+    watched.stage(DISTILLING, ticks())
+    for _ in range(4):
+        watched.finish()
+    watched.now += 2 * LOG_SECONDS
+    watched.show(sweep.Taken(1, 2**30))
+    assert watched.told.getvalue().splitlines()[-1] == "4 of 4 runs, 1.0 GiB taken"
 
 
 def test_a_plan_of_nothing_says_nothing() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmdlab.cli import show
 from dmdlab.config import Experiment, InputError
-from dmdlab.trouble import Unwritable, counted
+from dmdlab.trouble import Unwritable, counted, first_names
 
 if TYPE_CHECKING:
     from dmdlab.group import Group
@@ -143,6 +143,7 @@ class Board:
         """An ensemble is at work no more: what it has done is not counted where it begins anew."""
         self._free(index)
         if index in self.ensembles:
+            self.ensembles[index].at = ""
             self.work += self.ensembles[index].heard_of()
 
     def _raise(self, index: int, error: Exception) -> None:
@@ -152,6 +153,7 @@ class Board:
         ensemble = self.ensembles.get(index)
         if ensemble:
             self.work -= ensemble.left()
+            ensemble.at = ""
             self.bars.update(ensemble.task, visible=False)
         self._say(f"{ensemble.name if ensemble else f'ensemble {index + 1}'}: ended in an error: {error_text(error)}")
 
@@ -168,6 +170,7 @@ class Board:
         done, skipped = ensemble.heard(event.stage, event.done / max(1, event.total))
         self.work -= skipped
         self.bars.update(self.runs, advance=done)
+        ensemble.heard_at(event)
         name = f"{ensemble.name}: {event.stage}"
         self.bars.update(ensemble.task, description=name, completed=event.done, total=event.total, text=event.text)
 
@@ -198,7 +201,9 @@ class Board:
         if self.bars.disable and self.clock() - self.logged >= LOG_SECONDS:
             self.logged = self.clock()
             left = self.bars.tasks[self.runs].time_remaining
-            self._say(self.state() + (f", {show.duration(left)} left" if left else ""))
+            trains = f", {show.duration(left)} of training left" if left else ""
+            at = [own.at for own in self.ensembles.values() if own.members and own.at]
+            self._say(f"{self.state()}{trains}{'; ' if at else ''}{first_names(at)}")
 
 
 class AtWork:
@@ -207,6 +212,16 @@ class AtWork:
     def __init__(self, name: str, task: Any, members: int, work: dict[str, int]) -> None:
         self.name, self.task, self.members, self.work = name, task, members, work
         self.shares: dict[str, float] = {}
+        self.at = ""
+
+    def heard_at(self, event: "Progress") -> None:
+        """Where it is, in words: 'images d=64: measuring, 3 of 24 done (calibration)'."""
+        from dmdlab.lab.run import MEASURING
+
+        measuring = event.stage == MEASURING
+        share = f"{event.done} of {event.total}" if measuring else f"{100 * event.done // max(1, event.total)} %"
+        why = f" ({event.text})" if measuring and event.text else ""
+        self.at = f"{self.name}: {event.stage}, {share} done{why}"
 
     def heard(self, stage: str, share: float) -> tuple[float, float]:
         """`share` of `stage` is done: the operations done since the last news, and those that were done already."""
