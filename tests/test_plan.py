@@ -316,7 +316,7 @@ def test_plan_shows_a_table_and_trains_nothing(tmp_path: Path, monkeypatch: pyte
     assert re.search(
         r"8 students of .* while it distils: teachers, students and fake scores, their grad", result.stdout
     )
-    assert "not the measures" in result.stdout
+    assert "not starting up" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 

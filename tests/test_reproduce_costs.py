@@ -16,7 +16,6 @@ from dmdlab.cli.means import Means
 from dmdlab.config import Experiment, InputError
 from dmdlab.device import environment
 from dmdlab.group import Group
-from dmdlab.lab import costs
 from dmdlab.lab import further as making
 from dmdlab.lab import sweep as sweeping
 from dmdlab.lab.plan import Part, Plan
@@ -35,9 +34,8 @@ def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
         return Plan([Part(Group((e,)), 0, 1) for e in todo], torch.device("cpu"), 2, 0, [])
 
     monkeypatch.setattr(Means, "plan", plan)
-    monkeypatch.setattr(Plan, "seconds", lambda planned: [3600.0 for _ in planned.parts])
+    monkeypatch.setattr(Plan, "seconds", lambda planned, measuring: [3600.0 for _ in measuring])
     monkeypatch.setattr(Plan, "how_timed", lambda planned: "Times are scaled.")
-    monkeypatch.setattr(costs, "measuring_seconds", lambda planned, store, times: [0.0 for _ in times])
 
 
 def test_the_papers_settings_on_a_cpu_ask_first(

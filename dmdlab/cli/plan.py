@@ -21,7 +21,7 @@ Gpus = Annotated[
     typer.Option(min=1, help="Say when so many GPUs like this device would be done, and what bounds them."),
 ]
 
-LEFT_OUT = "Roughly: the networks' training and the exact law; not the measures, calibrations and starting up."
+LEFT_OUT = "Roughly: training, measures and calibrations, but for optimal transport; not starting up."
 UNPROVEN = "Estimates of time on a GPU have not been compared with runs yet."
 
 
@@ -42,6 +42,7 @@ def plan(
     Says which runs would train together, in how many processes, and roughly how long; trains nothing.
     """
     from dmdlab.experiments import load
+    from dmdlab.lab.costs import measuring_flows
     from dmdlab.lab.plan import shape_name
     from dmdlab.lab.schedule import schedule
 
@@ -50,7 +51,7 @@ def plan(
     show.err().print("Trying a cycle of each shape of runs; a second or two for each.")
     means = Means(device, 1 if gpus else workers, memory, eager, compile_)
     planned = means.plan(experiments, gpus)
-    times = planned.seconds()
+    times = planned.seconds(measuring_flows(planned))
     lanes = gpus or planned.lanes
     found = schedule(times, lanes)
     total = found.makespan
@@ -102,7 +103,8 @@ def _print(planned: "Plan", rows: Sequence[dict[str, Any]], total: float) -> Non
     if planned.parts:
         print(_peak_in_words(planned.parts))
     tera = sum(r["flops"] for r in rows) / 1e12
-    print(f"In all {number(tera)} TFLOP, about {show.duration(total)} on {hardware(planned.device)}.")
+    took = show.duration(total)
+    print(f"In all {number(tera)} TFLOP to train, about {took} with measures on {hardware(planned.device)}.")
     print(LEFT_OUT)
     if how := planned.how_timed():
         print(how)

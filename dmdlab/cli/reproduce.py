@@ -169,7 +169,7 @@ def _train(
     error, but raises that of an only one."""
     from dmdlab.device.environment import hardware
     from dmdlab.device.limits import size_text
-    from dmdlab.lab.costs import measuring_seconds
+    from dmdlab.lab.costs import measuring_flows
     from dmdlab.lab.plan import TooLarge
     from dmdlab.lab.schedule import makespan
     from dmdlab.lab.sweep import EnsemblesFailed
@@ -187,8 +187,7 @@ def _train(
         planned = means.plan(todo)
     except TooLarge as error:  # which says what it would take all the same
         planned, lacking = replace(means, workers=1, memory=UNLIMITED).plan(todo), error
-    training = planned.seconds()
-    times = [a + b for a, b in zip(training, measuring_seconds(planned, store, training), strict=True)]
+    times = planned.seconds(measuring_flows(planned, store))
     took = makespan(times, planned.lanes)
     said = f"about {show.duration(took)} on {hardware(planned.device)} with {counted(planned.processes, 'worker')}"
     said += "" if lacking else f", and up to {size_text(planned.bytes)} of memory"

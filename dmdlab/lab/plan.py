@@ -112,20 +112,20 @@ class Plan:
             f"{size_text(self.share)}; all together {size_text(self.bytes)}."
         )
 
-    def seconds(self) -> list[float]:
-        """Roughly how long every part trains: each shape is timed now, on a worker's share of the threads, `large`
-        networks on a CPU once each."""
+    def seconds(self, measuring: Sequence[float] = ()) -> list[float]:
+        """Roughly how long every part trains, and goes through as many flows as `measuring` says: each shape is timed
+        now, on a worker's share of the threads, `large` networks on a CPU once each."""
         before = torch.get_num_threads()
         torch.set_num_threads(threads_each(self.processes))
         try:
             measured: dict[tuple[object, int], Speed] = {}
             found = []
-            for part in self.parts:
+            for part, flows in zip(self.parts, measuring or [0.0] * len(self.parts), strict=True):
                 if self._scaled(part):
                     alike = (part.group.shared.network.model_dump_json(), part.group.shared.law.dim)
                     if alike not in measured:
                         measured[alike] = extrapolated_speed(part.group, self.device)
-                    found.append(measured[alike].seconds(part.group, 1))
+                    found.append(measured[alike].seconds(part.group, 1, flows))
                     continue
                 few = max(1, min(MOST_MEMBERS, int(ENOUGH / tried(part.group).cycle_flops)))
                 most = few if self.device.type == "cpu" else len(part.group)
@@ -133,7 +133,7 @@ class Plan:
                 key = (part.group.shape, len(some))
                 if key not in measured:
                     measured[key] = timed(some, self.device)
-                found.append(measured[key].seconds(part.group, len(some)))
+                found.append(measured[key].seconds(part.group, len(some), flows))
             return found
         finally:
             torch.set_num_threads(before)

@@ -56,10 +56,11 @@ class Speed:
     teaching: float
     call: float
 
-    def seconds(self, group: Group, members: int) -> float:
-        """Roughly how long the group trains, this having been measured with so many members."""
+    def seconds(self, group: Group, members: int, flows: float = 0.0) -> float:
+        """Roughly how long the group trains, this having been measured with so many members; and `flows` of
+        `measure.samples` rows of one network each."""
         share, calls = len(group) / members, flow_calls(group.shared, group.shared.teacher.steps)
-        flows = 2 * len(group.origins) + turn_flows(group)
+        flows += 2 * len(group.origins) + turn_flows(group)
         starts = group.teaching * self.teaching + flows * calls * self.call
         return share * cycles(group) * self.cycle + starts / members
 
