@@ -180,6 +180,14 @@ def told(n: int = 10, verdict: str = "inside", **values: float) -> str:
     return " ".join(read_aloud(metrics, dict.fromkeys(METRICS, verdict), n, 2, 0.1, law))
 
 
+def test_a_pairing_turned_round_is_not_called_lost() -> None:
+    assert "turned round rather than lost" in told(pair_cosine=-0.83, remap_angle=90.0)
+    assert "turned round" not in told(pair_cosine=-0.09, remap_angle=90.0)
+    assert "turned round" not in told(pair_cosine=-0.2, remap_angle=90.0, verdict="chance")
+    noise = np.random.default_rng(0).normal(size=(200, 6))
+    assert "turned round" in " ".join(measure(noise, -noise).in_words())
+
+
 def test_a_report_says_each_number_of_what_it_is_a_number() -> None:
     assert "nearest to its own teacher output in 20 % of the cases (chance 10 %)" in told(recall_at_1=0.2, pair_auc=0.7)
     assert "nearer to it than to a random one in 70 % (chance 50 %)" in told(recall_at_1=0.2, pair_auc=0.7)
