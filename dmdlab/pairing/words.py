@@ -179,8 +179,8 @@ def _strength(value: Mapping[str, float], verdicts: Mapping[str, str], chance_sd
         sentences.append(f"It scrambled the noise as much as turning it by {size} would (remap_angle).")
     if cosine <= OPPOSED and verdicts["pair_cosine"] != "chance":
         sentences.append(
-            "That is a pairing turned round rather than lost: on the whole its outputs lie on the other side of their mean "
-            "from the teacher's. The angle, which ends at 90 degrees, does not tell the two apart."
+            "That is a pairing turned round rather than lost: on the whole its outputs lie on the other side of their "
+            "mean from the teacher's. The angle, which ends at 90 degrees, does not tell the two apart."
         )
     return sentences
 
