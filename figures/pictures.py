@@ -70,8 +70,15 @@ def table_lines(records: Sequence[Record], keys: Sequence[str], name: str) -> li
 
 
 def keep(name: str, records: Sequence[Record]) -> None:
-    """Write <name>.csv; where somebody's files lay is nobody else's matter."""
-    write_csv(HERE / f"{name}.csv", [without_places(record.row) for record in records])
+    """Write <name>.csv, with the highest pair_cosine of each training; where somebody's files lay is nobody else's
+    matter."""
+    rows = [without_places(record.row) | {"pair_cosine_highest": highest(record)} for record in records]
+    write_csv(HERE / f"{name}.csv", rows)
+
+
+def highest(record: Record) -> float | None:
+    """The highest pair_cosine at a checkpoint of a finished training."""
+    return float(np.max(record.curve()["pair_cosine"])) if record.done else None
 
 
 def main() -> None:

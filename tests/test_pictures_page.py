@@ -90,11 +90,51 @@ def test_differences_in_prose_are_those_of_paired_seeds() -> None:
     controls = [v for name in (NEW_SEEDS, MORE_SEEDS) for x in rates for v in of(name, rate, x, start="rotated")]
     assert f"they read {np.nanmin(controls):.1f} to {np.nanmax(controls):.0f} (one at" in page
     assert np.isnan(controls).sum() == 1
-    age = paired_difference(*(of("teacher-age", "teacher.snapshot", own) for own in ("800", "1500")))
-    assert f"{age.mean:.1f} ± {age.high - age.mean:.1f}" in page
     sides = [of("classes", "teacher.condition", own, "pair_cosine") for own in ("True", "False")]
     classes = paired_difference(*sides)
     assert f"pair_cosine by {classes.mean:.3f} ({classes.low:.3f} to {classes.high:.3f})" in page
+    apart = (of("classes", "teacher.condition", "True", key, "rotated") for key in ("copy_index", "pair_cosine"))
+    index, cosine, angle = (np.mean(v) for v in (*apart, of("classes", "teacher.condition", "True", start="rotated")))
+    assert f"a copy_index of {index:.2f} and a pair_cosine of {cosine:.2f} over all samples" in page
+    assert f"not flattered ({angle:.0f} degrees)" in page
+    turned = paired_difference(*(of("classes", "teacher.condition", own) for own in ("True", "False")))
+    assert f"differs by {turned.mean:.1f} degrees ({turned.low:.1f} to {turned.high:.1f}, paired" in page
+
+
+def test_what_is_said_of_a_teachers_age() -> None:
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8").replace("\n", " ")
+    runs = [r for r in kept("teacher-age") if r["student.init"] == "teacher"]
+    ages = ("100", "300", "800", "1500")
+
+    def of(age: str, measure: str = "remap_angle") -> list[float]:
+        own = sorted((r for r in runs if r["teacher.snapshot"] == age), key=lambda r: int(r["seed"]))
+        return [float(r[measure]) for r in own]
+
+    def ends_of(values: list[float], digits: int = 2) -> str:
+        return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+
+    def more(a: str, b: str, measure: str = "remap_angle", digits: int = 1) -> str:
+        found = paired_difference(of(a, measure), of(b, measure))
+        mean, low, high = (f"{x:.{digits}f}" for x in (found.mean, found.low, found.high))
+        return f"{mean} ({low} to {high})"
+
+    assert "at least {:.0f}, then {:.0f}, {:.0f} and {:.0f} degrees".format(*(np.mean(of(age)) for age in ages)) in page
+    assert f"300 less 800: {more('300', '800')}, 800 less 1500: {more('800', '1500')}, not told" in page
+    assert f"({', '.join(f'{a:.0f}' for a in sorted(of('300'), reverse=True)[:5])} and {min(of('300')):.0f})" in page
+    start = "own_pair_cosine_start"
+    assert f"it is {ends_of(of('300', start))} at 300 iterations and {ends_of(of('800', start))} at 800" in page
+    assert more("300", "800", start, 2).replace(" (", " more; ") in page
+    assert f"next to none ({ends_of(of('100', start))})" in page
+    assert (
+        f"to {ends_of([v for age in ages[1:] for v in of(age, 'pair_cosine_highest')])} from 300 iterations on" in page
+    )
+    last = of("100", "pair_cosine")
+    assert f"anywhere from {max(last):.2f} to {min(last):.2f}" in page
+    assert last.index(min(last)) == 3
+    assert f"local_cosine {of('100', 'local_cosine')[3]:.2f})" in page
+    costs = {age: of(age, "teacher_transport_ratio") for age in ages}
+    assert [v < 1.5 for age in ages for v in costs[age]] == [False] * 18 + [True] + [False] * 5
+    assert f"cost {ends_of(costs['1500'], 3)} times" in page
 
 
 def short(text: str) -> str:
