@@ -19,6 +19,8 @@ from answers_dimension_figure import dimension_figure
 from answers_figure import answers_figure
 from answers_kept import kept, read
 from answers_networks import (
+    BETWEEN,
+    CUT,
     FITTED_NETWORKS,
     NETWORKS,
     against_lines,
@@ -74,6 +76,7 @@ EXPERIMENTS = {
     "pictures": "2",
     "architecture-quality": "2",
     "architecture-regressed": "2",
+    "architecture-between": "2",
     "digits": "2, 3",
     "starts": "3",
     "conserved": "P5",
@@ -240,10 +243,11 @@ def page(found: dict[str, list[Record]], text: str) -> str:
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
         blocks["fake-score rates"] = lambda: score_lines(held)
-    if {NETWORKS, FITTED_NETWORKS} <= set(found):
+    if {NETWORKS, FITTED_NETWORKS, BETWEEN} <= set(found):
         blocks["networks"] = lambda: network_lines(from_one_step(found))
         blocks["networks against each other"] = lambda: against_lines(from_one_step(found))
         blocks["networks from fits"] = lambda: fitted_network_lines(from_fits(found))
+        blocks["networks from cut fits"] = lambda: fitted_network_lines(from_fits(found), CUT)
     if {"intrinsic", "ambient", "geometry-controls"} <= set(held):
         blocks["geometry controls"] = lambda: geometry_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
@@ -300,7 +304,7 @@ def main() -> None:
     save(answers_figure(held, powers_of(mixture) if mixture else None), HERE / "answers")
     if {*OF_DIMENSION, *FITTED} <= set(found):
         save(dimension_figure(found), HERE / "answers-dimension")
-    if {NETWORKS, FITTED_NETWORKS} <= set(found):
+    if {NETWORKS, FITTED_NETWORKS, BETWEEN} <= set(found):
         save(networks_figure(from_one_step(found), from_fits(found)), HERE / "answers-networks")
 
 

@@ -8,15 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 from tables import table
 
-from dmdlab.pairing import mean_interval
+from dmdlab.pairing import Interval, mean_interval
 from dmdlab.pairing.law import LAW_KEYS
 from dmdlab.pairing.words import number
 from dmdlab.plots.style import GREY, PAPER, Drawing, LineStyle, new_figure
 from dmdlab.records.cells import Cell, cell_value, cells, short
 from dmdlab.records.record import Record
 
-NETWORKS, FITTED_NETWORKS = "architecture-quality", "architecture-regressed"
-"""The experiments: from the teachers' one step; from fits to their pairs, and longer from the one step."""
+NETWORKS, FITTED_NETWORKS, BETWEEN = "architecture-quality", "architecture-regressed", "architecture-between"
+"""The experiments: from the teachers' one step; from fits to their pairs, and longer from the one step; from fits that
+are cut short."""
 
 SETTINGS = ("network.kind", "teacher.iterations", "student.learning_rate", "student.iterations")
 STYLES = {
@@ -40,6 +41,7 @@ AGAINST = (
 """Cells of the U-Net and the MLP that are set against each other: teacher's iterations, learning rate, student's
 iterations."""
 
+Place = tuple[int, float, int]
 FIT_SETTINGS = ("network.kind", "student.regression", "student.learning_rate", "student.iterations")
 EQUAL = (
     ((3000, 2e-4, 1000), (4000, 2e-4, 1000)),
@@ -48,6 +50,13 @@ EQUAL = (
     ((800, 5e-4, 1000), (3000, 5e-4, 1000)),
 )
 """Cells of fitted starts that are set against each other: fit's iterations, learning rate, student's iterations."""
+
+CUT = (
+    ((60, 5e-4, 1000), (1200, 5e-4, 1000)),
+    ((40, 5e-4, 1000), (120, 5e-4, 1000)),
+    ((30, 5e-4, 1000), (60, 5e-4, 1000)),
+)
+"""The same of fits that are cut short."""
 
 START = "own_pair_cosine_start"
 """The column of the pair_cosine of the teacher's one step, where students start, with its flow."""
@@ -61,16 +70,17 @@ def from_one_step(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
 
 def from_fits(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
     """Those that start at fits to their teacher's pairs."""
-    return cells([r for r in found.get(FITTED_NETWORKS, ()) if r.config["student.init"] == "regressed"])
+    runs = [record for name in (FITTED_NETWORKS, BETWEEN) for record in found.get(name, ())]
+    return cells([record for record in runs if record.config["student.init"] == "regressed"])
 
 
-def fitted_network_lines(found: Sequence[Cell]) -> list[str]:
+def fitted_network_lines(found: Sequence[Cell], pairs: Sequence[tuple[Place, Place]] = EQUAL) -> list[str]:
     """From fits that begin about equally near in both networks: where they begin and end, and how much more the MLP's
     lose, in degrees, with Holm's p, and in thousandths of Lambda, paired over seeds."""
     held, rows = by_keys(found, *FIT_SETTINGS), []
-    pairs = [(held["unet", *a], held["residual", *b]) for a, b in EQUAL]
-    more = corrected([_more_lost(unet, mlp) for unet, mlp in pairs])
-    for (unet, mlp), of_degrees in zip(pairs, more, strict=True):
+    own_pairs = [(held["unet", *a], held["residual", *b]) for a, b in pairs]
+    more = corrected([_more_lost(unet, mlp) for unet, mlp in own_pairs])
+    for (unet, mlp), of_degrees in zip(own_pairs, more, strict=True):
         fits = [str(cell.value("student.regression")) for cell in (unet, mlp)]
         row = [", ".join(fits), short(unet.value(SETTINGS[2])), str(steps(unet.records[0]))]
         for cell in (unet, mlp):
@@ -135,9 +145,11 @@ CAPTION = (
     "Do a U-Net's students end nearer to their teacher's pairing than an MLP's of as many parameters (87 025 and 86 "
     "262)? Manifold of 16 degrees of freedom, side 8 (d = 64); one-step DMD, AdamW, learning rate 5e-4, b = 32; "
     "teachers of {ages} iterations. Calibrated angle to the teacher (90: nothing left of its pairing): after 500 "
-    "updates, from the teacher's one step, (a) against what the teacher's outputs cost to match with data (1: as much "
-    "as other data) and (b) against pair_cosine of the one step with the flow (of direction only: one steps are nearly "
-    "collapsed); (c) of the best teachers, after 500 and 2000 updates, from the one step and from a fit to 65 536 "
+    "updates, (a) from the teacher's one step against what the teacher's outputs cost to match with data (1: as much "
+    "as other data); (b) against that of the start, after the first update (of direction only: one steps are nearly "
+    "collapsed; below the dotted line pairing was gained), triangles: from fits to pairs of the flow of the best "
+    "teachers, joined with their one step; (c) of the best teachers, after 500 and 2000 updates, from the one step and "
+    "from a fit to 65 536 "
     "pairs of the teacher's flow, which begins at {begins} degrees. The MLP's angle less the U-Net's, paired over "
     "seeds: after 500 updates {early} degrees from one step, {fitted} from fits; after 2000 {late} and {both}. Marks: "
     "means over {seeds} seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention. "
@@ -155,12 +167,17 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
     lines = _from_both_starts(own, fitted)
     with new_figure(PAPER.double, 2.5, PAPER) as figure:
         left, middle, right = figure.subplots(1, 3, sharey=True)
-        _panel(left, alike, "teacher_transport_ratio", line=True)
+        _panel(left, alike, "teacher_transport_ratio")
         left.set(xlabel="cost of the teacher's outputs / of data", ylabel="calibrated angle (degrees)")
         left.set_title("(a) the teacher's outputs", loc="left")
-        _panel(middle, alike, START)
-        middle.set_xlabel("pair_cosine of the teacher's one step")
-        middle.set_title("(b) the teacher's one step", loc="left")
+        for cell in alike:
+            _mark_start(middle, cell, ONE_STEP)
+        for kind, own_starts in _starts(own, fitted).items():
+            _through_starts(middle, STYLES[kind], own_starts)
+        middle.plot([0, 90], [0, 90], ":", color=GREY, lw=0.8, zorder=0)
+        middle.text(76, 80, "as it began", color=GREY, fontsize=PAPER.small, ha="right", va="bottom")
+        middle.set(xlabel="calibrated angle of the start (degrees)", xlim=(0, 92), xticks=(0, 30, 60, 90))
+        middle.set_title("(b) the start", loc="left")
         for (kind, start), cells_of in lines.items():
             _line(right, STYLES[kind], start, cells_of)
         right.set(xlabel="student updates", xticks=(500, 2000), xlim=(200, 2300))
@@ -170,7 +187,7 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
             left.plot([], [], style.marker, color=style.colour, label=style.label)
         left.plot([], [], "o", color=GREY, mfc="none", label="not near its law")
         left.xaxis.set_major_locator(MultipleLocator(0.05))
-        middle.legend(*left.get_legend_handles_labels(), fontsize=PAPER.small, loc="upper right", handletextpad=0.3)
+        left.legend(fontsize=PAPER.small, loc="upper right", handletextpad=0.3)
         for start, (dash, mark) in LINES.items():
             right.plot([], [], mark, ls=dash, color=GREY, label=start)
         right.legend(fontsize=PAPER.small, loc="upper left")
@@ -205,6 +222,38 @@ def _told(lines: Lines) -> dict[str, str]:
     return {"begins": " and ".join(begins), "early": early, "late": late, "fitted": fitted, "both": both}
 
 
+def _starts(own: Sequence[Cell], fitted: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """By network, what panel (b) joins: students of the best teachers, from the one step and from every fit."""
+    found = {}
+    for kind, age, _ in BEST:
+        one = [
+            cell for cell in own if _alike(cell) and (cell.value(SETTINGS[0]), cell.value(SETTINGS[1])) == (kind, age)
+        ]
+        found[kind] = one + [cell for cell in fitted if _alike(cell) and cell.value(SETTINGS[0]) == kind]
+    return found
+
+
+def _start(cell: Cell) -> Interval:
+    """The calibrated angle of a cell's starts, nearly: after the first update."""
+    return mean_interval(begun_angles(cell))
+
+
+def _through_starts(axes: Axes, style: LineStyle, found: Sequence[Cell]) -> None:
+    """A network's angles against its starts, joined."""
+    in_order = sorted(found, key=lambda cell: _start(cell).mean)
+    places = [(_start(cell).mean, cell.interval("remap_angle").mean) for cell in in_order]
+    axes.plot(*zip(*places, strict=True), ls=LINES[FIT][0], color=style.colour, lw=1.0, zorder=1)
+    for cell in in_order:
+        _mark_start(axes, cell, ONE_STEP if cell.init == "teacher" else FIT)
+
+
+def _mark_start(axes: Axes, cell: Cell, start: str) -> None:
+    """A cell's angle at its start's, with both intervals."""
+    style, at = STYLES[str(cell.value(SETTINGS[0]))], _start(cell)
+    axes.plot([at.low, at.high], [cell.interval("remap_angle").mean] * 2, color=style.colour, lw=0.8)
+    _mark(axes, at.mean, cell, style.colour, style.marker if start == ONE_STEP else LINES[FIT][1])
+
+
 def _line(axes: Axes, style: LineStyle, start: str, found: Sequence[Cell]) -> None:
     """Angles against the student's updates, from one start."""
     dash, mark = LINES[start]
@@ -226,13 +275,12 @@ def _alike(cell: Cell) -> bool:
     return (cell.value(SETTINGS[2]), cell.value(SETTINGS[3])) == (5e-4, 1000)
 
 
-def _panel(axes: Axes, found: Sequence[Cell], x: str, line: bool = False) -> None:
-    """Angles against the mean of x, with both intervals; line: through a network's cells."""
+def _panel(axes: Axes, found: Sequence[Cell], x: str) -> None:
+    """Angles against the mean of x, with both intervals, and a line through a network's cells."""
     for kind, style in STYLES.items():
         own = sorted((cell for cell in found if cell.value(SETTINGS[0]) == kind), key=lambda c: c.interval(x).mean)
         places = [(cell.interval(x), cell.interval("remap_angle").mean) for cell in own]
-        if line:
-            axes.plot([at.mean for at, _ in places], [y for _, y in places], color=style.colour, lw=0.8, zorder=1)
+        axes.plot([at.mean for at, _ in places], [y for _, y in places], color=style.colour, lw=0.8, zorder=1)
         for cell, (at, y) in zip(own, places, strict=True):
             axes.plot([at.low, at.high], [y, y], color=style.colour, lw=0.8)
             _mark(axes, at.mean, cell, style.colour, style.marker)
