@@ -101,6 +101,23 @@ def test_differences_in_prose_are_those_of_paired_seeds() -> None:
     assert f"differs by {turned.mean:.1f} degrees ({turned.low:.1f} to {turned.high:.1f}, paired" in page
 
 
+def test_what_is_said_of_the_manifolds_sides() -> None:
+    page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8").replace("\n", " ")
+    runs = sorted((r for r in kept("manifold") if r["student.init"] == "teacher"), key=lambda r: int(r["seed"]))
+
+    def of(side: str, measure: str) -> list[float]:
+        return [float(r[measure]) for r in runs if r["law.side"] == side]
+
+    angles, costs = ([of(side, key) for side in ("8", "16")] for key in ("remap_angle", "teacher_transport_ratio"))
+    assert "by {:.0f} and {:.0f} degrees".format(*map(np.mean, angles)) in page
+    more = paired_difference(angles[1], angles[0])
+    assert f"loses {more.mean:.1f} degrees more ({more.low:.1f} to {more.high:.1f}, paired over six seeds)" in page
+    ends_of = [f"{min(own):.2f} to {max(own):.2f}" for own in costs]
+    assert f"{ends_of[1]} times what data does, at side 8 {ends_of[0]})" in page
+    assert min(costs[1]) > 1.5 > max(costs[0])
+    assert {r["delta_e"] for r in runs} == {"0.0"}
+
+
 def test_what_is_said_of_a_teachers_age() -> None:
     page = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8").replace("\n", " ")
     runs = [r for r in kept("teacher-age") if r["student.init"] == "teacher"]
