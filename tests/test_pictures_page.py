@@ -142,9 +142,14 @@ def test_what_is_said_of_a_teachers_age() -> None:
     assert f"it is {ends_of(of('300', start))} at 300 iterations and {ends_of(of('800', start))} at 800" in page
     assert more("300", "800", start, 2).replace(" (", " more; ") in page
     assert f"next to none ({ends_of(of('100', start))})" in page
-    assert (
-        f"to {ends_of([v for age in ages[1:] for v in of(age, 'pair_cosine_highest')])} from 300 iterations on" in page
-    )
+    most = {age: of(age, "pair_cosine_highest") for age in ages}
+    assert f"to a pair_cosine of {ends_of([v for age in ages[1:] for v in most[age]])} from 300 iterations on" in page
+    assert sum(end < high / 2 for end, high in zip(of("300", "pair_cosine"), most["300"], strict=True)) == 2
+    gaussian = [np.mean(of(age, "pair_cosine_gaussian")) for age in ages[1:]]
+    assert f"reads {min(gaussian):.2f} to {max(gaussian):.2f} with these" in page
+    differences = np.array(of("300")) - np.array(of("800"))
+    assert (differences > 0).all()
+    assert np.sort(differences)[-2:].sum() > differences.sum() / 2
     last = of("100", "pair_cosine")
     assert f"anywhere from {max(last):.2f} to {min(last):.2f}" in page
     assert last.index(min(last)) == 3
