@@ -17,7 +17,7 @@ from dmdlab.pairing import Calibration, calibrate, measure
 from dmdlab.randomness import generator, latents, stream
 from dmdlab.records.checksums import save_npz
 from dmdlab.records.record import Record, load_records
-from dmdlab.training.student import starting_student
+from dmdlab.training.student import later_noises, starting_student
 
 SMALL = (
     "teacher.steps=4",
@@ -56,7 +56,7 @@ def _put(store: Store, e: Experiment, keep: bool, calibrated: bool) -> None:
     group = Group((e.model_copy(update={"student": e.student.model_copy(update={"init": _in_place(e.student.init)})}),))
     student = starting_student(group, law, rows["student"][-1:], "cpu")
     with torch.no_grad():
-        outputs = student(z)[0].numpy()
+        outputs = student(z, later_noises(student, [e.seed], law.dim, n))[0].numpy()
     calibration = None
     if calibrated:
         name, calibration = "known.npz", _calibration(store, e)

@@ -31,8 +31,8 @@ INITS = 'student.init=["teacher", "rotated", "turned", "twisted"]'
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("explored")
-    explored(out, "law.dim=2", INITS)
-    explored(out, "law.dim=8", calibrated=False)
+    explored(out, "law.dim=2", INITS, "student.turn_degrees=30")
+    explored(out, "law.dim=8", "student.turn_degrees=30", calibrated=False)
     return out
 
 

@@ -14,6 +14,7 @@ from dmdlab.pages.explorer.runs import Maps, packed_row, run_section, unknown_ma
 from dmdlab.pages.explorer.shared import View, calibration_section, glossary, pairs_section
 from dmdlab.pages.templates import embedded
 from dmdlab.pairing.measured import jsonable
+from dmdlab.pairing.words import dimensions
 from dmdlab.records.cells import setting, short, varying
 from dmdlab.records.layout import NO_AXES, distinct
 from dmdlab.records.record import Record, ordered
@@ -93,7 +94,6 @@ def payload(contents: Contents) -> dict[str, Any]:
     found: dict[str, Any] = {
         "format": FORMAT,
         "title": contents.title,
-        "made": _made(contents, records),
         "glossary": {key: own | {"label": _plain(own["label"])} for key, own in glossary().items()},
         **{name: {} for name in ("laws", "pairs", "networks", "calibrations")},
         "runs": [],
@@ -107,11 +107,13 @@ def payload(contents: Contents) -> dict[str, Any]:
             skipped.setdefault(str(error).removeprefix(f"{record.folder}: "), []).append(record.folder.name)
     if not kept:
         raise InputError(f"no run to show: {_told(skipped)}")
+    found["made"] = _made(contents, kept[0])
     axes = _axes(kept)
     found["axes"] = [_axis(key, kept) for key in axes]
     for run, record in zip(found["runs"], kept, strict=True):
         run["settings"] = {key: setting(record, key) for key in dict.fromkeys((*axes, *ALWAYS))}
         run["label"] = _label(run["settings"], axes)
+    _tell_apart(found["runs"], kept)
     found["opening"] = _opening(found["runs"], axes)["id"]
     said += [f"Left out: {sentence}" for sentence in _sentences(skipped)][:MOST_SAID]
     found = jsonable(found)
@@ -154,10 +156,15 @@ def _add(found: dict[str, Any], record: Record, contents: Contents) -> None:
         spec = {**maps["network"], "sigma_data": maps["law"]["sigma_data"], "layout": layout}
         network = f"{spec['kind']}-{fingerprint({'spec': json.dumps(spec)})}"
         found["networks"].setdefault(network, spec)
-    if pairs not in found["pairs"]:
-        teacher = packed_row(maps["teacher"], maps["order"]) if maps["teacher"] else None
-        found["pairs"][pairs] = pairs_section(record, arrays, view, contents.rows) | {"teacher_network": teacher}
-    found["laws"].setdefault(law, {**maps["law"], "words": _law_words(record)})
+    shared = found["pairs"].get(pairs) or {
+        **pairs_section(record, arrays, view, contents.rows),
+        "teacher_network": None,
+    }
+    if maps["teacher"] and shared["teacher_network"] is None:  # a run whose maps are unknown may have come first
+        shared["teacher_network"] = packed_row(maps["teacher"], maps["order"])
+    found["pairs"][pairs] = shared
+    if law not in found["laws"] or maps["law"]["exact"] is not None:
+        found["laws"][law] = {**maps["law"], "words": _law_words(record)}
     key = None
     if calibration is not None:
         key = str(record.summary["calibration"]).removesuffix(".npz")
@@ -172,7 +179,7 @@ def _law_words(record: Record) -> str:
         words = LAWS.get(own["name"], "the law {name}").format(**own)
     except KeyError:  # a parameter that an older record lacks
         words = f"the law {own['name']}"
-    return f"{words} in {own['dim']} dimensions"
+    return f"{words} in {dimensions(own['dim'])}"
 
 
 def _axes(records: Sequence[Record]) -> list[str]:
@@ -207,6 +214,18 @@ def _label(settings: Mapping[str, Any], axes: Sequence[str]) -> str:
     return ", ".join([f"{settings['student.init']} start", *told, f"d = {settings['law.dim']}"])
 
 
+def _tell_apart(runs: Sequence[dict[str, Any]], records: Sequence[Record]) -> None:
+    """Add to labels that several runs share what these differ in besides the axes: how they were measured, say."""
+    alike: dict[str, list[tuple[dict[str, Any], Record]]] = {}
+    for run, record in zip(runs, records, strict=True):
+        alike.setdefault(run["label"], []).append((run, record))
+    for held in alike.values():
+        keys = varying([record for _, record in held])
+        for run, record in held:
+            told = (f"{key.rpartition('.')[2].replace('_', ' ')} {short(setting(record, key))}" for key in keys)
+            run["label"] = ", ".join([run["label"], *told])
+
+
 def _opening(runs: Sequence[dict[str, Any]], axes: Sequence[str]) -> dict[str, Any]:
     """The run to open with: in the plane, its networks with it, from the teacher's start, of most common settings."""
 
@@ -226,16 +245,15 @@ def _told(skipped: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(_sentences(skipped)) or "there is none"
 
 
-def _made(contents: Contents, records: Sequence[Record]) -> dict[str, Any]:
-    first = records[0].environment if records else {}
+def _made(contents: Contents, first: Record) -> dict[str, Any]:
     return {
         "version": contents.version,
         "command": contents.command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        **{key: first.get(key) for key in ("commit", "hardware", "device")},
+        **{key: first.environment.get(key) for key in ("commit", "hardware", "device")},
     }
 
 
 def _plain(label: str) -> str:
     """An axis label without TeX."""
-    return re.sub(r"[${}\\]", "", label.replace("\\Delta", "Δ").replace("\\Phi", "Φ").replace("\\sigma", "σ"))
+    return re.sub(r"[${}\\]", "", label.replace("\\Delta", "Δ"))

@@ -138,6 +138,9 @@ def _answer(known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _law_agrees(summary: Mapping[str, Any]) -> bool | None:
-    """Whether the student's law is inside all limits of the teacher's; None where that is not known."""
-    sides = [own[2] for key, own in summary.get("law", {}).items() if key != "limits"]
-    return None if not sides or "unknown" in sides else set(sides) == {"inside"}
+    """Whether the student's law is inside all limits of the teacher's; None where that is not known. One measure
+    outside is enough to know that it is not, whatever the others say."""
+    sides = {own[2] for key, own in summary.get("law", {}).items() if key != "limits"}
+    if sides & {"below", "above"}:
+        return False
+    return True if sides == {"inside"} else None
