@@ -129,8 +129,11 @@ def test_it_opens_with_the_settings_that_most_runs_have() -> None:
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"student__steps": 2}, "its student takes 2 steps, and only students of one run in a page"),
-        ({"student__steps": 2, "student__sampler": "ode"}, "its student takes 2 steps, and only students of one"),
+        ({"student__steps": 2}, "its student takes 2 steps, and a page runs students of one step alone"),
+        (
+            {"student__steps": 2, "student__sampler": "ode"},
+            "its student takes 2 steps, and a page runs students of one",
+        ),
         ({"teacher__condition": True}, "its networks are told a class"),
         ({"network__kind": "unet"}, "a network of the kind 'unet' does not run in a page"),
     ],

@@ -96,7 +96,7 @@ def _why_not(record: Record, e: Experiment, law: Law) -> str | None:
     if e.network.kind not in RUNS_IN_PAGES:
         return f"a network of the kind {e.network.kind!r} does not run in a page"
     if e.student.steps > 1:
-        return f"its student takes {e.student.steps} steps, and only students of one run in a page"
+        return f"its student takes {e.student.steps} steps, and a page runs students of one step alone"
     if e.teacher.condition:
         return "its networks are told a class"
     if not (record.folder / "student.safetensors").is_file():
