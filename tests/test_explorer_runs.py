@@ -65,8 +65,9 @@ def test_what_a_copy_and_chance_read_is_the_glossarys_and_else_the_calibrations(
 
 def test_distances_are_counted_between_partners_and_between_all_others() -> None:
     rng = np.random.default_rng(0)
-    teacher, student = rng.normal(size=(12, 3)), rng.normal(size=(12, 3))
-    for other in (student, teacher + [30.0, 0, 0] * (np.arange(12) == 5)[:, None]):  # one row far beyond all others
+    angle = 2 * np.pi * np.arange(12) / 12
+    circle = np.column_stack([np.cos(angle), np.sin(angle)])
+    for teacher, other in (rng.normal(size=(2, 12, 3)), (circle, -circle)):  # on which no others are as far apart
         found = distance_histograms(teacher, other)
         edges = np.array(found["edges"])
         apart = np.linalg.norm(other[:, None] - teacher, axis=2)

@@ -180,15 +180,15 @@ def test_a_path_between_two_noises_keeps_their_norm_and_a_student_its_seeds_late
 # --- what is left out first
 
 
-def of_sizes(*settings: dict[str, Any]) -> dict[str, Any]:
-    """A payload of runs of two moments each, whose networks are all of one size."""
+def of_sizes(*settings: dict[str, Any], moments: int = 2) -> dict[str, Any]:
+    """A payload of runs of so many moments each, whose networks are all of one size."""
     runs = [
         {"id": f"{i}", "name": f"run {i}", "settings": own}
         | {"law": "l", "pairs": "p", "network": "n", "calibration": None}
-        | {"moments": [{"iteration": k, "student": f"{i}s{k}", "fake": f"{i}f{k}"} for k in (0, 1)]}
+        | {"moments": [{"iteration": k, "student": f"{i}s{k}", "fake": f"{i}f{k}"} for k in range(moments)]}
         for i, own in enumerate(settings)
     ]
-    for run, moment, name in itertools.product(runs, (0, 1), ("student", "fake")):
+    for run, moment, name in itertools.product(runs, range(moments), ("student", "fake")):
         run["moments"][moment][name] = {"data": run["moments"][moment][name] + 5000 * "x"}
     shared: dict[str, Any] = {"laws": {"l": 1}, "pairs": {"p": 1}, "networks": {"n": 1}, "calibrations": {}}
     keys = list(dict.fromkeys(key for own in settings for key in own))
@@ -221,11 +221,11 @@ def test_networks_on_the_way_are_left_out_from_the_least_wanted_on_and_counted()
 
 def test_networks_of_runs_that_are_left_out_are_not_counted_and_their_settings_are_no_choice() -> None:
     settings = [{"student.init": "teacher", "rate": rate} for rate in (1, 2)]
-    found = of_sizes(*settings)
+    found = of_sizes(*settings, moments=3)
     said = cut_to_size(found, SENTENCES + 6500)
     assert [run["id"] for run in found["runs"]] == ["0"]
     assert re.match(r"1 of 2 runs do not fit .* \(run 1\)", said[0])
-    assert said[1].startswith("3 networks ")
+    assert said[1].startswith("5 networks ")
     assert found["axes"] == []
 
 
