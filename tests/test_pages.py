@@ -32,6 +32,7 @@ def report(kept: float, scale: float = 1.0, calibrated: bool = False) -> Pairing
     ("kept", "sentence"),
     [
         (1.0, "Yes: the student sends noise where its teacher does (pair_cosine 1;"),
+        (0.985, "In part: some of the teacher's pairing is left (pair_cosine 0.985"),
         (0.8, "In part: some of the teacher's pairing is left (pair_cosine 0.8"),
         (0.0, "No: nothing of the teacher's pairing can be told from chance (pair_cosine"),
         (-1.0, "No: the student pairs against its teacher (pair_cosine -1;"),
@@ -46,7 +47,9 @@ def test_the_answer_counts_in_degrees_where_there_is_a_calibration() -> None:
     assert re.search(r"as much as a turn by \d\d degrees would", found.copies)
     assert [ruler.label for ruler in found.rulers][:2] == ["pair_cosine", "remap_angle"]
     assert "95 % of students of exactly this law" in found.limits
-    assert "by convention" in answer(report(0.8)).limits  # without one
+    without = answer(report(0.8))
+    assert "by convention" in without.limits
+    assert [ruler.label for ruler in without.rulers] == ["pair_cosine", "fidelity", "debiased_cost", "variance_ratio"]
 
 
 def test_the_answer_is_not_to_be_trusted_where_the_law_is_another() -> None:
@@ -76,7 +79,7 @@ def test_the_answer_on_a_pairing_against_the_teacher_and_on_a_right_angle() -> N
         assert told in answer(with_measures(remap_angle=Measured(angle))).copies
 
 
-@pytest.mark.parametrize("cosine", [-0.6, -0.05, 0.3, 1.0])
+@pytest.mark.parametrize("cosine", [-0.6, -0.3, -0.05, 0.3, 1.0])
 def test_rulers_show_their_value_with_its_interval_and_a_copy_at_the_right(cosine: float) -> None:
     found = answer(
         with_measures(
@@ -106,6 +109,8 @@ def test_a_value_beyond_its_ruler_says_so() -> None:
     found = {ruler.label: ruler for ruler in answer(with_measures(fidelity=Measured(9.0))).rulers}["fidelity"]
     assert found.value == "9 (beyond)"
     assert found.x(9.0) == RIGHT
+    below = answer(with_measures(debiased_cost=Measured(-9.0))).rulers[-2]
+    assert (below.label, below.value, below.x(-9.0)) == ("debiased_cost", "-9 (beyond)", LEFT)
 
 
 def test_a_value_beyond_its_ruler_is_drawn_at_the_end() -> None:
@@ -125,6 +130,7 @@ def test_the_policy_allows_just_this_style_and_this_script() -> None:
         digest = base64.b64encode(hashlib.sha256(inner[0].encode()).digest()).decode()
         assert f"{name}-src 'sha256-{digest}'" in held.group(1)
     assert held.group(1).startswith("default-src 'none'")
+    assert held.group(1).endswith("; img-src data: blob:; base-uri 'none'; form-action 'none'")  # nothing is fetched
     with pytest.raises(ValueError, match="would end it"):
         render("explorer/page/index.html", script="'</SCRIPT>'", title="", payload=embedded({}))
 

@@ -277,6 +277,9 @@ def test_the_boundary_figure_shows_the_analysis_and_what_a_perfect_copy_shows() 
         assert slope[0] == pytest.approx(expected)
         assert f"correlation {own.pearson.value:.2f}" in axes.get_title()
     np.testing.assert_array_equal(copy.delta, -copy.start)
+    for same in (replace(far, student=far.one_step), replace(copied, teacher=np.ones_like(far.teacher))):
+        (axes,) = draw_boundaries([replace(given, pairs=same)], "").figure.axes
+        assert axes.get_title().endswith("correlation unresolved")
     with pytest.raises(InputError, match="needs one_step"):
         draw_boundaries([given], "")
 

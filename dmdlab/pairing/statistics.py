@@ -239,9 +239,10 @@ def spearman(x: np.ndarray, y: np.ndarray) -> Correlation:
 
 def _correlation(x: np.ndarray, y: np.ndarray, inflation: Callable[[float], float]) -> Correlation:
     """Correlation with an interval normal in atanh, of variance `inflation(r) / (n - 3)`."""
+    unknown = len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0  # whose mean may be another number, by rounding
     x, y = x - x.mean(), y - y.mean()
     scale = math.sqrt(float(x @ x) * float(y @ y))
-    if len(x) < 4 or scale == 0:
+    if unknown or scale == 0:
         return Correlation(math.nan, math.nan, math.nan)
     r = float(np.clip(x @ y / scale, -1.0, 1.0))
     if abs(r) == 1.0:

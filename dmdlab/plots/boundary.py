@@ -23,7 +23,8 @@ def draw_boundaries(samples: Sequence[Sample], source: str, scale: Size = PAPER)
         for axes, sample in zip(grid, samples, strict=True):
             found = boundary(sample.pairs)
             draw_boundary(axes, found, sample.colour, scale)
-            axes.set_title(f"{sample.name}\ncorrelation {found.pearson.value:.2f}")
+            r = found.pearson.value  # NaN where the student is the one step, as at its start
+            axes.set_title(f"{sample.name}\ncorrelation {'unresolved' if np.isnan(r) else f'{r:.2f}'}")
     return Drawing(
         figure,
         "Boundary analysis: mean distance of the teacher's output P to the data, D(z), against how much farther from P "
