@@ -55,6 +55,7 @@ def test_a_run_ends_with_the_view_of_its_law_and_a_sweep_with_the_plot_of_its_ax
     assert figures_of_sweep([wide, made("mixture", 8, seed=1)]) == ["components", "curve"]  # the seed is no axis
     assert figures_of_sweep([wide, made("mixture", 8, result_version=1)]) == ["components", "curve"]
     assert figures_of_sweep([plane, made("ring", 8)]) == ["dimension", "curve"]
+    assert figures_of_sweep([wide, made("mixture", 16)]) == ["dimension", "curve"]
     rated = [made("ring", d, student__learning_rate=r) for d in (2, 8) for r in (1e-4, 1e-3)]
     for run in rated:
         run.summary["id"] += f"{run.config['student.learning_rate']}"

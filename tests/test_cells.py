@@ -15,10 +15,12 @@ from dmdlab.records.cells import (
     cell_value,
     cells,
     cells_of_starts,
+    dims_of,
     files_in_words,
     legend,
     logarithmic,
     paired_differences,
+    setting,
     setting_label,
     short,
     varying,
@@ -86,13 +88,16 @@ def test_cells_average_over_seeds_and_count_what_is_missing() -> None:
     assert [r.config["seed"] for r in two.records] == [0, 1, 2]
     assert (two.failed, two.flagged) == (1, 1)
     assert (four.failed, four.flagged) == (0, 0)
+    assert cells([made(status="failed", ok=False)])[0].flagged == 1
+    assert dims_of(cells([made("ring", 128), made("ring", 2)])) == [2, 128]
     assert [any("teacher!" in sentence for sentence in legend([cell])) for cell in (two, four)] == [True, False]
     assert two.column("copy_index").tolist() == [1.0, 3.0]
     interval = four.interval("copy_index")
     assert (interval.mean, interval.n, interval.missing) == (5.0, 1, 1)
     assert varying(records) == ["law.dim", "seed"]
     assert (two.bounded("remap_angle"), four.bounded("remap_angle")) == (False, True)
-    assert "3 (1 failed) teacher!" in cell_row(two)
+    assert cell_row(two)[:4] == ["ring", "2", "teacher", "3 (1 failed) teacher!"]
+    assert any("teacher!" in sentence for sentence in legend([two, four]))
     assert cell_value(four, "copy_index") == "5 (n = 1)"
     assert cell_value(four, "remap_angle").startswith("≥ ")
     (cell,) = cells([made(seed=seed, copy_index=value) for seed, value in enumerate((0.5, None, 0.5))])
@@ -115,6 +120,8 @@ def test_a_fidelity_that_no_claim_should_rest_on_is_poor(fidelity: float | None,
     (cell,) = cells([made(seed=seed, fidelity=fidelity) for seed in (0, 1)])
     assert cell.poor == poor
     assert ("(poor)" in cell_value(cell, "fidelity")) == (poor and fidelity is not None)
+    (fine,) = cells([made(fidelity=1.0)])
+    assert [any("(poor)" in told for told in legend(own)) for own in ([fine, cell], [fine])] == [poor, False]
 
 
 @pytest.mark.parametrize(
@@ -229,6 +236,9 @@ def test_a_term_that_some_runs_lack_is_told_by_its_weight_alone() -> None:
     gan = {"terms__gan__weight": 1.0, "terms__gan__levels": [0.0, 1.0]}
     records = [made(**own) for own in (gan, {})]
     assert varying(records) == ["terms.gan.weight"]
+    assert [setting(record, "terms.gan.levels") for record in records] == [(0.0, 1.0), None]
+    assert setting(records[0], "terms.gan.weight, terms.gan.levels") == (1.0, (0.0, 1.0))
+    assert cells(records[:1], also=["terms.gan.weight"])[0].keys["terms.gan.weight"] == 1.0
     other = made(**gan | {"terms__gan__levels": [0.0, 0.5]})
     assert varying([*records, other]) == ["terms.gan.weight", "terms.gan.levels"]
 

@@ -42,6 +42,8 @@ def test_a_twist_keeps_the_prior_and_turns_each_sphere_by_an_angle_of_its_own(di
     u = (z.double().square().sum(dim=1) / SIGMA_MAX**2 - dim) / math.sqrt(2 * dim)
     small = 30 * u.abs() < 180
     torch.testing.assert_close(angles(z, out)[small], 30 * u.abs()[small], atol=0.1, rtol=0)
+    smaller = experiment(student__init="twisted", student__turn_degrees=30.0, seed=3, noise__sigma_max=SIGMA_MAX / 16)
+    torch.testing.assert_close(16 * PlanarTurn([smaller], dim)(z[None] / 16)[0], out)  # by the norm that the noise has
     scaled = map_(1.1 * z[None])[0] / 1.1
     assert (angles(scaled, out) > 1).double().mean() > 0.5  # another norm, another angle
 
@@ -53,6 +55,9 @@ def test_the_others_see_the_noise_itself_and_each_its_own_planes() -> None:
     assert torch.equal(out[1], z[1])
     for i, seed in enumerate((3, 4, 5, 6)):
         assert torch.equal(turn(inits[i], dim=6, seeds=(seed,))(z[i : i + 1])[0], out[i])
+    members = [experiment(student__init="turned", student__turn_degrees=angle, seed=3) for angle in (20.0, 50.0)]
+    own = angles(z[:2], PlanarTurn(members, 6)(z[:2])).mean(dim=1)
+    torch.testing.assert_close(own, torch.tensor([20.0, 50.0]).double(), atol=0.05, rtol=0)
     same = turn("turned", "turned", dim=6)(z[:1].expand(2, -1, -1))
     assert not torch.allclose(same[0], same[1])
 

@@ -276,6 +276,8 @@ def test_the_boundary_figure_shows_the_analysis_and_what_a_perfect_copy_shows() 
         expected = own.pearson.value * own.delta.std() / own.distance.std()  # least squares
         assert slope[0] == pytest.approx(expected)
         assert f"correlation {own.pearson.value:.2f}" in axes.get_title()
+        (equal,) = [line for line in axes.lines if line.get_gid() == "equal"]
+        assert set(equal.get_ydata()) == {0.0}
     np.testing.assert_array_equal(copy.delta, -copy.start)
     for same in (replace(far, student=far.one_step), replace(copied, teacher=np.ones_like(far.teacher))):
         (axes,) = draw_boundaries([replace(given, pairs=same)], "").figure.axes
