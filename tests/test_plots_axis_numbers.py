@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made import made
-from test_plots_axis import RATES, drawn, rates, renamed
+from made import Made, made
+from matplotlib.markers import CARETDOWN, CARETUP
+from test_plots_axis import RATES, Calibrated, calibrated, drawn, rates, renamed
 
 from dmdlab.plots import Choice, Drawing, draw, save
 
@@ -34,6 +35,7 @@ def test_the_numbers_beside_a_figure_are_those_of_its_marks(tmp_path: Path) -> N
             assert [int(row["seeds"]) for row in mine] == dots
             assert [row["unresolved"] for row in mine] == [str(int((key, dim) == ("pair_cosine", "2"))), "0", "0"]
             assert [row["teachers_failed"] for row in mine] == [str(int(dim == "8")), "0", "0"]
+            assert len(drawn(axes, f"{dim} teacher failed")) == int(dim == "8")  # one of three is enough
     save(Drawing(drawing.figure, "another figure in its place"), tmp_path / "rates")
     assert not written[-1].exists()
     assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows if row["low"])
@@ -52,6 +54,7 @@ def test_the_ceiling_is_the_mean_over_every_run_at_its_place_and_its_band_spans_
     (line,), (band,) = (drawn(drawing.figure, gid) for gid in ("ceiling", "ceiling band"))
     assert [line.get_ydata()[0], line.get_ydata()[-1]] == pytest.approx([12.0, 1.5])
     assert (band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()) == (1.0, 30.0)
+    assert line.axes.get_ylim()[1] > 30.0  # far above every delta_e
     rows = [row for row in drawing.numbers if row["measure"] == "delta_e_ceiling"]
     assert [row["mean"] for row in rows] == pytest.approx(
         [16.0, 1.0, 8.0, 2.0]
@@ -104,3 +107,47 @@ def test_an_interval_within_the_panel_is_drawn_whole_and_every_run_of_a_failed_t
     half = 4.302653 * 0.01 / 3**0.5  # Student's, of two degrees of freedom
     assert drawn_ends[0].tolist() == pytest.approx([0.51 - half, 0.51 + half])
     assert "failed its own check (2 of 3)" in drawing.caption
+
+
+def test_an_interval_ends_at_the_measures_range_and_the_panel_in_arrows_that_point_on() -> None:
+    runs = [renamed(made(seed=s, copy_index=v), f"{s}") for s, v in enumerate((0.9, -0.5))]
+    (axes,) = draw("axis", runs, choice=Choice(measures=("copy_index",))).figure.axes
+    bottom, top = axes.get_ylim()
+    assert top > 1.0
+    arrows = [(arrow.get_ydata()[0], arrow.get_marker()) for arrow in drawn(axes, "teacher arrow")]
+    assert arrows == [(bottom, CARETDOWN), (1.0, CARETUP)]
+    (interval,) = drawn(axes, "teacher interval")
+    assert interval.get_segments()[0][:, 1].tolist() == [bottom, 1.0]
+    near = [renamed(made(seed=s, copy_index=v), f"{s}") for s, v in enumerate((0.5, 0.51))]
+    assert not drawn(draw("axis", near, choice=Choice(measures=("copy_index",))).figure, "teacher arrow")
+
+
+def own_calibrations(records: list[Made], key: str) -> list[Calibrated]:
+    """Runs of which each value of a setting has a calibration of its own."""
+    return [
+        Calibrated(r.folder, r.summary | {"calibration": f"c{r.config[key]}"}, r.config, r.environment) for r in records
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "values"), [("network.width", (8, 16)), ("measure.samples", (500, 1000)), ("noise.sigma_max", (5.0, 80.0))]
+)
+def test_lines_with_calibrations_of_their_own_have_levels_of_their_own(by: str, values: tuple[float, ...]) -> None:
+    """Fewer of them each; where the lines share one calibration, all levels once."""
+    settings = [{by.replace(".", "__"): v, "student__learning_rate": r} for v in values for r in RATES]
+    runs = [renamed(made(**own), f"{own}") for own in settings]
+    choice = Choice("student.learning_rate", by, measures=("pair_cosine",))
+    for records, count, angles in (
+        (own_calibrations(runs, by), 2, (30, 60)),
+        (calibrated(runs), 1, (15, 30, 60)),
+    ):
+        figure = draw("axis", records, choice=choice).figure
+        assert [len(drawn(figure, f"planted {angle}")) for angle in (15, 30, 60)] == [
+            count if angle in angles else 0 for angle in (15, 30, 60)
+        ]
+
+
+def test_the_ceiling_of_a_lone_line_is_black_and_that_of_each_of_several_has_its_colour() -> None:
+    for dims, black in (((8,), True), ((2, 8), False)):
+        figure = draw("axis", rates(dims), choice=Choice("student.learning_rate", "law.dim")).figure
+        assert [line.get_color() == "black" for line in drawn(figure, "ceiling")] == [black] * len(dims)
