@@ -66,7 +66,7 @@ def test_a_page_has_each_number_in_its_column_and_says_how_sure_a_cost_is(
     assert [solution.gap for solution in transport.values()] == [0.0, 0.0, 0.0]
     transport["e_ot"] = replace(transport["e_ot"], gap=0.002)
     text = reporting.page(replace(found, report=replace(found.report, transport=transport, notes=("<told>",))))
-    assert "60 pairs in 8 dimensions" in text
+    assert "here: 60 pairs in 8 dimensions. Made by" in text
     assert "<li>&lt;told&gt;</li>" in text
     for line in found.report.lines():
         row = text[text.index(f"<code>{line.key}</code>") :].split("</tr>")[0]
