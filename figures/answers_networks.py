@@ -170,10 +170,12 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
         _panel(left, alike, "teacher_transport_ratio")
         left.set(xlabel="cost of the teacher's outputs / of data", ylabel="calibrated angle (degrees)")
         left.set_title("(a) the teacher's outputs", loc="left")
-        for cell in alike:
-            _mark_start(middle, cell, ONE_STEP)
-        for kind, own_starts in _starts(own, fitted).items():
-            _through_starts(middle, STYLES[kind], own_starts)
+        fits = [cell for cell in fitted if _alike(cell)]
+        for cell in (*alike, *fits):
+            _mark_start(middle, cell)
+        for kind, age, _ in BEST:
+            best = [cell for cell in alike if (cell.value(SETTINGS[0]), cell.value(SETTINGS[1])) == (kind, age)]
+            _through_starts(middle, STYLES[kind], best + [cell for cell in fits if cell.value(SETTINGS[0]) == kind])
         middle.plot([0, 90], [0, 90], ":", color=GREY, lw=0.8, zorder=0)
         middle.text(76, 80, "as it began", color=GREY, fontsize=PAPER.small, ha="right", va="bottom")
         middle.set(xlabel="calibrated angle of the start (degrees)", xlim=(0, 92), xticks=(0, 30, 60, 90))
@@ -222,36 +224,22 @@ def _told(lines: Lines) -> dict[str, str]:
     return {"begins": " and ".join(begins), "early": early, "late": late, "fitted": fitted, "both": both}
 
 
-def _starts(own: Sequence[Cell], fitted: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """By network, what panel (b) joins: students of the best teachers, from the one step and from every fit."""
-    found = {}
-    for kind, age, _ in BEST:
-        one = [
-            cell for cell in own if _alike(cell) and (cell.value(SETTINGS[0]), cell.value(SETTINGS[1])) == (kind, age)
-        ]
-        found[kind] = one + [cell for cell in fitted if _alike(cell) and cell.value(SETTINGS[0]) == kind]
-    return found
-
-
 def _start(cell: Cell) -> Interval:
     """The calibrated angle of a cell's starts, nearly: after the first update."""
     return mean_interval(begun_angles(cell))
 
 
 def _through_starts(axes: Axes, style: LineStyle, found: Sequence[Cell]) -> None:
-    """A network's angles against its starts, joined."""
-    in_order = sorted(found, key=lambda cell: _start(cell).mean)
-    places = [(_start(cell).mean, cell.interval("remap_angle").mean) for cell in in_order]
+    """Join a network's angles, in the order of its starts."""
+    places = sorted((_start(cell).mean, cell.interval("remap_angle").mean) for cell in found)
     axes.plot(*zip(*places, strict=True), ls=LINES[FIT][0], color=style.colour, lw=1.0, zorder=1)
-    for cell in in_order:
-        _mark_start(axes, cell, ONE_STEP if cell.init == "teacher" else FIT)
 
 
-def _mark_start(axes: Axes, cell: Cell, start: str) -> None:
+def _mark_start(axes: Axes, cell: Cell) -> None:
     """A cell's angle at its start's, with both intervals."""
     style, at = STYLES[str(cell.value(SETTINGS[0]))], _start(cell)
     axes.plot([at.low, at.high], [cell.interval("remap_angle").mean] * 2, color=style.colour, lw=0.8)
-    _mark(axes, at.mean, cell, style.colour, style.marker if start == ONE_STEP else LINES[FIT][1])
+    _mark(axes, at.mean, cell, style.colour, style.marker if cell.init == "teacher" else LINES[FIT][1])
 
 
 def _line(axes: Axes, style: LineStyle, start: str, found: Sequence[Cell]) -> None:

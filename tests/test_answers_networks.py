@@ -133,13 +133,9 @@ def test_what_is_said_of_networks_is_what_the_kept_runs_say() -> None:
 def test_what_is_said_of_fits_is_what_the_kept_runs_say() -> None:
     text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
     stored = answers.stored()
-    fits, one_step = answers_networks.from_fits(stored), answers_networks.from_one_step(stored)
-    fits = [
-        cell
-        for cell in fits
-        if int(cell.value("student.regression")) >= 800 and cell.value("student.regression") != 1200
-    ]
-    fitted = answers_numbers.by_keys(fits, *answers_networks.FIT_SETTINGS)
+    one_step = answers_networks.from_one_step(stored)
+    fitted = answers_numbers.by_keys(answers_networks.from_fits(stored), *answers_networks.FIT_SETTINGS)
+    fits = [fitted[place] for a, b in answers_networks.EQUAL for place in (("unet", *a), ("residual", *b))]
     own = answers_numbers.by_keys([c for c in one_step if c.init == "teacher"], *answers_networks.SETTINGS)
     (_, unet_age, unet_fit), (_, mlp_age, mlp_fit) = answers_networks.BEST
 

@@ -171,7 +171,7 @@ def test_without_a_terminal_a_line_a_minute_and_no_bars() -> None:
     watched.now += 2 * LOG_SECONDS
     watched.show(Progress(MEASURING, 3, 4, "calibration"))
     told = watched.told.getvalue()
-    assert told.splitlines()[-1].endswith(f"; mixture d=2: {MEASURING}, 3 of 4 done (calibration)")
+    assert told.splitlines()[-1].endswith(f"; mixture d=2: {MEASURING}, 75 % done (calibration)")
     assert "\r" not in told
 
 
@@ -183,6 +183,16 @@ def test_what_is_done_is_no_longer_told_to_be_at_work() -> None:
     watched.now += 2 * LOG_SECONDS
     watched.show(sweep.Taken(1, 2**30))
     assert watched.told.getvalue().splitlines()[-1] == "4 of 4 runs, 1.0 GiB taken"
+
+
+def test_an_ensemble_whose_worker_was_lost_is_at_work_again_when_it_goes_on() -> None:
+    watched = Watched()
+    for event, at in ((sweep.Lost("a worker was killed", 1, 2), False), (Progress(DISTILLING, 1, 4), True)):
+        watched.now += 2 * LOG_SECONDS
+        watched.show(Progress(DISTILLING, 2, 4))
+        watched.now += 2 * LOG_SECONDS
+        watched.show(event)
+        assert (f"{DISTILLING}, " in watched.told.getvalue().splitlines()[-1]) == at
 
 
 def test_a_plan_of_nothing_says_nothing() -> None:

@@ -180,12 +180,12 @@ def told(n: int = 10, verdict: str = "inside", **values: float) -> str:
     return " ".join(read_aloud(metrics, dict.fromkeys(METRICS, verdict), n, 2, 0.1, law))
 
 
-def test_a_pairing_turned_round_is_not_called_lost() -> None:
-    assert "turned round rather than lost" in told(pair_cosine=-0.83, remap_angle=90.0)
-    assert "turned round" not in told(pair_cosine=-0.09, remap_angle=90.0)
-    assert "turned round" not in told(pair_cosine=-0.2, remap_angle=90.0, verdict="chance")
+def test_a_pairing_against_the_teacher_is_not_called_lost() -> None:
+    assert "pairs against its teacher" in told(pair_cosine=-0.83, remap_angle=90.0)
+    assert "pairs against" not in told(pair_cosine=0.09, remap_angle=90.0)
+    assert "pairs against" not in told(pair_cosine=-0.2, remap_angle=90.0, verdict="chance")
     noise = np.random.default_rng(0).normal(size=(200, 6))
-    assert "turned round" in " ".join(measure(noise, -noise).in_words())
+    assert "pairs against" in " ".join(measure(noise, -noise).in_words())
 
 
 def test_a_report_says_each_number_of_what_it_is_a_number() -> None:

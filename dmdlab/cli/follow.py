@@ -143,7 +143,7 @@ class Board:
         """An ensemble is at work no more: what it has done is not counted where it begins anew."""
         self._free(index)
         if index in self.ensembles:
-            self.ensembles[index].at = ""
+            self.bars.update(self.ensembles[index].task, visible=False)
             self.work += self.ensembles[index].heard_of()
 
     def _raise(self, index: int, error: Exception) -> None:
@@ -153,7 +153,6 @@ class Board:
         ensemble = self.ensembles.get(index)
         if ensemble:
             self.work -= ensemble.left()
-            ensemble.at = ""
             self.bars.update(ensemble.task, visible=False)
         self._say(f"{ensemble.name if ensemble else f'ensemble {index + 1}'}: ended in an error: {error_text(error)}")
 
@@ -170,9 +169,9 @@ class Board:
         done, skipped = ensemble.heard(event.stage, event.done / max(1, event.total))
         self.work -= skipped
         self.bars.update(self.runs, advance=done)
-        ensemble.heard_at(event)
         name = f"{ensemble.name}: {event.stage}"
-        self.bars.update(ensemble.task, description=name, completed=event.done, total=event.total, text=event.text)
+        now: dict[str, Any] = {"completed": event.done, "total": event.total, "text": event.text, "visible": True}
+        self.bars.update(ensemble.task, description=name, **now)
 
     def _split(self, index: int, parts: Sequence["Group"], why: str) -> None:
         from dmdlab.lab.plan import flops
@@ -202,8 +201,16 @@ class Board:
             self.logged = self.clock()
             left = self.bars.tasks[self.runs].time_remaining
             trains = f", {show.duration(left)} of training left" if left else ""
-            at = [own.at for own in self.ensembles.values() if own.members and own.at]
+            at = self._at_work()
             self._say(f"{self.state()}{trains}{'; ' if at else ''}{first_names(at)}")
+
+    def _at_work(self) -> list[str]:
+        """What the ensembles' bars would show: 'images d=64: measuring, 12 % done (calibration)'."""
+        told = [task for task in self.bars.tasks if task.id != self.runs and task.visible and task.total]
+        return [
+            f"{t.description}, {int(t.percentage)} % done" + f" ({t.fields['text']})" * bool(t.fields["text"])
+            for t in told
+        ]
 
 
 class AtWork:
@@ -212,16 +219,6 @@ class AtWork:
     def __init__(self, name: str, task: Any, members: int, work: dict[str, int]) -> None:
         self.name, self.task, self.members, self.work = name, task, members, work
         self.shares: dict[str, float] = {}
-        self.at = ""
-
-    def heard_at(self, event: "Progress") -> None:
-        """Where it is, in words: 'images d=64: measuring, 3 of 24 done (calibration)'."""
-        from dmdlab.lab.run import MEASURING
-
-        measuring = event.stage == MEASURING
-        share = f"{event.done} of {event.total}" if measuring else f"{100 * event.done // max(1, event.total)} %"
-        why = f" ({event.text})" if measuring and event.text else ""
-        self.at = f"{self.name}: {event.stage}, {share} done{why}"
 
     def heard(self, stage: str, share: float) -> tuple[float, float]:
         """`share` of `stage` is done: the operations done since the last news, and those that were done already."""

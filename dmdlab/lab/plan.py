@@ -112,15 +112,15 @@ class Plan:
             f"{size_text(self.share)}; all together {size_text(self.bytes)}."
         )
 
-    def seconds(self, measuring: Sequence[float] = ()) -> list[float]:
-        """Roughly how long every part trains, and goes through as many flows as `measuring` says: each shape is timed
-        now, on a worker's share of the threads, `large` networks on a CPU once each."""
+    def seconds(self, measuring: Sequence[float]) -> list[float]:
+        """Roughly how long every part trains, and goes through so many flows of n rows, `measuring`. Each shape is
+        timed now, on a worker's share of the threads, `large` networks on a CPU once each."""
         before = torch.get_num_threads()
         torch.set_num_threads(threads_each(self.processes))
         try:
             measured: dict[tuple[object, int], Speed] = {}
             found = []
-            for part, flows in zip(self.parts, measuring or [0.0] * len(self.parts), strict=True):
+            for part, flows in zip(self.parts, measuring, strict=True):
                 if self._scaled(part):
                     alike = (part.group.shared.network.model_dump_json(), part.group.shared.law.dim)
                     if alike not in measured:

@@ -156,10 +156,6 @@ def read_aloud(
     return sentences + [f"Unresolved: {', '.join(keys)}: {reason}." for reason, keys in keys_by_reason.items()]
 
 
-OPPOSED = -0.1
-"""A pair_cosine from which on down a pairing is said to be turned round, where chance does not explain it (ours)."""
-
-
 def _strength(value: Mapping[str, float], verdicts: Mapping[str, str], chance_sd: float) -> list[str]:
     """How much of the pairing there is: pair_cosine, r2 and remap_angle, which do not saturate."""
     cosine, r2, angle = value["pair_cosine"], value["r2"], value["remap_angle"]
@@ -177,10 +173,10 @@ def _strength(value: Mapping[str, float], verdicts: Mapping[str, str], chance_sd
     elif not math.isnan(angle):
         size = "90 degrees or more" if angle >= 90 else degrees(angle)
         sentences.append(f"It scrambled the noise as much as turning it by {size} would (remap_angle).")
-    if cosine <= OPPOSED and verdicts["pair_cosine"] != "chance":
+    if cosine < 0 and verdicts["pair_cosine"] != "chance":
         sentences.append(
-            "That is a pairing turned round rather than lost: on the whole its outputs lie on the other side of their "
-            "mean from the teacher's. The angle, which ends at 90 degrees, does not tell the two apart."
+            "It pairs against its teacher: on the whole its outputs lie on the other side of their mean from the "
+            "teacher's, which an angle that ends at 90 degrees does not tell from a pairing that is lost."
         )
     return sentences
 
