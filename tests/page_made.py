@@ -180,6 +180,7 @@ class Made:
             "flow": {"steps": STEPS, "solver": "heun"},
             "metrics": metrics,
             "law_agrees": report.law.agrees,
+            "law_by_convention": bool(report.law.convention),
             "asks_for_pairs": False,
             "distances": {
                 "edges": edges.tolist(),

@@ -96,7 +96,9 @@ def test_a_law_is_right_where_all_measures_say_so_and_wrong_where_one_does(
     record, keys = made(), ("fidelity", "debiased_cost", "variance_ratio")
     record.summary["law"] = {key: [0.9, 1.1, side] for key, side in zip(keys, sides, strict=False)}
     record.summary["law"]["limits"] = "calibration"
-    assert section(record)["law_agrees"] is agrees
+    assert (section(record)["law_agrees"], section(record)["law_by_convention"]) == (agrees, False)
+    record.summary["law"]["limits"] = "there is no calibration"
+    assert (section(record)["law_agrees"], section(record)["law_by_convention"]) == (agrees, True)
 
 
 def test_a_failed_teacher_and_a_loss_that_asks_for_pairs_are_told() -> None:

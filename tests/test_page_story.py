@@ -84,3 +84,22 @@ def test_the_tour_walks_by_keys_and_sets_what_it_tells(tab: Tab) -> None:
     assert len(set(seen)) == len(seen)
     assert tab.state("tour") == 0
     assert tab.state("theta") == 45
+
+
+@pytest.mark.parametrize(
+    ("agrees", "convention", "said"),
+    [
+        ("true", "false", "no measure of the law tells this student from its teacher"),
+        ("true", "true", "its law is near the teacher's by convention"),
+        ("false", "false", "Its samples can still be told from the teacher's."),
+        ("false", "true", "Its law is not near the teacher's by convention."),
+        ("null", "true", "Whether its samples are right is not known."),
+    ],
+)
+def test_what_is_said_of_the_law_knows_whose_limits_these_are(
+    tab: Tab, agrees: str, convention: str, said: str
+) -> None:
+    told = f"{{...model.payload.runs[0], law_agrees: {agrees}, law_by_convention: {convention}}}"
+    assert said in tab.page.evaluate(
+        f"(() => {{ const {{ model }} = dmdlab.page.now; return dmdlab.page.ofTheLaw(model, {told}); }})()"
+    )

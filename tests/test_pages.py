@@ -54,6 +54,8 @@ def test_the_answer_counts_in_degrees_where_there_is_a_calibration() -> None:
 
 def test_the_answer_is_not_to_be_trusted_where_the_law_is_another() -> None:
     assert "can be trusted once a rotated control" in answer(report(0.8)).trust
+    nothing = answer(with_measures(pair_cosine=Measured(0.0)))
+    assert nothing.trust.endswith("so this can be trusted")  # a control would show no pairing, either
     shrunk = answer(report(0.8, scale=0.5))
     assert "do not trust this as copying yet" in shrunk.trust
     assert "variance_ratio 0.2" in shrunk.trust

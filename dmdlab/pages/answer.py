@@ -70,7 +70,7 @@ def _copies(report: PairingReport) -> str:
     if not cosine.resolved:
         return f"Whether the student copies cannot be said: {cosine.reason}"
     told = f"(pair_cosine {number(cosine.value)}; 1 is a copy, 0 is chance)"
-    if report.verdicts().get("pair_cosine") == "chance":
+    if _nothing_left(report):
         return f"No: nothing of the teacher's pairing can be told from chance {told}"
     if cosine.value < 0:
         return f"No: the student pairs against its teacher {told}"
@@ -82,11 +82,17 @@ def _copies(report: PairingReport) -> str:
     return f"In part: some of the teacher's pairing is left {told}"
 
 
+def _nothing_left(report: PairingReport) -> bool:
+    """Whether no pairing is told, which asks for no control: one has none either."""
+    return report.verdicts().get("pair_cosine") == "chance"
+
+
 def _trust(report: PairingReport) -> str:
     """Whether that is a statement about copying."""
     law, metrics = report.law, report.metrics
     if law.agrees:
-        return "its law is close to the teacher's, so this can be trusted once a rotated control shows no pairing"
+        control = "" if _nothing_left(report) else " once a rotated control shows no pairing"
+        return f"its law is close to the teacher's, so this can be trusted{control}"
     if outside := [key for key in LAW_KEYS if law.parts[key].side in ("below", "above")]:
         told = ", ".join(f"{key} {number(metrics[key].value)}" for key in outside)
         return f"do not trust this as copying yet, since its law is not the teacher's ({told})"

@@ -77,8 +77,7 @@ class Measurement:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the report with the analyses in it."""
-        numbers, sentences = self.analyses
-        return {**self.report.to_dict(), "in_words": [*self.report.in_words(), *sentences], "analyses": numbers}
+        return {**self.report.to_dict(), "in_words": self.in_words(), "analyses": self.analyses[0]}
 
 
 def read(paths: Sequence[Path], more: Mapping[str, Path]) -> Pairs:

@@ -44,6 +44,7 @@ def run_section(
         "flow": {"steps": config["teacher.steps"], "solver": config["teacher.solver"]},
         "metrics": readings(record, calibration),
         "law_agrees": _law_agrees(summary),
+        "law_by_convention": summary.get("law", {}).get("limits", "calibration") != "calibration",
         "teacher_ok": record.teacher_ok,
         "asks_for_pairs": bool(config.get("terms.regression.weight")),
         "distances": distance_histograms(arrays["teacher"], arrays["student"]),

@@ -163,7 +163,7 @@
           ? ` The calibrated angle, which means the same in every dimension, reads ${words.listed(angles.map(words.shortDegrees))}.`
           : "",
         astray.length > 0
-          ? ` At d = ${words.listed(astray)} the samples can still be told from the teacher's: read those values with care.`
+          ? ` At d = ${words.listed(astray)} the samples lie outside the limits of the teacher's law: read those values with care.`
           : "",
       );
     }

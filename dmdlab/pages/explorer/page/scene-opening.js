@@ -120,14 +120,18 @@
     ];
   }
 
-  /** Whether a run's samples are known to be right, as a sentence. */
+  /** Whether a run's samples are known to be right, as a sentence. Where nothing says how far samples of one law lie
+   * apart, limits are a convention, and nobody can say that they are told apart, or not. */
   page.ofTheLaw = function (model, run) {
     const { rows } = model.payload.pairs[run.pairs];
-    return run.law_agrees === true
+    if (run.law_agrees !== true && run.law_agrees !== false) return "Whether its samples are right is not known.";
+    if (run.law_by_convention)
+      return run.law_agrees
+        ? `With ${rows} samples, its law is near the teacher's by convention; where the shapes look different, trust your eyes.`
+        : "Its law is not near the teacher's by convention.";
+    return run.law_agrees
       ? `With ${rows} samples, no measure of the law tells this student from its teacher; where the shapes look different, trust your eyes.`
-      : run.law_agrees === false
-        ? "Its samples can still be told from the teacher's."
-        : "Whether its samples are right is not known.";
+      : "Its samples can still be told from the teacher's.";
   };
 
   /** What a run was told beside what the page's story says. */
