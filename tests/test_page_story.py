@@ -103,3 +103,19 @@ def test_what_is_said_of_the_law_knows_whose_limits_these_are(
     assert said in tab.page.evaluate(
         f"(() => {{ const {{ model }} = dmdlab.page.now; return dmdlab.page.ofTheLaw(model, {told}); }})()"
     )
+
+
+def test_of_runs_that_agree_in_all_settings_that_with_as_many_rows_is_taken(tab: Tab) -> None:
+    found = tab.page.evaluate(
+        """(() => {
+          const { model } = dmdlab.page.now;
+          const base = model.payload.runs[0];
+          const fewer = { ...base, id: "fewer", pairs: "fewer" };
+          model.payload.pairs.fewer = { ...model.payload.pairs[base.pairs], rows: 7 };
+          const both = [fewer, base];
+          const found = [base, fewer].map((near) => model.nearest({}, near, both).id);
+          delete model.payload.pairs.fewer;
+          return [found, base.id];
+        })()"""
+    )
+    assert found[0] == [found[1], "fewer"]

@@ -48,7 +48,10 @@
     /** The student of the first figures: one that runs here, the opening one where it can. */
     const first = living.includes(opening) || living.length === 0 ? opening : living[0];
 
-    /** The run that agrees with `wanted` (setting -> value as text) and otherwise most with `near`; among `some`. */
+    const rowsOf = (run) => payload.pairs[run.pairs].rows;
+
+    /** The run that agrees with `wanted` (setting -> value as text) and otherwise most with `near`; among `some`. Of
+     * equals that with as many rows: delta_e and its ceiling hang on them. */
     function nearest(wanted, near, some = runs) {
       let best = null;
       let most = -1;
@@ -59,7 +62,7 @@
         const same = Object.keys(near.settings).filter(
           (key) => String(run.settings[key]) === String(near.settings[key]),
         ).length;
-        const agree = 1000 * asked + same;
+        const agree = 1000 * asked + same + (rowsOf(run) === rowsOf(near) ? 0.5 : 0);
         if (agree > most) [best, most] = [run, agree];
       }
       return best;
