@@ -125,6 +125,65 @@ def test_what_is_said_of_small_differences_is_what_the_kept_runs_say() -> None:
     assert "{:.2f}, {:.2f} and {:.2f} times as much at 3e-4".format(*small) in text
     assert "{:.2f}, {:.2f} and {:.2f} times at 1e-3".format(*large) in text
     assert [key for key, own in batches.items() if not own.low < 1 < own.high] == [(3e-4, 32)]
+    longer = {
+        (rate, d): answers_score.times_lost(
+            adam["regressed", rate, 40000, 64, d], adam["regressed", rate, 10000, 64, d]
+        )
+        for rate in (3e-4, 1e-3)
+        for d in (2, 8, 32)
+    }
+    for rate in (3e-4, 1e-3):
+        means = [longer[rate, d].mean for d in (2, 8, 32)]
+        assert f"{min(means):.1f} to {max(means):.1f} times" in text
+    eight, many, two = (longer[3e-4, d] for d in (8, 32, 2))
+    assert f"{eight.low:.1f} to {eight.high:.1f} times at d = 8, {many.low:.1f} to {many.high:.1f} at d = 32" in text
+    assert f"{two.low:.1f} to {two.high:.0f} at d = 2 tells nothing" in text
+    assert [d for d in (2, 8, 32) if not longer[1e-3, d].low < 4 < longer[1e-3, d].high] == [8]
+    own = longer[1e-3, 8]
+    assert f"only that at d = 8, {own.low:.1f} to {own.high:.1f}, leaves out 4" in text
+
+
+def test_what_is_said_of_rate_and_length_holds_where_it_is_said() -> None:
+    """At d = 2 four seeds tell neither, from d = 8 on both; but at 1e-4 a longer training keeps more."""
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
+    names = ("law.dim", "student.learning_rate", "student.iterations", "student.batch")
+    mixture = [c for c in cells(answers.stored()["rate-length-batch"]) if c.init == "teacher"]
+    near = {place: c for place, c in answers_numbers.by_keys(mixture, *names).items() if answers_numbers.near(c)}
+
+    def told(d: int) -> set[bool]:
+        """Whether p (Holm) of a rate of 1e-3 and of 3e-4, and of 8000 updates and of 2000 there, is below 0.05."""
+        pairs = [((d, 1e-3, n, b), (d, 3e-4, n, b)) for n, b in ((16000, 64), (4000, 256), (4000, 64))]
+        pairs += [((d, rate, 16000, 64), (d, rate, 4000, 64)) for rate in (3e-4, 1e-3)]
+        both = [answers_numbers.contrast((), near[a], near[b]) for a, b in pairs if a in near and b in near]
+        assert all(c.difference.mean > 0 for c in both)
+        return {c.holm < 0.05 for c in answers_numbers.corrected(both)}
+
+    assert [told(d) for d in (2, 8, 32, 128)] == [{False}, {True}, {True}, {True}]
+    assert "from d = 8 on rate and length decide" in text
+    assert "(at d = 2 four seeds tell neither)" in text
+    assert [d for d in (2, 8, 32, 128) if {(d, 1e-4, n, 64) for n in (4000, 16000)} <= set(near)] == [128]
+    long, short = near[128, 1e-4, 16000, 64], near[128, 1e-4, 4000, 64]
+    assert answers_numbers.contrast((), long, short).difference.high < 0
+    ends = [c.interval("remap_angle").mean for c in (long, short)]
+    laws = [c.interval("fidelity").mean for c in (long, short)]
+    assert (
+        "8000 updates end at {:.1f} degrees and 2000 at {:.1f} (fidelity {:.2f} and {:.2f}".format(*ends, *laws) in text
+    )
+
+
+def test_what_is_said_of_the_walk_of_shared_matrices_is_what_the_kept_runs_say() -> None:
+    """Measured over the walk, and not the other way round; and the walk's power of T."""
+    text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
+    found = [c for c in cells(answers.stored()["linear-trained"]) if c.init == "regressed"]
+    of = {d: [answers_score.ratio_to_shared(c) for c in found if c.dim == d] for d in (2, 8)}
+    assert f"All eight cells at d = 8 have {min(of[8]):.2f} to {max(of[8]):.2f} times the Lambda of that walk" in text
+    assert f"they have {min(of[2]):.2f} to {max(of[2]):.2f} times it" in text
+    names = ("fake_score.learning_rate", "student.learning_rate", "student.iterations", "law.dim")
+    walk = {
+        place: answers_score.shared_walk(c.records[0]) for place, c in answers_numbers.by_keys(found, *names).items()
+    }
+    powers = [math.log(walk[f, 0.01, 50000, 8] / walk[f, 0.01, 12500, 8], 4) for f in (0.02, 0.06)]
+    assert f"; {min(powers):.2f} to {max(powers):.2f})." in text
 
 
 def score_run(**own: Any) -> Record:
