@@ -1,4 +1,4 @@
-"""The tables of docs/pictures.md, whose runs are not kept, against the numbers that are (figures/*.csv)."""
+"""The tables of docs/pictures.md, whose runs are not kept, and what is said of the quickstart, against kept numbers."""
 
 import csv
 import sys
@@ -157,6 +157,25 @@ def test_what_is_said_of_a_teachers_age() -> None:
     costs = {age: of(age, "teacher_transport_ratio") for age in ages}
     assert [v < 1.5 for age in ages for v in costs[age]] == [False] * 18 + [True] + [False] * 5
     assert f"cost {ends_of(costs['1500'], 3)} times" in page
+
+
+def test_what_is_said_of_the_quickstart() -> None:
+    """Of delta_e and its ceiling from d = 2 to d = 32, in the README and on its page."""
+    pages = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/quickstart.md")]
+    runs = sorted((r for r in kept("quickstart") if r["student.init"] == "teacher"), key=lambda r: int(r["seed"]))
+
+    def of(dim: str, measure: str) -> np.ndarray:
+        return np.array([float(r[measure]) for r in runs if r["law.dim"] == dim])
+
+    (low, high), (under, above) = ([of(dim, key) for dim in ("2", "32")] for key in ("delta_e", "delta_e_ceiling"))
+    means = [float(x.mean()) for x in (low, high, under, above)]
+    risen = int((high / above > low / under).sum())
+    counted = {3: "three seeds of four"}
+    for page in (" ".join(page.split()) for page in pages):
+        assert f"{np.median(low) / np.median(high):.1f}-fold" in page
+        assert {9: "falls ninefold"}[round(means[0] / means[1])] in page
+        assert f"falls {means[2] / means[3]:.0f}-fold" in page
+        assert f"from {means[0] / means[2]:.2f} to {means[1] / means[3]:.2f} (in {counted[risen]})" in page
 
 
 def short(text: str) -> str:
