@@ -227,17 +227,17 @@ def test_inductors_code_is_the_eager_cycle(case: str) -> None:
 
 
 def test_the_rule_goes_by_the_length_and_the_kind_of_network() -> None:
-    assert way_on(CPU, COMPILE_FROM - 1) == "eager"
-    assert way_on(CPU, COMPILE_FROM - 1, "compiled") == ("eager" if why_not_compiled(CPU) else "compiled")
+    assert way_on(CPU, COMPILE_FROM - 1) == "recorded"
+    assert way_on(CPU, COMPILE_FROM - 1, "compiled") == ("recorded" if why_not_compiled(CPU) else "compiled")
     assert way_on(CPU, COMPILE_FROM, "eager") == "eager"
     assert way_on(torch.device("cuda"), 1) == "graph"
     k = experiment().fake_score.updates
     long, short = (experiment(student__iterations=n) for n in (COMPILE_FROM, COMPILE_FROM // (1 + k)))
     for es in ([long], [long] * 3):
         assert distillation(es).way == way_on(CPU, COMPILE_FROM)
-    assert distillation([short]).way == "eager"
+    assert distillation([short]).way == "recorded"
     unet = experiment_from(CONVOLUTIONAL | {"student.iterations": COMPILE_FROM})
-    assert distillation([unet]).way == "eager"
+    assert distillation([unet]).way == "recorded"
     assert not any("compiled" in sentence for sentence in plan([unet], CPU).decisions)
 
 
@@ -245,13 +245,13 @@ def test_where_no_compiler_is_it_is_said_and_done_without(monkeypatch: pytest.Mo
     monkeypatch.setattr(compiling.shutil, "which", lambda name: None)
     monkeypatch.delenv("CXX", raising=False)
     with pytest.warns(UserWarning, match=r"without compiling, which is slower: there is no C\+\+ compiler"):
-        assert way_on(CPU, COMPILE_FROM) == "eager"
+        assert way_on(CPU, COMPILE_FROM) == "recorded"
     with pytest.raises(InputError, match=r"cannot be compiled on cpu: there is no C\+\+ compiler.*leave out --compile"):
         way_on(CPU, 1, "compiled")
     with pytest.raises(InputError, match=r"no C\+\+ compiler"):
         plan([experiment()], CPU, way="compiled")
     planned = plan([experiment(teacher__iterations=COMPILE_FROM)], CPU)  # says it once, and workers need not
-    assert planned.way == "eager"
+    assert planned.way == "recorded"
     assert any("Nothing is compiled" in sentence and "C++ compiler" in sentence for sentence in planned.decisions)
 
 
@@ -285,7 +285,7 @@ def test_code_that_will_not_compile_is_done_without(monkeypatch: pytest.MonkeyPa
     plain, fast = distillation(members()), loop_of(members(), "compiled")
     with pytest.warns(UserWarning, match="without compiling, which is slower: error: expected ';'"):
         found = cycle(fast)
-    assert fast.way == "eager"
+    assert fast.way == "recorded"
     torch.testing.assert_close(found, cycle(plain), rtol=1e-4, atol=1e-6)
 
 

@@ -24,9 +24,13 @@ from dmdlab.config import InputError
 from dmdlab.device.environment import cpu_kind
 from dmdlab.trouble import explained
 
-Way = Literal["eager", "graph", "compiled"]
-"""How a step is repeated: operator by operator; on a GPU, the same kernels as a CUDA graph; compiled (on a GPU,
-in a graph as well)."""
+Way = Literal["eager", "recorded", "graph", "compiled"]
+"""How a step is repeated: operator by operator, from Python; on a CPU, the same operators from a recording, to the same
+bits (`dmdlab.device.recorded`); on a GPU, the same kernels as a CUDA graph; compiled (on a GPU, in a graph as well)."""
+
+RECORD_FROM = 500
+"""Updates of networks in a training from which on a CPU records them (ours): a recording takes about as long as it
+spares in a hundred."""
 
 COMPILE_FROM = 50_000
 """Updates of networks in a training from which on it is compiled: a committed rule in what the experiment says, and not
@@ -38,9 +42,11 @@ only if asked."""
 Compiled = Callable[[Sequence[Tensor]], None]
 
 
-def plain_way(device: torch.device) -> Way:
-    """How a training runs on `device` that is not compiled."""
-    return "graph" if device.type == "cuda" else "eager"
+def plain_way(device: torch.device, updates: int = RECORD_FROM) -> Way:
+    """How a training of so many updates runs on `device` that is not compiled."""
+    if device.type == "cuda":
+        return "graph"
+    return "recorded" if updates >= RECORD_FROM else "eager"
 
 
 def by_rule(updates: int, gains: bool = True) -> bool:
@@ -55,7 +61,7 @@ def way_on(device: torch.device, updates: int, wanted: Way | None = None, gains:
     Warns when the rule asks for what cannot be. Raises `InputError` when 'compiled' is wanted and cannot be.
     """
     if wanted is None and not by_rule(updates, gains):
-        return plain_way(device)
+        return plain_way(device, updates)
     if wanted not in (None, "compiled"):
         return wanted
     why = why_not_compiled(device)

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from dmdlab.device.capture import Replayed
 from dmdlab.device.compiling import Compiled, Way, cache_folder, compiled, plain_way
 from dmdlab.device.limits import out_of_memory
 from dmdlab.device.precision import Precision, arithmetic
+from dmdlab.device.recorded import Function, NotRecordableError, recorded
 
 S = TypeVar("S")
 
@@ -24,7 +25,9 @@ class Repeated(Generic[S]):
     raises when the step cannot be captured.
 
     On a CPU what is compiled is one member's step: its numbers stay in the cache, one program serves ensembles of every
-    size, and its results are the same to the last bit whoever trains beside it.
+    size, and its results are the same to the last bit whoever trains beside it. What is recorded there is the step of
+    all members, the first time; the second time a recording has to make to the last bit what the step itself makes. A
+    step of which there is none, or that differs, goes on operator by operator, which `way` then says.
 
     Attributes:
         state: where it stands; replaced, or changed in place.
@@ -39,6 +42,8 @@ class Repeated(Generic[S]):
         self._spec: Any = None
         self._members: list[list[Tensor]] = []  # each one's rows of the state and of what is fixed
         self._program: Compiled | None = None
+        self._recording: Function | None = None
+        self._trusted = False  # the recording, once it made what the step made
         self._replayed: Replayed | None = None
 
     def __call__(self, numbers: Any) -> None:
@@ -47,7 +52,10 @@ class Repeated(Generic[S]):
         on_gpu = leaves[0].is_cuda
         if self.way == "compiled" and self._program is None:
             self._compile(leaves, slice(None) if on_gpu else slice(1))
-        if self.way == "eager":
+        if self.way == "recorded":
+            with arithmetic(self.precision, leaves[0].device):
+                self._by_recording(leaves)
+        elif self.way == "eager":
             with arithmetic(self.precision, leaves[0].device):
                 self.state = self.step(self.state, self.fixed, numbers)
         elif self.way == "compiled" and not on_gpu:
@@ -66,7 +74,8 @@ class Repeated(Generic[S]):
         for old, new in pairs:
             old.copy_(new)
 
-    def _compile(self, leaves: list[Tensor], rows: slice) -> None:
+    def _flat(self) -> Callable[..., list[Tensor]]:
+        """The step as a function of tensors to tensors."""
         state, spec = pytree.tree_flatten(self.state)
         fixed, fixed_spec = pytree.tree_flatten(self.fixed)
         numbers_spec, step = self._spec, self.step
@@ -79,10 +88,45 @@ class Repeated(Generic[S]):
             ]
             return pytree.tree_leaves(step(*given))
 
+        return flat
+
+    def _by_recording(self, leaves: list[Tensor]) -> None:
+        """A step by its recording, of which a copy of the state is made first, and which is held against the step."""
+        state, spec = pytree.tree_flatten(self.state)
+        rest = [*pytree.tree_leaves(self.fixed), *leaves]
+        if self._trusted:
+            assert self._recording is not None
+            made = self._recording(*state, *rest)
+        elif self._recording is None:
+            try:
+                made, self._recording = recorded(self._flat(), [*(t.clone() for t in state), *rest])
+            except NotRecordableError:
+                self.way, made = "eager", self._flat()(*state, *rest)
+        else:
+            again = self._again([t.clone() for t in state], rest)
+            made = self._flat()(*state, *rest)
+            self._trusted = again is not None and all(map(_same, again, made))
+            if not self._trusted:
+                self.way, self._recording = "eager", None
+        self.state = pytree.tree_unflatten(list(made), spec)
+
+    def _again(self, state: list[Tensor], rest: list[Tensor]) -> Sequence[Tensor] | None:
+        """What the recording makes; None where torch's interpreter fails at it."""
+        assert self._recording is not None
+        try:
+            return self._recording(*state, *rest)
+        except RuntimeError as error:
+            if out_of_memory(error):
+                raise
+            return None
+
+    def _compile(self, leaves: list[Tensor], rows: slice) -> None:
+        flat = self._flat()
+        state, fixed = pytree.tree_leaves(self.state), pytree.tree_leaves(self.fixed)
         began = time.perf_counter()
         try:
             with arithmetic(self.precision, state[0].device):
-                self._program = compiled(flat, [t[rows] for t in (*state, *fixed, *leaves)], a)
+                self._program = compiled(flat, [t[rows] for t in (*state, *fixed, *leaves)], len(state))
         except Exception as error:  # each compiler has its own
             if out_of_memory(error):
                 raise
@@ -106,3 +150,8 @@ class Repeated(Generic[S]):
                 self.put(self.step(self.state, self.fixed, pytree.tree_unflatten(list(leaves), self._spec)))
             else:
                 self._program([*pytree.tree_leaves(self.state), *pytree.tree_leaves(self.fixed), *leaves])
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """To the last bit; what is no number in one is none in the other."""
+    return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | (a.isnan() & b.isnan())).all())

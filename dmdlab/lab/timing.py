@@ -66,7 +66,7 @@ class Speed:
 
 
 def timed(group: Group, device: torch.device, way: Way | None = None) -> Speed:
-    """`Speed` of this ensemble on this device, measured now; by default as short trainings run, not compiled."""
+    """`Speed` of this ensemble on this device, measured now; by default as trainings run that are not compiled."""
     way = way or plain_way(device)
     loop, first = random_start(group, device, way), group.shared
     cycle = _seconds(loop.cycle, device)
@@ -90,7 +90,7 @@ def extrapolated_speed(group: Group, device: torch.device) -> Speed:
     fresh = fresh_networks(first, law, 1).network
     rows = fresh.initialise([generator(first.seed, "trial")]).flat
     denoiser = networks_of(first, law, rows, device)
-    training = train_teacher(few, [first.seed], law, denoiser, report_every=1, way=plain_way(device))
+    training = train_teacher(few, [first.seed], law, denoiser, report_every=1, way=plain_way(device, 1))
     times: list[float] = []
     while not times or (len(times) < 2 and times[0] < PATIENCE):
         begun = time.perf_counter()
@@ -102,7 +102,7 @@ def extrapolated_speed(group: Group, device: torch.device) -> Speed:
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """The median time of a call, once it is captured where it will be."""
+    """The median time of a call, once it is captured or recorded where it will be."""
 
     def once() -> float:
         start = time.perf_counter()
@@ -110,7 +110,7 @@ def _seconds(call: Callable[[], object], device: torch.device) -> float:
         synchronise(device)
         return time.perf_counter() - start
 
-    for _ in range(WARM_UP + 1 if device.type == "cuda" else 1):
+    for _ in range(WARM_UP + 1 if device.type == "cuda" else 2):
         once()
     times = [once()]
     while sum(times) < LEAST_SECONDS:

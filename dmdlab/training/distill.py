@@ -91,7 +91,7 @@ class Distillation:
         gains = student.network.gains_by_compiling
         way = "eager" if _decomposes(first) else way_on(self.device, updates(group), way, gains)
         for optimiser in self.optimisers.values():
-            optimiser.in_place = way == "eager" and self.device.type == "cpu"
+            optimiser.in_place = way in ("eager", "recorded") and self.device.type == "cpu"
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
 
     @property

@@ -71,7 +71,7 @@ def supervised(
     """
     network = denoiser.network
     device = network.flat.device
-    optimiser.in_place = way == "eager" and device.type == "cpu"
+    optimiser.in_place = way in ("eager", "recorded") and device.type == "cpu"
     trained, reported = optimiser.start(), 0
     averages: tuple[Tensor, ...] = (trained.parameters.clone(),) if averaged else ()
     start = Learning(trained, torch.zeros(network.members, device=device), averages)

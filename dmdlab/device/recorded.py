@@ -1,0 +1,182 @@
+"""A pure function of tensors on a CPU, recorded once, operator by operator, and run again by torch's own interpreter.
+
+A small network's training step is thousands of operators of a few microseconds, most of them views; Python, which calls
+one after the other, and autograd, which keeps account of them, take about as long as they do. What runs here are the
+very operators that ran before, in their order, from C++, on other tensors of the same shapes. So results are the same
+to the last bit, and whoever trains may choose. Nothing is compiled, and no compiler is asked for.
+
+The function keeps the discipline of `dmdlab.device.capture`: what changes from call to call is an argument, it draws no
+random numbers and asks no tensor for its value. What it closes over (a law's means) is held as it is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+Function = Callable[..., Sequence[Tensor]]
+
+REFUSED = (torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+"""Operators that do another thing at each call, or tell Python what a tensor holds."""
+
+
+class NotRecordableError(Exception):
+    """A function does what no recording can repeat, or torch's interpreter does not know how."""
+
+
+def recorded(function: Function, arguments: Sequence[Tensor]) -> tuple[Sequence[Tensor], Function]:
+    """What `function` makes of these arguments, and a program that makes it of others of their shapes, without
+    gradients. Raises `NotRecordableError`, when the function may have changed its arguments, and whatever it raises."""
+    recording = _Recording(arguments)
+    with recording:
+        results = function(*arguments)
+    return results, recording.program(results)
+
+
+class _Recording(TorchDispatchMode):
+    """The graph of what runs within it, in the interpreter's terms.
+
+    A tensor is known by its object. One that is not known came from outside, and is held; unless it lies in memory that
+    an operator gave out within, as a second object of a tensor would: that would be taken for a constant, and is
+    refused.
+    """
+
+    def __init__(self, arguments: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.graph: Any = torch._C.Graph()
+        self.values, self.given_out = WeakIdKeyDictionary(), WeakIdKeyDictionary()
+        for argument in arguments:
+            self.values[argument] = self.graph.addInput()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # no compiler looks at it, and asking for that imports one, which takes seconds
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if not _of_tensors(func):
+            if any(isinstance(given, Tensor) for given in (*args, *named.values())):
+                raise NotRecordableError(f"{func} tells Python what a tensor holds")
+            return func(*args, **named)  # of types and the like
+        if any(tag in func.tags for tag in REFUSED):
+            raise NotRecordableError(f"{func} does another thing at each call")
+        results = func(*args, **named)
+        with _building():
+            self._record(func._schema, args, named, results)
+        return results
+
+    def program(self, results: Sequence[Tensor]) -> Function:
+        """What was recorded, as a function to `results`."""
+        with _building():
+            outputs, kind = [self._tensor(result) for result in results], torch._C.TensorType.get()
+            (together,) = self._node("prim::TupleConstruct", outputs, [torch._C.TupleType([kind] * len(outputs))])
+            self.graph.registerOutput(together)
+            run: Any = torch._C._create_function_from_graph("recorded", self.graph)
+
+        @torch.no_grad()
+        def call(*arguments: Tensor) -> Sequence[Tensor]:
+            # as recorded: what joins operators could change a sum, and casts are among them
+            with torch.jit.optimized_execution(False), torch.autocast("cpu", enabled=False):
+                made: Sequence[Tensor] = run(*arguments)
+            return made
+
+        return call
+
+    def _record(self, schema: Any, args: Sequence[Any], named: Mapping[str, Any], results: Any) -> None:
+        """What an operator made of its arguments."""
+        inputs = []
+        for i, wanted in enumerate(schema.arguments):
+            given = args[i] if i < len(args) else named.get(wanted.name, wanted.default_value)
+            inputs.append(self._value(given, str(wanted.type)))
+        outputs = self._node(schema.name, inputs, [part.type for part in schema.returns])
+        made = [results] if len(outputs) == 1 else results or ()
+        for output, result in zip(outputs, made, strict=True):
+            self._name(output, result)
+
+    def _node(self, name: str, inputs: Sequence[Any], types: Sequence[Any]) -> list[Any]:
+        """The values that one more operator makes."""
+        node = self.graph.create(name, inputs, len(types))
+        for output, kind in zip(node.outputs(), types, strict=True):
+            output.setType(kind)
+        self.graph.insertNode(node)
+        return list(node.outputs())
+
+    def _name(self, value: Any, made: Any) -> None:
+        """A value is the tensor that an operator made, or a list of such; nothing where it made none."""
+        if isinstance(made, Tensor):
+            self.values[made] = value
+            self.given_out[made.untyped_storage()] = True
+        elif isinstance(made, list | tuple):
+            for i, one in enumerate(made):
+                place, kind = self.graph.insertConstant(i), torch._C.TensorType.get()
+                self._name(self._node("aten::__getitem__", [value, place], [kind])[0], one)
+        elif made is not None:
+            raise NotRecordableError("an operator that makes tensors makes a number, too")
+
+    def _value(self, given: Any, kind: str) -> Any:
+        """An operator's argument, of a type as its schema names it."""
+        if isinstance(given, Tensor):
+            return self._tensor(given)
+        if isinstance(given, list | tuple) and (not given or "Tensor" in kind):
+            element: Any = torch._C.BoolType.get() if "bool" in kind else torch._C.IntType.get()
+            if "Tensor" in kind:
+                element = torch._C.TensorType.get()
+            if "Optional[Tensor]" in kind:
+                element = torch._C.OptionalType(element)
+            parts = [self._value(one, kind) for one in given]
+            return self._node("prim::ListConstruct", parts, [torch._C.ListType(element)])[0]
+        return self.graph.insertConstant(_plain(given, kind))
+
+    def _tensor(self, given: Tensor) -> Any:
+        if given not in self.values:
+            if given.untyped_storage() in self.given_out:
+                raise NotRecordableError("a second object of a tensor that was made within")
+            self.values[given] = self.graph.insertConstant(given)
+        return self.values[given]
+
+
+@contextmanager
+def _building() -> Iterator[None]:
+    """Within it whatever torch says of a graph, of which its interpreter may know less than Python, is that there can
+    be none."""
+    try:
+        yield
+    except (RuntimeError, TypeError, AttributeError, KeyError) as error:
+        raise NotRecordableError(str(error).split("\n")[0]) from error
+
+
+@cache
+def _of_tensors(func: Any) -> bool:
+    """Whether it makes tensors, or changes such in place and makes nothing."""
+    if not isinstance(func, torch._ops.OpOverload):
+        raise NotRecordableError(f"{func} is no operator")
+    returns = func._schema.returns
+    return not returns or any("Tensor" in str(part.type) for part in returns)
+
+
+_FORMATS = {torch.contiguous_format: 0, torch.preserve_format: 1, torch.channels_last: 2, torch.channels_last_3d: 3}
+_TYPES = {
+    **{torch.uint8: 0, torch.int8: 1, torch.int16: 2, torch.int32: 3, torch.int64: 4},
+    **{torch.float16: 5, torch.float32: 6, torch.float64: 7, torch.bool: 11, torch.bfloat16: 15},
+}
+"""Numbers that the interpreter has for these."""
+
+
+def _plain(given: Any, kind: str) -> Any:
+    """A number, or what stands for one, as the interpreter takes it."""
+    if isinstance(given, list | tuple):
+        return [float(one) if "float" in kind else one for one in given]
+    if isinstance(given, torch.memory_format):
+        return _FORMATS[given]
+    if isinstance(given, torch.dtype):
+        return _TYPES[given]
+    if isinstance(given, torch.layout):
+        return int(given is not torch.strided)
+    return float(given) if kind in ("float", "Optional[float]") and given is not None else given
