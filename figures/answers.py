@@ -21,12 +21,13 @@ from answers_kept import kept, read
 from answers_networks import (
     BETWEEN,
     CUT,
-    FITTED_NETWORKS,
-    NETWORKS,
+    LENGTHS,
+    OF_NETWORKS,
     against_lines,
     fitted_network_lines,
     from_fits,
     from_one_step,
+    length_lines,
     network_lines,
     networks_figure,
 )
@@ -77,6 +78,8 @@ EXPERIMENTS = {
     "architecture-quality": "2",
     "architecture-regressed": "2",
     "architecture-between": "2",
+    "architecture-longer": "2",
+    "fit-length": "2",
     "digits": "2, 3",
     "starts": "3",
     "conserved": "P5",
@@ -243,11 +246,12 @@ def page(found: dict[str, list[Record]], text: str) -> str:
         blocks["growth"] = lambda: growth_lines(held)
         blocks["theory"] = lambda: theory_lines(held)
         blocks["fake-score rates"] = lambda: score_lines(held)
-    if {NETWORKS, FITTED_NETWORKS, BETWEEN} <= set(found):
+    if set(OF_NETWORKS) <= set(found):
         blocks["networks"] = lambda: network_lines(from_one_step(found))
         blocks["networks against each other"] = lambda: against_lines(from_one_step(found))
         blocks["networks from fits"] = lambda: fitted_network_lines(from_fits(found))
         blocks["networks from cut fits"] = lambda: fitted_network_lines(from_fits(found), CUT)
+        blocks["fits of other lengths"] = lambda: length_lines(held[LENGTHS], held[BETWEEN])
     if {"intrinsic", "ambient", "geometry-controls"} <= set(held):
         blocks["geometry controls"] = lambda: geometry_lines(held)
     for block, inits in (("starts", PRESERVING), ("better starts", BETTER)):
@@ -304,8 +308,8 @@ def main() -> None:
     save(answers_figure(held, powers_of(mixture) if mixture else None), HERE / "answers")
     if {*OF_DIMENSION, *FITTED} <= set(found):
         save(dimension_figure(found), HERE / "answers-dimension")
-    if {NETWORKS, FITTED_NETWORKS, BETWEEN} <= set(found):
-        save(networks_figure(from_one_step(found), from_fits(found)), HERE / "answers-networks")
+    if set(OF_NETWORKS) <= set(found):
+        save(networks_figure(from_one_step(found), from_fits(found), held[LENGTHS]), HERE / "answers-networks")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,10 @@ from dmdlab.records.cells import Cell, cell_value, cells, short
 from dmdlab.records.record import Record
 
 NETWORKS, FITTED_NETWORKS, BETWEEN = "architecture-quality", "architecture-regressed", "architecture-between"
+LONGER, LENGTHS = "architecture-longer", "fit-length"
+OF_NETWORKS = (NETWORKS, FITTED_NETWORKS, BETWEEN, LONGER, LENGTHS)
 """The experiments: from the teachers' one step; from fits to their pairs, and longer from the one step; from fits that
-are cut short."""
+are cut short; longer from these; from long fits to few pairs that begin where the cut ones do."""
 
 SETTINGS = ("network.kind", "teacher.iterations", "student.learning_rate", "student.iterations")
 STYLES = {
@@ -55,8 +57,22 @@ CUT = (
     ((60, 5e-4, 1000), (1200, 5e-4, 1000)),
     ((40, 5e-4, 1000), (120, 5e-4, 1000)),
     ((30, 5e-4, 1000), (60, 5e-4, 1000)),
+    ((60, 5e-4, 4000), (1200, 5e-4, 4000)),
+    ((40, 5e-4, 4000), (120, 5e-4, 4000)),
+    ((30, 5e-4, 4000), (60, 5e-4, 4000)),
 )
 """The same of fits that are cut short."""
+
+LENGTH_SETTINGS = ("network.kind", "student.regression", "student.pairs")
+OTHER_LENGTHS = (
+    (("residual", 1200, 64), ("residual", 60, 16384)),
+    (("residual", 4000, 60), ("residual", 60, 16384)),
+    (("residual", 1200, 152), ("residual", 120, 16384)),
+    (("residual", 4000, 144), ("residual", 120, 16384)),
+    (("residual", 4000, 352), ("residual", 1200, 16384)),
+    (("unet", 800, 4), ("unet", 40, 16384)),
+)
+"""Long fits to few pairs, and the fits cut short that begin about where they do: network, iterations, pairs."""
 
 START = "own_pair_cosine_start"
 """The column of the pair_cosine of the teacher's one step, where students start, with its flow."""
@@ -70,7 +86,7 @@ def from_one_step(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
 
 def from_fits(found: Mapping[str, Sequence[Record]]) -> list[Cell]:
     """Those that start at fits to their teacher's pairs."""
-    runs = [record for name in (FITTED_NETWORKS, BETWEEN) for record in found.get(name, ())]
+    runs = [record for name in (FITTED_NETWORKS, BETWEEN, LONGER) for record in found.get(name, ())]
     return cells([record for record in runs if record.config["student.init"] == "regressed"])
 
 
@@ -100,6 +116,30 @@ def _more_lost(unet: Cell, mlp: Cell) -> Contrast:
     """What the MLP's training lost of its start, degrees, less what the U-Net's did of its own."""
     few, many = lost_since(unet, plain), lost_since(mlp, plain)
     return contrast_of((), [many[seed] - few[seed] for seed in few if seed in many])
+
+
+def length_lines(long: Sequence[Cell], cut: Sequence[Cell]) -> list[str]:
+    """Long fits to few pairs against fits cut short: where students begin and end, and how much farther, paired over
+    seeds, those of the long fits do, with Holm's p of the ends."""
+    held = by_keys([*long, *cut], *LENGTH_SETTINGS)
+    pairs = [(held[a], held[b]) for a, b in OTHER_LENGTHS]
+    ends = corrected([contrast((), a, b) for a, b in pairs])
+    rows = []
+    for (a, b), end in zip(pairs, ends, strict=True):
+        row = [STYLES[str(a.value(LENGTH_SETTINGS[0]))].label]
+        for cell in (a, b):
+            row += [f"{cell.value(LENGTH_SETTINGS[1])}, {cell.value(LENGTH_SETTINGS[2])}", begun(cell)]
+            row += [cell_value(cell, "remap_angle"), cell_value(cell, "debiased_cost")]
+        start = more_of(*(_begun_by_seed(cell) for cell in (b, a)))
+        rows.append([*row, in_words(start), in_words(end.difference), number(end.holm), str(end.difference.n)])
+    head = ["network"]
+    for name in ("long fit", "cut short"):
+        head += [f"{name}: iterations, pairs", "begins, degrees (variance ratio)", "ends", "debiased_cost"]
+    return table([*head, "long fits begin farther", "end farther", "p (Holm)", "seeds"], rows)
+
+
+def _begun_by_seed(cell: Cell) -> dict[int, float]:
+    return {int(r.config["seed"]): angle for r, angle in zip(cell.records, begun_angles(cell), strict=True)}
 
 
 def network_lines(found: Sequence[Cell]) -> list[str]:
@@ -148,8 +188,9 @@ CAPTION = (
     "updates, (a) from the teacher's one step against what the teacher's outputs cost to match with data (1: as much "
     "as other data); (b) against that of the start, after the first update (of direction only: one steps are nearly "
     "collapsed; below the dotted line pairing was gained), triangles: from fits to pairs of the flow of the best "
-    "teachers, joined with their one step; of those beyond 30 degrees the U-Net's has a lower variance ratio than the "
-    "MLP's; (c) of the best teachers, after 500 and 2000 updates, from the one step and from a fit to 65 536 "
+    "teachers, joined with their one step, pointing down: from longer fits to fewer pairs; of the joined ones beyond "
+    "30 degrees the U-Net's has a lower variance ratio than the MLP's; (c) of the best teachers, after 500 and 2000 "
+    "updates, from the one step and from a fit to 65 536 "
     "pairs of the teacher's flow, which begins at {begins} degrees. The MLP's angle less the U-Net's, paired over "
     "seeds: after 500 updates {early} degrees from one step, {fitted} from fits; after 2000 {late} and {both}. Marks: "
     "means over {seeds} seeds with 95 % t-intervals; hollow: a law that is not near its teacher's by convention. "
@@ -159,9 +200,9 @@ BEST = (("unet", 6000, 3000), ("residual", 24000, 4000))
 """Networks, the age of their best teachers, and the iterations of the fit to their pairs."""
 
 
-def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
+def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell], long: Sequence[Cell]) -> Drawing:
     """Angles against the quality of teachers and of starts, and from fits. found: of teachers' one step, rotated or
-    not; fitted: of starts at fits to pairs."""
+    not; fitted: of starts at fits to pairs; long: at long fits to few."""
     own = [cell for cell in found if cell.init == "teacher"]
     alike = [cell for cell in own if _alike(cell)]
     lines = _from_both_starts(own, fitted)
@@ -172,7 +213,9 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
         left.set_title("(a) the teacher's outputs", loc="left")
         fits = [cell for cell in fitted if _alike(cell)]
         for cell in (*alike, *fits):
-            _mark_start(middle, cell)
+            _mark_start(middle, cell, style_of(cell).marker if cell.init == "teacher" else LINES[FIT][1])
+        for cell in long:
+            _mark_start(middle, cell, "v")
         for kind, age, _ in BEST:
             best = [cell for cell in alike if (cell.value(SETTINGS[0]), cell.value(SETTINGS[1])) == (kind, age)]
             _through_starts(middle, STYLES[kind], best + [cell for cell in fits if cell.value(SETTINGS[0]) == kind])
@@ -195,7 +238,7 @@ def networks_figure(found: Sequence[Cell], fitted: Sequence[Cell]) -> Drawing:
         right.legend(fontsize=PAPER.small, loc="upper left")
     old = {kind: sorted(int(c.value(SETTINGS[1])) for c in alike if c.value(SETTINGS[0]) == kind) for kind in STYLES}
     ages = [f"{', '.join(map(str, own))} ({STYLES[kind].label})" for kind, own in old.items()]
-    counts = sorted({len(cell.records) for cell in [*own, *fitted]})
+    counts = sorted({len(cell.records) for cell in [*own, *fitted, *long]})
     return Drawing(figure, CAPTION.format(ages=" and ".join(ages), seeds=" to ".join(map(str, counts)), **_told(lines)))
 
 
@@ -235,11 +278,16 @@ def _through_starts(axes: Axes, style: LineStyle, found: Sequence[Cell]) -> None
     axes.plot(*zip(*places, strict=True), ls=LINES[FIT][0], color=style.colour, lw=1.0, zorder=1)
 
 
-def _mark_start(axes: Axes, cell: Cell) -> None:
+def style_of(cell: Cell) -> LineStyle:
+    """That of its network."""
+    return STYLES[str(cell.value(SETTINGS[0]))]
+
+
+def _mark_start(axes: Axes, cell: Cell, mark: str) -> None:
     """A cell's angle at its start's, with both intervals."""
-    style, at = STYLES[str(cell.value(SETTINGS[0]))], _start(cell)
+    style, at = style_of(cell), _start(cell)
     axes.plot([at.low, at.high], [cell.interval("remap_angle").mean] * 2, color=style.colour, lw=0.8)
-    _mark(axes, at.mean, cell, style.colour, style.marker if cell.init == "teacher" else LINES[FIT][1])
+    _mark(axes, at.mean, cell, style.colour, mark)
 
 
 def _line(axes: Axes, style: LineStyle, start: str, found: Sequence[Cell]) -> None:
