@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.lane import Lane, allocated
 from benchmarks.measure import Options, alternate, middle, say, significant
-from benchmarks.points import COMPILED, EAGER, GRAPH, JAX, MEMBERS, PLAIN, Job, Point, contestants, points
+from benchmarks.points import COMPILED, EAGER, GRAPH, JAX, MEMBERS, PLAIN, RECORDED, Job, Point, contestants, points
 from benchmarks.rates import rates
 from dmdlab.device.limits import allowed_cores
 
@@ -108,8 +108,8 @@ def fastest(record: Record) -> tuple[str, float]:
 
 
 def own(record: Record) -> str:
-    """dmdlab's way that counts: compiled where that was measured, else as a graph."""
-    return next(way for way in (COMPILED, GRAPH, EAGER) if way in record["seconds"])
+    """dmdlab's way that counts: compiled where that was measured, else as a graph or a recording."""
+    return next(way for way in (COMPILED, GRAPH, RECORDED, EAGER) if way in record["seconds"])
 
 
 def better_jax(record: Record) -> str | None:

@@ -17,7 +17,7 @@ from dmdlab.networks import network_settings
 
 PLAIN, PLAIN_COMPILED = "plain loop", "plain loop, torch.compile"
 JAX = JAX_MAP, JAX_VMAP = "JAX, map", "JAX, vmap"
-OWN = EAGER, GRAPH, COMPILED = "eager", "graph", "compiled"
+OWN = EAGER, RECORDED, GRAPH, COMPILED = "eager", "recorded", "graph", "compiled"
 """Who trains: the plain loop (one student at a time), JAX's program in two forms, and dmdlab in its ways."""
 
 MEMBERS, WIDTH, DEPTH = "members", "network.width", "network.depth"
@@ -133,4 +133,6 @@ def contestants(options: Options) -> list[str]:
         say("Without JAX: not installed (pip install 'dmdlab[bench]'), or this is a GPU, where it is not compared.")
     if options.quick:
         return [PLAIN, *jax[:1], EAGER]
-    return [PLAIN, EAGER, GRAPH, COMPILED] if options.cuda else [PLAIN, PLAIN_COMPILED, *jax, EAGER, COMPILED]
+    if options.cuda:
+        return [PLAIN, EAGER, GRAPH, COMPILED]
+    return [PLAIN, PLAIN_COMPILED, *jax, EAGER, RECORDED, COMPILED]

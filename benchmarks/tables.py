@@ -8,14 +8,14 @@ from benchmarks.growth import Growth
 from benchmarks.growth import growth as growth_of
 from benchmarks.measure import ratio
 from benchmarks.peers import Record, better_jax, fastest, network, own, unsteady
-from benchmarks.points import COMPILED, EAGER, GRAPH, JAX, MEMBERS, PLAIN, PLAIN_COMPILED
+from benchmarks.points import EAGER, GRAPH, JAX, MEMBERS, OWN, PLAIN, PLAIN_COMPILED, RECORDED
 from benchmarks.targets import TARGETS, at
 from benchmarks.transport import PEERS
 
 Results = dict[str, Any]
 NAMES = {MEMBERS: "members e", "network.width": "width", "student.batch": "batch n", "law.dim": "dimension d"}
 UNITS = {"share": "", "ms": " ms", "s": " s", "min": " min"}
-WHO = (PLAIN, PLAIN_COMPILED, *JAX, EAGER, GRAPH, COMPILED)
+WHO = (PLAIN, PLAIN_COMPILED, *JAX, *OWN)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -46,7 +46,7 @@ def there(records: Sequence[Record]) -> list[str]:
 
 def name(who: str) -> str:
     """A contestant in a heading."""
-    return f"dmdlab, {who}" if who in (EAGER, GRAPH, COMPILED) else who
+    return f"dmdlab, {who}" if who in OWN else who
 
 
 def peers(results: Results) -> str:
@@ -76,7 +76,7 @@ def _ready(records: Sequence[Record], who: Sequence[str]) -> str:
     """Seconds to the first cycle's end of what is compiled: at each network's first point, with one thread."""
     told = []
     for r in {r["point"]: r for r in reversed(records) if r["threads"] == records[0]["threads"]}.values():
-        compiled = [each for each in who if each not in (PLAIN, EAGER, GRAPH)]
+        compiled = [each for each in who if each not in (PLAIN, EAGER, RECORDED, GRAPH)]
         each = [f"{name(w)} {_seconds(r['ready_s'][w])}" for w in compiled]
         told += [f"{network(r)}: {'; '.join(each)}"] if each else []
     said = "Seconds until the first cycle was done, compiling included, in the first process and in later ones, which "
@@ -187,13 +187,15 @@ def transport(results: Results) -> str:
 def unet(results: Results) -> str:
     """U-Nets against the plain loop, and the ratio that a cycle would reach if it were its products; on a GPU both's
     memory."""
-    head = ["network", "e", "plain loop, ms", "dmdlab, ms", "plain / dmdlab", "products, ms", "bound"]
+    who = [each for each in there(results["records"]) if each in OWN]
+    head = ["network", "e", "plain loop, ms", *(f"{name(each)}, ms" for each in who), "plain / dmdlab"]
+    head += ["products, ms", "bound"]
     head += ["plain loop, GiB", "dmdlab, GiB"] if results["device"] == "cuda" else []
     rows = []
     for r in results["records"]:
         f = r["figures"]
         plain, products = f[f"{PLAIN}, ms"], f["products, ms"]
-        said = [number(plain), number(f[f"{own(r)}, ms"]), *_ratios(r)[:1], number(products), number(plain / products)]
+        said = [number(plain), *_times(r, who), *_ratios(r)[:1], number(products), number(plain / products)]
         peaks = r.get("peak_bytes", {})
         said += [number(max(peaks[who]) / 2**30) for who in (PLAIN, own(r)) if who in peaks]
         rows.append([network(r), str(r[MEMBERS]), *said])

@@ -1,7 +1,7 @@
 """U-Nets against the plain loop, which trains one at a time; a cycle of DMD.
 
-On a CPU four tiny ones at once, eager; on a GPU those, 64 of them, and one of the paper's, each cycle a CUDA graph,
-with the memory that both take.
+On a CPU one tiny one and four at once, recorded and eager; on a GPU four, 64 of them, and one of the paper's, each
+cycle a CUDA graph, with the memory that both take.
 
 Beside the times stands the bound: what the products and convolutions of dmdlab's cycle take alone, from a profile of
 it. No loop that convolves the same way can be faster than that, whatever it spares around them.
@@ -14,7 +14,7 @@ import torch
 from benchmarks import peers
 from benchmarks.measure import Options, significant
 from benchmarks.peers import Record
-from benchmarks.points import BATCH, EAGER, GRAPH, MEMBERS, PLAIN, UPDATES, Point
+from benchmarks.points import BATCH, EAGER, GRAPH, MEMBERS, PLAIN, RECORDED, UPDATES, Point
 from dmdlab.lab.profile import PRODUCTS, distillation_subject, profile
 
 FEW, MANY, SIDES, K = 4, 64, (8, 16), (2, 5)
@@ -32,13 +32,15 @@ def points(options: Options) -> list[Point]:
     few = [
         Point("unet", "quickstart", law | {"law.side": side, BATCH: 32, UPDATES: k}, FEW) for side in SIDES for k in K
     ]
-    return [*few, few[-1].at(MEMBERS, MANY), PAPER] if options.cuda else few
+    if options.cuda:
+        return [*few, few[-1].at(MEMBERS, MANY), PAPER]
+    return [own.at(MEMBERS, e) for own in few for e in ((1, FEW) if own.settings[UPDATES] == K[0] else (FEW,))]
 
 
 def run(options: Options) -> dict[str, Any]:
     """A record for each point."""
     where, records = points(options), []
-    who = [PLAIN, GRAPH if options.cuda and not options.quick else EAGER]
+    who = [PLAIN, EAGER] if options.quick else [PLAIN, GRAPH] if options.cuda else [PLAIN, EAGER, RECORDED]
     measured = peers.measured(where, who, options, options.processes)
     for point, record in zip(where, measured, strict=True):
         shown = profile(
