@@ -254,7 +254,7 @@ def test_what_is_said_of_fits_cut_short_is_what_the_kept_runs_say() -> None:
     near, middle, far = ((fit("unet", a[0]), fit("residual", b[0])) for a, b in answers_networks.CUT[:3])
     best = [one[kind, age, 5e-4, 1000, "teacher"] for kind, age, _ in answers_networks.BEST]
     gaps = [told(less(mlp, unet)) for unet, mlp in (middle, near, far)]
-    assert "end {} degrees farther; at 15 there is no gap ({}); at 37".format(*gaps) in text
+    assert "end {} degrees farther; at 15 none is told ({}); at 37".format(*gaps) in text
     assert f"(0.26 and 0.60), it is {gaps[2]}." in text
     ratios = [float(answers_dimension.begun(cell)[-6:-1]) for cell in (*middle, *far)]
     assert [f"{ratio:.2f}" for ratio in ratios] == ["0.77", "0.78", "0.26", "0.60"]
@@ -275,7 +275,12 @@ def test_what_is_said_of_fits_cut_short_is_what_the_kept_runs_say() -> None:
     gained = [told(lost(cell), -1) for cell in best]
     from_where = [f"{np.mean(list(begun(cell).values())):.0f}" for cell in best]
     assert f"{gained[0]} (U-Net, from {from_where[0]} degrees) and {gained[1]} (MLP, from {from_where[1]})" in text
-    assert f"{told(less(best[1], best[0]))}, is that of the starts, {more(*map(begun, best))}." in text
+    assert f"{told(less(best[1], best[0]))}, is as wide as that of the starts, {more(*map(begun, best))}." in text
+    assert (
+        f"{more(begun(best[0]), begun(far[1]))} from the U-Net's one step, an MLP's end {told(less(far[1], best[0]))}"
+        in text
+    )
+    assert f"and only {told(less(best[1], far[1]))} nearer than from their own" in text
     assert f"gain {told(lost(middle[0]), -1)} and the MLP's lose {told(lost(middle[1]))}" in text
     alike = fit("unet", 60), fit("residual", 60)
     assert f"begin {more(*map(begun, alike))} degrees farther and end {told(less(*alike[::-1]))} farther" in text
