@@ -40,7 +40,10 @@ Memory = Annotated[
         help="Memory for all processes together, as in 8GiB; default: what the device can spare.", metavar="SIZE"
     ),
 ]
-Eager = Annotated[bool, typer.Option("--eager", help="Train operator by operator (no CUDA graph): to find an error.")]
+Eager = Annotated[
+    bool,
+    typer.Option("--eager", help="Train operator by operator (no recording, no CUDA graph): to find an error."),
+]
 Compile = Annotated[
     bool | None,
     typer.Option(
