@@ -2,6 +2,7 @@
 
 import numpy as np
 from made import Made
+from matplotlib.pyplot import close, subplots
 from test_paper_figures import AGES, RECORDS, drawn, figure, pictures, planes, run
 
 from dmdlab.pairing.analysis import boundary
@@ -9,6 +10,7 @@ from dmdlab.paper.catalogue import drawing
 from dmdlab.paper.figures.chosen import READ, Runs
 from dmdlab.paper.figures.rows import PictureRows
 from dmdlab.plots.panels import panel_number
+from dmdlab.plots.style import VERMILLION
 from dmdlab.records.cells import cell_value, cells
 
 
@@ -119,3 +121,15 @@ def test_pictures_are_the_rows_that_the_caption_names() -> None:
         np.testing.assert_allclose(own[top : top + 4, left : left + 4], picture, atol=1e-5)
     found = [axes.get_title("left") for axes in figure("fig6").figure.axes]
     assert {"(a) early teacher: rows (age 10)", "(b) late teacher: rows (age 40)"} <= set(found)
+
+
+def test_the_row_of_a_failed_teachers_flow_has_its_name_in_red_and_no_other() -> None:
+    for ok in (True, False):
+        records = apart("fig1")
+        for record in records:
+            record.summary["teacher"]["ok"] = ok
+        _, axes = subplots()
+        PictureRows(Runs(records), "field").draw(axes, "")
+        red = [label.get_text() for label in axes.get_yticklabels() if label.get_color() == VERMILLION]
+        assert red == ([] if ok else [r"$\Phi_{8}$"])
+        close()
