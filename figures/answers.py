@@ -9,6 +9,7 @@ the tables. Experiments not run are named.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -125,9 +126,22 @@ def power_lines(found: dict[str, list[Cell]]) -> list[str]:
     """What Lambda of the mixture's students goes as, with and without a floor."""
     head = ["", "rate", "student updates", "batch", "d - 1", "cells", "scatter, by d / common"]
     own = fitted(found["rate-length-batch"])
-    plain, above = powers_of(own), powers_of(own, floor=True)
-    rows = [["fitted", *power_row(plain)], [f"above a floor: {floors(above)}", *power_row(above)]]
+    rows = [["fitted", *power_row(powers_of(own))]]
+    without = {
+        "": own,
+        ", without d = 2": [cell for cell in own if cell.dim != 2],
+        ", without seeds of which a teacher fails its check": of_sound_teachers(own),
+    }
+    for words, part in without.items():
+        above = powers_of(part, floor=True)
+        rows.append([f"above a floor{words}: {floors(above)}", *power_row(above)])
     return table(head, [*rows, ["*walk under Adam (P3)*", "2", "1", "0", "1", "", ""]])
+
+
+def of_sound_teachers(found: Sequence[Cell]) -> list[Cell]:
+    """These cells without the seeds of which a teacher fails its check in any of them."""
+    failed = {r.config["seed"] for cell in found for r in cell.records if not r.teacher_ok}
+    return [replace(c, records=tuple(r for r in c.records if r.config["seed"] not in failed)) for c in found]
 
 
 def theory_lines(found: dict[str, list[Cell]]) -> list[str]:

@@ -143,34 +143,6 @@ def test_what_is_said_of_small_differences_is_what_the_kept_runs_say() -> None:
     assert f"only that at d = 8, {own.low:.1f} to {own.high:.1f}, leaves out 4" in text
 
 
-def test_what_is_said_of_rate_and_length_holds_where_it_is_said() -> None:
-    """At d = 2 four seeds tell neither, from d = 8 on both; but at 1e-4 a longer training keeps more."""
-    text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
-    names = ("law.dim", "student.learning_rate", "student.iterations", "student.batch")
-    mixture = [c for c in cells(answers.stored()["rate-length-batch"]) if c.init == "teacher"]
-    near = {place: c for place, c in answers_numbers.by_keys(mixture, *names).items() if answers_numbers.near(c)}
-
-    def told(d: int) -> set[bool]:
-        """Whether p (Holm) of a rate of 1e-3 and of 3e-4, and of 8000 updates and of 2000 there, is below 0.05."""
-        pairs = [((d, 1e-3, n, b), (d, 3e-4, n, b)) for n, b in ((16000, 64), (4000, 256), (4000, 64))]
-        pairs += [((d, rate, 16000, 64), (d, rate, 4000, 64)) for rate in (3e-4, 1e-3)]
-        both = [answers_numbers.contrast((), near[a], near[b]) for a, b in pairs if a in near and b in near]
-        assert all(c.difference.mean > 0 for c in both)
-        return {c.holm < 0.05 for c in answers_numbers.corrected(both)}
-
-    assert [told(d) for d in (2, 8, 32, 128)] == [{False}, {True}, {True}, {True}]
-    assert "from d = 8 on rate and length decide" in text
-    assert "(at d = 2 four seeds tell neither)" in text
-    assert [d for d in (2, 8, 32, 128) if {(d, 1e-4, n, 64) for n in (4000, 16000)} <= set(near)] == [128]
-    long, short = near[128, 1e-4, 16000, 64], near[128, 1e-4, 4000, 64]
-    assert answers_numbers.contrast((), long, short).difference.high < 0
-    ends = [c.interval("remap_angle").mean for c in (long, short)]
-    laws = [c.interval("fidelity").mean for c in (long, short)]
-    assert (
-        "8000 updates end at {:.1f} degrees and 2000 at {:.1f} (fidelity {:.2f} and {:.2f}".format(*ends, *laws) in text
-    )
-
-
 def test_what_is_said_of_the_walk_of_shared_matrices_is_what_the_kept_runs_say() -> None:
     """Measured over the walk, and not the other way round; and the walk's power of T."""
     text = re.sub(r"\s+", " ", (ROOT / "docs" / "answers.md").read_text(encoding="utf-8"))
