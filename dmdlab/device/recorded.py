@@ -6,7 +6,8 @@ very operators that ran before, in their order, from C++, on other tensors of th
 to the last bit, and whoever trains may choose. Nothing is compiled, and no compiler is asked for.
 
 The function keeps the discipline of `dmdlab.device.capture`: what changes from call to call is an argument, it draws no
-random numbers and asks no tensor for its value. What it closes over (a law's means) is held as it is.
+random numbers and asks no tensor for its value. What it closes over (a law's means) is held as it is. One that is seen
+not to keep it is refused before it has changed anything but the arguments that it may change.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -29,48 +31,98 @@ class NotRecordableError(Exception):
     """A function does what no recording can repeat, or torch's interpreter does not know how."""
 
 
-def recorded(function: Function, arguments: Sequence[Tensor]) -> tuple[Sequence[Tensor], Function]:
+ASKING = frozenset({"tolist", "numpy", "__array__", "__dlpack__", "data_ptr", "__repr__", "__format__"})
+"""Methods that tell Python what a tensor holds and are no operators."""
+
+
+def recorded(function: Function, arguments: Sequence[Tensor], changed: int = 0) -> tuple[Sequence[Tensor], Function]:
     """What `function` makes of these arguments, and a program that makes it of others of their shapes, without
-    gradients. Raises `NotRecordableError`, when the function may have changed its arguments, and whatever it raises."""
-    recording = _Recording(arguments)
-    with recording:
+    gradients. It may change the first `changed` arguments, which share no memory, and nothing else that it is not the
+    maker of. Raises `NotRecordableError`, when it may have changed these, and whatever it raises."""
+    recording = _Recording(arguments, changed)
+    with recording, _Asked(recording):
         results = function(*arguments)
+    if recording.refused:  # what was raised within the function may have been caught there
+        raise NotRecordableError(recording.refused)
     return results, recording.program(results)
+
+
+class _Asked(TorchFunctionMode):
+    """Refuses to tell Python what a tensor holds where that is no operator."""
+
+    def __init__(self, recording: "_Recording") -> None:
+        super().__init__()
+        self.recording = recording
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ASKING:
+            raise self.recording.refusal(f"{name} tells Python what a tensor holds")
+        return func(*args, **(kwargs or {}))
 
 
 class _Recording(TorchDispatchMode):
     """The graph of what runs within it, in the interpreter's terms.
 
     A tensor is known by its object. One that is not known came from outside, and is held; unless it lies in memory that
-    an operator gave out within, as a second object of a tensor would: that would be taken for a constant, and is
-    refused.
+    was given, or that an operator gave out within, as a second object of a tensor would: that would be taken for a
+    constant, and is refused. So is an operator that would write where others read.
     """
 
-    def __init__(self, arguments: Sequence[Tensor]) -> None:
+    def __init__(self, arguments: Sequence[Tensor], changed: int) -> None:
         super().__init__()
         self.graph: Any = torch._C.Graph()
-        self.values, self.given_out = WeakIdKeyDictionary(), WeakIdKeyDictionary()
-        for argument in arguments:
-            self.values[argument] = self.graph.addInput()
+        self.values, self.memory = WeakIdKeyDictionary(), WeakIdKeyDictionary()  # memory: whose it is
+        self.refused = ""
+        with _building():
+            for i, argument in enumerate(arguments):
+                self.values[argument] = self.graph.addInput()
+                self.memory[argument.untyped_storage()] = "own" if i < changed else "given"
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # no compiler looks at it, and asking for that imports one, which takes seconds
 
+    def refusal(self, why: str) -> NotRecordableError:
+        """An error to be raised, which holds even where somebody catches it."""
+        self.refused = why
+        return NotRecordableError(why)
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        named = kwargs or {}
+        try:
+            return self._seen(func, args, kwargs or {})
+        except NotRecordableError as error:
+            self.refused = str(error)
+            raise
+
+    def _seen(self, func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """What an operator makes, once it is in the graph."""
         if not _of_tensors(func):
             if any(isinstance(given, Tensor) for given in (*args, *named.values())):
                 raise NotRecordableError(f"{func} tells Python what a tensor holds")
             return func(*args, **named)  # of types and the like
-        if any(tag in func.tags for tag in REFUSED):
+        if any(tag in func.tags for tag in REFUSED) and not _by_number(func, args):
             raise NotRecordableError(f"{func} does another thing at each call")
+        with _building():
+            self._check_writes(func, args, named)
         results = func(*args, **named)
         with _building():
             self._record(func._schema, args, named, results)
         return results
+
+    def _check_writes(self, func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> None:
+        """Raises `NotRecordableError` for an operator that writes into memory which is neither the function's own nor
+        of an argument that it may change."""
+        for i, wanted in enumerate(func._schema.arguments):
+            if wanted.alias_info is not None and wanted.alias_info.is_write:
+                given = args[i] if i < len(args) else named.get(wanted.name)
+                for one in given if isinstance(given, list | tuple) else [given]:
+                    if isinstance(one, Tensor) and self.memory.get(one.untyped_storage()) != "own":
+                        raise NotRecordableError(f"{func} writes into a tensor that is not the function's own")
 
     def program(self, results: Sequence[Tensor]) -> Function:
         """What was recorded, as a function to `results`."""
@@ -112,7 +164,7 @@ class _Recording(TorchDispatchMode):
         """A value is the tensor that an operator made, or a list of such; nothing where it made none."""
         if isinstance(made, Tensor):
             self.values[made] = value
-            self.given_out[made.untyped_storage()] = True
+            self.memory.setdefault(made.untyped_storage(), "own")  # views lie where they lie
         elif isinstance(made, list | tuple):
             for i, one in enumerate(made):
                 place, kind = self.graph.insertConstant(i), torch._C.TensorType.get()
@@ -136,8 +188,8 @@ class _Recording(TorchDispatchMode):
 
     def _tensor(self, given: Tensor) -> Any:
         if given not in self.values:
-            if given.untyped_storage() in self.given_out:
-                raise NotRecordableError("a second object of a tensor that was made within")
+            if self.memory.setdefault(given.untyped_storage(), "outside") != "outside":
+                raise NotRecordableError("a second object of a tensor that was given or made within")
             self.values[given] = self.graph.insertConstant(given)
         return self.values[given]
 
@@ -159,6 +211,12 @@ def _of_tensors(func: Any) -> bool:
         raise NotRecordableError(f"{func} is no operator")
     returns = func._schema.returns
     return not returns or any("Tensor" in str(part.type) for part in returns)
+
+
+def _by_number(func: Any, args: Sequence[Any]) -> bool:
+    """Whether it takes rows by their numbers: it makes a tensor of one shape then, whatever these are."""
+    masks = (torch.bool, torch.uint8)
+    return func is torch.ops.aten.index.Tensor and all(i is None or i.dtype not in masks for i in args[1])
 
 
 _FORMATS = {torch.contiguous_format: 0, torch.preserve_format: 1, torch.channels_last: 2, torch.channels_last_3d: 3}

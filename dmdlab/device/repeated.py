@@ -12,7 +12,7 @@ from dmdlab.device.capture import Replayed
 from dmdlab.device.compiling import Compiled, Way, cache_folder, compiled, plain_way
 from dmdlab.device.limits import out_of_memory
 from dmdlab.device.precision import Precision, arithmetic
-from dmdlab.device.recorded import Function, NotRecordableError, recorded
+from dmdlab.device.recorded import Function, recorded
 
 S = TypeVar("S")
 
@@ -26,8 +26,9 @@ class Repeated(Generic[S]):
 
     On a CPU what is compiled is one member's step: its numbers stay in the cache, one program serves ensembles of every
     size, and its results are the same to the last bit whoever trains beside it. What is recorded there is the step of
-    all members, the first time; the second time a recording has to make to the last bit what the step itself makes. A
-    step of which there is none, or that differs, goes on operator by operator, which `way` then says.
+    all members, the first time, beside the step itself and on a copy of the state; the second time a recording has to
+    make to the last bit what the step itself makes. A step of which there is none, or that differs, goes on operator by
+    operator, which `way` then says.
 
     Attributes:
         state: where it stands; replaced, or changed in place.
@@ -91,33 +92,34 @@ class Repeated(Generic[S]):
         return flat
 
     def _by_recording(self, leaves: list[Tensor]) -> None:
-        """A step by its recording, of which a copy of the state is made first, and which is held against the step."""
+        """A step by its recording, once that made what the step makes, on a copy of the state beside it."""
         state, spec = pytree.tree_flatten(self.state)
         rest = [*pytree.tree_leaves(self.fixed), *leaves]
         if self._trusted:
             assert self._recording is not None
             made = self._recording(*state, *rest)
-        elif self._recording is None:
-            try:
-                made, self._recording = recorded(self._flat(), [*(t.clone() for t in state), *rest])
-            except NotRecordableError:
-                self.way, made = "eager", self._flat()(*state, *rest)
         else:
-            again = self._again([t.clone() for t in state], rest)
+            second = self._recording is not None
+            beside = self._beside(state, rest)
             made = self._flat()(*state, *rest)
-            self._trusted = again is not None and all(map(_same, again, made))
-            if not self._trusted:
+            if beside is not None and all(map(_same, beside, made)):
+                self._trusted = second
+            else:
                 self.way, self._recording = "eager", None
         self.state = pytree.tree_unflatten(list(made), spec)
 
-    def _again(self, state: list[Tensor], rest: list[Tensor]) -> Sequence[Tensor] | None:
-        """What the recording makes; None where torch's interpreter fails at it."""
-        assert self._recording is not None
+    def _beside(self, state: list[Tensor], rest: list[Tensor]) -> Sequence[Tensor] | None:
+        """What a step makes while it is recorded, and the next time what the recording makes, of a copy of the state;
+        None where there is no recording, whatever the reason: the step itself will say if it is its own."""
         try:
-            return self._recording(*state, *rest)
-        except RuntimeError as error:
-            if out_of_memory(error):
-                raise
+            if not _apart(state, rest):
+                return None
+            given = [*(t.clone() for t in state), *rest]
+            if self._recording is not None:
+                return self._recording(*given)
+            made, self._recording = recorded(self._flat(), given, len(state))
+            return made
+        except Exception:
             return None
 
     def _compile(self, leaves: list[Tensor], rows: slice) -> None:
@@ -153,5 +155,16 @@ class Repeated(Generic[S]):
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    """To the last bit; what is no number in one is none in the other."""
-    return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | (a.isnan() & b.isnan())).all())
+    """To the last bit, zeros' signs among them; what is no number in one is none in the other."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(((a == b) & (a.signbit() == b.signbit()) | a.isnan() & b.isnan()).all())
+
+
+def _apart(state: Sequence[Tensor], rest: Sequence[Tensor]) -> bool:
+    """Whether no tensor of the state shares memory with another one, of which copies would know nothing, nor is one
+    object given twice."""
+    places = [t.untyped_storage().data_ptr() for t in state if t.numel()]
+    others = {t.untyped_storage().data_ptr() for t in rest if t.numel()}
+    once = len({id(t) for t in (*state, *rest)}) == len(state) + len(rest)
+    return once and len(set(places)) == len(places) and others.isdisjoint(places)
