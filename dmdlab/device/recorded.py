@@ -13,7 +13,7 @@ not to keep it is refused before it has changed anything but the arguments that 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,8 +63,26 @@ class _Asked(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Held(NamedTuple):
+    """A tensor, by the number that it has in a recording."""
+
+    number: int
+
+
+class _Call(NamedTuple):
+    """An operator's schema, its arguments in their order, tensors as `_Held`, and the numbers of what it made for each
+    of what it returns: one, those of a list of tensors, or none."""
+
+    schema: Any
+    given: list[Any]
+    made: list[Any]
+
+
 class _Recording(TorchDispatchMode):
-    """The graph of what runs within it, in the interpreter's terms.
+    """What runs within it, operator by operator.
+
+    It is kept in Python's own memory, and becomes a graph once it is over: nodes of a graph among arrays of a step
+    would keep what lies between them from being used again, which for a large ensemble is as much as it takes.
 
     A tensor is known by its object. One that is not known came from outside, and is held; unless it lies in memory that
     was given, or that an operator gave out within, as a second object of a tensor would: that would be taken for a
@@ -73,12 +91,13 @@ class _Recording(TorchDispatchMode):
 
     def __init__(self, arguments: Sequence[Tensor], changed: int) -> None:
         super().__init__()
-        self.graph: Any = torch._C.Graph()
-        self.values, self.memory = WeakIdKeyDictionary(), WeakIdKeyDictionary()  # memory: whose it is
+        self.arguments, self.tensors = len(arguments), 0
+        self.numbers, self.memory = WeakIdKeyDictionary(), WeakIdKeyDictionary()  # memory: whose it is
+        self.calls, self.constants = list[_Call](), dict[int, Tensor]()
         self.refused = ""
         with _building():
             for i, argument in enumerate(arguments):
-                self.values[argument] = self.graph.addInput()
+                self._number(argument)
                 self.memory[argument.untyped_storage()] = "own" if i < changed else "given"
 
     @classmethod
@@ -100,7 +119,7 @@ class _Recording(TorchDispatchMode):
             raise
 
     def _seen(self, func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> Any:
-        """What an operator makes, once it is in the graph."""
+        """What an operator makes, once it is written down."""
         if not _of_tensors(func):
             if any(isinstance(given, Tensor) for given in (*args, *named.values())):
                 raise NotRecordableError(f"{func} tells Python what a tensor holds")
@@ -113,6 +132,46 @@ class _Recording(TorchDispatchMode):
         with _building():
             self._record(func._schema, args, named, results)
         return results
+
+    def _record(self, schema: Any, args: Sequence[Any], named: Mapping[str, Any], results: Any) -> None:
+        """What an operator made of its arguments."""
+        given = [
+            self._held(args[i] if i < len(args) else named.get(wanted.name, wanted.default_value))
+            for i, wanted in enumerate(schema.arguments)
+        ]
+        made = [results] if len(schema.returns) == 1 else results or ()
+        self.calls.append(_Call(schema, given, [self._made(one) for one in made]))
+
+    def _made(self, made: Any) -> Any:
+        """The number of a tensor that an operator made, those of a list of such, or None."""
+        if isinstance(made, Tensor):
+            self.memory.setdefault(made.untyped_storage(), "own")  # views lie where they lie
+            return self._number(made)
+        if isinstance(made, list | tuple):
+            return [self._made(one) for one in made]
+        if made is not None:
+            raise NotRecordableError("an operator that makes tensors makes a number, too")
+        return None
+
+    def _held(self, given: Any) -> Any:
+        """An argument, its tensors by their numbers."""
+        if isinstance(given, list | tuple):
+            return [self._held(one) for one in given]
+        return _Held(self._known(given)) if isinstance(given, Tensor) else given
+
+    def _known(self, given: Tensor) -> int:
+        if given not in self.numbers:
+            if self.memory.setdefault(given.untyped_storage(), "outside") != "outside":
+                raise NotRecordableError("a second object of a tensor that was given or made within")
+            self.constants[self._number(given)] = given
+        number: int = self.numbers[given]
+        return number
+
+    def _number(self, tensor: Tensor) -> int:
+        """A number for this tensor as it is from now on."""
+        self.numbers[tensor] = self.tensors
+        self.tensors += 1
+        return self.tensors - 1
 
     def _check_writes(self, func: Any, args: Sequence[Any], named: Mapping[str, Any]) -> None:
         """Raises `NotRecordableError` for an operator that writes into memory which is neither the function's own nor
@@ -127,10 +186,11 @@ class _Recording(TorchDispatchMode):
     def program(self, results: Sequence[Tensor]) -> Function:
         """What was recorded, as a function to `results`."""
         with _building():
-            outputs, kind = [self._tensor(result) for result in results], torch._C.TensorType.get()
-            (together,) = self._node("prim::TupleConstruct", outputs, [torch._C.TupleType([kind] * len(outputs))])
-            self.graph.registerOutput(together)
-            run: Any = torch._C._create_function_from_graph("recorded", self.graph)
+            outputs = [self._known(result) for result in results]
+            graph = _Graph(self.arguments, self.constants)
+            for one in self.calls:
+                graph.add(one)
+            run: Any = torch._C._create_function_from_graph("recorded", graph.returning(outputs))
 
         @torch.no_grad()
         def call(*arguments: Tensor) -> Sequence[Tensor]:
@@ -141,16 +201,32 @@ class _Recording(TorchDispatchMode):
 
         return call
 
-    def _record(self, schema: Any, args: Sequence[Any], named: Mapping[str, Any], results: Any) -> None:
-        """What an operator made of its arguments."""
-        inputs = []
-        for i, wanted in enumerate(schema.arguments):
-            given = args[i] if i < len(args) else named.get(wanted.name, wanted.default_value)
-            inputs.append(self._value(given, str(wanted.type)))
+
+class _Graph:
+    """A recording in the terms of torch's interpreter, its tensors by their numbers: first the arguments, as many as
+    they are, and the constants."""
+
+    def __init__(self, arguments: int, constants: Mapping[int, Tensor]) -> None:
+        self.graph: Any = torch._C.Graph()
+        self.values = {i: self.graph.addInput() for i in range(arguments)}
+        self.values |= {number: self.graph.insertConstant(tensor) for number, tensor in constants.items()}
+
+    def add(self, call: _Call) -> None:
+        """One more operator."""
+        schema = call.schema
+        inputs = [
+            self._value(given, str(wanted.type)) for given, wanted in zip(call.given, schema.arguments, strict=True)
+        ]
         outputs = self._node(schema.name, inputs, [part.type for part in schema.returns])
-        made = [results] if len(outputs) == 1 else results or ()
-        for output, result in zip(outputs, made, strict=True):
-            self._name(output, result)
+        for output, made in zip(outputs, call.made, strict=True):
+            self._name(output, made)
+
+    def returning(self, numbers: Sequence[int]) -> Any:
+        """The graph, once it returns these tensors."""
+        outputs, kind = [self.values[number] for number in numbers], torch._C.TensorType.get()
+        (together,) = self._node("prim::TupleConstruct", outputs, [torch._C.TupleType([kind] * len(outputs))])
+        self.graph.registerOutput(together)
+        return self.graph
 
     def _node(self, name: str, inputs: Sequence[Any], types: Sequence[Any]) -> list[Any]:
         """The values that one more operator makes."""
@@ -161,22 +237,19 @@ class _Recording(TorchDispatchMode):
         return list(node.outputs())
 
     def _name(self, value: Any, made: Any) -> None:
-        """A value is the tensor that an operator made, or a list of such; nothing where it made none."""
-        if isinstance(made, Tensor):
-            self.values[made] = value
-            self.memory.setdefault(made.untyped_storage(), "own")  # views lie where they lie
-        elif isinstance(made, list | tuple):
+        """A value is the tensor of a number, or a list of such."""
+        if isinstance(made, list):
             for i, one in enumerate(made):
                 place, kind = self.graph.insertConstant(i), torch._C.TensorType.get()
                 self._name(self._node("aten::__getitem__", [value, place], [kind])[0], one)
-        elif made is not None:
-            raise NotRecordableError("an operator that makes tensors makes a number, too")
+        else:
+            self.values[made] = value
 
     def _value(self, given: Any, kind: str) -> Any:
         """An operator's argument, of a type as its schema names it."""
-        if isinstance(given, Tensor):
-            return self._tensor(given)
-        if isinstance(given, list | tuple) and (not given or "Tensor" in kind):
+        if isinstance(given, _Held):
+            return self.values[given.number]
+        if isinstance(given, list) and (not given or "Tensor" in kind):
             element: Any = torch._C.BoolType.get() if "bool" in kind else torch._C.IntType.get()
             if "Tensor" in kind:
                 element = torch._C.TensorType.get()
@@ -185,13 +258,6 @@ class _Recording(TorchDispatchMode):
             parts = [self._value(one, kind) for one in given]
             return self._node("prim::ListConstruct", parts, [torch._C.ListType(element)])[0]
         return self.graph.insertConstant(_plain(given, kind))
-
-    def _tensor(self, given: Tensor) -> Any:
-        if given not in self.values:
-            if self.memory.setdefault(given.untyped_storage(), "outside") != "outside":
-                raise NotRecordableError("a second object of a tensor that was given or made within")
-            self.values[given] = self.graph.insertConstant(given)
-        return self.values[given]
 
 
 @contextmanager
