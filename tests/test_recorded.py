@@ -14,7 +14,6 @@ from test_capture import members as cases_of
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
-from dmdlab.device import recorded as recorded_module
 from dmdlab.device import repeated
 from dmdlab.device.compiling import RECORD_FROM, way_on
 from dmdlab.device.recorded import NotRecordableError, recorded
@@ -281,12 +280,13 @@ def test_a_graph_is_made_once_the_arrays_of_a_step_are_gone(monkeypatch: pytest.
         alive.append(weakref.ref(array))
         return [array + 1]
 
-    class Graph(recorded_module._Graph):
-        def __init__(self, *given: Any) -> None:
-            made.append(alive[0]() is None)
-            super().__init__(*given)
+    graph = torch._C.Graph
 
-    monkeypatch.setattr(recorded_module, "_Graph", Graph)
+    def begun() -> Any:
+        made.append(alive[0]() is None)
+        return graph()
+
+    monkeypatch.setattr(torch._C, "Graph", begun)
     recorded(step, [torch.ones(2)])
     assert made == [True]
 

@@ -208,8 +208,9 @@ class _Graph:
 
     def __init__(self, arguments: int, constants: Mapping[int, Tensor]) -> None:
         self.graph: Any = torch._C.Graph()
-        self.values = {i: self.graph.addInput() for i in range(arguments)}
-        self.values |= {number: self.graph.insertConstant(tensor) for number, tensor in constants.items()}
+        self.values: dict[int, Any] = {i: self.graph.addInput() for i in range(arguments)}
+        self.plain = dict[tuple[type, str], Any]()  # numbers and the like, each once: there are several an operator
+        self.values |= {number: self._inserted(tensor) for number, tensor in constants.items()}
 
     def add(self, call: _Call) -> None:
         """One more operator."""
@@ -240,7 +241,7 @@ class _Graph:
         """A value is the tensor of a number, or a list of such."""
         if isinstance(made, list):
             for i, one in enumerate(made):
-                place, kind = self.graph.insertConstant(i), torch._C.TensorType.get()
+                place, kind = self._constant(i), torch._C.TensorType.get()
                 self._name(self._node("aten::__getitem__", [value, place], [kind])[0], one)
         else:
             self.values[made] = value
@@ -257,7 +258,16 @@ class _Graph:
                 element = torch._C.OptionalType(element)
             parts = [self._value(one, kind) for one in given]
             return self._node("prim::ListConstruct", parts, [torch._C.ListType(element)])[0]
-        return self.graph.insertConstant(_plain(given, kind))
+        return self._constant(_plain(given, kind))
+
+    def _constant(self, given: Any) -> Any:
+        key = type(given), repr(given)
+        if key not in self.plain:
+            self.plain[key] = self._inserted(given)
+        return self.plain[key]
+
+    def _inserted(self, given: Any) -> Any:
+        return self.graph.insertConstant(given)
 
 
 @contextmanager
