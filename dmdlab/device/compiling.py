@@ -30,7 +30,7 @@ bits (`dmdlab.device.recorded`); on a GPU, the same kernels as a CUDA graph; com
 
 RECORD_FROM = 500
 """Updates of networks in a training from which on a CPU records them (ours): a recording takes about as long as it
-spares in a hundred."""
+spares in one or two hundred."""
 
 COMPILE_FROM = 50_000
 """Updates of networks in a training from which on it is compiled: a committed rule in what the experiment says, and not
