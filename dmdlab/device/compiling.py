@@ -36,8 +36,8 @@ COMPILE_FROM = 50_000
 """Updates of networks in a training from which on it is compiled: a committed rule in what the experiment says, and not
 in who trains beside it or in what is cached, so that one id means one result. Compiling took about 20 s on a CPU and
 saves an ensemble of the quickstart's networks 0.4 (one) to 10 ms (64) an update of its recording (docs/performance.md):
-at this length as much as it costs, and up to 20 times that. On a GPU neither is measured yet. Networks that do not gain by it (`Ensemble.gains_by_compiling`) are compiled
-only if asked."""
+at this length as much as it costs, and up to 20 times that. On a GPU neither is measured yet. Networks that do not gain
+by it (`Ensemble.gains_by_compiling`) are compiled only if asked."""
 
 Compiled = Callable[[Sequence[Tensor]], None]
 
