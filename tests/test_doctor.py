@@ -33,6 +33,7 @@ HEALTHY = Hardware(
     ram_limit_bytes=None,
     uncompiled="",
     compiled_in="/home/someone/.cache/dmdlab/compiled",
+    unrecorded="",
     commit="none",
 )
 
@@ -183,6 +184,19 @@ def test_training_that_cannot_be_compiled_is_noticed() -> None:
     assert "there is no C++ compiler" in found.text
     assert not found.blocks
     assert advised(uncompiled="") == []
+
+
+def test_training_that_cannot_be_recorded_is_noticed_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert doctor.examine("cpu", 0.0).machine.unrecorded == ""
+    monkeypatch.delattr(torch._C, "_create_function_from_graph")
+    why = doctor.examine("cpu", 0.0).machine.unrecorded
+    assert "_create_function_from_graph" in why
+    (found,) = advised(unrecorded=why)
+    assert f"cannot be recorded with this torch, so that small networks train slower, to the same results: {why}" in (
+        found.text
+    )
+    assert not found.blocks
+    assert advised(unrecorded=why, device="cuda", torch_build="CUDA 12.8") == []
 
 
 def test_a_cpu_build_beside_a_gpu_and_a_gpu_in_use_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,10 @@ def _tell_machine(machine: "Hardware") -> None:
     limit = "no limit set" if machine.ram_limit_bytes is None else f"limited to {size_text(machine.ram_limit_bytes)}"
     total = "" if machine.ram_bytes is None else f" of {size_text(machine.ram_bytes)}"
     _fact("memory", f"{size_text(machine.ram_available_bytes)}{total} available, {limit}")
+    if machine.device == "cpu":
+        from dmdlab.device.compiling import RECORD_FROM
+
+        _fact("recording", "no" if machine.unrecorded else f"yes, trainings of {RECORD_FROM} updates and more")
     _fact("compiling", "no" if machine.uncompiled else f"yes, by Inductor, kept in {machine.compiled_in}")
 
 

@@ -28,6 +28,7 @@ from dmdlab.device.environment import (
 )
 from dmdlab.device.limits import allowed_cores, available, default_workers, threads_each, total_memory
 from dmdlab.device.precision import PRECISIONS, Precision, cpu_bf16, precision_on, supports
+from dmdlab.device.recorded import why_not_recorded
 from dmdlab.trouble import counted
 
 MODULES = {"POT": "ot", "lapx": "lap"}
@@ -75,7 +76,8 @@ class Threads:
 @dataclass(frozen=True)
 class Hardware:
     """What the hardware and its torch offer. device: the one in use, None when the one asked for is not there.
-    uncompiled: why training cannot be compiled for it, '' when it can. compiled_in: the folder that keeps what is."""
+    uncompiled: why training cannot be compiled for it, '' when it can. compiled_in: the folder that keeps what is.
+    unrecorded: why a CPU's training cannot be recorded, '' when it can."""
 
     torch_build: str
     gpus: list[Gpu]
@@ -90,6 +92,7 @@ class Hardware:
     ram_limit_bytes: int | None
     uncompiled: str
     compiled_in: str
+    unrecorded: str
     commit: str
 
 
@@ -163,6 +166,7 @@ def _machine(device: torch.device | None, why: str, seconds: float) -> Hardware:
         ram_limit_bytes=memory_limit(),
         compiled_in=str(cache_folder()),
         uncompiled=why_not_compiled(device or torch.device("cpu")),
+        unrecorded=why_not_recorded(),
         commit=commit(),
     )
 
@@ -237,6 +241,11 @@ def advice(machine: Hardware) -> Iterator[Finding]:
         )
     if machine.uncompiled:
         yield Finding(f"Long trainings cannot be compiled, and are slower: {machine.uncompiled}.")
+    if machine.unrecorded and machine.device == "cpu":
+        yield Finding(
+            f"Training steps cannot be recorded with this torch, so that small networks train slower, to the same "
+            f"results: {machine.unrecorded}."
+        )
     if machine.torch_build == "CPU build" and shutil.which("nvidia-smi"):
         yield Finding(
             "nvidia-smi is there, so this machine seems to have an NVIDIA GPU, but this torch is a CPU build: "

@@ -47,6 +47,22 @@ def recorded(function: Function, arguments: Sequence[Tensor], changed: int = 0) 
     return results, recording.program(results)
 
 
+def why_not_recorded() -> str:
+    """Why this torch records nothing, as one whose interpreter is gone; nothing when it does."""
+    try:
+        (expected,), program = recorded(_trial, [torch.ones(2)])
+        (found,) = program(torch.ones(2))
+    except (NotRecordableError, RuntimeError) as error:
+        return str(error).split("\n")[0]
+    return "" if torch.equal(found, expected) else "a recording made another thing"
+
+
+def _trial(x: Tensor) -> list[Tensor]:
+    """A product and its gradient."""
+    x = x.detach().requires_grad_()
+    return [torch.autograd.grad((x * x + 1).log().sum(), x)[0]]
+
+
 class _Asked(TorchFunctionMode):
     """Refuses to tell Python what a tensor holds where that is no operator."""
 
