@@ -53,9 +53,13 @@ def peers(results: Results) -> str:
     """Times of all contestants, dmdlab's ratios to its peers, and what compiling took."""
     records = results["records"]
     who = there(records)
-    head = ["network", "e", "threads", *(f"{name(each)}, ms" for each in who)]
+    several = len({r["threads"] for r in records}) > 1  # else the command below says how many
+    head = ["network", "e", *(["threads"] if several else []), *(f"{name(each)}, ms" for each in who)]
     ratios = ["plain / dmdlab", "JAX / dmdlab"] if set(who) & set(JAX) else ["plain / dmdlab"]
-    rows = [[network(r), str(r[MEMBERS]), str(r["threads"]), *_times(r, who), *_ratios(r)] for r in records]
+    rows = [
+        [network(r), str(r[MEMBERS]), *([str(r["threads"])] if several else []), *_times(r, who), *_ratios(r)]
+        for r in records
+    ]
     return markdown([*head, *ratios], rows) + "\n" + _ready(records, who)
 
 
