@@ -9,7 +9,7 @@ EXTRAS := $(VENV)/.installed-extras
 demo: $(STAMP)  ## the quickstart sweep: a table on the terminal and a figure (about 4 minutes on 2 cores)
 	$(BIN)/dmdlab sweep experiments/quickstart.toml --out runs/quickstart
 
-explorer: $(STAMP)  ## runs for a class, and runs/explorer.html that shows them (about 5 minutes of CPU time)
+explorer: $(STAMP)  ## runs for a class, and runs/explorer.html that shows them (about 3 minutes of CPU time)
 	$(BIN)/dmdlab sweep experiments/explorer.toml --out runs/explorer
 	$(BIN)/dmdlab explore runs/explorer --out runs/explorer.html
 
