@@ -130,7 +130,7 @@ def length_lines(long: Sequence[Cell], cut: Sequence[Cell]) -> list[str]:
         for cell in (a, b):
             row += [f"{cell.value(LENGTH_SETTINGS[1])}, {cell.value(LENGTH_SETTINGS[2])}", begun(cell)]
             row += [cell_value(cell, "remap_angle"), cell_value(cell, "debiased_cost")]
-        start = more_of(*(_begun_by_seed(cell) for cell in (b, a)))
+        start = more_of(*(begun_by_seed(cell) for cell in (b, a)))
         rows.append([*row, in_words(start), in_words(end.difference), number(end.holm), str(end.difference.n)])
     head = ["network"]
     for name in ("long fit", "cut short"):
@@ -138,7 +138,8 @@ def length_lines(long: Sequence[Cell], cut: Sequence[Cell]) -> list[str]:
     return table([*head, "long fits begin farther", "end farther", "p (Holm)", "seeds"], rows)
 
 
-def _begun_by_seed(cell: Cell) -> dict[int, float]:
+def begun_by_seed(cell: Cell) -> dict[int, float]:
+    """Where each seed's student of a cell begins, degrees."""
     return {int(r.config["seed"]): angle for r, angle in zip(cell.records, begun_angles(cell), strict=True)}
 
 

@@ -52,13 +52,13 @@ def test_what_is_said_of_the_length_of_a_fit() -> None:
     assert {f"{end.high - end.mean:.1f}" for end in ends[:2]} == {"0.9"}
     assert f"the long fits' end {told(ends[2], -1)} and {told(ends[3], -1)} nearer, from 14 the long one's" in text
     assert f"the long one's {told(ends[4])} farther" in text
-    starts = answers_dimension.more_of(*(answers_networks._begun_by_seed(cell) for cell in pairs[5][::-1]))
+    starts = answers_dimension.more_of(*(answers_networks.begun_by_seed(cell) for cell in pairs[5][::-1]))
     p = [float(c.holm) for c in answers_numbers.corrected([answers_numbers.contrast((), a, b) for a, b in pairs])]
     four = f"*four* pairs begins {told(starts)} farther and ends {told(ends[5])} farther (p = {p[5]:.1f} in this"
     assert four in text
     one = of_one_step(stored)
     nearer = answers_dimension.more_of(
-        *(answers_networks._begun_by_seed(cell) for cell in (pairs[5][0], one[UNET, 1000]))
+        *(answers_networks.begun_by_seed(cell) for cell in (pairs[5][0], one[UNET, 1000]))
     )
     four = f"{told(less(pairs[5][0], one[UNET, 1000]))} farther, though it begins {told(nearer)} nearer"
     assert four in text

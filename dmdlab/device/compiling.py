@@ -29,8 +29,7 @@ Way = Literal["eager", "recorded", "graph", "compiled"]
 bits (`dmdlab.device.recorded`); on a GPU, the same kernels as a CUDA graph; compiled (on a GPU, in a graph as well)."""
 
 RECORD_FROM = 500
-"""Updates of networks in a training from which on a CPU records them (ours): a recording takes about as long as it
-spares in one or two hundred."""
+"""Updates of networks in a training from which on a CPU records them (ours, by trials: it decides no bit)."""
 
 COMPILE_FROM = 50_000
 """Updates of networks in a training from which on it is compiled: a committed rule in what the experiment says, and not
@@ -47,6 +46,11 @@ def plain_way(device: torch.device, updates: int = RECORD_FROM) -> Way:
     if device.type == "cuda":
         return "graph"
     return "recorded" if updates >= RECORD_FROM else "eager"
+
+
+def changes_in_place(way: Way, device: torch.device) -> bool:
+    """Whether a step that goes this way may change its state in place: on a CPU that is not compiled."""
+    return way in ("eager", "recorded") and device.type == "cpu"
 
 
 def by_rule(updates: int, gains: bool = True) -> bool:

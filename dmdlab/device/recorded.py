@@ -3,7 +3,8 @@
 A small network's training step is thousands of operators of a few microseconds, most of them views; Python, which calls
 one after the other, and autograd, which keeps account of them, take about as long as they do. What runs here are the
 very operators that ran before, in their order, from C++, on other tensors of the same shapes. So results are the same
-to the last bit, and whoever trains may choose. Nothing is compiled, and no compiler is asked for.
+to the last bit, and whoever trains may choose. Nothing is compiled, and no compiler is asked for. (What a compiler is
+given, `dmdlab.device.compiling.traced`, would do, but tracing takes seconds, as much as a quick training spares.)
 
 The function keeps the discipline of `dmdlab.device.capture`: what changes from call to call is an argument, it draws no
 random numbers and asks no tensor for its value. What it closes over (a law's means) is held as it is. One that is seen
@@ -21,18 +22,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+_C: Any = torch._C  # which has no types for its graphs
+
 Function = Callable[..., Sequence[Tensor]]
 
 REFUSED = (torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 """Operators that do another thing at each call, or tell Python what a tensor holds."""
 
+ASKING = frozenset({"tolist", "numpy", "__array__", "__dlpack__", "data_ptr", "__repr__", "__format__"})
+"""Methods that tell Python what a tensor holds and are no operators."""
+
 
 class NotRecordableError(Exception):
     """A function does what no recording can repeat, or torch's interpreter does not know how."""
-
-
-ASKING = frozenset({"tolist", "numpy", "__array__", "__dlpack__", "data_ptr", "__repr__", "__format__"})
-"""Methods that tell Python what a tensor holds and are no operators."""
 
 
 def recorded(function: Function, arguments: Sequence[Tensor], changed: int = 0) -> tuple[Sequence[Tensor], Function]:
@@ -206,7 +208,7 @@ class _Recording(TorchDispatchMode):
             graph = _Graph(self.arguments, self.constants)
             for one in self.calls:
                 graph.add(one)
-            run: Any = torch._C._create_function_from_graph("recorded", graph.returning(outputs))
+            run = _C._create_function_from_graph("recorded", graph.returning(outputs))
 
         @torch.no_grad()
         def call(*arguments: Tensor) -> Sequence[Tensor]:
@@ -223,10 +225,10 @@ class _Graph:
     they are, and the constants."""
 
     def __init__(self, arguments: int, constants: Mapping[int, Tensor]) -> None:
-        self.graph: Any = torch._C.Graph()
+        self.graph = _C.Graph()
         self.values: dict[int, Any] = {i: self.graph.addInput() for i in range(arguments)}
         self.plain = dict[tuple[type, str], Any]()  # numbers and the like, each once: there are several an operator
-        self.values |= {number: self._inserted(tensor) for number, tensor in constants.items()}
+        self.values |= {number: self.graph.insertConstant(tensor) for number, tensor in constants.items()}
 
     def add(self, call: _Call) -> None:
         """One more operator."""
@@ -240,8 +242,8 @@ class _Graph:
 
     def returning(self, numbers: Sequence[int]) -> Any:
         """The graph, once it returns these tensors."""
-        outputs, kind = [self.values[number] for number in numbers], torch._C.TensorType.get()
-        (together,) = self._node("prim::TupleConstruct", outputs, [torch._C.TupleType([kind] * len(outputs))])
+        outputs, kind = [self.values[number] for number in numbers], _C.TensorType.get()
+        (together,) = self._node("prim::TupleConstruct", outputs, [_C.TupleType([kind] * len(outputs))])
         self.graph.registerOutput(together)
         return self.graph
 
@@ -257,7 +259,7 @@ class _Graph:
         """A value is the tensor of a number, or a list of such."""
         if isinstance(made, list):
             for i, one in enumerate(made):
-                place, kind = self._constant(i), torch._C.TensorType.get()
+                place, kind = self._constant(i), _C.TensorType.get()
                 self._name(self._node("aten::__getitem__", [value, place], [kind])[0], one)
         else:
             self.values[made] = value
@@ -267,23 +269,20 @@ class _Graph:
         if isinstance(given, _Held):
             return self.values[given.number]
         if isinstance(given, list) and (not given or "Tensor" in kind):
-            element: Any = torch._C.BoolType.get() if "bool" in kind else torch._C.IntType.get()
+            element = _C.BoolType.get() if "bool" in kind else _C.IntType.get()
             if "Tensor" in kind:
-                element = torch._C.TensorType.get()
+                element = _C.TensorType.get()
             if "Optional[Tensor]" in kind:
-                element = torch._C.OptionalType(element)
+                element = _C.OptionalType(element)
             parts = [self._value(one, kind) for one in given]
-            return self._node("prim::ListConstruct", parts, [torch._C.ListType(element)])[0]
+            return self._node("prim::ListConstruct", parts, [_C.ListType(element)])[0]
         return self._constant(_plain(given, kind))
 
     def _constant(self, given: Any) -> Any:
         key = type(given), repr(given)
         if key not in self.plain:
-            self.plain[key] = self._inserted(given)
+            self.plain[key] = self.graph.insertConstant(given)
         return self.plain[key]
-
-    def _inserted(self, given: Any) -> Any:
-        return self.graph.insertConstant(given)
 
 
 @contextmanager

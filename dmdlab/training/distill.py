@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dmdlab.config import Experiment, InputError
 from dmdlab.device import stopping
-from dmdlab.device.compiling import Way, way_on
+from dmdlab.device.compiling import Way, changes_in_place, way_on
 from dmdlab.device.precision import precision_on
 from dmdlab.device.repeated import Repeated
 from dmdlab.diffusion.denoiser import Denoiser
@@ -91,7 +91,7 @@ class Distillation:
         gains = student.network.gains_by_compiling
         way = "eager" if _decomposes(first) else way_on(self.device, updates(group), way, gains)
         for optimiser in self.optimisers.values():
-            optimiser.in_place = way in ("eager", "recorded") and self.device.type == "cpu"
+            optimiser.in_place = changes_in_place(way, self.device)
         self.repeated = Repeated(cycle, start, aligned(rows.to(self.device)), way, self.precision)
 
     @property

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dmdlab.device import stopping
-from dmdlab.device.compiling import Way
+from dmdlab.device.compiling import Way, changes_in_place
 from dmdlab.device.precision import Precision
 from dmdlab.device.repeated import Repeated
 from dmdlab.networks import EDMDenoiser
@@ -71,7 +71,7 @@ def supervised(
     """
     network = denoiser.network
     device = network.flat.device
-    optimiser.in_place = way in ("eager", "recorded") and device.type == "cpu"
+    optimiser.in_place = changes_in_place(way, device)
     trained, reported = optimiser.start(), 0
     averages: tuple[Tensor, ...] = (trained.parameters.clone(),) if averaged else ()
     start = Learning(trained, torch.zeros(network.members, device=device), averages)

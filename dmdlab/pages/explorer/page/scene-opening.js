@@ -125,13 +125,15 @@
   page.ofTheLaw = function (model, run) {
     const { rows } = model.payload.pairs[run.pairs];
     if (run.law_agrees !== true && run.law_agrees !== false) return "Whether its samples are right is not known.";
-    if (run.law_by_convention)
-      return run.law_agrees
-        ? `With ${rows} samples, its law is near the teacher's by convention; where the shapes look different, trust your eyes.`
-        : "Its law is not near the teacher's by convention.";
+    const [near, apart] = run.law_by_convention
+      ? ["its law is near the teacher's by convention", "Its law is not near the teacher's by convention."]
+      : [
+          "no measure of the law tells this student from its teacher",
+          "Its samples can still be told from the teacher's.",
+        ];
     return run.law_agrees
-      ? `With ${rows} samples, no measure of the law tells this student from its teacher; where the shapes look different, trust your eyes.`
-      : "Its samples can still be told from the teacher's.";
+      ? `With ${rows} samples, ${near}; where the shapes look different, trust your eyes.`
+      : apart;
   };
 
   /** What a run was told beside what the page's story says. */
